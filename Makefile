@@ -1,0 +1,50 @@
+# Needs make and Python 3.10 or newer; the rest goes into .venv. Another Python: make train PYTHON=python3.13
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help train test test-all check format proto bench clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+train: $(VENV)/.user ## Train LeNet on the sample data, in about a minute
+	$(BIN)/caffe-lite train configs/lenet/solver.prototxt
+
+test: $(VENV)/.dev ## Run the tests, without the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.dev ## Run every test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## Lint, check the formatting, the types and the generated messages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tools/make_proto.py --check
+
+format: $(VENV)/.dev ## Put imports and formatting right
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+proto: $(VENV)/.dev ## Make caffe_pb2 anew from proto/caffe.proto
+	$(BIN)/python tools/make_proto.py
+
+bench: $(VENV)/.dev ## Measure the engines
+	$(BIN)/python tools/bench.py
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.user: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[data]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ $(VENV)/.user

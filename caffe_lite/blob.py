@@ -1,0 +1,207 @@
+"""Blobs: the arrays that flow between layers, and the parameters that layers learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .ops.base import Array, Ops
+
+
+class Blob:
+    """A shape with two arrays of one engine: ``data``, and ``diff``, the gradient of the loss in it.
+
+    Both are allocated (zeros) when first touched. Assigning binds the array that is given: nothing is copied, so two
+    blobs may share one array. ``Reshape`` sets the shape only; arrays of another shape are dropped.
+    """
+
+    __slots__ = ("_data", "_diff", "_shape", "ops")
+
+    def __init__(self, ops: Ops, shape: Sequence[int] = ()) -> None:
+        self.ops = ops
+        self._shape = tuple(int(n) for n in shape)
+        self._data: Array | None = None
+        self._diff: Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @property
+    def count(self) -> int:
+        return prod(self._shape)
+
+    @property
+    def num_axes(self) -> int:
+        return len(self._shape)
+
+    def Reshape(self, shape: Sequence[int]) -> None:
+        shape = tuple(shape)
+        if shape != self._shape:
+            self._shape = tuple(int(n) for n in shape)
+            self._data = self._diff = None
+
+    @property
+    def data(self) -> Array:
+        if self._data is None:
+            self._data = self.ops.zeros(self._shape)
+        return self._data
+
+    @data.setter
+    def data(self, array: Array) -> None:
+        self._data = self._bound(array)
+
+    @property
+    def diff(self) -> Array:
+        if self._diff is None:
+            self._diff = self.ops.zeros(self._shape)
+        return self._diff
+
+    @diff.setter
+    def diff(self, array: Array) -> None:
+        self._diff = self._bound(array)
+
+    def _bound(self, array: Array) -> Array:
+        assert tuple(array.shape) == self._shape, f"an array of {tuple(array.shape)} in a blob of {self._shape}"
+        return array
+
+    @property
+    def has_diff(self) -> bool:
+        """Whether a gradient was written since the last ``clear_diff``; without one, ``diff`` reads as zeros."""
+        return self._diff is not None
+
+    def add_diff(self, gradient: Array) -> None:
+        """Add into ``diff``; the first gradient after ``clear_diff`` is bound as it is."""
+        self.diff = gradient if self._diff is None else self._diff + gradient
+
+    def clear_diff(self) -> None:
+        self._diff = None
+
+    def reshaped(self, shape: Sequence[int]) -> Blob:
+        """A blob of another shape over the same storage, for parameters shared under PERMISSIVE."""
+        return _ReshapedBlob(self, shape)
+
+
+class _ReshapedBlob(Blob):
+    """What ``Blob.reshaped`` gives: every read and write goes to the owner's arrays."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: Blob, shape: Sequence[int]) -> None:
+        super().__init__(owner.ops, shape)
+        self.owner = owner
+
+    @property
+    def data(self) -> Array:
+        return self.owner.data.reshape(self._shape)
+
+    @data.setter
+    def data(self, array: Array) -> None:
+        self.owner.data = array.reshape(self.owner.shape)
+
+    @property
+    def diff(self) -> Array:
+        return self.owner.diff.reshape(self._shape)
+
+    @diff.setter
+    def diff(self, array: Array) -> None:
+        self.owner.diff = array.reshape(self.owner.shape)
+
+    @property
+    def has_diff(self) -> bool:
+        return self.owner.has_diff
+
+    def add_diff(self, gradient: Array) -> None:
+        self.owner.add_diff(gradient.reshape(self.owner.shape))
+
+    def clear_diff(self) -> None:
+        self.owner.clear_diff()
+
+
+class HostBlob:
+    """A blob as pycaffe shows it: ``data`` and ``diff`` are NumPy arrays that can be written into, on every engine.
+
+    The arrays belong to the last pass: a forward pass binds new ones, so copy what has to outlive it. Assigning to
+    ``data`` or ``diff`` copies the values in (the original refuses the assignment).
+    """
+
+    __slots__ = ("blob",)
+
+    def __init__(self, blob: Blob) -> None:
+        self.blob = blob
+
+    @property
+    def data(self) -> np.ndarray:
+        return self.blob.ops.host_view(self.blob.data)
+
+    @data.setter
+    def data(self, values: Any) -> None:
+        self.data[...] = values
+
+    @property
+    def diff(self) -> np.ndarray:
+        return self.blob.ops.host_view(self.blob.diff)
+
+    @diff.setter
+    def diff(self, values: Any) -> None:
+        self.diff[...] = values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.blob.shape
+
+    @property
+    def count(self) -> int:
+        return self.blob.count
+
+    @property
+    def num(self) -> int:
+        return self._legacy(0)
+
+    @property
+    def channels(self) -> int:
+        return self._legacy(1)
+
+    @property
+    def height(self) -> int:
+        return self._legacy(2)
+
+    @property
+    def width(self) -> int:
+        return self._legacy(3)
+
+    def _legacy(self, axis: int) -> int:
+        return self.shape[axis] if axis < len(self.shape) else 1
+
+    def reshape(self, *shape: int) -> None:
+        self.blob.Reshape(shape)
+
+    def __repr__(self) -> str:
+        return f"<Blob {' x '.join(map(str, self.shape)) or 'scalar'}>"
+
+
+class HostBlobs(Sequence[HostBlob]):
+    """A layer's learnable blobs as pycaffe shows them (its BlobVec): a live view, index by index."""
+
+    def __init__(self, blobs: list[Blob], ops: Ops) -> None:
+        self._blobs = blobs
+        self._ops = ops
+
+    def __len__(self) -> int:
+        return len(self._blobs)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [HostBlob(blob) for blob in self._blobs[index]]
+        return HostBlob(self._blobs[index])
+
+    def __iter__(self) -> Iterator[HostBlob]:
+        return map(HostBlob, self._blobs)
+
+    def add_blob(self, *shape: int) -> HostBlob:
+        """Give a Python layer one more learnable blob, filled with zeros."""
+        self._blobs.append(Blob(self._ops, shape))
+        return self[-1]

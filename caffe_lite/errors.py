@@ -1,0 +1,116 @@
+"""Every error a user can cause: what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place in a text file; lines and columns count from 1, and a line of 0 stands for the whole file."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+class CaffeError(Exception):
+    """Base of all: `where, layer "name" (Type): what. hint`.
+
+    The parts stay readable as attributes, and a caller that knows more adds it with `located` before raising again.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: Where | None = None,
+        layer: str | None = None,
+        layer_type: str | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.layer = layer
+        self.layer_type = layer_type
+        self.hint = hint
+
+    def located(
+        self, where: Where | None = None, layer: str | None = None, layer_type: str | None = None
+    ) -> CaffeError:
+        """Fill in what is not known yet about the place, and return the same error."""
+        self.where = self.where or where
+        self.layer = self.layer if self.layer is not None else layer
+        self.layer_type = self.layer_type or layer_type
+        return self
+
+    def __str__(self) -> str:
+        place = [str(self.where)] if self.where else []
+        if self.layer is not None:
+            place.append(f'layer "{self.layer}"' + (f" ({self.layer_type})" if self.layer_type else ""))
+        elif self.layer_type:
+            place.append(f"a layer of type {self.layer_type}")
+        sentences = [_sentence(self.what)] + ([_sentence(self.hint)] if self.hint else [])
+        return (", ".join(place) + ": " if place else "") + " ".join(sentences)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild = functools.partial(
+            type(self), where=self.where, layer=self.layer, layer_type=self.layer_type, hint=self.hint
+        )
+        return rebuild, (self.what,)
+
+
+class PrototxtError(CaffeError):
+    """A net or solver text cannot be read or means nothing."""
+
+
+class NetError(CaffeError):
+    """The layers of a net do not fit together."""
+
+
+class LayerError(CaffeError):
+    """A layer's parameters, or the blobs it is given, make no sense to it."""
+
+
+class DataError(CaffeError):
+    """A database, image or list a data layer reads is missing or broken."""
+
+
+class WeightsError(CaffeError):
+    """A weights file is broken, or does not fit the net."""
+
+
+class SolverError(CaffeError):
+    """A solver's settings contradict each other, or training cannot go on."""
+
+
+class EngineError(CaffeError):
+    """An engine is unknown, or cannot do what is asked of it."""
+
+
+class MissingExtra(CaffeError):
+    """An optional package is needed and not installed: `MissingExtra("lmdb", "data", "read LMDB databases")`."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{package} is needed to {purpose} and is not installed",
+            hint=f"Install it with: pip install 'caffe-lite[{extra}]'",
+        )
+        self.package = package
+        self.extra = extra
+        self.purpose = purpose
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.package, self.extra, self.purpose)
+
+
+def _sentence(text: str) -> str:
+    """End a sentence with a full stop, unless it ends in a mark or in something to be copied."""
+    text = text.rstrip()
+    return text if text.endswith((".", "!", "?", ":", "'")) else text + "."

@@ -1,0 +1,39 @@
+"""Dropout: in training, forget at random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+from ..proto import caffe_pb2
+
+
+@register_layer("Dropout")
+class DropoutLayer(Layer):
+    """In TRAIN y = x * m, where m is 0 with probability dropout_ratio, else 1 / (1 - dropout_ratio); in TEST y = x.
+
+    Bottom and top: any shape. Reads ``dropout_param``: dropout_ratio (0.5), at least 0 and below 1. The original
+    checks the ratio in debug builds only; 1 makes NaNs there, here it is refused.
+    Source: Srivastava et al. 2014; the original's dropout_layer.cpp.
+    """
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.ratio = self.param.dropout_param.dropout_ratio
+        if not 0 <= self.ratio < 1:
+            self.error(f"dropout_ratio is {self.ratio:g}", "use at least 0 (forget nothing) and less than 1")
+        self.forgets = self.phase == caffe_pb2.TRAIN and self.ratio > 0
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].Reshape(bottom[0].shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x = bottom[0].data
+        if self.forgets:
+            self.mask = self.ops.dropout_mask(self.rng, bottom[0].shape, self.ratio)
+            x = x * self.mask
+        top[0].data = x
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            bottom[0].diff = top[0].diff * self.mask if self.forgets else top[0].diff

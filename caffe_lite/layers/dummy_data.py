@@ -1,0 +1,61 @@
+"""DummyData: blobs that fillers fill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..fillers import fill
+from ..layer import Layer, register_layer
+from ..proto import caffe_pb2
+from .input import sizes
+
+
+@register_layer("DummyData")
+class DummyDataLayer(Layer):
+    """Tops filled by fillers: constant ones once, before the first pass, all others anew in every pass.
+
+    Tops: any number. Reads ``dummy_data_param``: data_filler (constant 0), one for all tops or one per top; shape, one
+    for all or one per top; or, formerly, num, channels, height and width, each once or once per top.
+    What a user writes into a constant top stays, as in the original; and so does what a layer in place computes there.
+    Source: the original's dummy_data_layer.cpp.
+    """
+
+    bottoms = (0, 0)
+    tops = (1, None)
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.dummy_data_param
+        fillers = self._per_top("data_filler", p.data_filler or [caffe_pb2.FillerParameter()], len(top))
+        for blob, shape in zip(top, self._shapes(len(top)), strict=True):
+            blob.Reshape(sizes(self, shape))
+        self.refilled = []
+        for blob, filler in zip(top, fillers, strict=True):
+            if filler.type == "constant":
+                fill(blob, filler, self.rng)
+            else:
+                self.refilled.append((blob, filler))
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        pass
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        for blob, filler in self.refilled:
+            fill(blob, filler, self.rng)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        pass
+
+    def _shapes(self, tops: int) -> Sequence[Sequence[int]]:
+        p = self.param.dummy_data_param
+        formerly = {"num": p.num, "channels": p.channels, "height": p.height, "width": p.width}
+        if not any(formerly.values()):
+            return [shape.dim for shape in self._per_top("shape", p.shape, tops)]
+        if p.shape:
+            self.error("both shape and num, channels, height, width are given", "give shape alone")
+        return list(zip(*(self._per_top(field, values, tops) for field, values in formerly.items()), strict=True))
+
+    def _per_top(self, field: str, values: Sequence, tops: int) -> list:
+        if len(values) not in (1, tops):
+            self.error(f"{field} is given {len(values)} times for {tops} tops", f"give {field} once, or once per top")
+        return list(values) * (tops if len(values) == 1 else 1)

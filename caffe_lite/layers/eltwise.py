@@ -1,0 +1,83 @@
+"""Eltwise: the sum, product or maximum of blobs, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import mul
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+from ..ops import Array
+from ..proto.caffe_pb2 import EltwiseParameter
+
+
+@register_layer("Eltwise")
+class EltwiseLayer(Layer):
+    """SUM: y = sum of coeff_i * x_i. PROD: y = product of x_i. MAX: y = the largest x_i.
+
+    Bottoms: two or more of one shape. Top: that shape. Reads ``eltwise_param``: operation (SUM); coeff (1 each), for
+    SUM, and without effect on MAX; stable_prod_grad (true): multiply the other bottoms, where false divides y by x_i,
+    which is faster for many bottoms and fails at zeros.
+    Where several are largest MAX gives the whole gradient to one: of the first two bottoms to the second, then to the
+    earlier, as the original does.
+    Source: the original's eltwise_layer.cpp.
+    """
+
+    bottoms = (2, None)
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.eltwise_param
+        if p.coeff and p.operation == EltwiseParameter.PROD:
+            self.error("coeff is given for operation PROD", "only SUM takes coefficients")
+        if len(p.coeff) not in (0, len(bottom)):
+            self.error(f"{len(p.coeff)} coefficients for {len(bottom)} bottoms", "give coeff once per bottom, or never")
+        self.operation = p.operation
+        self.coeff = list(p.coeff) or [1.0] * len(bottom)
+        self.stable = p.stable_prod_grad
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if any(blob.shape != bottom[0].shape for blob in bottom):
+            self.error(
+                f"the bottoms have different shapes: {', '.join(str(blob.shape) for blob in bottom)}",
+                "Eltwise does not broadcast; Scale and Bias do",
+            )
+        top[0].Reshape(bottom[0].shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        xs = [blob.data for blob in bottom]
+        if self.operation == EltwiseParameter.SUM:
+            first, *rest = map(_times, self.coeff, xs)
+            top[0].data = sum(rest, first)
+        elif self.operation == EltwiseParameter.PROD:
+            self.xs = xs
+            self.y = top[0].data = reduce(mul, xs)
+        else:
+            top[0].data = self._largest(xs)
+
+    def _largest(self, xs: list[Array]) -> Array:
+        ops = self.ops
+        first = xs[0] > xs[1]
+        y, self.winner = ops.where(first, xs[0], xs[1]), ops.where(first, ops.scalar(0), ops.scalar(1))
+        for i, x in enumerate(xs[2:], 2):
+            larger = x > y
+            y, self.winner = ops.where(larger, x, y), ops.where(larger, ops.scalar(i), self.winner)
+        return y
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        dy = top[0].diff
+        for i, blob in enumerate(bottom):
+            if not propagate_down[i]:
+                continue
+            if self.operation == EltwiseParameter.SUM:
+                blob.diff = _times(self.coeff[i], dy)
+            elif self.operation == EltwiseParameter.MAX:
+                blob.diff = self.ops.where(self.winner == i, dy, self.ops.scalar(0))
+            elif self.stable:
+                blob.diff = reduce(mul, self.xs[:i] + self.xs[i + 1 :], dy)
+            else:
+                blob.diff = dy * (self.y / self.xs[i])
+
+
+def _times(coeff: float, x: Array) -> Array:
+    return x if coeff == 1 else coeff * x

@@ -1,0 +1,68 @@
+"""InnerProduct: the fully connected layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ..blob import Blob
+from ..fillers import fill
+from ..layer import Layer, register_layer
+
+
+@register_layer("InnerProduct")
+class InnerProductLayer(Layer):
+    """y = x W^T + b, over everything from ``axis`` on.
+
+    Bottom: (M..., K...), flattened to (M, K) at ``axis``. Top: (M..., num_output).
+    Blobs: W (num_output, K), or (K, num_output) with transpose; b (num_output).
+    Reads ``inner_product_param``: num_output, bias_term (true), axis (1), transpose (false), weight_filler, bias_filler.
+    Source: the original's inner_product_layer.cpp.
+    """
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.inner_product_param
+        if p.num_output < 1:
+            self.error(f"num_output is {p.num_output}", "give inner_product_param a num_output of at least 1")
+        self.num_output = p.num_output
+        self.transposed = p.transpose
+        self.first = self.axis(p.axis, bottom[0].num_axes)
+        self.num_input = prod(bottom[0].shape[self.first :])
+        shape = (self.num_input, self.num_output) if p.transpose else (self.num_output, self.num_input)
+        self.blobs = [Blob(self.ops, shape)]
+        fill(self.blobs[0], p.weight_filler, self.rng)
+        if p.bias_term:
+            self.blobs.append(Blob(self.ops, (self.num_output,)))
+            fill(self.blobs[1], p.bias_filler, self.rng)
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        shape = bottom[0].shape
+        if prod(shape[self.first :]) != self.num_input:
+            self.error(
+                f"the bottom's shape {shape} gives {prod(shape[self.first :])} inputs, the weights have {self.num_input}",
+                "keep the input size that the net was made with, or make the net anew",
+            )
+        top[0].Reshape((*shape[: self.first], self.num_output))
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.x = self.ops.reshape(bottom[0].data, (-1, self.num_input))
+        bias = self.blobs[1].data if len(self.blobs) > 1 else None
+        y = self.ops.inner_product(self.x, self._weight(), bias)
+        top[0].data = self.ops.reshape(y, top[0].shape)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        dy = self.ops.reshape(top[0].diff, (-1, self.num_output))
+        need_bias = len(self.blobs) > 1 and self.param_propagate_down[1]
+        dx, dw, db = self.ops.inner_product_backward(
+            dy, self.x, self._weight(), (propagate_down[0], self.param_propagate_down[0], need_bias)
+        )
+        if propagate_down[0]:
+            bottom[0].diff = self.ops.reshape(dx, bottom[0].shape)
+        if self.param_propagate_down[0]:
+            self.blobs[0].add_diff(dw.T if self.transposed else dw)
+        if need_bias:
+            self.blobs[1].add_diff(db)
+
+    def _weight(self):
+        weight = self.blobs[0].data
+        return weight.T if self.transposed else weight

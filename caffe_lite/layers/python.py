@@ -1,0 +1,159 @@
+"""Python: a layer that the user writes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from ..blob import Blob, HostBlob, HostBlobs
+from ..errors import CaffeError, LayerError
+from ..layer import Layer, register_layer
+from ..proto import caffe_pb2
+
+
+class UserLayer:
+    """What users derive their layers from: pycaffe's ``caffe.Layer``.
+
+    A layer defines ``reshape`` and ``forward``, ``backward`` if a gradient passes through it, and ``setup`` if it has
+    anything to prepare. They are given lists of blobs whose ``data`` and ``diff`` are NumPy arrays to be written into
+    (``top[0].data[...] = ...``), and ``reshape`` calls ``top[0].reshape(n, c, h, w)``. Before every forward pass
+    ``data`` of the tops holds what it held after the last; before every backward pass ``diff`` of the bottoms is 0.
+
+    Attributes:
+        param_str: the text in python_param, for the layer to read its settings from.
+        phase: 0 in TRAIN, 1 in TEST.
+        blobs: the learnable blobs; ``setup`` adds them with ``self.blobs.add_blob(*shape)``, ``backward`` adds into
+            their ``diff``.
+    """
+
+    type: ClassVar[str] = "Python"
+    param_str: str
+    phase: int
+    blobs: HostBlobs
+
+    def __init__(self, param: caffe_pb2.LayerParameter) -> None:
+        """A subclass seldom needs its own: ``setup`` is the place to prepare."""
+
+    def setup(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
+        """Called once, with the bottoms shaped."""
+
+
+@register_layer("Python")
+class PythonLayer(Layer):
+    """What the user's class computes.
+
+    Bottoms and tops: any number. Reads ``python_param``: module and layer, the class; param_str ("") for it;
+    share_in_parallel, which chooses nothing. The module is looked for as Python does, then beside the prototxt, then
+    in the current directory. The class derives from ``caffe_lite.Layer``, or just has its methods.
+    An exception of the user's code passes through as it is, with a note that names the layer.
+    Source: the original's python_layer.hpp.
+    """
+
+    bottoms = (0, None)
+    tops = (0, None)
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        cls = self._class()
+        with self._noted("__init__"):
+            self.user = cls(self.param) if issubclass(cls, UserLayer) else cls()
+        for method in ("setup", "reshape", "forward"):
+            self._method(method)
+        self.user.param_str = self.param.python_param.param_str
+        self.user.phase = int(self.phase)
+        self.user.blobs = HostBlobs(self.blobs, self.ops)
+        self._call("setup", _shown(bottom), _shown(top))
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._call("reshape", _shown(bottom), _shown(top))
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        # The user writes in place, and others (the maker of an in-place blob, readers of the last pass) hold the array.
+        for blob in top:
+            blob.data = self.ops.copy(blob.data)
+        self._call("forward", _shown(bottom), _shown(top))
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        for blob in bottom:
+            if any(blob is other for other in top):
+                blob.diff = self.ops.copy(blob.diff)
+            else:
+                blob.clear_diff()
+        self._call("backward", _shown(top), list(propagate_down), _shown(bottom))
+
+    def _class(self) -> Any:
+        p = self.param.python_param
+        if not p.module or not p.layer:
+            self.error("python_param names no class", "give it module: and layer:, the module and the class in it")
+        module = self._module(p.module)
+        cls = getattr(module, p.layer, None)
+        if not isinstance(cls, type):
+            found = sorted(name for name, value in vars(module).items() if callable(getattr(value, "forward", None)))
+            self.error(
+                f"module {p.module!r} ({getattr(module, '__file__', None) or 'built in'}) has no class {p.layer!r}",
+                f"layers in it: {', '.join(found) or 'none'}",
+            )
+        return cls
+
+    def _module(self, name: str) -> ModuleType:
+        beside = [str(Path(self.where.file).resolve().parent)] if self.where else []
+        try:
+            with self._noted("import"), _looked_for_in([*beside, str(Path.cwd())]):
+                return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if name == missing or name.startswith(f"{missing}."):
+                self.error(
+                    f"there is no Python module {missing!r}",
+                    "put it beside the prototxt, in the current directory, or in a folder that PYTHONPATH names",
+                )
+            if missing.partition(".")[0] == "caffe":
+                self.error(f"module {name!r} imports caffe", "write `import caffe_lite as caffe` there")
+            raise
+
+    def _method(self, name: str) -> Callable[..., None]:
+        method = getattr(self.user, name, None)
+        if not callable(method):
+            self.error(f"class {self._path} has no method {name}", "derive it from caffe_lite.Layer and define it")
+        return method
+
+    def _call(self, name: str, *args: Any) -> None:
+        method = self._method(name)
+        with self._noted(name):
+            method(*args)
+
+    @property
+    def _path(self) -> str:
+        return f"{self.param.python_param.module}.{self.param.python_param.layer}"
+
+    @contextmanager
+    def _noted(self, doing: str) -> Iterator[None]:
+        """Let exceptions through, with a note of the layer they come from (PEP 678; before 3.11 for those who look)."""
+        try:
+            yield
+        except CaffeError:
+            raise
+        except Exception as error:
+            place = LayerError(f"{doing} of {self._path}", where=self.where, layer=self.name, layer_type=self.type)
+            error.__notes__ = [*getattr(error, "__notes__", ()), str(place)]
+            raise
+
+
+def _shown(blobs: Sequence[Blob]) -> list[HostBlob]:
+    return [HostBlob(blob) for blob in blobs]
+
+
+@contextmanager
+def _looked_for_in(folders: list[str]) -> Iterator[None]:
+    """Let imports look into these folders after all others."""
+    before = list(sys.path)
+    sys.path += [folder for folder in folders if folder not in sys.path]
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = before

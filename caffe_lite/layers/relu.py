@@ -1,0 +1,35 @@
+"""ReLU: the rectifier, leaky if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+
+
+@register_layer("ReLU")
+class ReLULayer(Layer):
+    """y = x where x > 0, else negative_slope * x.
+
+    Bottom and top: any shape. Reads ``relu_param``: negative_slope (0).
+    In place with a negative negative_slope the original's gradient is wrong (it sees only y); this one keeps x.
+    Source: Nair and Hinton 2010; the original's relu_layer.cpp.
+    """
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.slope = self.param.relu_param.negative_slope
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].Reshape(bottom[0].shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x = bottom[0].data
+        y = self.ops.relu(x, self.slope)
+        # y has the sign of x unless the slope is negative, and it is alive anyway.
+        self.signed = y if self.slope >= 0 else x
+        top[0].data = y
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            bottom[0].diff = self.ops.relu_backward(top[0].diff, self.signed, self.slope)

@@ -1,0 +1,72 @@
+"""Reshape: the same values under another shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+
+
+@register_layer("Reshape")
+class ReshapeLayer(Layer):
+    """The same values with ``num_axes`` axes from ``axis`` on replaced by the dimensions of ``shape``.
+
+    Bottom: any shape. Top: as many values. In ``shape`` 0 keeps the bottom's dimension at that place of the top, and
+    one -1 is whatever the count leaves. Reads ``reshape_param``: shape, axis (0; negative counts from behind the last
+    axis: -1 appends), num_axes (-1: all that follow).
+    Source: the original's reshape_layer.cpp.
+    """
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if top[0] is bottom[0]:
+            self.error("Reshape cannot run in place", "give its top another name than its bottom")
+        p = self.param.reshape_param
+        self.dims = list(p.shape.dim)
+        if self.dims.count(-1) > 1:
+            self.error(f"the shape {self.dims} holds several -1", "leave one dimension at most to be inferred")
+        if min(self.dims, default=0) < -1:
+            self.error(f"the shape {self.dims} holds a dimension below -1", "use -1 to infer, 0 to keep, or a size")
+        if p.num_axes < -1:
+            self.error(f"num_axes is {p.num_axes}", "use 0 or more, or -1 for all axes that follow")
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p, shape = self.param.reshape_param, bottom[0].shape
+        first = p.axis if p.axis >= 0 else len(shape) + p.axis + 1
+        if not 0 <= first <= len(shape):
+            self.error(
+                f"axis {p.axis} is out of range for a bottom with {len(shape)} axes",
+                f"use {-len(shape) - 1} to {len(shape)}",
+            )
+        end = len(shape) if p.num_axes == -1 else first + p.num_axes
+        if end > len(shape):
+            self.error(f"{p.num_axes} axes from axis {first} on exceed the {len(shape)} axes of the bottom {shape}")
+        dims = [self._kept(shape, first + i) if dim == 0 else dim for i, dim in enumerate(self.dims)]
+        if -1 in dims:
+            others = prod(shape[:first]) * prod(dim for dim in dims if dim != -1) * prod(shape[end:])
+            if others == 0 or prod(shape) % others:
+                self.error(
+                    f"no size for the -1 in {self.dims} gives the {prod(shape)} values of the bottom {shape}: "
+                    f"the other dimensions make {others}"
+                )
+            dims[dims.index(-1)] = prod(shape) // others
+        new = (*shape[:first], *dims, *shape[end:])
+        if prod(new) != prod(shape):
+            self.error(
+                f"the top {new} would hold {prod(new)} values, the bottom {shape} holds {prod(shape)}",
+                "choose dimensions with the same product, or one -1",
+            )
+        top[0].Reshape(new)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].data = self.ops.reshape(bottom[0].data, top[0].shape)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            bottom[0].diff = self.ops.reshape(top[0].diff, bottom[0].shape)
+
+    def _kept(self, shape: tuple[int, ...], axis: int) -> int:
+        if axis >= len(shape):
+            self.error(f"the shape {self.dims} keeps (0) axis {axis}, and the bottom {shape} has no such axis")
+        return shape[axis]

@@ -1,0 +1,26 @@
+"""Sigmoid: the logistic function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+
+
+@register_layer("Sigmoid")
+class SigmoidLayer(Layer):
+    """y = 1 / (1 + exp(-x)), computed as tanh(x / 2) / 2 + 1 / 2, which never overflows.
+
+    Bottom and top: any shape. Source: the original's sigmoid_layer.cpp.
+    """
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].Reshape(bottom[0].shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.y = top[0].data = self.ops.sigmoid(bottom[0].data)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            bottom[0].diff = top[0].diff * self.y * (1 - self.y)

@@ -1,0 +1,27 @@
+"""Silence: reads blobs that nothing else reads, so that they are no outputs of the net."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+
+
+@register_layer("Silence")
+class SilenceLayer(Layer):
+    """Nothing; its bottoms, any number, get a gradient of 0. Source: the original's silence_layer.cpp."""
+
+    bottoms = (1, None)
+    tops = (0, 0)
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        pass
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        pass
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        for blob, needed in zip(bottom, propagate_down, strict=True):
+            if needed:
+                blob.clear_diff()

@@ -1,0 +1,61 @@
+"""Slice: a blob cut in pieces along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+from .concat import axis_or_dim, span
+
+
+@register_layer("Slice")
+class SliceLayer(Layer):
+    """The bottom cut along ``axis``, at the slice points or in equal pieces.
+
+    Bottom: (N, C, H, W). Tops: (N, C_i, H, W), the C_i adding up to C; they show the bottom's memory, not copies.
+    Reads ``slice_param``: axis (1), formerly slice_dim; slice_point, where each top but the first begins.
+    Source: the original's slice_layer.cpp.
+    """
+
+    tops = (1, None)
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.axis_given, self.field = axis_or_dim(self, self.param.slice_param, "slice_dim")
+        points = self.param.slice_param.slice_point
+        if points and len(points) != len(top) - 1:
+            self.error(
+                f"{len(points)} slice_points for {len(top)} tops",
+                f"give {len(top) - 1}, where each top but the first begins, or none for equal pieces",
+            )
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        shape = bottom[0].shape
+        self.at = self.axis(self.axis_given, len(shape), self.field)
+        self.pieces = self._pieces(shape[self.at], len(top))
+        for blob, (start, end) in zip(top, self.pieces, strict=True):
+            blob.Reshape((*shape[: self.at], end - start, *shape[self.at + 1 :]))
+
+    def _pieces(self, size: int, tops: int) -> list[tuple[int, int]]:
+        """Where each top begins and ends."""
+        points = list(self.param.slice_param.slice_point)
+        if not points:
+            if size % tops:
+                self.error(f"{tops} tops cannot share the {size} of axis {self.at} equally", "give slice_point")
+            points = [i * size // tops for i in range(1, tops)]
+        elif any(start >= end for start, end in pairwise([0, *points, size])):
+            self.error(
+                f"the slice points {points} leave a top nothing of axis {self.at}, which has {size}",
+                f"let them rise, from 1 at least to {size - 1} at most",
+            )
+        return list(pairwise([0, *points, size]))
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x = bottom[0].data
+        for blob, piece in zip(top, self.pieces, strict=True):
+            blob.data = x[span(self.at, *piece)]
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            bottom[0].diff = self.ops.concat([blob.diff for blob in top], self.at)

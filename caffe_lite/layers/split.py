@@ -1,0 +1,32 @@
+"""Split: one blob for several readers; the Net inserts it where a blob is read more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+
+
+@register_layer("Split")
+class SplitLayer(Layer):
+    """Every top is the bottom (the same array); the bottom's gradient is the sum of theirs.
+
+    Bottom and tops: any shape. A top that no gradient reached takes no part in the sum.
+    Source: the original's split_layer.cpp.
+    """
+
+    tops = (1, None)
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        for blob in top:
+            blob.Reshape(bottom[0].shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        for blob in top:
+            blob.data = bottom[0].data
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            first, *rest = [blob.diff for blob in top if blob.has_diff] or [top[0].diff]
+            bottom[0].diff = sum(rest, first)

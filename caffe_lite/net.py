@@ -1,0 +1,582 @@
+"""Net: layers chained by the names of their blobs, run forward and backward (original: net.cpp)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from . import layers as _register_layers  # noqa: F401
+from .blob import Blob
+from .errors import CaffeError, NetError, WeightsError, Where
+from .io import array_to_blobproto
+from .layer import Layer, create_layer
+from .log import logger
+from .net_param import PlacedLayer, filter_layers, insert_splits
+from .ops import get_ops
+from .ops.base import Array
+from .proto import caffe_pb2
+from .proto.prototxt import Parsed, read_net, to_text
+from .pycaffe import PycaffeNet
+from .random import new_generator
+from .weights import LayerWeights, read_weights, write_caffemodel, write_hdf5
+
+TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
+
+
+@dataclass
+class Node:
+    """A layer in its net: the blobs it reads and writes, and what the backward pass wants of it."""
+
+    layer: Layer
+    where: Where | None
+    bottom_names: list[str] = field(default_factory=list)
+    top_names: list[str] = field(default_factory=list)
+    bottom: list[Blob] = field(default_factory=list)
+    top: list[Blob] = field(default_factory=list)
+    loss_weights: list[float] = field(default_factory=list)
+    need_backward: bool = False
+    bottom_need_backward: list[bool] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    @property
+    def param(self) -> caffe_pb2.LayerParameter:
+        return self.layer.param
+
+    def error(self, what: str, hint: str = "") -> NetError:
+        return NetError(what, where=self.where, layer=self.name, layer_type=self.layer.type, hint=hint)
+
+    def reshape(self) -> None:
+        self.layer.Reshape(self.bottom, self.top)
+        for blob, weight in zip(self.top, self.loss_weights, strict=True):
+            if weight and not blob.has_diff:
+                blob.diff = blob.ops.full(blob.shape, weight)
+
+
+@dataclass
+class Param:
+    """A learnable blob of the net, once even if layers share it."""
+
+    name: str
+    blob: Blob
+    lr_mult: float
+    decay_mult: float
+    owner: Node
+    index: int
+    spec: caffe_pb2.ParamSpec
+
+    @property
+    def display_name(self) -> str:
+        return self.name or str(self.index)
+
+
+class Net(PycaffeNet):
+    """A net in one phase, on one engine.
+
+    Args:
+        network: a prototxt's path, what ``read_net`` gave for one, or a NetParameter.
+        phase: TRAIN or TEST.
+        weights: a .caffemodel or .caffemodel.h5, or several joined by commas, loaded by layer name.
+        level, stages: the rest of the NetState that include and exclude rules see.
+        engine: "numpy", ...; without one that of ``set_engine`` or CAFFE_LITE_ENGINE.
+        dtype: "float32", or "float64" to check gradients.
+        seed: of everything random in the net; without one that of ``set_random_seed``, else a fresh one.
+
+    pycaffe's old order ``Net(network, weights, phase)`` works too. CaffeErrors name the layer and its place in the file.
+    """
+
+    def __init__(
+        self,
+        network: str | os.PathLike[str] | caffe_pb2.NetParameter | Parsed[caffe_pb2.NetParameter],
+        phase: int | str = TEST,
+        weights: str | os.PathLike[str] | int | None = None,
+        level: int = 0,
+        stages: Sequence[str] | None = None,
+        *,
+        engine: str | None = None,
+        dtype: str = "float32",
+        seed: int | None = None,
+    ) -> None:
+        if not isinstance(phase, int):
+            phase, weights = weights, phase  # type: ignore[assignment]
+        if phase not in (TRAIN, TEST):
+            raise NetError(f"phase {phase!r} is neither TRAIN (0) nor TEST (1)")
+        self.phase: int = phase
+        self.ops = get_ops(engine, dtype)
+        self.rng = new_generator(seed)
+        self.nodes: list[Node] = []
+        self.learnable_params: list[Param] = []
+        self._blob: dict[str, Blob] = {}
+        self.inputs: list[str] = []
+        param, where = _parameter_of(network)
+        self.name = param.name
+        self.debug_info = param.debug_info
+        param.state.phase = phase
+        param.state.level = level or param.state.level
+        param.state.stage.extend(stage for stage in stages or () if stage not in param.state.stage)
+        self.state_of_rules = param.state
+        placed = [PlacedLayer(layer, at) for layer, at in zip(param.layer, where, strict=True)]
+        placed = insert_splits(filter_layers(placed, param.state))
+        del param.layer[:]
+        param.layer.extend(layer.param for layer in placed)
+        logger.info("Initializing net from parameters: \n%s", to_text(param))
+        try:
+            self._build(placed, param.force_backward)
+        except BaseException:
+            self.close()
+            raise
+        if weights:
+            self.copy_from(weights)
+
+    # -- building ----------------------------------------------------------------------------------------------------
+
+    def _build(self, placed: list[PlacedLayer], force_backward: bool) -> None:
+        available: dict[str, None] = {}
+        blob_needs_backward: dict[str, bool] = {}
+        named_params: dict[str, Param] = {}
+        memory = 0
+        for layer in placed:
+            node = self._create(layer)
+            self.nodes.append(node)
+            self._connect_bottoms(node, available, blob_needs_backward)
+            self._connect_tops(node, available)
+            try:
+                self._set_up(node)
+            except CaffeError as error:
+                raise error.located(node.where, node.name, node.layer.type) from error.__cause__
+            for blob, weight in zip(node.top, node.loss_weights, strict=True):
+                logger.info("Top shape: %s (%d)", " ".join(map(str, blob.shape)), blob.count)
+                if weight:
+                    logger.info("    with loss weight %g", weight)
+                memory += blob.count
+            logger.info("Memory required for data: %d", memory * 4)
+            self._register_params(node, named_params)
+            node.need_backward = any(node.bottom_need_backward) or any(node.layer.param_propagate_down)
+            for blob_name in node.top_names:
+                blob_needs_backward[blob_name] = node.need_backward or blob_needs_backward.get(blob_name, False)
+        self._prune_backward()
+        if force_backward:
+            self._force_backward()
+        self.outputs = sorted(available)
+        for blob_name in self.outputs:
+            logger.info("This network produces output %s", blob_name)
+        logger.info("Network initialization done.")
+
+    def _create(self, placed: PlacedLayer) -> Node:
+        param = placed.param
+        if not param.HasField("phase"):
+            param.phase = self.phase
+        if param.propagate_down and len(param.propagate_down) != len(param.bottom):
+            raise placed.error(
+                f"propagate_down is given {len(param.propagate_down)} times for {len(param.bottom)} bottoms",
+                "give it once per bottom or not at all",
+            )
+        logger.info("Creating Layer %s", param.name)
+        return Node(create_layer(param, self.ops, param.phase, self.rng, placed.where), placed.where)
+
+    def _connect_bottoms(self, node: Node, available: dict[str, None], needs: dict[str, bool]) -> None:
+        _check_count(node, "bottom", len(node.param.bottom), node.layer.bottoms)
+        for i, name in enumerate(node.param.bottom):
+            logger.info("%s <- %s", node.name, name)
+            available.pop(name, None)
+            node.bottom_names.append(name)
+            node.bottom.append(self._blob[name])
+            asked = node.param.propagate_down[i] if node.param.propagate_down else needs[name]
+            node.bottom_need_backward.append(asked)
+
+    def _connect_tops(self, node: Node, available: dict[str, None]) -> None:
+        names = list(node.param.top)
+        if node.layer.is_loss:
+            names += ["(automatic)"] * (node.layer.tops[0] - len(names))
+        _check_count(node, "top", len(names), node.layer.tops)
+        if node.layer.equal_bottoms_tops and len(names) != len(node.bottom):
+            raise node.error(f"it has {len(node.bottom)} bottoms and {len(names)} tops", "give one top per bottom")
+        for i, name in enumerate(names):
+            if i < len(node.bottom_names) and node.bottom_names[i] == name:
+                logger.info("%s -> %s (in-place)", node.name, name)
+                blob = self._blob[name]
+            elif name in self._blob and name != "(automatic)":
+                maker = next(n for n in self.nodes if name in n.top_names)
+                raise node.error(
+                    f"top blob {name!r} is produced by two layers: {maker.name!r} ({maker.where or maker.layer.type}) too",
+                    "rename one top; to run in place, name the same blob as bottom and top at the same position",
+                )
+            else:
+                logger.info("%s -> %s", node.name, name)
+                blob = self._blob[name] = Blob(self.ops)
+            available[name] = None
+            node.top_names.append(name)
+            node.top.append(blob)
+        if node.layer.type == "Input":
+            self.inputs += names
+
+    def _set_up(self, node: Node) -> None:
+        layer, shapes = node.layer, [blob.shape for blob in node.bottom]
+        node.loss_weights = _loss_weights(node)
+        logger.info("Setting up %s", node.name)
+        layer.Setup(node.bottom, node.top)
+        node.reshape()
+        for blob, name, shape in zip(node.bottom, node.bottom_names, shapes, strict=True):
+            if blob.shape != shape:
+                raise node.error(
+                    f"it runs in place on blob {name!r}, but turns its shape {shape} into {blob.shape}",
+                    "give its top another name",
+                )
+
+    def _register_params(self, node: Node, named: dict[str, Param]) -> None:
+        layer = node.layer
+        if len(layer.param.param) > len(layer.blobs):
+            raise node.error(
+                f"{len(layer.param.param)} param entries for {len(layer.blobs)} learnable blobs", "remove the surplus ones"
+            )
+        wanted = []
+        for index, blob in enumerate(layer.blobs):
+            spec = layer.param.param[index] if index < len(layer.param.param) else caffe_pb2.ParamSpec()
+            wanted.append(spec.lr_mult != 0)
+            owner = named.get(spec.name) if spec.name else None
+            if owner is None:
+                param = Param(spec.name, blob, spec.lr_mult, spec.decay_mult, node, index, spec)
+                self.learnable_params.append(param)
+                if spec.name:
+                    named[spec.name] = param
+            else:
+                logger.info(
+                    "Sharing parameters '%s' owned by layer '%s', param index %d", spec.name, owner.owner.name, owner.index
+                )
+                layer.blobs[index] = _shared_blob(node, blob, spec, owner)
+        layer.param_propagate_down = wanted
+
+    def _prune_backward(self) -> None:
+        """Ask no gradient of layers that lead to no loss, and none below the point where nobody reads it."""
+        under_loss: set[str] = set()
+        skipped: set[str] = set()
+        for node in reversed(self.nodes):
+            contributes = any(node.loss_weights) or not under_loss.isdisjoint(node.top_names)
+            wanted = not skipped.issuperset(node.top_names)
+            node.need_backward = node.need_backward and contributes and wanted
+            if not node.need_backward:
+                node.bottom_need_backward = [False] * len(node.bottom)
+            verb = "needs" if node.need_backward else "does not need"
+            logger.info("%s %s backward computation.", node.name, verb)
+            for name, needed in zip(node.bottom_names, node.bottom_need_backward, strict=True):
+                if contributes:
+                    under_loss.add(name)
+                if not needed:
+                    skipped.add(name)
+
+    def _force_backward(self) -> None:
+        for node in self.nodes:
+            node.need_backward = True
+            count = len(node.bottom)
+            node.bottom_need_backward = [
+                needed or node.layer.gradient_reaches(i, count) for i, needed in enumerate(node.bottom_need_backward)
+            ]
+            node.layer.param_propagate_down = [True] * len(node.layer.blobs)
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def forward_pass(self, start: int = 0, end: int | None = None) -> Array:
+        """Run the nodes from ``start`` to ``end``, both included; the sum of their weighted losses, on the engine."""
+        loss: Any = 0.0
+        try:
+            for node in self.nodes[start : None if end is None else end + 1]:
+                node.reshape()
+                node.layer.Forward(node.bottom, node.top)
+                for blob, weight in zip(node.top, node.loss_weights, strict=True):
+                    if weight:
+                        loss = loss + weight * self.ops.sum(blob.data)
+                if self.debug_info:
+                    self._log_forward(node)
+        except CaffeError as error:
+            raise error.located(node.where, node.name, node.layer.type) from error.__cause__
+        return self.ops.scalar(loss)
+
+    def backward_pass(self, start: int | None = None, end: int = 0) -> None:
+        """Run the nodes from ``start`` (the last) back to ``end``, both included; parameters' diffs accumulate."""
+        try:
+            for node in reversed(self.nodes[end : None if start is None else start + 1]):
+                if node.need_backward:
+                    node.layer.Backward(node.top, node.bottom_need_backward, node.bottom)
+                    if self.debug_info:
+                        self._log_backward(node)
+        except CaffeError as error:
+            raise error.located(node.where, node.name, node.layer.type) from error.__cause__
+        if self.debug_info:
+            self._log_params()
+
+    def clear_param_diffs(self) -> None:
+        for param in self.learnable_params:
+            param.blob.clear_diff()
+
+    def reshape(self) -> None:
+        """Give every blob the shape that follows from the inputs' shapes."""
+        for node in self.nodes:
+            node.reshape()
+
+    def close(self) -> None:
+        """Stop the threads and close the files of data layers."""
+        for node in self.nodes:
+            node.layer.close()
+
+    @property
+    def output_blobs(self) -> list[tuple[str, Blob, float]]:
+        """Name, blob and loss weight of each output, in the order of ``outputs``."""
+        weights = {n: w for node in self.nodes for n, w in zip(node.top_names, node.loss_weights, strict=True)}
+        return [(name, self._blob[name], weights[name]) for name in self.outputs]
+
+    def node(self, layer_name: str) -> Node:
+        for node in self.nodes:
+            if node.name == layer_name:
+                return node
+        raise NetError(f"the net has no layer {layer_name!r}", hint=f"its layers: {', '.join(n.name for n in self.nodes)}")
+
+    # -- parameters, in and out --------------------------------------------------------------------------------------
+
+    def copy_from(self, weights: str | os.PathLike[str]) -> None:
+        """Load parameters by layer name from one file or several joined by commas.
+
+        Layers of the file that the net lacks are ignored, layers of the net that the file lacks keep what they have.
+        Nothing is changed if something does not fit: another number of blobs, or shapes that differ in more than
+        leading 1s.
+        """
+        for path in os.fspath(weights).split(","):
+            self.copy_trained_layers(read_weights(path.strip()), path.strip())
+
+    def copy_trained_layers(self, source: Sequence[LayerWeights], file: str) -> None:
+        todo: list[tuple[Blob, np.ndarray]] = []
+        targets = {node.name: node for node in self.nodes}
+        for stored in source:
+            node = targets.get(stored.name)
+            if node is None:
+                logger.info("Ignoring source layer %s", stored.name)
+                continue
+            blobs = node.layer.blobs
+            if len(stored.blobs) != len(blobs):
+                raise WeightsError(
+                    f"{file} holds {len(stored.blobs)} blobs for layer {stored.name!r}, the net's has {len(blobs)}",
+                    where=node.where,
+                    layer=node.name,
+                    layer_type=node.layer.type,
+                    hint="rename the layer to learn it from scratch, or make it the layer that the file was trained with",
+                )
+            for index, (blob, array) in enumerate(zip(blobs, stored.blobs, strict=True)):
+                if _without_leading_ones(array.shape) != _without_leading_ones(blob.shape):
+                    raise WeightsError(
+                        f"cannot copy param {index} from {file}: its shape is {_shape(array.shape)}, "
+                        f"the net's is {_shape(blob.shape)}",
+                        where=node.where,
+                        layer=node.name,
+                        layer_type=node.layer.type,
+                        hint="to learn this layer from scratch rather than copy it, rename the layer",
+                    )
+                todo.append((blob, array))
+        for blob, array in todo:
+            blob.data[...] = self.ops.asarray(array.reshape(blob.shape))
+
+    def share_with(self, other: Net) -> None:
+        """Use the other net's parameters, by layer name, as the original's test nets use the train net's."""
+        sources = {node.name: node for node in other.nodes}
+        taken: dict[int, Blob] = {}
+        for node in self.nodes:
+            source = sources.get(node.name)
+            if source is None:
+                continue
+            if len(source.layer.blobs) != len(node.layer.blobs):
+                raise node.error(
+                    f"it has {len(node.layer.blobs)} blobs, the layer of that name in the other net {len(source.layer.blobs)}",
+                    "make both layers alike",
+                )
+            for index, (mine, theirs) in enumerate(zip(node.layer.blobs, source.layer.blobs, strict=True)):
+                if mine.shape != theirs.shape:
+                    raise node.error(
+                        f"cannot share param {index}: its shape is {mine.shape}, in the other net {theirs.shape}",
+                        "make both layers alike",
+                    )
+                taken[id(mine)] = theirs
+            node.layer.blobs[:] = source.layer.blobs
+        for param in self.learnable_params:
+            param.blob = taken.get(id(param.blob), param.blob)
+
+    def to_proto(self, write_diff: bool = False) -> caffe_pb2.NetParameter:
+        """The net as the original stores it: every layer's parameters, with the learned blobs."""
+        net = caffe_pb2.NetParameter(name=self.name)
+        for node in self.nodes:
+            layer = net.layer.add()
+            layer.CopyFrom(node.param)
+            del layer.blobs[:]
+            for blob in node.layer.blobs:
+                diff = self.ops.host_view(blob.diff) if write_diff else None
+                layer.blobs.append(array_to_blobproto(self.ops.host_view(blob.data), diff))
+        return net
+
+    def save(self, path: str | os.PathLike[str], write_diff: bool = False) -> None:
+        """Write a .caffemodel."""
+        write_caffemodel(path, self.to_proto(write_diff))
+
+    def save_hdf5(self, path: str | os.PathLike[str], write_diff: bool = False) -> None:
+        """Write a .caffemodel.h5; parameters that layers share are written once, with their owner."""
+        owned = {id(param.blob) for param in self.learnable_params}
+        view = self.ops.host_view
+        write_hdf5(
+            path,
+            [
+                LayerWeights(
+                    node.name,
+                    node.layer.type,
+                    [view(blob.data) for blob in node.layer.blobs if id(blob) in owned],
+                    [view(blob.diff) for blob in node.layer.blobs if id(blob) in owned] if write_diff else [],
+                )
+                for node in self.nodes
+            ],
+        )
+
+    def load_hdf5(self, path: str | os.PathLike[str]) -> None:
+        self.copy_from(path)
+
+    # -- state beyond the parameters ---------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """What a snapshot must hold beside the parameters for the net to go on as if never stopped; JSON."""
+        layers = {node.name: node.layer.state() for node in self.nodes}
+        return {
+            "rng": self.rng.bit_generator.state,
+            "layers": {name: state for name, state in layers.items() if state is not None},
+        }
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        self.rng.bit_generator.state = state["rng"]
+        for node in self.nodes:
+            if node.name in state["layers"]:
+                node.layer.restore_state(state["layers"][node.name])
+
+    # -- debug_info --------------------------------------------------------------------------------------------------
+
+    def _mean_size(self, x: Array, count: int) -> float:
+        return self.ops.number(self.ops.sum(self.ops.abs(x))) / max(1, count)
+
+    def _log_forward(self, node: Node) -> None:
+        for name, blob in zip(node.top_names, node.top, strict=True):
+            logger.info("    [Forward] Layer %s, top blob %s data: %g", node.name, name, self._mean_size(blob.data, blob.count))
+        for i, blob in enumerate(node.layer.blobs):
+            mean = self._mean_size(blob.data, blob.count)
+            logger.info("    [Forward] Layer %s, param blob %s data: %g", node.name, _display_name(node, i), mean)
+
+    def _log_backward(self, node: Node) -> None:
+        for name, blob, needed in zip(node.bottom_names, node.bottom, node.bottom_need_backward, strict=True):
+            if needed:
+                mean = self._mean_size(blob.diff, blob.count)
+                logger.info("    [Backward] Layer %s, bottom blob %s diff: %g", node.name, name, mean)
+        for i, (blob, needed) in enumerate(zip(node.layer.blobs, node.layer.param_propagate_down, strict=True)):
+            if needed:
+                mean = self._mean_size(blob.diff, blob.count)
+                logger.info("    [Backward] Layer %s, param blob %d diff: %g", node.name, i, mean)
+
+    def _log_params(self) -> None:
+        def norms(arrays: list[Array]) -> tuple[float, float]:
+            sizes = sum(self.ops.number(self.ops.sum(self.ops.abs(x))) for x in arrays)
+            return sizes, sum(self.ops.number(self.ops.sum_of_squares(x)) for x in arrays) ** 0.5
+
+        data, data2 = norms([param.blob.data for param in self.learnable_params])
+        diff, diff2 = norms([param.blob.diff for param in self.learnable_params])
+        logger.info(
+            "    [Backward] All net params (data, diff): L1 norm = (%g, %g); L2 norm = (%g, %g)", data, diff, data2, diff2
+        )
+
+    def log_update(self) -> None:
+        """Log every parameter and its update, as ``debug_info`` asks of a solver."""
+        for param in self.learnable_params:
+            blob = param.blob
+            logger.info(
+                "    [Update] Layer %s, param %s data: %g; diff: %g",
+                param.owner.name,
+                param.display_name,
+                self._mean_size(blob.data, blob.count),
+                self._mean_size(blob.diff, blob.count),
+            )
+
+
+def _parameter_of(network: Any) -> tuple[caffe_pb2.NetParameter, Sequence[Where | None]]:
+    """A NetParameter of our own to change, and the place of each of its layers."""
+    if isinstance(network, (str, os.PathLike)):
+        network = read_net(network)
+    param = caffe_pb2.NetParameter()
+    if isinstance(network, Parsed):
+        param.CopyFrom(network.message)
+        return param, network.layers
+    param.CopyFrom(network)
+    return param, [None] * len(param.layer)
+
+
+def _check_count(node: Node, kind: str, count: int, allowed: tuple[int, int | None]) -> None:
+    least, most = allowed
+    if count < least or (most is not None and count > most):
+        wanted = str(least) if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+        raise node.error(f"{count} {kind}s, a {node.layer.type} layer takes {wanted}", f"give it {wanted} {kind}: fields")
+
+
+def _loss_weights(node: Node) -> list[float]:
+    """One per top: as the prototxt says, else 1 for the first top of a loss layer and 0 for all others.
+
+    A loss layer whose further tops have none gets 0 for them (the original aborts on two tops).
+    """
+    given = list(node.param.loss_weight) or ([1.0] if node.layer.is_loss else [])
+    if given and len(given) != len(node.top) and not (node.layer.is_loss and len(given) < len(node.top)):
+        raise node.error(
+            f"loss_weight is given {len(given)} times for {len(node.top)} tops", "give it once per top or not at all"
+        )
+    return given + [0.0] * (len(node.top) - len(given))
+
+
+def _shared_blob(node: Node, blob: Blob, spec: caffe_pb2.ParamSpec, owner: Param) -> Blob:
+    """The owner's storage under the shape that this layer wants; and the owner's multipliers must agree with ours."""
+    permissive = caffe_pb2.ParamSpec.PERMISSIVE
+    if spec.share_mode == permissive:
+        if blob.count != owner.blob.count:
+            raise node.error(
+                f"cannot share param {spec.name!r} with layer {owner.owner.name!r}: its shape {blob.shape} counts "
+                f"{blob.count}, the owner's {owner.blob.shape} counts {owner.blob.count}",
+                "make the sizes equal or give the param another name",
+            )
+    elif blob.shape != owner.blob.shape:
+        raise node.error(
+            f"cannot share param {spec.name!r} with layer {owner.owner.name!r}: its shape is {blob.shape}, "
+            f"the owner's {owner.blob.shape}",
+            "make the shapes equal, or set share_mode: PERMISSIVE if only the sizes are",
+        )
+    for name in ("lr_mult", "decay_mult"):
+        if not spec.HasField(name):
+            continue
+        if not owner.spec.HasField(name):
+            owner.spec = caffe_pb2.ParamSpec.FromString(owner.spec.SerializeToString())
+            setattr(owner.spec, name, getattr(spec, name))
+            setattr(owner, name, getattr(spec, name))
+        elif getattr(spec, name) != getattr(owner.spec, name):
+            raise node.error(
+                f"shared param {spec.name!r} has {name} {getattr(spec, name):g} here and "
+                f"{getattr(owner.spec, name):g} in layer {owner.owner.name!r}",
+                "give both the same, or only one of them",
+            )
+    return owner.blob if blob.shape == owner.blob.shape else owner.blob.reshaped(blob.shape)
+
+
+def _display_name(node: Node, index: int) -> str:
+    name = node.param.param[index].name if index < len(node.param.param) else ""
+    return name or str(index)
+
+
+def _without_leading_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    shape = tuple(shape)
+    while shape and shape[0] == 1:
+        shape = shape[1:]
+    return shape
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"{' '.join(map(str, shape))} ({prod(shape)})"

@@ -1,0 +1,135 @@
+"""What happens to a NetParameter before its layers are made: filtering by state, and splits where a blob is read twice.
+
+Source: the original's net.cpp (FilterNet, StateMeetsRule) and util/insert_splits.cpp.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from dataclasses import dataclass
+
+from .errors import NetError, Where
+from .log import logger
+from .proto.caffe_pb2 import LayerParameter, NetState, NetStateRule
+
+
+@dataclass
+class PlacedLayer:
+    """A LayerParameter and its place in the prototxt, if it came from one."""
+
+    param: LayerParameter
+    where: Where | None = None
+
+    def error(self, what: str, hint: str = "") -> NetError:
+        return NetError(what, where=self.where, layer=self.param.name, layer_type=self.param.type, hint=hint)
+
+
+def filter_layers(layers: list[PlacedLayer], state: NetState) -> list[PlacedLayer]:
+    """The layers whose include and exclude rules admit them in this state."""
+    return [layer for layer in layers if _included(layer, state)]
+
+
+def _included(layer: PlacedLayer, state: NetState) -> bool:
+    include, exclude = layer.param.include, layer.param.exclude
+    if include and exclude:
+        raise layer.error("it has both include and exclude rules", "keep one kind")
+    if include:
+        return any(_meets(state, rule, layer.param.name) for rule in include)
+    return not any(_meets(state, rule, layer.param.name) for rule in exclude)
+
+
+def _meets(state: NetState, rule: NetStateRule, name: str) -> bool:
+    by = f"specified by a rule in layer {name}"
+    if rule.HasField("phase") and rule.phase != state.phase:
+        logger.info("The NetState phase (%d) differed from the phase (%d) %s", state.phase, rule.phase, by)
+        return False
+    if rule.HasField("min_level") and state.level < rule.min_level:
+        logger.info("The NetState level (%d) is above the min_level (%d) %s", state.level, rule.min_level, by)
+        return False
+    if rule.HasField("max_level") and state.level > rule.max_level:
+        logger.info("The NetState level (%d) is above the max_level (%d) %s", state.level, rule.max_level, by)
+        return False
+    for stage in rule.stage:
+        if stage not in state.stage:
+            logger.info("The NetState did not contain stage '%s' %s", stage, by)
+            return False
+    for stage in rule.not_stage:
+        if stage in state.stage:
+            logger.info("The NetState contained a not_stage '%s' %s", stage, by)
+            return False
+    return True
+
+
+def insert_splits(layers: list[PlacedLayer]) -> list[PlacedLayer]:
+    """The layers, with a Split after every top that more than one reader shares, so that each has a diff of its own.
+
+    An explicit nonzero loss_weight counts as a reader. A bottom that no earlier layer makes is a NetError.
+    """
+    source: dict[str, tuple[int, int]] = {}
+    inputs: list[list[tuple[int, int]]] = []
+    readers: Counter[tuple[int, int]] = Counter()
+    for i, layer in enumerate(layers):
+        for blob in layer.param.bottom:
+            if blob not in source:
+                raise _unknown_bottom(layers, i, blob)
+        inputs.append([source[blob] for blob in layer.param.bottom])
+        readers.update(inputs[-1])
+        source.update({blob: (i, j) for j, blob in enumerate(layer.param.top)})
+        readers.update(
+            source[blob] for blob, weight in zip(layer.param.top, layer.param.loss_weight, strict=False) if weight
+        )
+
+    placed: list[PlacedLayer] = []
+    used: Counter[tuple[int, int]] = Counter()
+
+    def next_copy(top: tuple[int, int]) -> str:
+        name = f"{_split_name(layers, top)}_{used[top]}"
+        used[top] += 1
+        return name
+
+    for i, layer in enumerate(layers):
+        param = LayerParameter()
+        param.CopyFrom(layer.param)
+        for j, top in enumerate(inputs[i]):
+            if readers[top] > 1:
+                param.bottom[j] = next_copy(top)
+        placed.append(PlacedLayer(param, layer.where))
+        for j, blob in enumerate(param.top):
+            top = (i, j)
+            if readers[top] < 2:
+                continue
+            name = _split_name(layers, top)
+            split = LayerParameter(name=name, type="Split", bottom=[blob])
+            split.top.extend(f"{name}_{k}" for k in range(readers[top]))
+            weight = layer.param.loss_weight[j] if j < len(layer.param.loss_weight) else 0.0
+            if weight:
+                split.loss_weight.extend([weight] + [0.0] * (readers[top] - 1))
+                param.loss_weight[j] = 0.0
+                used[top] += 1
+            placed.append(PlacedLayer(split, layer.where))
+    return placed
+
+
+def _split_name(layers: list[PlacedLayer], top: tuple[int, int]) -> str:
+    param = layers[top[0]].param
+    return f"{param.top[top[1]]}_{param.name}_{top[1]}_split"
+
+
+def _unknown_bottom(layers: list[PlacedLayer], reader: int, blob: str) -> NetError:
+    layer = layers[reader]
+    index = list(layer.param.bottom).index(blob)
+    made_before = [top for other in layers[:reader] for top in other.param.top]
+    makers = [other for other in layers[reader:] if blob in other.param.top]
+    if makers and makers[0] is layer:
+        hint = f"no earlier layer makes it, and a layer cannot read its own top: a loop; did you mean {_either(made_before[-3:])}?"
+    elif makers:
+        hint = f"layer {makers[0].param.name!r} ({makers[0].where or makers[0].param.type}) makes it further down: move that layer up"
+    else:
+        near = difflib.get_close_matches(blob, made_before, 3, 0.6)
+        hint = f"did you mean {_either(near)}?" if near else f"blobs made before it: {', '.join(made_before) or 'none'}"
+    return layer.error(f"unknown bottom blob {blob!r} (bottom {index}): no layer before it makes it", hint)
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join(map(repr, names)) or "the name of a blob made above"

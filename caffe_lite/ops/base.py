@@ -1,0 +1,405 @@
+"""The arithmetic of layers, written once over an array namespace; engines override what they do faster.
+
+Every operation is a function: arrays in, arrays out, no argument written to. Arrays that a Net calls (N, C, H, W) have
+that shape here too, in whatever memory layout the engine likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+
+Array = Any
+Ints = Sequence[int]
+
+
+class Ops:
+    """All operations over ``xp``, a namespace in the style of the Python array API standard.
+
+    ``dtype`` is the type of every blob of the net: float32, or float64 where gradients are checked.
+    """
+
+    name: ClassVar[str] = "base"
+    array_type: ClassVar[type]
+
+    def __init__(self, xp: Any, dtype: str = "float32") -> None:
+        self.xp = xp
+        self.dtype = getattr(xp, dtype)
+
+    # -- arrays ------------------------------------------------------------------------------------------------------
+
+    def zeros(self, shape: Ints) -> Array:
+        return self.xp.zeros(tuple(shape), dtype=self.dtype)
+
+    def full(self, shape: Ints, value: float) -> Array:
+        return self.xp.full(tuple(shape), value, dtype=self.dtype)
+
+    def scalar(self, value: Any) -> Array:
+        """A 0-d array, as the top of a loss layer holds it."""
+        return self.xp.asarray(value, dtype=self.dtype)
+
+    def asarray(self, values: np.ndarray) -> Array:
+        """The engine's array of these values; shares memory where it can."""
+        return self.xp.asarray(values, dtype=self.dtype)
+
+    def copy(self, x: Array) -> Array:
+        return self.xp.asarray(x, copy=True)
+
+    def host_view(self, x: Array) -> np.ndarray:
+        """A NumPy array of the same values; what a user writes into it, the engine sees."""
+        raise NotImplementedError
+
+    def indices(self, x: Array) -> Array:
+        """Labels, kept in blobs as floats, as whole numbers."""
+        return self.xp.asarray(x, dtype=self.xp.int64)
+
+    def astype(self, x: Array) -> Array:
+        """Indices, counts or conditions as the net's dtype."""
+        return self.xp.asarray(x, dtype=self.dtype)
+
+    def concat(self, arrays: Sequence[Array], axis: int) -> Array:
+        return self.xp.concat(list(arrays), axis=axis)
+
+    def transpose(self, x: Array, axes: Ints) -> Array:
+        return self.xp.permute_dims(x, tuple(axes))
+
+    def reshape(self, x: Array, shape: Ints) -> Array:
+        """The same values in row-major order under another shape; may share memory with ``x``."""
+        return self.xp.reshape(x, tuple(shape))
+
+    def pad(self, x: Array, before: Ints, after: Ints, value: float = 0.0) -> Array:
+        """``x`` with its last axes widened by ``before`` and ``after``."""
+        if not any(before) and not any(after):
+            return x
+        lead = x.ndim - len(before)
+        sizes = [n + a + b for n, a, b in zip(x.shape[lead:], before, after, strict=True)]
+        out = self.xp.full((*x.shape[:lead], *sizes), value, dtype=x.dtype)
+        out[(..., *(slice(b, b + n) for b, n in zip(before, x.shape[lead:], strict=True)))] = x
+        return out
+
+    # -- elementwise and reductions ----------------------------------------------------------------------------------
+
+    def exp(self, x: Array) -> Array:
+        return self.xp.exp(x)
+
+    def log(self, x: Array) -> Array:
+        return self.xp.log(x)
+
+    def log1p(self, x: Array) -> Array:
+        return self.xp.log1p(x)
+
+    def sqrt(self, x: Array) -> Array:
+        return self.xp.sqrt(x)
+
+    def abs(self, x: Array) -> Array:
+        return self.xp.abs(x)
+
+    def sign(self, x: Array) -> Array:
+        return self.xp.sign(x)
+
+    def tanh(self, x: Array) -> Array:
+        return self.xp.tanh(x)
+
+    def sigmoid(self, x: Array) -> Array:
+        return 0.5 * self.xp.tanh(0.5 * x) + 0.5
+
+    def maximum(self, x: Array, y: Array) -> Array:
+        return self.xp.maximum(x, y)
+
+    def at_least(self, x: Array, bound: float) -> Array:
+        return self.xp.where(x < bound, self.scalar(bound), x)
+
+    def where(self, condition: Array, x: Array, y: Array) -> Array:
+        return self.xp.where(condition, x, y)
+
+    def sum(self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+        return self.xp.sum(x, axis=axis, keepdims=keepdims)
+
+    def max(self, x: Array, axis: int, keepdims: bool = False) -> Array:
+        return self.xp.max(x, axis=axis, keepdims=keepdims)
+
+    def argmax(self, x: Array, axis: int) -> Array:
+        return self.xp.argmax(x, axis=axis)
+
+    def number(self, x: Array) -> float:
+        """A 0-d array as a Python number; on a device this waits for it."""
+        return float(x)
+
+    def sum_of_squares(self, x: Array) -> Array:
+        return self.sum(x * x)
+
+    # -- neurons -----------------------------------------------------------------------------------------------------
+
+    def relu(self, x: Array, slope: float) -> Array:
+        return self.xp.where(x > 0, x, slope * x)
+
+    def relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
+        """``x`` is what went in; where ``slope`` is not negative, what came out serves as well."""
+        return self.xp.where(x > 0, dy, slope * dy)
+
+    def dropout_mask(self, rng: np.random.Generator, shape: Ints, ratio: float) -> Array:
+        """0 with probability ``ratio``, else 1 / (1 - ratio)."""
+        keep = rng.random(tuple(shape), dtype=np.float32) >= ratio
+        return self.asarray(keep) * (1.0 / (1.0 - ratio))
+
+    # -- classes along an axis ---------------------------------------------------------------------------------------
+
+    def softmax(self, x: Array, axis: int) -> Array:
+        e = self.exp(x - self.max(x, axis, keepdims=True))
+        return e / self.sum(e, axis, keepdims=True)
+
+    def pick(self, x: Array, index: Array, axis: int) -> Array:
+        """``x[..., index, ...]`` along ``axis``; ``index`` has the shape of ``x`` with 1 at that axis."""
+        return self.xp.take_along_axis(x, index, axis=axis)
+
+    def one_hot(self, index: Array, classes: int, axis: int) -> Array:
+        """1 where the position along ``axis`` is ``index`` (which has size 1 there), else 0."""
+        shape = [1] * index.ndim
+        shape[axis] = classes
+        return self.astype(self.xp.reshape(self.xp.arange(classes), tuple(shape)) == index)
+
+    # -- affine ------------------------------------------------------------------------------------------------------
+
+    def inner_product(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        """(M, K) by (N, K) to (M, N)."""
+        y = x @ weight.T
+        return y if bias is None else y + bias
+
+    def inner_product_backward(
+        self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """Gradients in x, weight and bias, where needed."""
+        return (
+            dy @ weight if need[0] else None,
+            dy.T @ x if need[1] else None,
+            self.sum(dy, 0) if need[2] else None,
+        )
+
+    # -- windows: shared by convolution and pooling -------------------------------------------------------------------
+
+    @staticmethod
+    def _taps(kernel: Ints, stride: Ints, dilation: Ints, out: Ints) -> list[tuple[Any, ...]]:
+        """For every kernel position the index that picks, from a padded input, the element it meets in each window."""
+        return [
+            (
+                ...,
+                *(
+                    slice(k * d, k * d + (n - 1) * s + 1, s)
+                    for k, s, d, n in zip(at, stride, dilation, out, strict=True)
+                ),
+            )
+            for at in product(*map(range, kernel))
+        ]
+
+    def convolution(
+        self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
+    ) -> Array:
+        """Cross-correlation of x (N, C, *spatial) with weight (M, C / group, *kernel) to (N, M, *out).
+
+        ``stride``, ``pad`` and ``dilation`` have one entry per spatial axis.
+        """
+        columns, out = self._columns(x, weight.shape[2:], stride, pad, dilation, group)
+        n, m = x.shape[0], weight.shape[0]
+        y = self.reshape(weight, (group, m // group, -1)) @ columns
+        y = self.reshape(y, (n, m, *out))
+        return y if bias is None else y + self.reshape(bias, (m, *[1] * len(out)))
+
+    def convolution_backward(
+        self,
+        dy: Array,
+        x: Array,
+        weight: Array,
+        stride: Ints,
+        pad: Ints,
+        dilation: Ints,
+        group: int,
+        need: tuple[bool, bool, bool],
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """Gradients in x, weight and bias, where needed."""
+        n, m = dy.shape[:2]
+        out = dy.shape[2:]
+        kernel = weight.shape[2:]
+        dy_rows = self.reshape(dy, (n, group, m // group, prod(out)))
+        dx = dw = db = None
+        if need[0]:
+            w = self.reshape(weight, (group, m // group, -1))
+            columns = self.xp.matrix_transpose(w) @ dy_rows
+            columns = self.reshape(columns, (n, x.shape[1], prod(kernel), *out))
+            padded = self.xp.zeros(
+                (*x.shape[:2], *(s + 2 * p for s, p in zip(x.shape[2:], pad, strict=True))), dtype=x.dtype
+            )
+            for k, tap in enumerate(self._taps(kernel, stride, dilation, out)):
+                padded[tap] += columns[:, :, k]
+            dx = padded[(..., *(slice(p, p + s) for s, p in zip(x.shape[2:], pad, strict=True)))]
+        if need[1]:
+            columns, _ = self._columns(x, kernel, stride, pad, dilation, group)
+            dw = self.reshape(self.sum(dy_rows @ self.xp.matrix_transpose(columns), 0), weight.shape)
+        if need[2]:
+            db = self.sum(dy, (0, *range(2, dy.ndim)))
+        return dx, dw, db
+
+    def _columns(
+        self, x: Array, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints, group: int
+    ) -> tuple[Array, tuple[int, ...]]:
+        """Every window as a column: (N, group, C / group * prod(kernel), prod(out)); and the output's spatial shape."""
+        out = tuple(
+            (size + 2 * p - (d * (k - 1) + 1)) // s + 1
+            for size, k, s, p, d in zip(x.shape[2:], kernel, stride, pad, dilation, strict=True)
+        )
+        padded = self.pad(x, pad, pad)
+        columns = self.xp.stack([padded[tap] for tap in self._taps(kernel, stride, dilation, out)], axis=2)
+        return self.reshape(columns, (x.shape[0], group, -1, prod(out))), out
+
+    def _padded_to_windows(
+        self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints, value: float
+    ) -> tuple[Array, list[tuple[Any, ...]]]:
+        """x with ``value`` around it, wide enough for every window (those past the edge too), and the taps into it."""
+        after = [
+            max(0, (n - 1) * s + k - size - p)
+            for n, s, k, size, p in zip(out, stride, kernel, x.shape[2:], pad, strict=True)
+        ]
+        return self.pad(x, pad, after, value), self._taps(kernel, stride, [1] * len(out), out)
+
+    def max_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Array, Any]:
+        """The largest element of each window, and the choice: which one that was, the first of equals.
+
+        The choice is the engine's own affair; ``max_pool_index`` and ``max_pool_backward`` understand it. A window
+        that meets no element gives 0.
+        """
+        xp = self.xp
+        padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, -xp.inf)
+        best, choice = padded[taps[0]], self.zeros((*x.shape[:2], *out))
+        for k, tap in enumerate(taps[1:], 1):
+            larger = padded[tap] > best
+            best, choice = xp.where(larger, padded[tap], best), xp.where(larger, self.scalar(k), choice)
+        empty = best == -xp.inf
+        return xp.where(empty, self.scalar(0), best), xp.where(empty, self.scalar(-1), choice)
+
+    def max_pool_index(self, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
+        """Where the chosen elements lie in the flattened plane (H * W), in the net's dtype; -1 for empty windows."""
+        xp = self.xp
+        out = choice.shape[2:]
+        plane = self.reshape(xp.arange(prod(x_shape[2:]), dtype=self.dtype), (1, 1, *x_shape[2:]))
+        places, taps = self._padded_to_windows(plane, kernel, stride, pad, out, -1.0)
+        index = self.full(choice.shape, -1.0)
+        for k, tap in enumerate(taps):
+            index = xp.where(choice == k, places[tap], index)
+        return index
+
+    def max_pool_backward(
+        self, dy: Array, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints
+    ) -> Array:
+        """Each window's gradient goes to the element that ``choice`` (as ``max_pool`` gave it) names."""
+        dx, taps = self._padded_to_windows(self.zeros(x_shape), kernel, stride, pad, dy.shape[2:], 0.0)
+        dx = self.copy(dx)
+        for k, tap in enumerate(taps):
+            dx[tap] += self.xp.where(choice == k, dy, self.scalar(0))
+        return dx[(..., *(slice(p, p + s) for s, p in zip(x_shape[2:], pad, strict=True)))]
+
+    def ave_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Array:
+        """The mean of each window. Elements of the padding count as zeros, those beyond it do not count."""
+        padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, 0.0)
+        total = padded[taps[0]]
+        for tap in taps[1:]:
+            total = total + padded[tap]
+        return total / self._window_sizes(x.shape[2:], kernel, stride, pad, out)
+
+    def ave_pool_backward(self, dy: Array, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
+        out = dy.shape[2:]
+        share = dy / self._window_sizes(x_shape[2:], kernel, stride, pad, out)
+        dx, taps = self._padded_to_windows(self.zeros(x_shape), kernel, stride, pad, out, 0.0)
+        dx = self.copy(dx)
+        for tap in taps:
+            dx[tap] += share
+        return dx[(..., *(slice(p, p + s) for s, p in zip(x_shape[2:], pad, strict=True)))]
+
+    def _window_sizes(self, size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Array:
+        """How many elements of image and padding each window meets, at least 1; shape ``out``."""
+        area = self.full([1] * len(out), 1.0)
+        for axis in range(len(out)):
+            counts = [
+                max(1, min(i * stride[axis] - pad[axis] + kernel[axis], size[axis] + pad[axis]) - i * stride[axis] + pad[axis])
+                for i in range(out[axis])
+            ]
+            shape = [1] * len(out)
+            shape[axis] = out[axis]
+            area = area * self.reshape(self.asarray(np.array(counts)), shape)
+        return area
+
+    def stochastic_pool(
+        self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints, thresholds: Array
+    ) -> tuple[Array, Any]:
+        """From each window an element drawn with probability proportional to its value, and the choice as in max_pool.
+
+        ``thresholds`` (N, C, *out) in [0, 1): the drawn element is the first at which the running sum passes
+        threshold times the window's sum.
+        """
+        xp = self.xp
+        padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, 0.0)
+        inside, _ = self._padded_to_windows(self.full((1, 1, *x.shape[2:]), 1.0), kernel, stride, pad, out, 0.0)
+        values = xp.stack([padded[tap] for tap in taps], axis=0)
+        met = xp.stack([xp.broadcast_to(inside[tap], values.shape[1:]) for tap in taps], axis=0)
+        running = xp.cumsum(values, axis=0)
+        reached = (running >= thresholds * running[-1]) & (met > 0)
+        chosen = xp.argmax(self.astype(reached), axis=0)[None]
+        choice = xp.where(self.max(met, 0) > 0, self.astype(chosen[0]), self.scalar(-1))
+        return self.pick(values, chosen, 0)[0], choice
+
+    def weighted_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Array:
+        """Each window's mean weighted by its own values, sum(x^2) / sum(x): STOCHASTIC pooling in the TEST phase."""
+        padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, 0.0)
+        total = sum((padded[tap] for tap in taps[1:]), padded[taps[0]])
+        squares = sum((padded[tap] * padded[tap] for tap in taps[1:]), padded[taps[0]] * padded[taps[0]])
+        return self.xp.where(total > 0, squares / self.at_least(total, 1e-37), self.scalar(0))
+
+    # -- normalisation -----------------------------------------------------------------------------------------------
+
+    def lrn_across(self, x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
+        """y = x * s**-beta with s = k + alpha / size * (sum of x**2 over ``size`` channels around); gives y and s."""
+        scale = k + (alpha / size) * self._channel_window_sum(x * x, size)
+        return x * scale**-beta, scale
+
+    def lrn_across_backward(
+        self, dy: Array, x: Array, y: Array, scale: Array, size: int, alpha: float, beta: float
+    ) -> Array:
+        around = self._channel_window_sum(dy * y / scale, size)
+        return dy * scale**-beta - (2.0 * alpha * beta / size) * x * around
+
+    def _channel_window_sum(self, x: Array, size: int) -> Array:
+        half = (size - 1) // 2
+        lead = x.ndim - 1
+        swapped = self.transpose(x, (0, *range(2, x.ndim), 1))
+        padded = self.pad(swapped, [half], [size - 1 - half])
+        channels = x.shape[1]
+        total = padded[..., :channels]
+        for shift in range(1, size):
+            total = total + padded[..., shift : shift + channels]
+        return self.transpose(total, (0, lead, *range(1, lead)))
+
+    def moments(self, x: Array) -> tuple[Array, Array]:
+        """Mean and (biased) variance of each channel, over all other axes; shape (C,)."""
+        axes = (0, *range(2, x.ndim))
+        size = x.shape[0] * prod(x.shape[2:])
+        mean = self.sum(x, axes) / size
+        centred = x - self.along_channels(mean, x.ndim)
+        return mean, self.sum(centred * centred, axes) / size
+
+    def normalize(self, x: Array, mean: Array, inverse_std: Array) -> Array:
+        """(x - mean) * inverse_std, channel by channel."""
+        return (x - self.along_channels(mean, x.ndim)) * self.along_channels(inverse_std, x.ndim)
+
+    def normalize_backward(self, dy: Array, y: Array, inverse_std: Array) -> Array:
+        """Gradient through ``normalize`` where mean and deviation are those of the batch itself; y is its result."""
+        axes = (0, *range(2, dy.ndim))
+        size = dy.shape[0] * prod(dy.shape[2:])
+        mean_dy = self.along_channels(self.sum(dy, axes) / size, dy.ndim)
+        mean_dy_y = self.along_channels(self.sum(dy * y, axes) / size, dy.ndim)
+        return (dy - mean_dy - y * mean_dy_y) * self.along_channels(inverse_std, dy.ndim)
+
+    def along_channels(self, x: Array, num_axes: int) -> Array:
+        """(C,) as (C, 1, 1, ...), to broadcast along axis 1 of an array with ``num_axes`` axes."""
+        return self.reshape(x, (-1, *[1] * (num_axes - 2))) if num_axes > 1 else x

@@ -1,0 +1,601 @@
+"""A reader of protobuf text that knows the place of every field, and tells all the mistakes it finds."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from ..errors import PrototxtError, Where
+from .schema import Field, advise_enum, advise_field, fields_of, title
+from .text import END, MARK, NAME, NUMBER, STRING, Source, Token, mend_look_alikes, tokenize, unquote
+
+M = TypeVar("M", bound=Message)
+Path = tuple[str | int, ...]
+
+_INTEGER = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*")
+_LEADING_ZERO = re.compile(r"0[0-9]")
+_TRUTH = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
+_CLOSER = {"{": "}", "<": ">", "[": "]"}
+_LAYERS = ("LayerParameter", "V1LayerParameter")
+
+
+@dataclass
+class Parsed(Generic[M]):
+    """A message, and where in which file each of its fields stands."""
+
+    message: M
+    source: Source = dataclass_field(default_factory=lambda: Source("", "<message>"))
+    problems: list[PrototxtError] = dataclass_field(default_factory=list)
+    offsets: dict[Path, int] = dataclass_field(default_factory=dict)
+
+    @property
+    def file(self) -> str:
+        """The name of the file, as it was given."""
+        return self.source.file
+
+    def where(self, *path: str | int) -> Where:
+        """The place of a field, as in `where("layer", 3, "bottom", 0)`; of what holds it, if it is not in the file."""
+        while path:
+            if path in self.offsets:
+                return self.source.where(self.offsets[path])
+            path = path[:-1]
+        return Where(self.file)
+
+    @property
+    def layers(self) -> list[Where]:
+        """The place of each layer of a net, in order."""
+        return [self.where("layer", index) for index in range(len(getattr(self.message, "layer", ())))]
+
+    def at(self, *path: str | int) -> Any:
+        """The message, or value, at a path."""
+        found: Any = self.message
+        for step in path:
+            found = found[step] if isinstance(step, int) else getattr(found, step)
+        return found
+
+    def sub(self, *path: str | int) -> Parsed[Any]:
+        """A message inside this one, with its places: `solver.sub("net_param").layers`."""
+        depth = len(path)
+        offsets = {at[depth:]: offset for at, offset in self.offsets.items() if at[:depth] == path}
+        return Parsed(self.at(*path), self.source, [], offsets)
+
+    def insert(self, path: Path, place: Path) -> None:
+        """Note that an element was put in at a path that ends in its index; it takes over the place of a field."""
+        depth, index = len(path), int(path[-1])
+        offset = self.offsets.get(place)
+        beside = [at for at in self.offsets if len(at) >= depth and at[: depth - 1] == path[:-1]]
+        moved = [at for at in beside if int(at[depth - 1]) >= index]
+        shifted = {(*at[: depth - 1], int(at[depth - 1]) + 1, *at[depth:]): self.offsets.pop(at) for at in moved}
+        self.offsets.update(shifted)
+        if offset is not None:
+            self.offsets[path] = offset
+
+
+def parse_text(text: str, message_class: type[M], file: str = "<string>", collect: bool = False) -> Parsed[M]:
+    """Read a message from text. With `collect` every mistake goes to `.problems`; otherwise the first is raised."""
+    parser = _Parser(Source(text, file))
+    message = message_class()
+    parser.read(message)
+    problems = sorted(parser.problems, key=lambda problem: (problem.where.line, problem.where.column))  # type: ignore[union-attr]
+    if problems and not collect:
+        raise problems[0]
+    return Parsed(message, parser.source, problems, parser.offsets)
+
+
+class _Missing(Exception):
+    """A value could not be read; the problem is already told."""
+
+
+@dataclass
+class _Block:
+    """An open brace: what it holds, the name before it, and the tokens where both start."""
+
+    message: Descriptor
+    name: str
+    offset: int
+    first: int  # index of the token behind the brace
+    closer: str
+    opener: str
+
+
+class _Parser:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.problems: list[PrototxtError] = []
+        self.offsets: dict[Path, int] = {}
+        self.blocks: list[_Block] = []
+        self.closed: list[tuple[_Block, int]] = []  # blocks closed by a brace that is not in their column
+        self.last_closed: tuple[_Block, int] | None = None
+        self.reopening = False
+        self.ended = False
+        self.tokens: list[Token] = []
+        self.next = 0
+        text = mend_look_alikes(source.text, self.tell)
+        self.tokens = tokenize(text)
+        for problem in self.problems:  # told before there were tokens to find layers in
+            self._name_layer(problem)
+
+    # ---- Telling -----------------------------------------------------------------------------------------------
+
+    def tell(self, offset: int, what: str, hint: str = "") -> None:
+        """Note a problem at an offset, with the layer around it."""
+        problem = PrototxtError(_printable(what), where=self.source.where(offset), hint=_printable(hint))
+        layers = [block for block in self.blocks if block.message.name in _LAYERS]
+        if layers:
+            problem.located(None, *self._identity(layers[-1].first))
+        self.problems.append(problem)
+
+    def _identity(self, index: int) -> tuple[str | None, str | None]:
+        """The name and type of the layer whose block starts at a token: both may stand behind the mistake."""
+        found: dict[str, str] = {}
+        depth = 0
+        while depth >= 0 and self.tokens[index].kind != END:
+            kind, text, _ = self.tokens[index]
+            if kind == MARK:
+                depth += (text in "{<") - (text in "}>")
+            elif kind == NAME and depth == 0:
+                colon, value = self.tokens[index + 1], self.tokens[min(index + 2, len(self.tokens) - 1)]
+                if text in ("layer", "layers") and "{" in (colon.text, value.text):
+                    break
+                if text in ("name", "type") and colon.text == ":" and value.kind in (STRING, NAME):
+                    found.setdefault(text, value.text.strip("\"'"))
+            index += 1
+        return found.get("name"), found.get("type")
+
+    def _name_layer(self, problem: PrototxtError) -> None:
+        """Find the layer block around a problem by its place alone."""
+        where = problem.where
+        assert where is not None
+        before = bisect.bisect_left(
+            self.tokens, (where.line, where.column), key=lambda token: self._line_and_column(token.offset)
+        )
+        depth = 0
+        for index in range(before - 1, 0, -1):
+            text = self.tokens[index].text
+            depth += (text in _MARKS_CLOSE) - (text in _MARKS_OPEN)
+            if depth < 0:
+                depth = 0
+                head = index - 2 if self.tokens[index - 1].text == ":" else index - 1
+                if self.tokens[head].text in ("layer", "layers"):
+                    problem.located(None, *self._identity(index + 1))
+                    return
+
+    def _line_and_column(self, offset: int) -> tuple[int, int]:
+        return self.source.line(offset), self.source.column(offset)
+
+    # ---- Blocks ------------------------------------------------------------------------------------------------
+
+    def read(self, message: Any) -> None:
+        """Read the whole text into a message."""
+        self._body(message, (), _Block(message.DESCRIPTOR, "", 0, 0, "", ""))
+        self._check_required(message)
+
+    def _body(self, message: Any, path: Path, block: _Block) -> None:
+        fields = fields_of(block.message)
+        if block.opener:
+            self.blocks.append(block)
+        try:
+            while not self._at_end_of(block):
+                kind, text, offset = self.tokens[self.next]
+                if kind != NAME:
+                    self._stray(block)
+                elif text in ("layer", "layers") and self._layer_in_layer(fields.get(text)):
+                    return
+                elif text not in fields:
+                    self._unknown(text, offset, block)
+                else:
+                    self.next += 1
+                    if fields[text].kind == "message":
+                        self._message_field(message, fields[text], path, offset)
+                        if self.ended or (self.reopening and not self._reopened_here(fields)):
+                            return
+                    else:
+                        self._scalar_field(message, fields[text], path, offset)
+                    self._take(";") or self._take(",")
+        finally:
+            if block.opener:
+                self.blocks.remove(block)
+
+    def _at_end_of(self, block: _Block) -> bool:
+        token = self.tokens[self.next]
+        if token.kind == END:
+            if block.opener and not self.ended:
+                self.ended = True
+                self._never_closed(None)
+            return True
+        if token.kind != MARK or not block.opener or token.text != block.closer:
+            return False
+        self.next += 1
+        self.last_closed = (block, token.offset)
+        if self.source.first_on_line(token.offset):
+            own_line = self.source.line(token.offset) == self.source.line(block.offset)
+            if not own_line and self.source.indent(token.offset) != self.source.indent(block.offset):
+                self.closed.append((block, token.offset))
+        return True
+
+    def _message_field(self, message: Any, field: Field, path: Path, offset: int) -> None:
+        colon = self._take(":")
+        opener = self.tokens[self.next].text
+        if opener == "[" and colon and field.repeated:
+            self._list(lambda: self._message_value(message, field, path, self.tokens[self.next].offset))
+        elif opener in ("{", "<"):
+            self._message_value(message, field, path, offset)
+        else:
+            self.tell(offset, f"{field.name} is a block", f"Write {field.name} {{ ... }}")
+            if colon:
+                self._skip_value()
+
+    def _message_value(self, message: Any, field: Field, path: Path, offset: int) -> None:
+        assert field.message is not None
+        opener = self.tokens[self.next].text
+        if opener not in ("{", "<"):
+            self.tell(self.tokens[self.next].offset, f"{field.name} is a list of blocks in braces")
+            self._skip_value()
+            return
+        if field.repeated:
+            inner = getattr(message, field.name).add()
+            path = (*path, field.name, len(getattr(message, field.name)) - 1)
+        else:
+            inner = getattr(message, field.name)
+            inner.SetInParent()
+            path = (*path, field.name)
+        self.next += 1
+        self.offsets[path] = offset
+        self._body(inner, path, _Block(field.message, field.name, offset, self.next, _CLOSER[opener], opener))
+
+    # ---- Values ------------------------------------------------------------------------------------------------
+
+    def _scalar_field(self, message: Any, field: Field, path: Path, offset: int) -> None:
+        following = self.tokens[self.next]
+        if following.text in ("{", "<"):
+            self.tell(offset, f"{field.name} takes {field.takes}, not a block", f"Write {field.name}: ...")
+            self._skip_value()
+            return
+        if not self._take(":"):
+            if following.text == "=":
+                self.next += 1
+            self.tell(following.offset, f"a ':' is missing behind {field.name}", f"Write {field.name}: ...")
+            if following.text != "=" and (following.kind == END or following.text in _MARKS_CLOSE):
+                return
+        if self.tokens[self.next].text == "[" and field.repeated:
+            self._list(lambda: self._store(message, field, path, self.tokens[self.next].offset))
+        else:
+            self._store(message, field, path, offset)
+
+    def _store(self, message: Any, field: Field, path: Path, offset: int) -> None:
+        try:
+            value = self._value(field)
+        except _Missing:
+            return
+        if field.repeated:
+            values = getattr(message, field.name)
+            path = (*path, field.name, len(values))
+            values.append(value)
+        else:
+            path = (*path, field.name)
+            setattr(message, field.name, value)
+        self.offsets[path] = offset
+
+    def _list(self, read_one: Callable[[], None]) -> None:
+        """Read `[a, b]`, standing at the bracket."""
+        start = self.tokens[self.next]
+        self.next += 1
+        while not self._take("]"):
+            before = self.next
+            read_one()
+            if self.ended or self.reopening:
+                return
+            if self.tokens[self.next].text not in (",", "]") or before == self.next:
+                self.tell(start.offset, "this list is not closed", "Separate its values with ',' and end it with ']'")
+                while self.tokens[self.next].kind == NUMBER or self.tokens[self.next].text == ",":
+                    self.next += 1
+                self._take("]")
+                return
+            if self._take(",") and self.tokens[self.next].text == "]":
+                self.tell(self.tokens[self.next].offset, "a value is missing behind the last ','")
+
+    def _value(self, field: Field) -> Any:
+        kind, text, _ = self.tokens[self.next]
+        if kind == END or (kind == MARK and text in "}>];,") or self._starts_field():
+            self.tell(self.tokens[self.next - 1].offset, f"{field.name} has no value", f"It takes {field.takes}")
+            raise _Missing
+        if field.kind in ("string", "bytes"):
+            return self._string(field)
+        if field.kind in ("int", "float"):
+            return self._number(field)
+        return self._bool(field) if field.kind == "bool" else self._enum(field)
+
+    def _starts_field(self) -> bool:
+        """Whether the next token opens another field, on a later line than the one before it."""
+        token, before = self.tokens[self.next], self.tokens[self.next - 1]
+        if token.kind != NAME or self.source.line(token.offset) == self.source.line(before.offset):
+            return False
+        return self.tokens[self.next + 1].text in (":", "{", "<")
+
+    def _string(self, field: Field) -> str | bytes:
+        kind, text, offset = self.tokens[self.next]
+        if kind != STRING:
+            word = self.source.rest_of_word(offset)
+            if text in ("'", '"'):
+                self.tell(offset, f"the quote opened here is not closed on its line: {field.name} is text in quotes",
+                          f"End it with {text}")  # fmt: skip
+                self._skip_to(self.source.text.find("\n", offset))
+            elif text in ("[", "{", "<"):
+                self._wrong(field)
+            else:
+                self.tell(offset, f"{field.name} takes text in quotes", f'Write {field.name}: "{word}"')
+                self._skip_to(offset + max(len(word), 1))
+            raise _Missing
+        out = b""
+        while self.tokens[self.next].kind == STRING:
+            _, literal, at = self.tokens[self.next]
+            try:
+                out += unquote(literal)
+            except ValueError as error:
+                self.tell(at, f"{error} is no escape in a string", r"Write a backslash as \\, or use / in paths")
+            self.next += 1
+        if field.kind == "bytes":
+            return out
+        try:
+            return out.decode("utf-8")
+        except UnicodeDecodeError as error:
+            self.tell(offset, f"the text of {field.name} is not UTF-8: byte 0x{out[error.start]:02X}",
+                      "Save the file as UTF-8")  # fmt: skip
+            raise _Missing from None
+
+    def _number(self, field: Field) -> int | float:
+        start = self.next
+        sign = -1 if self._take("-") else 1
+        kind, text, offset = self.tokens[self.next]
+        if field.kind == "float" and kind == NAME and text.lower() in ("inf", "infinity", "nan"):
+            self.next += 1
+            return sign * float(text)
+        if text == "+":
+            self.tell(offset, "numbers are written without a '+'", f"Write {self.source.rest_of_word(offset + 1)}")
+            self.next += 2
+            raise _Missing
+        if kind != NUMBER:
+            self.next = start
+            self._wrong(field)
+        self.next += 1
+        behind = self.tokens[self.next]
+        if behind.kind in (NAME, NUMBER) and behind.offset == offset + len(text):
+            word = self.source.rest_of_word(offset)
+            self._skip_to(offset + len(word))
+            self.tell(offset, f"{word} is no number, and {field.name} takes {field.takes}")
+            raise _Missing
+        plain = _INTEGER.fullmatch(text)
+        if _LEADING_ZERO.match(text) and (field.kind == "float" or not plain):
+            decimal = text.lstrip("0")
+            decimal = decimal if decimal[:1].isdigit() else f"0{decimal}"
+            self.tell(offset, f"{text} starts with 0, as octal numbers do", f"Write {decimal}")
+            raise _Missing
+        if field.kind == "float":
+            return sign * (float(_integer(text)) if plain else float(text.rstrip("fF")))
+        if not plain:
+            whole = float(text.rstrip("fF"))
+            hint = f"Write {int(sign * whole)}" if whole.is_integer() and whole < 2**63 else ""
+            self.tell(offset, f"{field.name} takes {field.takes}, not {self._shown(start)}", hint)
+            raise _Missing
+        value = sign * _integer(text)
+        low, high = field.range
+        if not low <= value <= high:
+            self.tell(self.tokens[start].offset, f"{field.name}: {value} is out of range",
+                      f"It takes an integer from {low} to {high}")  # fmt: skip
+            raise _Missing
+        return value
+
+    def _bool(self, field: Field) -> bool:
+        kind, text, _ = self.tokens[self.next]
+        if kind == NAME and text in _TRUTH:
+            self.next += 1
+            return _TRUTH[text]
+        if kind == NUMBER and _INTEGER.fullmatch(text) and _integer(text) <= 1:
+            self.next += 1
+            return _integer(text) == 1
+        return self._wrong(field)
+
+    def _enum(self, field: Field) -> int:
+        assert field.enum is not None
+        start = self.next
+        sign = -1 if self._take("-") else 1
+        kind, text, offset = self.tokens[self.next]
+        self.next += 1
+        if kind == NAME and sign == 1:
+            if text in field.enum.values_by_name:
+                return field.enum.values_by_name[text].number
+        elif kind == NUMBER and _INTEGER.fullmatch(text):
+            if sign * _integer(text) in field.enum.values_by_number:
+                return sign * _integer(text)
+        elif kind == STRING and text[1:-1] in field.enum.values_by_name:
+            self.tell(offset, f"{field.name} takes a bare word", f"Write {field.name}: {text[1:-1]} without quotes")
+            raise _Missing
+        elif kind == STRING and field.enum.name == "LayerType":
+            self.tell(offset, f"type: {text} is of today's format, and the `layers` around it of the old one (V1)",
+                      "Write `layer` in place of `layers`")  # fmt: skip
+            raise _Missing
+        else:
+            self.next = start
+            self._wrong(field)
+        self.tell(offset, f"{self._shown(start)} is no value of {field.name}", advise_enum(text, field.enum))
+        raise _Missing
+
+    def _wrong(self, field: Field) -> Any:
+        """Tell that a value is of the wrong kind, and step over it."""
+        start, offset = self.next, self.tokens[self.next].offset
+        self._skip_value()
+        self.tell(offset, f"{field.name} takes {field.takes}, not {self._shown(start)}")
+        raise _Missing
+
+    # ---- What does not fit -------------------------------------------------------------------------------------
+
+    def _unknown(self, word: str, offset: int, block: _Block) -> None:
+        self.next += 1
+        following = self.tokens[self.next]
+        if following.text not in (":", "{", "<", "="):
+            self.tell(offset, f'"{word}" stands alone: a ":" and a value, or a block, should follow it',
+                      advise_field(word, self._path(block), None))  # fmt: skip
+            return
+        layers = [outer for outer in self.blocks if outer.message.name in _LAYERS]
+        layer_type = self._identity(layers[-1].first)[1] if layers else None
+        hint = advise_field(word, self._path(block), layer_type)
+        if not block.opener and self.last_closed and word in fields_of(self.last_closed[0].message):
+            last, at = self.last_closed
+            hint = (
+                f'"{word}" belongs in {title(last.message, last.name)}, and the one opened in line '
+                f"{self.source.line(last.offset)} was closed in line {self.source.line(at)}: is that '}}' one too many?"
+            )
+        self.tell(offset, f'unknown field "{word}" in {title(block.message, block.name) or block.message.name}', hint)
+        if following.text in (":", "="):
+            self.next += 1
+        self._skip_value()
+        self._take(";") or self._take(",")
+
+    def _path(self, block: _Block) -> list[tuple[Descriptor, str]]:
+        root = [(block.message, block.message.name)] if not block.opener else []
+        return root + [(outer.message, outer.name) for outer in self.blocks]
+
+    def _layer_in_layer(self, field: Field | None) -> bool:
+        """Whether a layer opens inside another: then a brace is missing, and reading goes on as if it were there."""
+        if field and field.message:
+            return False
+        colon = self.tokens[self.next + 1].text == ":"
+        if self.tokens[self.next + 1 + colon].text not in ("{", "<"):
+            return False
+        if not any(outer.message.name in _LAYERS for outer in self.blocks):
+            return False
+        self._never_closed(self.tokens[self.next].offset)
+        self.reopening = True
+        return True
+
+    def _reopened_here(self, fields: dict[str, Field]) -> bool:
+        """Whether the block that the waiting layer belongs to is reached again."""
+        inner = fields.get(self.tokens[self.next].text)
+        if inner is None or inner.message is None or inner.message.name not in _LAYERS:
+            return False
+        self.reopening = False
+        return True
+
+    def _never_closed(self, before: int | None) -> None:
+        """Tell which block lacks its brace: one whose brace stands in another's column, or else the innermost."""
+        layers = [block for block in self.blocks if block.message.name in _LAYERS]
+        outer = layers[-1] if layers and before is not None else self.blocks[0]
+        shifted = [
+            (block, at)
+            for block, at in self.closed
+            if block.offset > outer.offset and self.source.indent(at) < self.source.indent(block.offset)
+        ]
+        block, at = shifted[0] if shifted else (self.blocks[-1], None)
+        what = f"`{block.name} {block.opener}` opened here is never closed"
+        ending = "the end of the file" if before is None else f"the next layer, in line {self.source.line(before)}"
+        hint = f"Add its '{block.closer}' before {ending}"
+        if at is not None:
+            line = self.source.line(at)
+            hint = f"Add its '{block.closer}' before line {line}, whose '{block.closer}' closes another block"
+        self.tell(block.offset, what, hint)
+
+    def _stray(self, block: _Block) -> None:
+        _, text, offset = self.tokens[self.next]
+        line = self.source.line
+        if text in ("}", ">"):
+            self.next += 1
+            early = [at for shut, at in self.closed if self.source.indent(at) > self.source.indent(shut.offset)]
+            if block.opener:
+                self.tell(offset, f"'{text}' does not close `{block.name} {block.opener}` of line {line(block.offset)}",
+                          f"Write '{block.closer}'")  # fmt: skip
+            else:
+                hint = "Remove it"
+                if early:
+                    hint = f"Perhaps the '{text}' of line {line(early[0])} is the one too many"
+                elif self.last_closed:
+                    last, at = self.last_closed
+                    hint = f"`{last.name} {last.opener}` of line {line(last.offset)} was closed in line {line(at)}"
+                self.tell(offset, f"surplus '{text}': every block is closed already", hint)
+            return
+        hint = "A field is written as name: value, or name { ... }"
+        if text in ("/", "*"):
+            hint = "Comments begin with #"
+        elif self.source.text.lstrip().lower().startswith(("<!doctype", "<html")):
+            hint = "This is a web page: download the file itself (on GitHub, its Raw form)"
+            self.next = len(self.tokens) - 2
+            self.ended = True
+        shown = text if len(text) > 1 else self.source.rest_of_word(offset) or text
+        self.tell(offset, f"{shown} stands where a field's name should", hint)
+        self.next += 1
+        while self.tokens[self.next].text not in _MARKS_CLOSE and line(self.tokens[self.next].offset) == line(offset):
+            if self.tokens[self.next].kind == END:
+                break
+            self.next += 1
+
+    def _check_required(self, message: Any) -> None:
+        for missing in message.FindInitializationErrors():
+            steps = re.findall(r"(\w+)(?:\[(\d+)\])?", missing)
+            path: Path = tuple(step for name, index in steps for step in ([name, int(index)] if index else [name]))
+            offset = next((self.offsets[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.offsets), 0)
+            problem = PrototxtError(
+                f"{path[-2] if len(path) > 1 else 'the text'} needs a value for {path[-1]}",
+                where=self.source.where(offset),
+                hint=f"Add {path[-1]}: ...",
+            )
+            self.problems.append(problem)
+            self._name_layer(problem)
+
+    # ---- Steps -------------------------------------------------------------------------------------------------
+
+    def _take(self, mark: str) -> bool:
+        if self.tokens[self.next].text == mark and self.tokens[self.next].kind == MARK:
+            self.next += 1
+            return True
+        return False
+
+    def _shown(self, start: int) -> str:
+        """The tokens from one to the current as they are written, shortened."""
+        end = max(self.next, start + 1)
+        stop = self.tokens[end - 1].offset + len(self.tokens[end - 1].text)
+        text = " ".join(self.source.text[self.tokens[start].offset : stop].split())
+        return text if len(text) <= 40 else text[:37] + "..."
+
+    def _skip_value(self) -> None:
+        """Step over a value of any kind."""
+        self._take("-")
+        kind, text, offset = self.tokens[self.next]
+        if kind == STRING:
+            while self.tokens[self.next].kind == STRING:
+                self.next += 1
+        elif text in _MARKS_OPEN:
+            depth = 0
+            while self.tokens[self.next].kind != END:
+                depth += (self.tokens[self.next].text in _MARKS_OPEN) - (self.tokens[self.next].text in _MARKS_CLOSE)
+                self.next += 1
+                if depth == 0:
+                    break
+        elif kind != END and text not in _MARKS_CLOSE and not self._starts_field():
+            self._skip_to(offset + max(len(self.source.rest_of_word(offset)), 1))
+
+    def _skip_to(self, offset: int) -> None:
+        """Step over every token that starts before an offset (-1 for the end)."""
+        while self.tokens[self.next].kind != END and (offset < 0 or self.tokens[self.next].offset < offset):
+            self.next += 1
+
+
+def _printable(text: str) -> str:
+    """Show bytes that are not UTF-8, which were carried as surrogates, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+_MARKS_OPEN = ("{", "<", "[")
+_MARKS_CLOSE = ("}", ">", "]")
+
+
+def _integer(text: str) -> int:
+    """The value of an integer in C's notation: 0x is hexadecimal, a leading 0 octal."""
+    if text[:2] in ("0x", "0X"):
+        return int(text, 16)
+    return int(text, 8 if text[0] == "0" else 10)

@@ -1,0 +1,165 @@
+"""Nets and solvers in files: read with the place of every field, and written in the original's form."""
+
+from __future__ import annotations
+
+import codecs
+import math
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from ..atomic import atomic_write
+from ..errors import PrototxtError, Where
+from . import caffe_pb2
+from .parser import Parsed, parse_text
+from .schema import fields_of, nearest
+from .text import MARK, NAME, STRING, Source, tokenize
+from .upgrade import default_snapshot_prefix, refuse_legacy, upgrade_net, upgrade_solver
+
+__all__ = ["Parsed", "parse_text", "read_net", "read_solver", "read_text", "refuse_legacy", "to_text", "write_text"]
+
+M = TypeVar("M", bound=Message)
+StrPath = str | os.PathLike[str]
+
+
+def read_net(path: StrPath) -> Parsed[caffe_pb2.NetParameter]:
+    """Read a net and bring it to today's form, as the original does: inputs become a layer, and so on."""
+    parsed = _read(path, caffe_pb2.NetParameter, caffe_pb2.SolverParameter)
+    refuse_legacy(parsed)
+    upgrade_net(parsed)
+    return parsed
+
+
+def read_solver(path: StrPath) -> Parsed[caffe_pb2.SolverParameter]:
+    """Read a solver, with the nets inside it, and bring both to today's form."""
+    parsed = _read(path, caffe_pb2.SolverParameter, caffe_pb2.NetParameter)
+    upgrade_solver(parsed)
+    default_snapshot_prefix(parsed)
+    return parsed
+
+
+def read_text(path: StrPath) -> str:
+    """Read a text file; what is no text, or not there, is a PrototxtError that says so.
+
+    Bytes that are not UTF-8 survive as surrogates: comments in old encodings do no harm, and a string that holds such
+    bytes is an error only where it is used.
+    """
+    where = Where(os.fspath(path))
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise PrototxtError("there is no such file", where=where, hint=_similar_file(Path(path))) from None
+    except (IsADirectoryError, PermissionError) as error:
+        what = "this is a folder, not a file" if Path(path).is_dir() else f"cannot read it: {error.strerror}"
+        raise PrototxtError(what, where=where) from None
+    except OSError as error:
+        raise PrototxtError(f"cannot read it: {error.strerror}", where=where) from None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    if b"\0" in data or any(byte < 9 for byte in data[:4096]):
+        kind = "an HDF5 file" if data.startswith(b"\x89HDF") else "a binary file"
+        raise PrototxtError(f"this is {kind}, not prototxt", where=where,
+                            hint="Weights (.caffemodel) are given beside the net, not in its place")  # fmt: skip
+    text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+    if len(tokenize(text)) == 1:
+        raise PrototxtError("the file is empty" if not text.strip() else "there are only comments here", where=where)
+    return text
+
+
+def _similar_file(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"There is no folder {path.parent} either"
+    close = nearest(path.name, os.listdir(path.parent))
+    return f"Did you mean {path.with_name(close)}?" if close else f"Paths start from {os.getcwd()}"
+
+
+def _read(path: StrPath, wanted: type[M], other: type[Message]) -> Parsed[M]:
+    source = Source(read_text(path), os.fspath(path))
+    parsed = parse_text(source.text, wanted, source.file, collect=True)
+    if parsed.problems:
+        _refuse_other_kind(source, wanted, other)
+        raise parsed.problems[0]
+    return parsed
+
+
+def _refuse_other_kind(source: Source, wanted: type[Message], other: type[Message]) -> None:
+    """Say so, if the text is a solver where a net is wanted, or a net where a solver is."""
+    mine, others = fields_of(wanted.DESCRIPTOR), fields_of(other.DESCRIPTOR)
+    tokens = tokenize(source.text)
+    foreign, net, depth = [], "", 0
+    for token, after, value in zip(tokens, tokens[1:], [*tokens[2:], tokens[-1]], strict=False):
+        if token.kind == MARK:
+            depth += (token.text in "{<") - (token.text in "}>")
+        if token.kind != NAME or depth or after.text not in (":", "{"):
+            continue
+        if token.text in mine and token.text not in others:
+            return
+        if token.text in others and token.text not in mine:
+            foreign.append(token)
+        if token.text in ("net", "train_net") and value.kind == STRING:
+            net = value.text[1:-1]
+    if not foreign:
+        return
+    if wanted is caffe_pb2.NetParameter:
+        what, hint = "a solver, not a net", f"Train with it: caffe-lite train --solver={source.file}"
+        hint += f"; or give its net: {net}" if net else ""
+    else:
+        what, hint = "a net, not a solver", 'A solver names its net: net: "..." and has base_lr, lr_policy, max_iter'
+    raise PrototxtError(f"this is {what}: it has {foreign[0].text}", where=source.where(foreign[0].offset), hint=hint)
+
+
+def write_text(path: StrPath, message: Message) -> None:
+    """Write a message as text."""
+    with atomic_write(path) as part:
+        part.write_bytes(to_text(message).encode())
+
+
+def to_text(message: Message) -> str:
+    """A message as text, exactly as the original prints it: whole floats without a point, no UTF-8 in strings."""
+    return "".join(_lines(message, ""))
+
+
+def _lines(message: Message, indent: str) -> Iterator[str]:
+    for field, value in message.ListFields():
+        for item in value if fields_of(message.DESCRIPTOR)[field.name].repeated else (value,):
+            if field.type == FieldDescriptor.TYPE_MESSAGE:
+                yield f"{indent}{field.name} {{\n"
+                yield from _lines(item, indent + "  ")
+                yield f"{indent}}}\n"
+            else:
+                yield f"{indent}{field.name}: {_scalar(field, item)}\n"
+
+
+def _scalar(field: Any, value: Any) -> str:
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        known = field.enum_type.values_by_number.get(value)
+        return known.name if known else str(value)
+    if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
+        return _quote(value.encode() if isinstance(value, str) else value)
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return "true" if value else "false"
+    if field.type == FieldDescriptor.TYPE_FLOAT:
+        return _float(value, (6, 8, 9), lambda text: struct.pack("f", float(text)) == struct.pack("f", value))
+    if field.type == FieldDescriptor.TYPE_DOUBLE:
+        return _float(value, (15, 17), lambda text: float(text) == value)
+    return str(value)
+
+
+def _float(value: float, digits: tuple[int, ...], exact: Any) -> str:
+    """The first precision that reads back as the same number, in C's %g."""
+    if not math.isfinite(value):
+        return str(value)
+    return next((text for count in digits if exact(text := f"{value:.{count}g}")), f"{value:.{digits[-1]}g}")
+
+
+_ESCAPES = {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord('"'): '\\"', ord("'"): "\\'", ord("\\"): "\\\\"}
+
+
+def _quote(value: bytes) -> str:
+    escaped = (_ESCAPES.get(byte) or (chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03o}") for byte in value)
+    return f'"{"".join(escaped)}"'

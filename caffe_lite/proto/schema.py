@@ -1,0 +1,135 @@
+"""What the schema knows about a message's fields, and what it can say about a name it does not know."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+
+_INTEGERS = {
+    FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.TYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.TYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.TYPE_UINT64: (0, 2**64 - 1),
+}
+_KINDS = {
+    FieldDescriptor.TYPE_MESSAGE: "message",
+    FieldDescriptor.TYPE_ENUM: "enum",
+    FieldDescriptor.TYPE_BOOL: "bool",
+    FieldDescriptor.TYPE_STRING: "string",
+    FieldDescriptor.TYPE_BYTES: "bytes",
+    FieldDescriptor.TYPE_FLOAT: "float",
+    FieldDescriptor.TYPE_DOUBLE: "float",
+}
+_TITLES = {
+    "NetParameter": "a net",
+    "SolverParameter": "a solver",
+    "LayerParameter": "a layer",
+    "V1LayerParameter": "a V1 layer",
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field as a reader needs it; `kind` is int, float, bool, string, bytes, enum or message."""
+
+    name: str
+    kind: str
+    repeated: bool
+    single: bool  # a float of 32 bits
+    range: tuple[int, int]
+    message: Descriptor | None
+    enum: EnumDescriptor | None
+
+    @property
+    def takes(self) -> str:
+        """What may stand behind the field's colon, in words."""
+        return {
+            "int": "an integer" if self.range[0] else "an integer of 0 or more",
+            "float": "a number",
+            "bool": "true or false",
+            "string": "text in quotes",
+            "bytes": "text in quotes",
+            "enum": "one of " + ", ".join(value.name for value in self.enum.values) if self.enum else "",
+            "message": "a block in braces",
+        }[self.kind]
+
+
+@functools.cache
+def fields_of(message: Descriptor) -> dict[str, Field]:
+    """The fields of a message by name."""
+    return {
+        field.name: Field(
+            name=field.name,
+            kind=_KINDS.get(field.type, "int"),
+            repeated=_is_repeated(field),
+            single=field.type == FieldDescriptor.TYPE_FLOAT,
+            range=_INTEGERS.get(field.type, (0, 0)),
+            message=field.message_type,
+            enum=field.enum_type,
+        )
+        for field in message.fields
+    }
+
+
+def _is_repeated(field: Any) -> bool:
+    # protobuf 6.31 brought is_repeated and deprecated label.
+    return bool(field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED)
+
+
+def title(message: Descriptor, name: str) -> str:
+    """What to call a block in an error: "a layer", or the name of the field that opened it."""
+    return _TITLES.get(message.name, name)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is most like this one, if any is like it at all."""
+    spelled = {name.lower(): name for name in known}
+    matches = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.65)
+    return spelled[matches[0]] if matches else None
+
+
+def advise_field(word: str, path: Sequence[tuple[Descriptor, str]], layer_type: str | None) -> str:
+    """What to do about an unknown field, given the messages around it, outermost first, with their names."""
+    message = path[-1][0]
+    inside = [name for name, field in fields_of(message).items() if _holds(field, word)]
+    own = [name for name in inside if layer_type and _same_words(name.removesuffix("_param"), layer_type)]
+    for outer, name in reversed(path[:-1]):
+        if word in fields_of(outer):
+            return f'"{word}" belongs in {title(outer, name)}, outside {title(*path[-1])}'
+    if inside:
+        return f'"{word}" belongs in {_either(own or inside)}: {(own or inside)[0]} {{ {word} ... }}'
+    close = nearest(word, fields_of(message))
+    if close:
+        return f'Did you mean "{close}"?'
+    for outer, _ in reversed(path[:-1]):
+        beside = [name for name, field in fields_of(outer).items() if _holds(field, word)]
+        if beside:
+            return f'"{word}" belongs in {_either(beside)}'
+    owners = [other.name for other in message.file.message_types_by_name.values() if word in fields_of(other)]
+    return f'"{word}" is a field of {_either(owners)}' if owners else f"Caffe knows no {word}; another program, or a fork of Caffe, may"
+
+
+def _holds(field: Field, word: str) -> bool:
+    return field.message is not None and word in fields_of(field.message)
+
+
+def _same_words(name: str, layer_type: str) -> bool:
+    return name.replace("_", "") == layer_type.lower().replace("deconvolution", "convolution")
+
+
+def _either(names: Sequence[str]) -> str:
+    if len(names) > 5:
+        return ", ".join(names[:5]) + " or others"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def advise_enum(word: str, enum: EnumDescriptor) -> str:
+    """What to do about a value that an enum does not have: the nearest and the whole list."""
+    names = [value.name for value in enum.values]
+    close = nearest(word, names)
+    return (f"Did you mean {close}? " if close else "") + f"It is one of {', '.join(names)}"

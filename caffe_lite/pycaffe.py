@@ -1,0 +1,213 @@
+"""The face of a Net that pycaffe's scripts know (original: python/caffe/pycaffe.py)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .blob import Blob, HostBlob, HostBlobs
+from .errors import NetError
+
+if TYPE_CHECKING:
+    from .layer import Layer
+    from .net import Node
+    from .ops.base import Array, Ops
+
+
+class HostLayer:
+    """A layer as pycaffe shows it: its type and its blobs."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+
+    @property
+    def type(self) -> str:
+        return self._layer.type
+
+    @property
+    def blobs(self) -> HostBlobs:
+        return HostBlobs(self._layer.blobs, self._layer.ops)
+
+    def __repr__(self) -> str:
+        return f"<{self.type} layer {self._layer.name!r}>"
+
+
+class PycaffeNet:
+    """Names, arrays and calls of pycaffe's Net; ``Net`` adds the rest."""
+
+    if TYPE_CHECKING:
+        ops: Ops
+        nodes: list[Node]
+        inputs: list[str]
+        outputs: list[str]
+        _blob: dict[str, Blob]
+
+        def forward_pass(self, start: int = 0, end: int | None = None) -> Array: ...
+
+        def backward_pass(self, start: int | None = None, end: int = 0) -> None: ...
+
+        def node(self, layer_name: str) -> Node: ...
+
+    @property
+    def blobs(self) -> OrderedDict[str, HostBlob]:
+        """Every blob by name, in the order in which layers make them."""
+        return OrderedDict((name, HostBlob(blob)) for name, blob in self._blob.items())
+
+    @property
+    def params(self) -> OrderedDict[str, HostBlobs]:
+        """The learnable blobs of each layer that has some, by layer name."""
+        return OrderedDict(
+            (node.name, HostBlobs(node.layer.blobs, self.ops)) for node in self.nodes if node.layer.blobs
+        )
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers; a Python layer is the object of the user's class."""
+        return [getattr(node.layer, "user_layer", None) or HostLayer(node.layer) for node in self.nodes]
+
+    @property
+    def layer_dict(self) -> OrderedDict[str, Any]:
+        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return [node.name for node in self.nodes]
+
+    @property
+    def _blob_names(self) -> list[str]:
+        return list(self._blob)
+
+    @property
+    def bottom_names(self) -> OrderedDict[str, list[str]]:
+        return OrderedDict((node.name, list(node.bottom_names)) for node in self.nodes)
+
+    @property
+    def top_names(self) -> OrderedDict[str, list[str]]:
+        return OrderedDict((node.name, list(node.top_names)) for node in self.nodes)
+
+    @property
+    def blob_loss_weights(self) -> OrderedDict[str, float]:
+        """The weight of each blob in the net's loss."""
+        weights = OrderedDict.fromkeys(self._blob, 0.0)
+        for node in self.nodes:
+            weights.update(zip(node.top_names, node.loss_weights, strict=True))
+        return weights
+
+    def forward(
+        self, blobs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **inputs: Any
+    ) -> dict[str, np.ndarray]:
+        """Run the layers from ``start`` to ``end`` (names, both included); the outputs, and ``blobs`` beside them.
+
+        With keyword arguments, one for each input of the net, fills those first.
+        """
+        first = self._index(start) if start is not None else 0
+        last = self._index(end) if end is not None else len(self.nodes) - 1
+        wanted = [*(self.nodes[last].top_names if end is not None else self.outputs), *(blobs or ())]
+        self._known(wanted)
+        if inputs:
+            self._fill(inputs, self.inputs, "input", "data")
+        self.forward_pass(first, last)
+        return {name: HostBlob(self._blob[name]).data for name in dict.fromkeys(wanted)}
+
+    def backward(
+        self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **outputs: Any
+    ) -> dict[str, np.ndarray]:
+        """Run the layers from ``start`` back to ``end``; the diffs of the inputs, and those of ``diffs`` beside them.
+
+        With keyword arguments, one for each output of the net, fills those blobs' diffs first. Parameters' diffs
+        accumulate until they are set to zero.
+        """
+        first = self._index(start) if start is not None else len(self.nodes) - 1
+        last = self._index(end) if end is not None else 0
+        wanted = [*(self.nodes[last].bottom_names if end is not None else self.inputs), *(diffs or ())]
+        self._known(wanted)
+        if outputs:
+            self._fill(outputs, self.outputs, "output", "diff")
+        self.backward_pass(first, last)
+        return {name: HostBlob(self._blob[name]).diff for name in dict.fromkeys(wanted)}
+
+    def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Any) -> dict[str, np.ndarray]:
+        """Run ``forward`` in batches over inputs of any length; the outputs of every item."""
+        wanted = list(dict.fromkeys([*self.outputs, *(blobs or ())]))
+        gathered: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+        for batch, count in self._batches(inputs):
+            for name, values in self.forward(blobs=wanted, **batch).items():
+                gathered[name].extend(values[:count].copy() if values.ndim else [values.copy()])
+        return {name: np.asarray(values) for name, values in gathered.items()}
+
+    def forward_backward_all(
+        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **arrays: Any
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Run ``forward`` and ``backward`` in batches; keyword arguments fill inputs, and diffs of outputs."""
+        outs = list(dict.fromkeys([*self.outputs, *(blobs or ())]))
+        ins = list(dict.fromkeys([*self.inputs, *(diffs or ())]))
+        all_outs: dict[str, list[np.ndarray]] = {name: [] for name in outs}
+        all_diffs: dict[str, list[np.ndarray]] = {name: [] for name in ins}
+        top_diffs = {name: arrays[name] for name in arrays if name in self.outputs}
+        inputs = {name: arrays[name] for name in arrays if name not in top_diffs}
+        for (batch, count), (diff_batch, _) in zip(
+            self._batches(inputs), self._batches(top_diffs) if top_diffs else _forever(({}, 0)), strict=False
+        ):
+            for name, values in self.forward(blobs=outs, **batch).items():
+                all_outs[name].extend(values[:count].copy() if values.ndim else [values.copy()])
+            for name, values in self.backward(diffs=ins, **diff_batch).items():
+                all_diffs[name].extend(values[:count].copy() if values.ndim else [values.copy()])
+        return (
+            {name: np.asarray(values) for name, values in all_outs.items()},
+            {name: np.asarray(values) for name, values in all_diffs.items()},
+        )
+
+    def _index(self, layer_name: str) -> int:
+        return self.nodes.index(self.node(layer_name))
+
+    def _known(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name not in self._blob:
+                raise NetError(f"the net has no blob {name!r}", hint=f"its blobs: {', '.join(self._blob)}")
+
+    def _fill(self, arrays: Mapping[str, Any], expected: Sequence[str], kind: str, attribute: str) -> None:
+        if set(arrays) != set(expected):
+            raise NetError(
+                f"{kind} arguments {sorted(arrays)} do not match the net's {kind}s {sorted(expected)}",
+                hint=f"give each {kind} once",
+            )
+        for name, values in arrays.items():
+            blob, values = HostBlob(self._blob[name]), np.asarray(values)
+            if values.shape != blob.shape and values.shape[:1] != blob.shape[:1]:
+                raise NetError(
+                    f"{kind} {name!r} is of shape {values.shape}, the blob of {blob.shape}",
+                    hint=f"fill the batch, or reshape first: net.blobs[{name!r}].reshape(*array.shape)",
+                )
+            try:
+                getattr(blob, attribute)[...] = values
+            except ValueError:
+                raise NetError(
+                    f"{kind} {name!r} is of shape {values.shape}, the blob of {blob.shape}",
+                    hint=f"reshape the array, or the blob: net.blobs[{name!r}].reshape(*array.shape)",
+                ) from None
+
+    def _batches(self, arrays: Mapping[str, Any]) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+        """Batches that fill the blobs, the last one filled up with zeros, and how many of its items are real."""
+        if not arrays:
+            raise NetError("no arrays are given", hint="pass one array per input, as keyword arguments")
+        lengths = {len(values) for values in arrays.values()}
+        if len(lengths) != 1:
+            raise NetError(f"the arrays have different lengths: {sorted(lengths)}")
+        size = self._blob[next(iter(arrays))].shape[0]
+        for first in range(0, lengths.pop(), size):
+            batch = {name: np.asarray(values[first : first + size]) for name, values in arrays.items()}
+            count = len(next(iter(batch.values())))
+            if count < size:
+                batch = {
+                    name: np.concatenate([values, np.zeros((size - count, *values.shape[1:]), values.dtype)])
+                    for name, values in batch.items()
+                }
+            yield batch, count
+
+
+def _forever(item: Any) -> Iterator[Any]:
+    while True:
+        yield item
