@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from . import io
 from .errors import CaffeError
-from .layer import Layer as LayerBase
 from .layer import layer_type_list, register_layer
-from .layers.python import PythonLayerBase as Layer
 from .net import TEST, TRAIN, Net
 from .ops import available_engines, set_engine
 from .random import set_random_seed
-from .solvers import (
-    AdaDeltaSolver,
-    AdaGradSolver,
-    AdamSolver,
-    NesterovSolver,
-    RMSPropSolver,
-    SGDSolver,
-    get_solver,
-)
 
 __version__ = "0.1.0"

@@ -56,8 +56,10 @@ class CaffeError(Exception):
             place.append(f'layer "{self.layer}"' + (f" ({self.layer_type})" if self.layer_type else ""))
         elif self.layer_type:
             place.append(f"a layer of type {self.layer_type}")
-        sentences = [_sentence(self.what)] + ([_sentence(self.hint)] if self.hint else [])
-        return (", ".join(place) + ": " if place else "") + " ".join(sentences)
+        text = f"{_sentence(self.what)} {_sentence(self.hint)}" if self.hint else _sentence(self.what)
+        if text.endswith("'."):
+            text = text[:-1]  # what stands in quotes is to be copied as it is
+        return (", ".join(place) + ": " if place else "") + text
 
     def __reduce__(self) -> tuple[Any, ...]:
         rebuild = functools.partial(
@@ -111,6 +113,5 @@ class MissingExtra(CaffeError):
 
 
 def _sentence(text: str) -> str:
-    """End a sentence with a full stop, unless it ends in a mark or in something to be copied."""
     text = text.rstrip()
-    return text if text.endswith((".", "!", "?", ":", "'")) else text + "."
+    return text if text.endswith((".", "!", "?", ":")) else text + "."

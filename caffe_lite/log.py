@@ -1,5 +1,49 @@
 """The log: the original's lines in the original's form (glog's)."""
 
+from __future__ import annotations
+
 import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from typing import TextIO
 
 logger = logging.getLogger("caffe_lite")
+
+# What GLOG_minloglevel counts.
+_LEVELS = {"0": logging.INFO, "1": logging.WARNING, "2": logging.ERROR, "3": logging.CRITICAL}
+
+
+class GlogFormatter(logging.Formatter):
+    """``I20261121 19:15:16.395696  9459 solver.py:45] message``: level, date, time, thread, and the line that logs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        letter = "F" if record.levelno >= logging.CRITICAL else record.levelname[0]
+        # A record has no native thread id; handlers run in the thread that logs.
+        head = f"{letter}{datetime.fromtimestamp(record.created):%Y%m%d %H:%M:%S.%f} {threading.get_native_id():5d}"
+        return f"{head} {record.filename}:{record.lineno}] {record.getMessage().removesuffix(chr(10))}"
+
+
+class LogHandler(logging.StreamHandler):
+    """Writes the log to a stream; each line inside the context that ``around`` gives, where a progress bar hides."""
+
+    around: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self.around():
+            super().emit(record)
+
+
+def start_logging(stream: TextIO | None = None) -> LogHandler:
+    """Show the log on a stream (standard error), in place of the stream before; GLOG_minloglevel picks the levels."""
+    for old in [handler for handler in logger.handlers if isinstance(handler, LogHandler)]:
+        logger.removeHandler(old)
+    handler = LogHandler(stream or sys.stderr)
+    handler.setFormatter(GlogFormatter())
+    logger.addHandler(handler)
+    logger.setLevel(_LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO))  # noqa: SIM112
+    logger.propagate = False
+    return handler

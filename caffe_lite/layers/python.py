@@ -60,12 +60,12 @@ class PythonLayer(Layer):
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         cls = self._class()
         with self._noted("__init__"):
-            self.user = cls(self.param) if issubclass(cls, UserLayer) else cls()
+            self.user_layer = cls(self.param) if issubclass(cls, UserLayer) else cls()
         for method in ("setup", "reshape", "forward"):
             self._method(method)
-        self.user.param_str = self.param.python_param.param_str
-        self.user.phase = int(self.phase)
-        self.user.blobs = HostBlobs(self.blobs, self.ops)
+        self.user_layer.param_str = self.param.python_param.param_str
+        self.user_layer.phase = int(self.phase)
+        self.user_layer.blobs = HostBlobs(self.blobs, self.ops)
         self._call("setup", _shown(bottom), _shown(top))
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -116,7 +116,7 @@ class PythonLayer(Layer):
             raise
 
     def _method(self, name: str) -> Callable[..., None]:
-        method = getattr(self.user, name, None)
+        method = getattr(self.user_layer, name, None)
         if not callable(method):
             self.error(f"class {self._path} has no method {name}", "derive it from caffe_lite.Layer and define it")
         return method

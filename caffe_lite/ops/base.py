@@ -162,6 +162,18 @@ class Ops:
         shape[axis] = classes
         return self.astype(self.xp.reshape(self.xp.arange(classes), tuple(shape)) == index)
 
+    def softmax_backward(self, dy: Array, y: Array, axis: int) -> Array:
+        """``y`` is what ``softmax`` gave."""
+        return (dy - self.sum(dy * y, axis, keepdims=True)) * y
+
+    def cross_entropy_backward(self, prob: Array, index: Array, scale: Array, axis: int) -> Array:
+        """Gradient of ``-scale * log(pick(prob, index))`` in what ``prob`` is the softmax of."""
+        return (prob - self.one_hot(index, prob.shape[axis], axis)) * scale
+
+    def sigmoid_cross_entropy(self, x: Array, target: Array) -> Array:
+        """``-target * log(p) - (1 - target) * log(1 - p)`` with p = sigmoid(x), element by element, for any x."""
+        return self.at_least(x, 0.0) - x * target + self.log1p(self.exp(-self.abs(x)))
+
     # -- affine ------------------------------------------------------------------------------------------------------
 
     def inner_product(self, x: Array, weight: Array, bias: Array | None) -> Array:

@@ -111,7 +111,9 @@ def advise_field(word: str, path: Sequence[tuple[Descriptor, str]], layer_type: 
         if beside:
             return f'"{word}" belongs in {_either(beside)}'
     owners = [other.name for other in message.file.message_types_by_name.values() if word in fields_of(other)]
-    return f'"{word}" is a field of {_either(owners)}' if owners else f"Caffe knows no {word}; another program, or a fork of Caffe, may"
+    if owners:
+        return f'"{word}" is a field of {_either(owners)}'
+    return f"Caffe knows no {word}; another program, or a fork of Caffe, may"
 
 
 def _holds(field: Field, word: str) -> bool:

@@ -43,8 +43,9 @@ def upgrade_net(parsed: Parsed[caffe_pb2.NetParameter], net_path: Path = ()) -> 
 def _upgrade_inputs(parsed: Parsed[caffe_pb2.NetParameter], net_path: Path) -> None:
     """Turn `input` with `input_shape` or `input_dim` into one Input layer at the front.
 
-    The original drops inputs without shapes and crashes where there are too few; both are errors here. Shapes win over
-    dims, and shapes without an `input` mean nothing, as in the original.
+    Shapes win over dims, and shapes without an `input` mean nothing, as in the original. It also drops inputs without
+    any shape, and crashes where there are too few: here the first is an error unless a layer makes the input, the
+    second always.
     """
     net: caffe_pb2.NetParameter = parsed.at(*net_path)
     if not net.input:
@@ -53,12 +54,15 @@ def _upgrade_inputs(parsed: Parsed[caffe_pb2.NetParameter], net_path: Path) -> N
     if not shapes:
         dims = list(net.input_dim)
         shapes = [caffe_pb2.BlobShape(dim=dims[start : start + 4]) for start in range(0, len(dims) - len(dims) % 4, 4)]
+    made = {top for layer in net.layer for top in layer.top}
+    if not net.input_shape and not net.input_dim and made.issuperset(net.input):
+        net.ClearField("input")
+        return
     if len(shapes) < len(net.input):
         name = net.input[len(shapes)]
-        given = "input_shape" if net.input_shape else "input_dim"
+        given = f"{len(net.input_shape)} input_shape" if net.input_shape else f"{len(net.input_dim)} input_dim"
         raise PrototxtError(
-            f'input "{name}" has no shape: there are {len(net.input)} inputs, '
-            f"{len(net.input_shape) or len(net.input_dim)} {given}",
+            f'input "{name}" has no shape: there are {given} for {len(net.input)} inputs',
             where=parsed.where(*net_path, "input", len(shapes)),
             hint=f'Add input_shape {{ dim: ... }} for "{name}"' + ("" if net.input_shape else ", or four input_dim"),
         )

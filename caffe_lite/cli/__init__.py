@@ -1,0 +1,97 @@
+"""The command line: finds the command, imports its module only, and turns every CaffeError into one message."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from ..errors import CaffeError
+from .arguments import Parser, UsageError, spelled_with_dashes
+
+COMMANDS = {
+    "train": "train from a solver or a net, resume, or fine-tune",
+    "test": "score trained weights",
+    "time": "measure each layer of a net",
+    "summary": "show a net's layers, shapes, parameters and costs",
+    "convert-mnist": "make an LMDB from files in MNIST's format",
+}
+PROTOTXT = (".prototxt", ".pbtxt", ".prototext", ".txt")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status is 0, or 1 after an error, 2 for a wrong command line, 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    traceback = "--traceback" in words
+    try:
+        return _run([word for word in words if word != "--traceback"])
+    except UsageError as error:
+        if traceback:
+            raise
+        print(f"caffe-lite: {error}", file=sys.stderr)
+        return 2
+    except CaffeError as error:
+        if traceback:
+            raise
+        print(f"caffe-lite: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if traceback:
+            raise
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`caffe-lite summary net.prototxt | head`); Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "-help", "help"):
+        print(_help())
+        return 0 if words else 2
+    if words[0] in ("-version", "--version", "version"):
+        print(f"caffe-lite {_version()}")
+        return 0
+    name = next((word for word in words if not word.startswith("-")), words[0])
+    if words[0].startswith("-") and name in COMMANDS:  # the original takes flags before the command, too
+        words.remove(name)
+    elif (name := words.pop(0)) not in COMMANDS:
+        raise UsageError(_no_command(name))
+    command = import_module(f"{__name__}.{name.replace('-', '_')}")
+    parser = Parser(prog=f"caffe-lite {name}", description=command.__doc__)
+    command.add_arguments(parser)
+    status: int = command.run(parser.parse(spelled_with_dashes(words)))
+    return status
+
+
+def _help() -> str:
+    lines = [f"  {name:14}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: caffe-lite COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "caffe-lite COMMAND --help tells a command's options; Caffe's spelling of them, -solver FILE, works too.",
+            "With any command, --traceback shows where in the program an error comes from.",
+        ]
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("caffe-lite")
+
+
+def _no_command(word: str) -> str:
+    if word.endswith(PROTOTXT) or Path(word).is_file():
+        return f"{word} is no command. To train: caffe-lite train {word}; to look at a net: caffe-lite summary {word}"
+    if word.startswith("-"):
+        return f"a command must come first: {', '.join(COMMANDS)}"
+    near = difflib.get_close_matches(word, COMMANDS, 1)
+    hint = f"Did you mean {near[0]}?" if near else f"The commands are {', '.join(COMMANDS)}"
+    return f"there is no command {word!r}. {hint}"

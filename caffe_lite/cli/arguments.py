@@ -1,0 +1,97 @@
+"""What the commands' arguments have in common: Caffe's spellings, hints at typos, the net's state, the engine."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ..errors import EngineError
+from ..log import logger
+from ..ops import available_engines, get_ops, set_engine
+from ..proto import caffe_pb2
+
+
+class UsageError(Exception):
+    """A command line that cannot be understood."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises UsageError and knows what an unknown option was meant to be."""
+
+    def __init__(self, prog: str, description: str | None) -> None:
+        super().__init__(prog, description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        arguments, unknown = self.parse_known_args(words)
+        if unknown:
+            option = unknown[0].partition("=")[0]
+            near = difflib.get_close_matches(option, self._option_string_actions, 1)
+            self.error(f"unknown argument {option}" + (f". Did you mean {near[0]}?" if near else ""))
+        return arguments
+
+
+def spelled_with_dashes(words: Sequence[str]) -> list[str]:
+    """Caffe's spellings as ours: ``-max_iter=5`` as ``--max-iter=5``. What follows ``=`` stays as it is."""
+
+    def ours(option: re.Match[str]) -> str:
+        return f"--{option[1].replace('_', '-')}"
+
+    return [re.sub(r"^--?([A-Za-z][\w-]+)(?==|$)", ours, word) for word in words]
+
+
+def add_engine(parser: Parser) -> None:
+    engines = ["auto", *available_engines()]
+    parser.add_argument("--engine", metavar="NAME", help=f"what computes: {', '.join(engines)}; default auto")
+    parser.add_argument("--gpu", metavar="ID", help="refused: this version has no engine that runs on a GPU yet")
+
+
+def add_state(parser: Parser, phase: bool = False) -> None:
+    if phase:
+        parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", type=str.upper, help="default TRAIN")
+    parser.add_argument("--level", metavar="N", type=int, default=0, help="the net's level, for its include rules")
+    parser.add_argument("--stage", metavar="A,B", type=_stages, default=[], help="the net's stages, for those rules")
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def choose_engine(arguments: argparse.Namespace) -> None:
+    """Put the engine asked for in force and log it, as the original logs its mode."""
+    if arguments.gpu:
+        raise EngineError(
+            "this version has no engine that runs on a GPU yet",
+            hint="leave out --gpu; the NumPy engine computes on the CPU",
+        )
+    if arguments.engine:
+        set_engine(arguments.engine)
+    ops = get_ops()
+    logger.info("Use CPU.")
+    logger.info("Engine: %s on %d threads", ops.name, _threads())
+
+
+def phase_of(arguments: argparse.Namespace) -> int:
+    phase: int = caffe_pb2.Phase.Value(arguments.phase)
+    return phase
+
+
+def _stages(text: str) -> list[str]:
+    return [stage for stage in text.split(",") if stage]
+
+
+def _threads() -> int:
+    """How many threads NumPy's matrix products may use, as its libraries read it from the environment."""
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        if os.environ.get(variable, "").isdecimal():
+            return int(os.environ[variable])
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

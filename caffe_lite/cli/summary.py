@@ -1,0 +1,98 @@
+"""Show a net as a table: layers, shapes of their tops, parameters, multiply-adds and memory."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .arguments import Parser, add_state, phase_of
+
+if TYPE_CHECKING:
+    from ..net import Net, Node
+
+COLUMNS = ("Layer", "Type", "Bottom", "Top", "Shape", "Parameters", "Multiply-adds")
+NUMBERS = ("Parameters", "Multiply-adds")
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("net", metavar="NET", help="the net; its data layers open their data")
+    add_state(parser, phase=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from ..net import Net
+
+    net = Net(arguments.net, phase_of(arguments), level=arguments.level, stages=arguments.stage)
+    try:
+        print(describe(net))
+    finally:
+        net.close()
+    return 0
+
+
+def describe(net: Net) -> str:
+    """The table of a net's layers, and its totals."""
+    rows = [COLUMNS, *(row for node in net.nodes for row in _rows(node))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [_line(row, widths) for row in rows]
+    lines.insert(1, "-" * max(map(len, lines)))
+    parameters = {id(param.blob): param.blob.count for param in net.learnable_params}
+    blobs = {id(blob): blob.count for node in net.nodes for blob in node.top}
+    item = net.ops.zeros(()).itemsize
+    return "\n".join(
+        [
+            f"{net.name or 'Net'}, {'TRAIN' if net.phase == 0 else 'TEST'}: {len(net.nodes)} layers",
+            "",
+            *lines,
+            "",
+            f"Parameters       {sum(parameters.values()):,} ({_memory(sum(parameters.values()) * item)})",
+            f"Blobs            {sum(blobs.values()):,} values ({_memory(sum(blobs.values()) * item)})",
+            f"Multiply-adds    {sum(map(multiply_adds, net.nodes)):,} forward, for the whole batch",
+        ]
+    )
+
+
+def multiply_adds(node: Node) -> int:
+    """What a layer's matrix products cost in one forward pass; what is done once per element is not counted."""
+    layer = node.layer
+    if layer.type not in ("Convolution", "Deconvolution", "InnerProduct"):
+        return 0
+    weight = layer.blobs[0]
+    if layer.type == "InnerProduct":
+        return sum(blob.count for blob in node.top) // layer.param.inner_product_param.num_output * weight.count
+    # Every weight is used once per pixel that the whole kernel meets: of the output, or a deconvolution's input. Their
+    # number is the blob's count over its channels, which are the first axis of the weights.
+    met = node.bottom if layer.type == "Deconvolution" else node.top
+    return sum(blob.count for blob in met) // weight.shape[0] * weight.count
+
+
+def _rows(node: Node) -> list[tuple[str, ...]]:
+    """One row for the layer, and one more for each further top."""
+    parameters = sum(blob.count for blob in node.layer.blobs)
+    cost = multiply_adds(node)
+    shapes = [" x ".join(map(str, blob.shape)) or "scalar" for blob in node.top]
+    tops = list(zip(node.top_names, shapes, strict=True))
+    (top, shape), *more = tops or [("", "")]
+    first = (node.name, node.layer.type, ", ".join(node.bottom_names), top, shape)
+    return [
+        (*first, f"{parameters:,}" if parameters else "", f"{cost:,}" if cost else ""),
+        *(("", "", "", name, other, "", "") for name, other in more),
+    ]
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (
+        cell.rjust(width) if column in NUMBERS else cell.ljust(width)
+        for cell, width, column in zip(row, widths, COLUMNS, strict=True)
+    )
+    return "  ".join(cells).rstrip()
+
+
+def _memory(size: int) -> str:
+    value = float(size)
+    for unit in ("bytes", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.4g} {unit}"
+        value /= 1024
+    return f"{value:.4g} GiB"

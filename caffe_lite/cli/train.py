@@ -1,0 +1,115 @@
+"""Train from a solver, or from a net and the settings given here; resume, or start from trained weights."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import SolverError, Where
+from ..log import logger, start_logging
+from ..proto.caffe_pb2 import TEST, NetParameter, SolverParameter
+from ..proto.prototxt import parse_text, read_net, read_solver, read_text
+from .arguments import Parser, UsageError, add_engine, add_state, choose_engine
+from .settings import apply_setting
+
+# SolverParameter's fields that have an option of their own; with the default, where the file is a net.
+SETTINGS = {
+    "type": ("SGD", "SGD, Nesterov, AdaGrad, RMSProp, AdaDelta or Adam"),
+    "base_lr": ("0.01", "the learning rate to begin with"),
+    "lr_policy": ("fixed", "fixed, step, exp, inv, multistep, poly or sigmoid"),
+    "gamma": (None, "of the policy"),
+    "power": (None, "of the policy"),
+    "stepsize": (None, "of the step policy"),
+    "stepvalue": (None, "of the multistep policy, with commas between"),
+    "momentum": ("0.9", "the share of the last update in the next"),
+    "weight_decay": ("0.0005", "the weight of the parameters' norm in the loss"),
+    "max_iter": ("10000", "how many iterations to train"),
+    "display": ("100", "log the loss every N iterations"),
+    "test_iter": ("100", "test on N batches"),
+    "test_interval": ("500", "test every N iterations"),
+    "random_seed": (None, "0 or more: the same run every time"),
+    "snapshot_prefix": (None, "where snapshots go; the folder must exist. Default for a net: beside it, named like it"),
+}
+TEST_SETTINGS = ("test_iter", "test_interval")
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE", nargs="?", help="the solver, or a net alone")
+    parser.add_argument("--solver", metavar="FILE", help="the same, as Caffe spells it")
+    parser.add_argument("--weights", metavar="FILES", help="start from .caffemodel or .h5 files, with commas between")
+    parser.add_argument("--snapshot", metavar="FILE", help="resume from a .solverstate or .solverstate.h5")
+    add_state(parser)
+    add_engine(parser)
+    for signal, effect in (("sigint", "stop"), ("sighup", "snapshot")):
+        what = f"what {signal.upper()} does: stop, snapshot or none; default {effect}"
+        choices = ("stop", "snapshot", "none")
+        parser.add_argument(f"--{signal}-effect", metavar="X", choices=choices, default=effect, help=what)
+    group = parser.add_argument_group("settings of the solver, over those in the file (defaults are for a net alone)")
+    for field, (default, what) in SETTINGS.items():
+        default_text = f"; default {default}" if default else ""
+        group.add_argument(f"--{field.replace('_', '-')}", dest=f"set_{field}", metavar="X", help=what + default_text)
+    group.add_argument("--set", metavar="FIELD=X", action="append", default=[], help="any other field of a solver")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if (arguments.file is None) == (arguments.solver is None):
+        raise UsageError("give one solver or net to train: caffe-lite train FILE (see caffe-lite train --help)")
+    if arguments.snapshot and arguments.weights:
+        raise SolverError(
+            "both --snapshot and --weights are given",
+            hint="give a snapshot to resume, or weights to fine-tune, not both",
+        )
+    log = start_logging()
+    param = solver_parameter(arguments)
+    choose_engine(arguments)
+
+    from ..solvers import get_solver
+    from .progress import progress_bar
+
+    solver = get_solver(param)
+    with progress_bar(solver, log):
+        logger.info("Starting Optimization")
+        solver.solve(arguments.snapshot)
+        logger.info("Optimization Done.")
+    return 0
+
+
+def solver_parameter(arguments: argparse.Namespace) -> SolverParameter:
+    """The solver that the file and the settings beside it ask for."""
+    path = arguments.file or arguments.solver
+    param = _of_net(path) if _is_net(path) else read_solver(path).message
+    for field in SETTINGS:
+        if (value := getattr(arguments, f"set_{field}")) is not None:
+            apply_setting(param, field, value, f"--{field.replace('_', '-')} {value}")
+    for setting in arguments.set:
+        field, equals, value = setting.partition("=")
+        if not equals:
+            raise SolverError(
+                "a setting is FIELD=VALUE", where=Where(f"--set {setting}"), hint="as in --set iter_size=2"
+            )
+        apply_setting(param, field.strip(), value, f"--set {setting}")
+    param.train_state.level = arguments.level
+    param.train_state.stage.extend(arguments.stage)
+    if arguments.weights:
+        param.weights[:] = [arguments.weights]
+    return param
+
+
+def _is_net(path: str) -> bool:
+    net = parse_text(read_text(path), NetParameter, path, collect=True).message
+    return bool(net.layer or net.layers)
+
+
+def _of_net(path: str) -> SolverParameter:
+    """A solver for a net that comes alone: the defaults, and tests if the net has data for them."""
+    param = SolverParameter(net=path, snapshot_prefix=str(Path(path).with_suffix("")), solver_mode=SolverParameter.CPU)
+    tested = any(
+        rule.HasField("phase") and rule.phase == TEST
+        for layer in read_net(path).message.layer
+        if not layer.bottom
+        for rule in layer.include
+    )
+    for field, (default, _) in SETTINGS.items():
+        if default is not None and (tested or field not in TEST_SETTINGS):
+            apply_setting(param, field, default, field)
+    return param

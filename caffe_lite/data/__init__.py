@@ -1,0 +1,1 @@
+"""Where batches come from: databases, the images in them, their way into arrays."""

@@ -1,0 +1,62 @@
+"""Datum, the record that databases hold: an image, raw or encoded, and its label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from ..errors import DataError, MissingExtra
+from ..proto import caffe_pb2
+
+_parse = caffe_pb2.Datum.FromString
+
+
+def decode_datum(value: bytes, force_color: bool = False, force_gray: bool = False) -> tuple[np.ndarray, int]:
+    """The image (C, H, W), of bytes or of float32, and the label. Encoded images come out in the order B, G, R.
+
+    ``force_color`` and ``force_gray`` choose how an encoded image is read; without them it keeps its channels.
+    The original reads past the end of a Datum whose data is too short; here it is an error.
+    """
+    try:
+        datum = _parse(value)
+    except DecodeError:
+        raise DataError("it is not a Datum", hint="A Data layer reads databases of Datum messages only") from None
+    if datum.encoded:
+        return _decode_image(datum.data, force_color, force_gray), datum.label
+    shape = (datum.channels, datum.height, datum.width)
+    if min(shape) < 1:
+        raise DataError(f"it is not an image: channels, height, width are {shape}")
+    values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
+    try:
+        return values.reshape(shape), datum.label
+    except ValueError:
+        raise DataError(
+            f"it has {values.size} values, but channels, height, width are {shape}",
+            hint="The database is damaged, or was made wrongly; make it again",
+        ) from None
+
+
+def _decode_image(data: bytes, force_color: bool, force_gray: bool) -> np.ndarray:
+    if force_color and force_gray:
+        raise DataError("force_color and force_gray exclude each other", hint="Keep one of them in transform_param")
+    try:
+        import cv2
+    except ImportError:
+        raise MissingExtra("opencv-python-headless", "data", "read encoded images") from None
+    flag = cv2.IMREAD_COLOR if force_color else cv2.IMREAD_GRAYSCALE if force_gray else cv2.IMREAD_UNCHANGED
+    image: Any = None
+    if data:
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+        except cv2.error as error:
+            raise DataError(f"OpenCV cannot decode its image: {error}") from error
+    if image is None:
+        raise DataError("OpenCV cannot decode its image", hint="It is damaged, or of a format this OpenCV lacks")
+    if image.dtype != np.uint8:
+        raise DataError(
+            f"its image has values of type {image.dtype}, not bytes",
+            hint="Set force_color or force_gray in transform_param, which convert it",
+        )
+    return image.transpose(2, 0, 1) if image.ndim == 3 else image[None]

@@ -1,0 +1,120 @@
+"""transform_param: cropping, mirroring, mean subtraction and scaling of images on their way into a net."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from ..errors import DataError, LayerError, Where
+from ..io import blobproto_to_array
+from ..log import logger
+from ..proto import caffe_pb2
+from .paths import resolve, searched
+
+Shape = tuple[int, ...]
+
+
+def by(shape: Shape) -> str:
+    """A shape as it reads best in a message."""
+    return " x ".join(map(str, shape))
+
+
+class DataTransformer:
+    """y = (x - mean) * scale over a crop of x, mirrored or not.
+
+    Reads ``transform_param``: crop_size (0, the whole image), a random place in the TRAIN phase and the centre in TEST;
+    mirror (false), which flips every second image by chance, in TEST too, as in the original; mean_file, a mean image
+    that is cropped and flipped along, or mean_value, one or one per channel; scale (1).
+    Source: the original's data_transformer.cpp.
+    """
+
+    def __init__(
+        self, param: caffe_pb2.TransformationParameter, phase: int, where: Where | None = None
+    ) -> None:
+        if param.mean_file and param.mean_value:
+            raise LayerError("mean_file and mean_value exclude each other", hint="Keep one of them in transform_param")
+        self.crop_size = param.crop_size
+        self.random_crop = bool(param.crop_size) and phase == caffe_pb2.TRAIN
+        self.mirror = param.mirror
+        self.scale = np.float32(param.scale)
+        self.mean_values = np.array(param.mean_value, np.float32)
+        self.mean_image = _read_mean(param.mean_file, where) if param.mean_file else None
+
+    def shape(self, image: Shape) -> Shape:
+        """What becomes of an image of this shape (C, H, W); DataError if it cannot be transformed."""
+        channels, height, width = image
+        if self.crop_size > min(height, width):
+            raise DataError(
+                f"crop_size {self.crop_size} is larger than the image: {height} x {width}",
+                hint="Make crop_size smaller, or the images larger",
+            )
+        if self.mean_image is not None and self.mean_image.shape != image:
+            raise DataError(
+                f"the image is {by(image)}, the mean in mean_file {by(self.mean_image.shape)} (channels x height x width)",
+                hint="Use a mean computed over images of this size",
+            )
+        if self.mean_values.size not in (0, 1, channels):
+            raise DataError(
+                f"mean_value is given {self.mean_values.size} times, the image has {channels} channels",
+                hint="Give it once, or once per channel",
+            )
+        return (channels, self.crop_size or height, self.crop_size or width)
+
+    def __call__(self, images: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+        """The batch (N, C, H, W), in float32, of images that ``shape`` makes equal.
+
+        In memory the images are innermost, as the NumPy engine likes them best.
+        """
+        channels, height, width = self.shape(images[0].shape)
+        bytes_only = self.mean_image is None and all(image.dtype == np.uint8 for image in images)
+        pixels = np.empty((len(images), channels, height, width), np.uint8 if bytes_only else np.float32)
+        rows, columns, steps = self._choices([image.shape for image in images], rng)
+        for i, image in enumerate(images):
+            window = (slice(None), slice(rows[i], rows[i] + height), slice(columns[i], columns[i] + width))
+            patch = image[window] if self.mean_image is None else image[window] - self.mean_image[window]
+            pixels[i, :, :, :: steps[i]] = patch
+        batch = np.ascontiguousarray(pixels.transpose(1, 2, 3, 0))
+        if self.mean_values.size:
+            batch = batch - self.mean_values[:, None, None, None]
+        return np.multiply(batch, self.scale, dtype=np.float32).transpose(3, 0, 1, 2)
+
+    def _choices(self, shapes: Sequence[Shape], rng: np.random.Generator) -> tuple[list[int], list[int], list[int]]:
+        """For every image the first row and column of its crop, and -1 where it is mirrored, else 1.
+
+        All that is random is drawn here: mirroring for the whole batch, then rows, then columns.
+        """
+        steps = 1 - 2 * rng.integers(2, size=len(shapes)) if self.mirror else np.ones(len(shapes), int)
+        if not self.crop_size:
+            return [0] * len(shapes), [0] * len(shapes), steps.tolist()
+        room = np.array(shapes).T[1:] - self.crop_size
+        rows, columns = rng.integers(room + 1) if self.random_crop else room // 2
+        return rows.tolist(), columns.tolist(), steps.tolist()
+
+
+def _read_mean(file: str, where: Where | None) -> np.ndarray:
+    """The mean image (C, H, W) of a .binaryproto."""
+    logger.info("Loading mean file from: %s", file)
+    path = resolve(file, where)
+    try:
+        with open(path, "rb") as stream:
+            mean = blobproto_to_array(caffe_pb2.BlobProto.FromString(stream.read()))
+    except FileNotFoundError:
+        raise DataError(
+            f"there is no mean_file {file!r}: looked for {searched(file, where)}",
+            hint="Put it there, or correct mean_file in transform_param",
+        ) from None
+    except OSError as error:
+        raise DataError(f"mean_file {path!r} cannot be read: {error.strerror or error}") from error
+    except DecodeError:
+        raise DataError(
+            f"mean_file {path!r} is not a BlobProto",
+            hint="Give the .binaryproto that compute_image_mean makes",
+        ) from None
+    except DataError as error:
+        raise DataError(f"mean_file {path!r} cannot be used: {error.what}", hint=error.hint) from error
+    if mean.ndim < 3 or prod(mean.shape[:-3]) != 1:
+        raise DataError(f"mean_file {path!r} holds an array of shape {mean.shape}, not one image (1, C, H, W)")
+    return mean.reshape(mean.shape[-3:]).astype(np.float32)

@@ -1,0 +1,65 @@
+"""Accuracy: how many labels are among the k best scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+from ..loss import VALID, check_label_count, class_labels, ignored_label, normalizer
+
+
+@register_layer("Accuracy")
+class AccuracyLayer(Layer):
+    """The share of labels whose score is among the ``top_k`` best: at most top_k - 1 other scores reach it.
+
+    So a tie counts against the label: where all scores are equal, top-1 accuracy is 0.
+    Bottoms: scores (N, C, ...) with the classes along ``axis``; labels, one for each of the other positions in their
+    order. Tops: the accuracy, (); if asked for, that of each class, (C). Where no label counts, it is 0.
+    Reads ``accuracy_param``: top_k (1), axis (1; may be negative), ignore_label (none).
+    Source: the original's accuracy_layer.cpp. Differences: a label that is no class is an error (there: memory beyond the
+    scores), so is top_k 0; a label whose score is NaN is wrong (there: right, so that a net of NaNs scores 1).
+    """
+
+    bottoms = (2, 2)
+    tops = (1, 2)
+    not_differentiable = (0, 1)
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.top_k = self.param.accuracy_param.top_k
+        self.ignore = ignored_label(self.param.accuracy_param)
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        scores, labels = bottom
+        self.class_axis = self.axis(self.param.accuracy_param.axis, scores.num_axes)
+        check_label_count(self, scores, labels, self.class_axis)
+        self.classes = scores.shape[self.class_axis]
+        if not 1 <= self.top_k <= self.classes:
+            self.error(
+                f"top_k is {self.top_k}, and the scores {scores.shape} have {self.classes} classes",
+                f"use 1 to {self.classes}",
+            )
+        top[0].Reshape(())
+        if len(top) > 1:
+            top[1].Reshape((self.classes,))
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        ops, (scores, labels), axis = self.ops, bottom, self.class_axis
+        x = scores.data
+        index, valid = class_labels(self, labels, scores.shape, axis, self.ignore)
+        reached_by = ops.sum(ops.astype(x >= ops.pick(x, index, axis)), axis, keepdims=True)
+        # A score reaches itself, unless it is NaN.
+        right = (reached_by >= 1) & (reached_by <= self.top_k)
+        if valid is not None:
+            right = right & valid
+        right = ops.astype(right)
+        top[0].data = ops.scalar(ops.sum(right) / normalizer(ops, VALID, 1, labels.count, valid))
+        if len(top) > 1:
+            per_class = ops.one_hot(index, self.classes, axis)
+            others = tuple(i for i in range(scores.num_axes) if i != axis)
+            seen = per_class if valid is None else per_class * ops.astype(valid)
+            top[1].data = ops.sum(per_class * right, others) / ops.at_least(ops.sum(seen, others), 1.0)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if any(propagate_down):
+            self.error("accuracy has no gradient", "train with a loss such as SoftmaxWithLoss")

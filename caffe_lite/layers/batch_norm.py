@@ -1,0 +1,93 @@
+"""BatchNorm: every channel to mean 0 and variance 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+from ..ops.base import Array
+from ..proto import caffe_pb2
+
+
+@register_layer("BatchNorm")
+class BatchNormLayer(Layer):
+    """y = (x - mean) / sqrt(variance + eps), channel by channel; a Scale layer after it learns scale and shift.
+
+    Bottom and top: (N, C, ...), or (N), which is one channel (the original reads past its shape there).
+    Blobs: running mean (C), running variance (C), scale factor (1). The first two are sums with fading weights, the
+    third is the sum of those weights: the statistics are blobs 0 and 1 divided by blob 2, and 0 where that is 0.
+    With use_global_stats these serve. Else mean and variance are the batch's, and every Forward updates the blobs, in
+    place: each times moving_average_fraction, plus the batch's mean, its variance (times m / (m - 1), m elements per
+    channel), and 1.
+    Reads ``batch_norm_param``: use_global_stats (true in TEST, false in TRAIN), moving_average_fraction (0.999),
+    eps (1e-5).
+    The statistics are not learned: their lr_mult is set to 0, and giving another is an error.
+    Source: Ioffe and Szegedy 2015; the original's batch_norm_layer.cpp.
+    """
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.batch_norm_param
+        self.use_global_stats = p.use_global_stats if p.HasField("use_global_stats") else self.phase == caffe_pb2.TEST
+        self.fraction = p.moving_average_fraction
+        self.eps = p.eps
+        self.channels = self._with_channels(bottom[0].shape)[1]
+        self.blobs = [Blob(self.ops, (n,)) for n in (self.channels, self.channels, 1)]
+        for i in range(len(self.blobs)):
+            if len(self.param.param) == i:
+                self.param.param.add().lr_mult = 0
+            elif self.param.param[i].lr_mult != 0:
+                self.error(
+                    f"the lr_mult of blob {i} is {self.param.param[i].lr_mult:g}, but its blobs are not learned: they "
+                    "are running statistics",
+                    "write lr_mult: 0 in each param, or leave them out",
+                )
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.x_shape = self._with_channels(bottom[0].shape)
+        if self.x_shape[1] != self.channels:
+            self.error(
+                f"the bottom's shape {bottom[0].shape} has {self.x_shape[1]} channels, "
+                f"the statistics have {self.channels}",
+                "keep the channels that the net was made with, or make the net anew",
+            )
+        top[0].Reshape(bottom[0].shape)
+
+    def _with_channels(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if not shape:
+            self.error("the bottom is a scalar", "BatchNorm needs a batch: (N, C, ...) or (N)")
+        return shape if len(shape) > 1 else (*shape, 1)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        ops = self.ops
+        x = ops.reshape(bottom[0].data, self.x_shape)
+        if self.use_global_stats:
+            weight = self.blobs[2].data
+            share = ops.astype(weight != 0) / ops.where(weight == 0, ops.scalar(1), weight)
+            mean, variance = self.blobs[0].data * share, self.blobs[1].data * share
+        else:
+            mean, variance = ops.moments(x)
+            self._update_statistics(mean, variance)
+        self.inverse_std = 1.0 / ops.sqrt(variance + self.eps)
+        self.y = ops.normalize(x, mean, self.inverse_std)
+        top[0].data = ops.reshape(self.y, top[0].shape)
+
+    def _update_statistics(self, mean: Array, variance: Array) -> None:
+        m = prod(self.x_shape) // self.channels
+        unbiased = variance * (m / (m - 1)) if m > 1 else variance
+        for blob, latest in zip(self.blobs, (mean, unbiased, 1.0), strict=True):
+            statistic = blob.data
+            statistic *= self.fraction
+            statistic += latest
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if not propagate_down[0]:
+            return
+        ops = self.ops
+        dy = ops.reshape(top[0].diff, self.x_shape)
+        if self.use_global_stats:
+            dx = dy * ops.along_channels(self.inverse_std, len(self.x_shape))
+        else:
+            dx = ops.normalize_backward(dy, self.y, self.inverse_std)
+        bottom[0].diff = ops.reshape(dx, bottom[0].shape)

@@ -1,0 +1,92 @@
+"""Bias: adds an operand, learned or given, that spans some axes; and what it shares with Scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..fillers import fill
+from ..layer import Layer, register_layer
+from ..ops.base import Array
+
+
+class SpanningLayer(Layer):
+    """A layer whose operand meets some neighbouring axes of its first bottom and is the same along all others.
+
+    The operand is the second bottom, or else a learned blob that spans ``num_axes`` axes from ``axis`` on.
+    """
+
+    bottoms = (1, 2)
+
+    def learned_shape(self, shape: tuple[int, ...], axis: int, num_axes: int) -> tuple[int, ...]:
+        """The shape of a learned operand; ``num_axes`` -1 stands for all axes from ``axis`` on, 0 for a scalar."""
+        first = self.axis(axis, len(shape))
+        if num_axes < -1:
+            self.error(f"num_axes is {num_axes}", "use 0 or more, or -1 for all axes from axis on")
+        if first + num_axes > len(shape):
+            self.error(
+                f"num_axes {num_axes} from axis {first} on goes past the end of the bottom's shape {shape}",
+                f"use at most {len(shape) - first}, or -1 for all axes from axis on",
+            )
+        return shape[first:] if num_axes == -1 else shape[first : first + num_axes]
+
+    def meet(self, shape: tuple[int, ...], operand: tuple[int, ...], axis: int) -> None:
+        """Find which axes of the first bottom the operand meets, and check that their sizes agree."""
+        # A scalar meets no axis, so that any ``axis`` will do, as in the original.
+        first = self.axis(axis, len(shape)) if operand else 0
+        if shape[first : first + len(operand)] != operand:
+            self.error(
+                f"the {self.type.lower()}'s shape {operand} does not agree with the bottom's shape {shape} from axis "
+                f"{first} on, which is {shape[first:]}",
+                "set axis to where the two agree",
+            )
+        self.operand_shape = operand
+        self.behind = (1,) * (len(shape) - first - len(operand))
+        self.others = (*range(first), *range(first + len(operand), len(shape)))
+
+    def spread(self, operand: Array) -> Array:
+        """The operand, ready to be broadcast over the first bottom."""
+        return self.ops.reshape(operand, (*self.operand_shape, *self.behind))
+
+    def gather(self, gradient: Array) -> Array:
+        """The gradient in the operand, from the gradient in what ``spread`` gave, broadcast."""
+        total = self.ops.sum(gradient, self.others, keepdims=True) if self.others else gradient
+        return self.ops.reshape(total, self.operand_shape)
+
+
+@register_layer("Bias")
+class BiasLayer(SpanningLayer):
+    """y = x + b, b the same along every axis it does not span.
+
+    Bottoms: x, any shape; and, if b is not to be learned, b with the sizes of x from ``axis`` on, as many axes as it
+    has. Top: the shape of x.
+    Blobs, with one bottom: b, the sizes of num_axes axes of x from ``axis`` on.
+    Reads ``bias_param``: axis (1), num_axes (1; -1 for all that follow, 0 for a scalar), filler (constant 0); the last
+    two only for a learned b.
+    Source: the original's bias_layer.cpp.
+    """
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if len(bottom) == 1:
+            p = self.param.bias_param
+            self.blobs = [Blob(self.ops, self.learned_shape(bottom[0].shape, p.axis, p.num_axes))]
+            fill(self.blobs[0], p.filler, self.rng)
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        bias = (*bottom[1:], *self.blobs)[0]
+        self.meet(bottom[0].shape, bias.shape, self.param.bias_param.axis)
+        top[0].Reshape(bottom[0].shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        bias = (*bottom[1:], *self.blobs)[0]
+        top[0].data = bottom[0].data + self.spread(bias.data)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        dy = top[0].diff
+        if propagate_down[0]:
+            bottom[0].diff = dy
+        if len(bottom) > 1:
+            if propagate_down[1]:
+                bottom[1].diff = self.gather(dy)
+        elif self.param_propagate_down[0]:
+            self.blobs[0].add_diff(self.gather(dy))

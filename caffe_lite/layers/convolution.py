@@ -1,0 +1,99 @@
+"""Convolution: the same small filters at every place of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ..blob import Blob
+from ..fillers import fill
+from ..layer import Layer, register_layer
+from ..ops.base import Ints
+from ..windows import read_windows
+
+
+@register_layer("Convolution")
+class ConvolutionLayer(Layer):
+    """y[m] = b[m] + sum over c of (W[m, c] correlated with x[c]), over any number of spatial axes.
+
+    Bottoms: (N..., C, *image), all of one shape; ``axis`` names C, every axis before it counts items of the batch.
+    Tops, one per bottom, through the same filters: (N..., num_output, *out) with
+    out = floor((image + 2 pad - dilation (kernel - 1) - 1) / stride) + 1.
+    Blobs: W (num_output, C / group, *kernel); b (num_output).
+    Reads ``convolution_param``: num_output, kernel_size (or kernel_h, kernel_w), stride (1), pad (0), dilation (1),
+    group (1), bias_term (true), axis (1), weight_filler, bias_filler. ``engine`` and ``force_nd_im2col`` are accepted
+    and choose nothing.
+    Where the kernel exceeds the padded image by less than the stride, the original computes one output from zeros
+    past the edge (its division rounds towards 0); here a kernel that does not fit is an error.
+    Source: LeCun et al. 1989; the original's base_conv_layer.cpp.
+    """
+
+    bottoms = (1, None)
+    tops = (1, None)
+    equal_bottoms_tops = True
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.convolution_param
+        self.channel_axis = self.axis(p.axis, bottom[0].num_axes)
+        self.num_axes = bottom[0].num_axes
+        self.channels = bottom[0].shape[self.channel_axis]
+        self.windows = read_windows(p, self.num_axes - self.channel_axis - 1)
+        self.num_output = p.num_output
+        self.group = p.group
+        if p.num_output < 1:
+            self.error(f"num_output is {p.num_output}", "give convolution_param a num_output of at least 1")
+        if p.group < 1:
+            self.error(f"group is {p.group}", "give at least 1, or leave it out")
+        for what, count in (("the bottom's channels", self.channels), ("num_output", p.num_output)):
+            if count % p.group:
+                self.error(f"{what} ({count}) cannot be shared out among {p.group} groups", f"use a divisor of {count}")
+        self.blobs = [Blob(self.ops, (p.num_output, self.channels // p.group, *self.windows.kernel))]
+        fill(self.blobs[0], p.weight_filler, self.rng)
+        if p.bias_term:
+            self.blobs.append(Blob(self.ops, (p.num_output,)))
+            fill(self.blobs[1], p.bias_filler, self.rng)
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        shape = bottom[0].shape
+        if len(shape) != self.num_axes:
+            self.error(f"the bottom now has {len(shape)} axes, the layer was made for {self.num_axes}")
+        if shape[self.channel_axis] != self.channels:
+            self.error(
+                f"the bottom's shape {shape} has {shape[self.channel_axis]} channels, the weights have {self.channels}",
+                "keep the channels that the net was made with, or make the net anew",
+            )
+        for other in bottom[1:]:
+            if other.shape != shape:
+                self.error(f"the bottoms' shapes {shape} and {other.shape} differ", "all bottoms need one shape")
+        image = shape[self.channel_axis + 1 :]
+        out = self.windows.convolved(image)
+        batch = shape[: self.channel_axis]
+        self.x_shape = (prod(batch), self.channels, *image)
+        self.y_shape = (prod(batch), self.num_output, *out)
+        for blob in top:
+            blob.Reshape((*batch, self.num_output, *out))
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.x = [self.ops.reshape(blob.data, self.x_shape) for blob in bottom]
+        self.weight = self.blobs[0].data
+        bias = self.blobs[1].data if len(self.blobs) > 1 else None
+        for x, blob in zip(self.x, top, strict=True):
+            y = self.ops.convolution(x, self.weight, bias, *self._geometry())
+            blob.data = self.ops.reshape(y, blob.shape)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        need_weight, need_bias = (*self.param_propagate_down, False)[:2]
+        for i, x in enumerate(self.x):
+            dy = self.ops.reshape(top[i].diff, self.y_shape)
+            dx, dw, db = self.ops.convolution_backward(
+                dy, x, self.weight, *self._geometry(), (propagate_down[i], need_weight, need_bias)
+            )
+            if propagate_down[i]:
+                bottom[i].diff = self.ops.reshape(dx, bottom[i].shape)
+            if need_weight:
+                self.blobs[0].add_diff(dw)
+            if need_bias:
+                self.blobs[1].add_diff(db)
+
+    def _geometry(self) -> tuple[Ints, Ints, Ints, int]:
+        return self.windows.stride, self.windows.pad, self.windows.dilation, self.group

@@ -1,0 +1,41 @@
+"""EuclideanLoss: half the mean squared distance of two bottoms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ..blob import Blob
+from ..layer import register_layer
+from ..loss import LossLayer
+
+
+@register_layer("EuclideanLoss")
+class EuclideanLossLayer(LossLayer):
+    """loss = 1/(2N) sum (a - b)^2; dloss/da = (a - b) / N, dloss/db = -dloss/da: either bottom may be the prediction.
+
+    Bottoms: a and b, (N, ...), as many values behind the first axis, in the same order. Top: ().
+    Source: the original's euclidean_loss_layer.cpp.
+    """
+
+    not_differentiable = ()
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.check_first_axis(bottom)
+        if prod(bottom[0].shape[1:]) != prod(bottom[1].shape[1:]):
+            self.error(
+                f"the bottoms {bottom[0].shape} and {bottom[1].shape} have "
+                f"{prod(bottom[0].shape[1:])} and {prod(bottom[1].shape[1:])} values for each sample",
+                "give both bottoms as many values",
+            )
+        self.samples = max(1, bottom[0].shape[0] if bottom[0].shape else 1)
+        top[0].Reshape(())
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.difference = bottom[0].data - self.ops.reshape(bottom[1].data, bottom[0].shape)
+        top[0].data = self.ops.scalar(self.ops.sum_of_squares(self.difference) / (2 * self.samples))
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        for blob, wanted, divisor in zip(bottom, propagate_down, (self.samples, -self.samples), strict=True):
+            if wanted:
+                blob.diff = self.ops.reshape(self.difference * (top[0].diff / divisor), blob.shape)

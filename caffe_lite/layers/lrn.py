@@ -1,0 +1,58 @@
+"""LRN: local response normalisation, across channels or within each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+from ..proto.caffe_pb2 import LRNParameter
+
+
+@register_layer("LRN")
+class LRNLayer(Layer):
+    """y = x s^-beta, with n = local_size and, according to norm_region,
+
+    ACROSS_CHANNELS: s = k + alpha / n (sum of x^2 over the n channels around this one);
+    WITHIN_CHANNEL:  s = 1 + alpha (mean of x^2 over the n x n square around this place), k is not used.
+    The mean counts the padding as AVE pooling does: (n - 1) / 2 zeros around the image, nothing beyond them.
+
+    Bottom and top: (N, C, H, W).
+    Reads ``lrn_param``: local_size (5; odd), alpha (1), beta (0.75), norm_region (ACROSS_CHANNELS), k (1). ``engine``
+    is accepted and chooses nothing.
+    Source: Krizhevsky, Sutskever and Hinton 2012; the original's lrn_layer.cpp.
+    """
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.lrn_param
+        if p.local_size % 2 != 1:
+            self.error(f"local_size is {p.local_size}", "it must be odd, so that it has a middle")
+        self.size, self.alpha, self.beta = p.local_size, p.alpha, p.beta
+        self.across = p.norm_region == LRNParameter.ACROSS_CHANNELS
+        half = (self.size - 1) // 2
+        self.square = ((self.size, self.size), (1, 1), (half, half))
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        shape = bottom[0].shape
+        if len(shape) != 4:
+            self.error(f"the bottom's shape {shape} has {len(shape)} axes", "LRN needs 4: (N, C, H, W)")
+        top[0].Reshape(shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.x = x = bottom[0].data
+        if self.across:
+            self.y, self.scale = self.ops.lrn_across(x, self.size, self.alpha, self.beta, self.param.lrn_param.k)
+        else:
+            self.scale = 1.0 + self.alpha * self.ops.ave_pool(x * x, *self.square, x.shape[2:])
+            self.y = x * self.scale**-self.beta
+        top[0].data = self.y
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if not propagate_down[0]:
+            return
+        dy, x, y, scale = top[0].diff, self.x, self.y, self.scale
+        if self.across:
+            bottom[0].diff = self.ops.lrn_across_backward(dy, x, y, scale, self.size, self.alpha, self.beta)
+        else:
+            around = self.ops.ave_pool_backward(dy * y / scale, x.shape, *self.square)
+            bottom[0].diff = dy * scale**-self.beta - (2.0 * self.alpha * self.beta) * x * around

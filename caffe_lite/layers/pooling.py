@@ -1,0 +1,105 @@
+"""Pooling: one number for each window of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+from ..proto import caffe_pb2
+from ..proto.caffe_pb2 import PoolingParameter
+from ..windows import Windows, by, read_windows
+
+
+@register_layer("Pooling")
+class PoolingLayer(Layer):
+    """y = the largest element (MAX), the mean (AVE) or a drawn element (STOCHASTIC) of each window.
+
+    Bottom: (N, C, H, W). Top: (N, C, *out) with out = ceil((image + 2 pad - kernel) / stride) + 1, or floor with
+    round_mode FLOOR; with padding, one less where the last window would start in the padding behind the image.
+    A second top of MAX pooling, the mask, has where each window's largest element (the first of equals) lies in its
+    plane, h W + w.
+    Reads ``pooling_param``: pool (MAX), kernel_size (or kernel_h, kernel_w), stride (1), pad (0; only MAX and AVE),
+    global_pooling (false: the kernel is the whole image), round_mode (CEIL). ``engine`` is accepted and chooses
+    nothing.
+    AVE counts the padding, but not what lies beyond it. STOCHASTIC wants bottoms >= 0: in TRAIN it draws an element
+    with probability x / sum(x); in TEST y = sum(x^2) / sum(x), the mean of what would be drawn.
+    A window that lies past the edge (stride > kernel) gives 0, mask -1 and no gradient; there the original's MAX writes
+    outside its memory, and its AVE may divide by 0. The original has STOCHASTIC on GPUs only, and in TEST it gives
+    some elements another phase's gradient; here it is that of the formula.
+    Source: Zeiler and Fergus 2013 (STOCHASTIC); the original's pooling_layer.cpp.
+    """
+
+    tops = (1, 2)
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.pooling_param
+        method = PoolingParameter.PoolMethod.Name(p.pool)
+        if len(top) > 1 and p.pool != PoolingParameter.MAX:
+            self.error(f"{method} pooling has no mask for a second top", "remove that top, or use pool: MAX")
+        self.windows: Windows | None = None
+        if p.global_pooling:
+            self._refuse_windows(p)
+            return
+        self.windows = read_windows(p, 2)
+        kernel, pad = self.windows.kernel, self.windows.pad
+        if any(pad) and p.pool == PoolingParameter.STOCHASTIC:
+            self.error(f"{method} pooling takes no padding", "leave out pad, or use pool: MAX or pool: AVE")
+        if any(edge >= size for edge, size in zip(pad, kernel, strict=True)):
+            self.error(
+                f"pad {by(pad)} is not smaller than the kernel {by(kernel)}",
+                "a window must not lie in the padding alone",
+            )
+
+    def _refuse_windows(self, p: PoolingParameter) -> None:
+        given = [f for f in ("kernel_size", "kernel_h", "kernel_w") if p.HasField(f)]
+        given += [f for f in ("stride", "stride_h", "stride_w") if p.HasField(f) and getattr(p, f) != 1]
+        given += [f for f in ("pad", "pad_h", "pad_w") if getattr(p, f)]
+        if given:
+            self.error(
+                f"global_pooling is set together with {' and '.join(given)}",
+                "its kernel is the whole image, its stride 1 and its pad 0: remove the one or the other",
+            )
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        shape = bottom[0].shape
+        if len(shape) != 4:
+            self.error(f"the bottom's shape {shape} has {len(shape)} axes", "pooling needs 4: (N, C, H, W)")
+        windows = self.windows or Windows(shape[2:], (1, 1), (0, 0), (1, 1))
+        self.out = windows.pooled(shape[2:], self.param.pooling_param.round_mode == PoolingParameter.CEIL)
+        self.geometry = (windows.kernel, windows.stride, windows.pad)
+        for blob in top:
+            blob.Reshape((*shape[:2], *self.out))
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        ops, x, method = self.ops, bottom[0].data, self.param.pooling_param.pool
+        self.choice = None
+        if method == PoolingParameter.MAX:
+            y, self.choice = ops.max_pool(x, *self.geometry, self.out)
+            if len(top) > 1:
+                top[1].data = ops.max_pool_index(self.choice, x.shape, *self.geometry)
+        elif method == PoolingParameter.AVE:
+            y = ops.ave_pool(x, *self.geometry, self.out)
+        elif self.phase == caffe_pb2.TRAIN:
+            # In (0, 1], so that no element of probability 0 is drawn.
+            thresholds = ops.asarray(1.0 - self.rng.random(top[0].shape))
+            y, self.choice = ops.stochastic_pool(x, *self.geometry, self.out, thresholds)
+        else:
+            y = ops.weighted_pool(x, *self.geometry, self.out)
+            self.x, self.y = x, y
+        top[0].data = y
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if not propagate_down[0]:
+            return
+        ops, dy, shape = self.ops, top[0].diff, bottom[0].shape
+        if self.choice is not None:
+            bottom[0].diff = ops.max_pool_backward(dy, self.choice, shape, *self.geometry)
+        elif self.param.pooling_param.pool == PoolingParameter.AVE:
+            bottom[0].diff = ops.ave_pool_backward(dy, shape, *self.geometry)
+        else:
+            # dy/dx = (2 x - y) / sum(x). The sizes of windows cancel between the mean and its gradient.
+            mean = ops.ave_pool(self.x, *self.geometry, self.out)
+            share = ops.where(mean > 0, dy / ops.at_least(mean, 1e-37), ops.scalar(0))
+            of_sum = ops.ave_pool_backward(share * self.y, shape, *self.geometry)
+            bottom[0].diff = 2.0 * self.x * ops.ave_pool_backward(share, shape, *self.geometry) - of_sum

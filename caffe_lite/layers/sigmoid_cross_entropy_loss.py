@@ -1,0 +1,57 @@
+"""SigmoidCrossEntropyLoss: any number of independent yes-or-no targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import register_layer
+from ..loss import BATCH_SIZE, LossLayer, ignored_label, normalization, normalizer
+
+
+@register_layer("SigmoidCrossEntropyLoss")
+class SigmoidCrossEntropyLossLayer(LossLayer):
+    """loss = -1/Z sum_i t_i ln p_i + (1 - t_i) ln(1 - p_i), with p = sigmoid(x); dloss/dx = (p - t) / Z, 0 if ignored.
+
+    Computed as max(x, 0) - x t + ln(1 + exp(-|x|)), which no x can overflow.
+    Bottoms: scores (N, ...); targets from 0 to 1, as many, in the same order. Top: ().
+    Reads ``loss_param``: ignore_label (none), normalization (BATCH_SIZE, unlike other losses; Z is N, FULL: the number
+    of targets, VALID: of those that count, NONE: 1; at least 1), normalize (read where normalization is not set: true is
+    VALID, false BATCH_SIZE). Source: the original's sigmoid_cross_entropy_loss_layer.cpp.
+    As there, targets are truncated before they are compared with ignore_label: with ignore_label 0 a target of 0.5 is
+    ignored too.
+    """
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.ignore = ignored_label(self.param.loss_param)
+        self.normalization = normalization(self.param.loss_param, BATCH_SIZE)
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.check_first_axis(bottom)
+        if bottom[0].count != bottom[1].count:
+            self.error(
+                f"the scores {bottom[0].shape} need {bottom[0].count} targets, "
+                f"and the targets {bottom[1].shape} are {bottom[1].count}",
+                "give one target for each score (for class numbers use SoftmaxWithLoss)",
+            )
+        self.samples = bottom[0].shape[0] if bottom[0].shape else 1
+        top[0].Reshape(())
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        ops = self.ops
+        self.x = bottom[0].data
+        self.target = ops.reshape(bottom[1].data, bottom[0].shape)
+        losses = ops.sigmoid_cross_entropy(self.x, self.target)
+        self.valid = None
+        if self.ignore is not None:
+            self.valid = ops.indices(self.target) != self.ignore
+            losses = ops.where(self.valid, losses, ops.scalar(0))
+        self.normalizer = normalizer(ops, self.normalization, self.samples, bottom[1].count, self.valid)
+        top[0].data = ops.scalar(ops.sum(losses) / self.normalizer)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.refuse_label_gradient(propagate_down)
+        if not propagate_down[0]:
+            return
+        dx = (self.ops.sigmoid(self.x) - self.target) * (top[0].diff / self.normalizer)
+        bottom[0].diff = dx if self.valid is None else self.ops.where(self.valid, dx, self.ops.scalar(0))

@@ -1,0 +1,28 @@
+"""Softmax: scores to probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+
+
+@register_layer("Softmax")
+class SoftmaxLayer(Layer):
+    """y_c = exp(x_c - m) / sum_k exp(x_k - m), with m = max_k x_k, so that no score is too large.
+
+    Bottom and top: any shape, (N, C, ...); the classes lie along ``axis``. Reads ``softmax_param``: axis (1; may be negative).
+    Source: the original's softmax_layer.cpp.
+    """
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.class_axis = self.axis(self.param.softmax_param.axis, bottom[0].num_axes)
+        top[0].Reshape(bottom[0].shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.y = top[0].data = self.ops.softmax(bottom[0].data, self.class_axis)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            bottom[0].diff = self.ops.softmax_backward(top[0].diff, self.y, self.class_axis)

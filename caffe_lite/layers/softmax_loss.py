@@ -1,0 +1,70 @@
+"""SoftmaxWithLoss: softmax and the cross entropy with class labels, in one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ..blob import Blob
+from ..layer import register_layer
+from ..loss import LossLayer, check_label_count, class_labels, ignored_label, normalization, normalizer
+
+# The original's FLT_MIN, also in float64: a probability below it counts as this, so no label costs more than 87.3365.
+SMALLEST = 1.1754943508222875e-38
+
+
+@register_layer("SoftmaxWithLoss")
+class SoftmaxWithLossLayer(LossLayer):
+    """loss = 1/Z sum_i -ln p_i(y_i), with p = softmax(x) and y the labels; dloss/dx = (p - onehot(y)) / Z, 0 if ignored.
+
+    Bottoms: scores (N, C, ...) with the classes along ``axis``; labels, one for each of the other positions in their
+    order: (N), (N, 1, H, W) and (N, H, W) all serve. Tops: the loss, (); if asked for, p, shaped like the scores.
+    Reads ``softmax_param``: axis (1; may be negative); ``loss_param``: ignore_label (none), normalization (VALID; Z is the
+    number of labels that count, FULL: of all, BATCH_SIZE: the product of the axes before ``axis``, NONE: 1; at least 1),
+    normalize (read where normalization is not set: true is VALID, false BATCH_SIZE).
+    Source: the original's softmax_loss_layer.cpp. A label is truncated to a whole number, as there. Differences: a label
+    that is no class is an error (there: memory beyond the scores); two tops work without loss_weight; a gradient that
+    reaches p is added (there: dropped); with axis 0 the first axes of scores and labels may differ.
+    """
+
+    tops = (1, 2)
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.ignore = ignored_label(self.param.loss_param)
+        self.normalization = normalization(self.param.loss_param)
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        scores, labels = bottom
+        self.class_axis = self.axis(self.param.softmax_param.axis, scores.num_axes)
+        if self.class_axis > 0:
+            self.check_first_axis(bottom)
+        check_label_count(self, scores, labels, self.class_axis)
+        self.samples = prod(scores.shape[: self.class_axis])
+        top[0].Reshape(())
+        if len(top) > 1:
+            top[1].Reshape(scores.shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        ops, (scores, labels) = self.ops, bottom
+        self.index, self.valid = class_labels(self, labels, scores.shape, self.class_axis, self.ignore)
+        self.prob = ops.softmax(scores.data, self.class_axis)
+        logs = ops.log(ops.at_least(ops.pick(self.prob, self.index, self.class_axis), SMALLEST))
+        if self.valid is not None:
+            logs = ops.where(self.valid, logs, ops.scalar(0))
+        self.normalizer = normalizer(ops, self.normalization, self.samples, labels.count, self.valid)
+        # From 0.0, since a perfect batch should cost 0 and not -0.
+        top[0].data = ops.scalar((0.0 - ops.sum(logs)) / self.normalizer)
+        if len(top) > 1:
+            top[1].data = self.prob
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.refuse_label_gradient(propagate_down)
+        if not propagate_down[0]:
+            return
+        ops = self.ops
+        dx = ops.cross_entropy_backward(self.prob, self.index, top[0].diff / self.normalizer, self.class_axis)
+        if self.valid is not None:
+            dx = ops.where(self.valid, dx, ops.scalar(0))
+        if len(top) > 1 and top[1].has_diff:
+            dx = dx + ops.softmax_backward(top[1].diff, self.prob, self.class_axis)
+        bottom[0].diff = dx

@@ -1,0 +1,109 @@
+"""Windows that slide over an image: how convolution and pooling describe them in a prototxt, and how many fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import LayerError
+
+Ints = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """One entry per spatial axis: how large a window is, how far apart windows start, how many zeros surround the
+    image, and how far apart the elements are that a window meets."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pad: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    def convolved(self, image: Ints) -> tuple[int, ...]:
+        """How many windows fit into image and padding, along each axis."""
+        return self._at_least_one(image, [(room // stride) + 1 for room, stride in self._room(image)])
+
+    def pooled(self, image: Ints, round_up: bool) -> tuple[int, ...]:
+        """The same by the rule of pooling: a last window that fits in part counts if ``round_up``; where any axis is
+        padded, a window must start before the padding that follows the image."""
+        out = []
+        for (room, stride), size, pad in zip(self._room(image), image, self.pad, strict=True):
+            windows = (-(-room // stride) if round_up else room // stride) + 1
+            if any(self.pad) and (windows - 1) * stride >= size + pad:
+                windows -= 1
+            out.append(windows)
+        return self._at_least_one(image, out)
+
+    def _room(self, image: Ints) -> list[tuple[int, int]]:
+        """How far the first window can move before it leaves the padding, and its stride."""
+        return [
+            (size + 2 * pad - (dilation * (kernel - 1) + 1), stride)
+            for size, kernel, stride, pad, dilation in zip(
+                image, self.kernel, self.stride, self.pad, self.dilation, strict=True
+            )
+        ]
+
+    def _at_least_one(self, image: Ints, out: Ints) -> tuple[int, ...]:
+        if any(n < 1 for n in out):
+            dilated = f" and dilation {by(self.dilation)}" if any(d > 1 for d in self.dilation) else ""
+            raise LayerError(
+                f"no window of {by(self.kernel)} with pad {by(self.pad)}{dilated} fits into an image of {by(image)}: "
+                f"the output would be {by(max(n, 0) for n in out)}",
+                hint="use a larger image, more padding or a smaller kernel",
+            )
+        return tuple(out)
+
+
+def read_windows(param: Any, num_axes: int) -> Windows:
+    """What a ConvolutionParameter or a PoolingParameter says, for so many spatial axes.
+
+    ``kernel_size``, ``stride``, ``pad`` and ``dilation`` stand once for all axes or, where the field is repeated, once
+    for each; of two axes the first three may also be given as ``kernel_h`` and ``kernel_w`` and so on. Defaults:
+    stride 1, pad 0, dilation 1; of pad_h and pad_w one alone leaves the other 0. The original divides by a stride of
+    0, takes a dilation of 0, and ignores a kernel_h beside a pooling's kernel_size; here all three are errors.
+    """
+    kernel = _sizes(param, "kernel_size", "kernel", num_axes, None, 1)
+    stride = _sizes(param, "stride", "stride", num_axes, 1, 1)
+    pad = _sizes(param, "pad", "pad", num_axes, 0, 0)
+    dilates = "dilation" in param.DESCRIPTOR.fields_by_name
+    dilation = _sizes(param, "dilation", None, num_axes, 1, 1) if dilates else (1,) * num_axes
+    return Windows(kernel, stride, pad, dilation)
+
+
+def _sizes(param: Any, field: str, stem: str | None, num_axes: int, default: int | None, least: int) -> tuple[int, ...]:
+    value = getattr(param, field)
+    given = (value,) * param.HasField(field) if isinstance(value, int) else tuple(value)
+    high, wide = f"{stem}_h", f"{stem}_w"
+    sizes: tuple[int, ...]
+    way = f"give {field}, or both {high} and {wide}" if stem and num_axes == 2 else f"give {field}"
+    if stem and (param.HasField(high) or param.HasField(wide)):
+        if num_axes != 2:
+            raise LayerError(
+                f"{high} and {wide} are for 2 spatial axes, the bottom has {num_axes}",
+                hint=f"give {field}, once or once per axis",
+            )
+        if given:
+            raise LayerError(f"{field} is given together with {high} or {wide}", hint="keep one of the two spellings")
+        sizes = (getattr(param, high), getattr(param, wide))
+    elif len(given) == num_axes:
+        sizes = given
+    elif len(given) == 1:
+        sizes = given * num_axes
+    elif given:
+        raise LayerError(
+            f"{field} is given {len(given)} times for {num_axes} spatial axes", hint="give it once, or once per axis"
+        )
+    elif default is None:
+        raise LayerError(f"no {field} is given", hint=way)
+    else:
+        sizes = (default,) * num_axes
+    if any(n < least for n in sizes):
+        raise LayerError(f"{field} is {by(sizes)}, which must be at least {least} along every axis", hint=way)
+    return sizes
+
+
+def by(sizes: Any) -> str:
+    """Sizes as people write them: 3 x 5."""
+    return " x ".join(map(str, sizes))

@@ -1,0 +1,295 @@
+"""What every layer must pass on every engine: the original's numbers, right gradients, and right ones in place too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from caffe_lite.layer import _registry
+from caffe_lite.net import TEST, TRAIN, Net
+
+from .gradient import Bottom, check, labels, make_net, positive
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "layers"
+CASES = sorted(GOLDEN.glob("*/*.prototxt"))
+
+
+@pytest.mark.parametrize("path", CASES, ids=[str(path.relative_to(GOLDEN).with_suffix("")) for path in CASES])
+def test_agrees_with_the_original(path: Path, engine: str) -> None:
+    """Tops, diffs and parameter diffs that the original computed from the same bottoms, parameters and top diffs."""
+    net = Net(path, TEST if "test" in path.name else TRAIN, engine=engine)
+    params = net.params.get("under_test", [])
+    with np.load(path.with_suffix(".npz")) as record:
+        values = {
+            kind: {} for kind in ("bottom", "param", "top", "param_after", "top_diff", "bottom_diff", "param_diff")
+        }
+        for key in record.files:
+            kind, name = key.split("/")
+            values[kind][name] = record[key]
+    for name, value in values["bottom"].items():
+        net.blobs[name].data[...] = value
+    for index, value in values["param"].items():
+        assert params[int(index)].shape == value.shape
+        params[int(index)].data[...] = value
+    net.forward()
+    for name, value in values["top"].items():
+        assert_close(net.blobs[name].data, value, f"top {name}")
+    for index, value in values["param_after"].items():
+        assert_close(params[int(index)].data, value, f"param {index} after the pass")
+    if not values["bottom_diff"] and not values["param_diff"]:
+        return
+    for name, value in values["top_diff"].items():
+        net.blobs[name].diff[...] = value
+    for param in params:
+        param.diff[...] = 0
+    net.backward()
+    for name, value in values["bottom_diff"].items():
+        assert_close(net.blobs[name].diff, value, f"diff of {name}")
+    for index, value in values["param_diff"].items():
+        assert_close(params[int(index)].diff, value, f"diff of param {index}")
+
+
+def assert_close(got: np.ndarray, wanted: np.ndarray, what: str) -> None:
+    assert got.dtype == np.float32
+    assert got.size == wanted.size, f"{what} has shape {got.shape}, not {wanted.shape}"
+    np.testing.assert_allclose(got.reshape(wanted.shape), wanted, rtol=2e-4, atol=2e-5, err_msg=what)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A layer whose gradients are checked: its name, its prototxt, its bottoms; how many tops; in which phase.
+
+    ``in_place``: its one top has the shape of its one bottom, so it must work in place.
+    """
+
+    name: str
+    layer: str
+    bottoms: Sequence[Bottom]
+    tops: int = 1
+    phase: int = TRAIN
+    in_place: bool = False
+
+    @property
+    def type(self) -> str:
+        return self.name.partition(" ")[0]
+
+    @property
+    def text(self) -> str:
+        return f'type: "{self.type}" {self.layer}'
+
+
+IMAGES = Bottom((2, 3, 5, 4))
+ROWS = Bottom((4, 6))
+SCORES, LABELS = Bottom((4, 5)), labels(5, 4)
+MAPS, MAP_LABELS = Bottom((2, 5, 3, 2)), labels(5, 2, 1, 3, 2)
+
+TABLE = [
+    Entry("BatchNorm train", "", [IMAGES], in_place=True),
+    Entry("BatchNorm rows", "", [ROWS], in_place=True),
+    Entry("BatchNorm global", "batch_norm_param { use_global_stats: true }", [IMAGES], in_place=True),
+    Entry("BatchNorm test", "", [IMAGES], phase=TEST, in_place=True),
+    Entry("Bias channels", "", [IMAGES], in_place=True),
+    Entry("Bias all axes", "bias_param { axis: 0 num_axes: -1 }", [IMAGES], in_place=True),
+    Entry("Bias scalar", "bias_param { num_axes: 0 }", [IMAGES], in_place=True),
+    Entry("Bias two bottoms", "bias_param { axis: 1 }", [IMAGES, Bottom((3, 5))]),
+    Entry("Concat channels", "", [Bottom((2, 3, 2, 2)), Bottom((2, 1, 2, 2)), Bottom((2, 2, 2, 2))]),
+    Entry("Concat from the end", "concat_param { axis: -1 }", [Bottom((2, 3)), Bottom((2, 4))]),
+    Entry("Concat one", "", [IMAGES], in_place=True),
+    Entry("Convolution plain", "convolution_param { num_output: 4 kernel_size: 3 }", [IMAGES]),
+    Entry("Convolution same", "convolution_param { num_output: 3 kernel_size: 3 pad: 1 }", [IMAGES], in_place=True),
+    Entry("Convolution group", "convolution_param { num_output: 6 kernel_size: 3 group: 3 }", [IMAGES]),
+    Entry("Convolution depthwise", "convolution_param { num_output: 3 kernel_size: 3 group: 3 stride: 2 }", [IMAGES]),
+    Entry("Convolution dilated", "convolution_param { num_output: 2 kernel_size: 2 dilation: 2 pad: 1 }", [IMAGES]),
+    Entry("Convolution no bias", "convolution_param { num_output: 2 kernel_size: 1 bias_term: false }", [IMAGES]),
+    Entry("Convolution 1-D", "convolution_param { num_output: 2 kernel_size: 3 stride: 2 }", [Bottom((2, 3, 7))]),
+    Entry("Convolution 3-D", "convolution_param { num_output: 2 kernel_size: 2 }", [Bottom((1, 2, 3, 4, 3))]),
+    Entry("Convolution two", "convolution_param { num_output: 2 kernel_size: 2 }", [IMAGES, IMAGES], tops=2),
+    Entry("Dropout train", "dropout_param { dropout_ratio: 0.3 }", [IMAGES], in_place=True),
+    Entry("Dropout test", "", [IMAGES], phase=TEST, in_place=True),
+    Entry("Eltwise sum", "", [ROWS, ROWS]),
+    Entry("Eltwise coeff", "eltwise_param { coeff: 1 coeff: -0.5 coeff: 2 }", [ROWS, ROWS, ROWS]),
+    Entry("Eltwise prod", "eltwise_param { operation: PROD }", [ROWS, ROWS, ROWS]),
+    Entry("Eltwise prod quotient", "eltwise_param { operation: PROD stable_prod_grad: false }", [ROWS, ROWS, ROWS]),
+    Entry("Eltwise max", "eltwise_param { operation: MAX }", [ROWS, ROWS, ROWS]),
+    Entry("EuclideanLoss", "", [ROWS, ROWS]),
+    Entry("EuclideanLoss weighted", "loss_weight: 0.3", [ROWS, ROWS]),
+    Entry("Flatten", "", [IMAGES]),
+    Entry("Flatten axes", "flatten_param { axis: 0 end_axis: -2 }", [IMAGES]),
+    Entry("InnerProduct", "inner_product_param { num_output: 3 }", [IMAGES]),
+    Entry("InnerProduct same", "inner_product_param { num_output: 6 }", [ROWS], in_place=True),
+    Entry("InnerProduct axis", "inner_product_param { num_output: 3 axis: -1 bias_term: false }", [IMAGES]),
+    Entry("InnerProduct transpose", "inner_product_param { num_output: 3 transpose: true }", [ROWS]),
+    Entry("LRN across", "lrn_param { local_size: 3 alpha: 0.7 }", [Bottom((2, 5, 2, 3))], in_place=True),
+    Entry("LRN across few", "lrn_param { local_size: 5 alpha: 0.7 k: 2 }", [IMAGES], in_place=True),
+    Entry("LRN within", "lrn_param { local_size: 3 alpha: 0.7 norm_region: WITHIN_CHANNEL }", [IMAGES], in_place=True),
+    Entry("MultinomialLogisticLoss", "", [positive(4, 5), LABELS]),
+    Entry("PReLU channels", "", [IMAGES], in_place=True),
+    Entry("PReLU shared", "prelu_param { channel_shared: true }", [IMAGES], in_place=True),
+    Entry("Pooling max", "pooling_param { kernel_size: 3 stride: 2 }", [IMAGES]),
+    Entry("Pooling max pad", "pooling_param { kernel_size: 3 stride: 2 pad: 1 }", [IMAGES]),
+    Entry("Pooling max same", "pooling_param { kernel_size: 3 pad: 1 }", [IMAGES], in_place=True),
+    Entry("Pooling max mask", "pooling_param { kernel_size: 2 stride: 2 }", [IMAGES], tops=2),
+    Entry("Pooling ave", "pooling_param { pool: AVE kernel_size: 3 stride: 2 }", [IMAGES]),
+    Entry("Pooling ave pad", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }", [IMAGES]),
+    Entry("Pooling ave global", "pooling_param { pool: AVE global_pooling: true }", [IMAGES]),
+    Entry("Pooling stochastic", "pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }", [positive(2, 3, 5, 4)]),
+    Entry("ReLU", "", [IMAGES], in_place=True),
+    Entry("ReLU leaky", "relu_param { negative_slope: 0.1 }", [IMAGES], in_place=True),
+    Entry("ReLU negative slope", "relu_param { negative_slope: -0.5 }", [IMAGES], in_place=True),
+    Entry("Reshape infer", "reshape_param { shape { dim: 0 dim: -1 dim: 2 } }", [IMAGES]),
+    Entry("Reshape insert", "reshape_param { shape { dim: 1 } axis: -1 num_axes: 0 }", [ROWS]),
+    Entry("Scale channels", "scale_param { bias_term: true }", [IMAGES], in_place=True),
+    Entry("Scale all axes", "scale_param { axis: 0 num_axes: -1 }", [IMAGES], in_place=True),
+    Entry("Scale scalar", "scale_param { num_axes: 0 bias_term: true }", [IMAGES], in_place=True),
+    Entry("Scale two bottoms", "scale_param { axis: 0 bias_term: true }", [IMAGES, Bottom((2, 3))]),
+    Entry("Scale two of a shape", "scale_param { axis: 0 }", [ROWS, ROWS]),
+    Entry("Sigmoid", "", [IMAGES], in_place=True),
+    Entry("SigmoidCrossEntropyLoss", "", [ROWS, labels(2, 4, 6)]),
+    Entry("SigmoidCrossEntropyLoss ignore", "loss_param { ignore_label: 1 normalize: true }", [ROWS, labels(3, 4, 6)]),
+    Entry("Slice even", "", [Bottom((2, 6, 2, 2))], tops=3),
+    Entry("Slice points", "slice_param { axis: -2 slice_point: 1 slice_point: 4 }", [IMAGES], tops=3),
+    Entry("Slice one", "", [IMAGES], in_place=True),
+    Entry("Softmax channels", "", [IMAGES], in_place=True),
+    Entry("Softmax last", "softmax_param { axis: -1 }", [IMAGES], in_place=True),
+    Entry("SoftmaxWithLoss", "", [SCORES, LABELS]),
+    Entry("SoftmaxWithLoss weighted", "loss_weight: 0.3", [SCORES, LABELS]),
+    Entry("SoftmaxWithLoss maps", "loss_param { ignore_label: 2 }", [MAPS, MAP_LABELS]),
+    Entry("SoftmaxWithLoss full", "loss_param { ignore_label: 2 normalization: FULL }", [MAPS, MAP_LABELS]),
+    Entry("SoftmaxWithLoss batch", "loss_param { normalization: BATCH_SIZE }", [MAPS, MAP_LABELS]),
+    Entry("SoftmaxWithLoss last axis", "softmax_param { axis: -1 }", [Bottom((2, 3, 5)), labels(5, 2, 3)]),
+    Entry("Split", "", [ROWS], tops=3),
+    Entry("Split one", "", [ROWS], in_place=True),
+    Entry("TanH", "", [IMAGES], in_place=True),
+]
+
+
+@pytest.mark.parametrize("entry", TABLE, ids=lambda entry: entry.name)
+def test_gradients(entry: Entry, engine: str) -> None:
+    net = make_net(entry.text, entry.bottoms, entry.tops, engine=engine, phase=entry.phase)
+    check(net)
+    top = net.blobs["y0"]
+    keeps_shape = len(entry.bottoms) == entry.tops == 1 and top.shape == entry.bottoms[0].shape
+    assert entry.in_place == keeps_shape, "set in_place of this entry as its shapes are"
+
+
+@pytest.mark.parametrize("entry", [e for e in TABLE if e.in_place], ids=lambda entry: entry.name)
+def test_in_place(entry: Entry, engine: str) -> None:
+    """Between two other layers in place, the tops and gradients are what they are with a blob for each."""
+
+    def run(chain: str) -> dict[str, np.ndarray]:
+        net = make_net(entry.text, entry.bottoms, engine=engine, phase=entry.phase, chain=chain)
+        net.forward()
+        (top,) = net.outputs
+        net.blobs[top].diff[...] = np.random.default_rng(1).standard_normal(net.blobs[top].shape)
+        net.backward()
+        params = net.params.get("under_test", [])
+        return {
+            "top": net.blobs[top].data,
+            "gradient": net.blobs["x0"].diff,
+            **{f"param {i}": blob.data for i, blob in enumerate(params)},
+            **{f"gradient of param {i}": blob.diff for i, blob in enumerate(params)},
+        }
+
+    apart, in_place = run("apart"), run("in place")
+    assert np.any(apart["gradient"])
+    for name, value in apart.items():
+        np.testing.assert_array_equal(in_place[name], value, err_msg=name)
+
+
+def test_every_layer_with_a_gradient_is_in_the_table() -> None:
+    """A new layer must be added to TABLE; Python layers are whatever their users make of them."""
+    ours = {name: cls for name, cls in _registry.items() if cls.__module__.startswith("caffe_lite.")}
+    with_gradient = {
+        name
+        for name, cls in ours.items()
+        if cls.tops != (0, 0) and cls.bottoms != (0, 0) and len(cls.not_differentiable) != cls.bottoms[1]
+    }
+    assert with_gradient - {"Python"} == {entry.type for entry in TABLE}
+
+
+small = st.integers(1, 3)
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=st.data())
+def test_convolution_of_any_geometry(data: st.DataObject, engine: str) -> None:
+    axes, group = data.draw(st.integers(1, 3), "axes"), data.draw(small, "group")
+
+    def each(values: st.SearchStrategy[int], name: str) -> list[int]:
+        return data.draw(st.lists(values, min_size=axes, max_size=axes), name)
+
+    kernel, stride, pad, dilation = (
+        each(small, "kernel"),
+        each(small, "stride"),
+        each(st.integers(0, 2), "pad"),
+        each(st.integers(1, 2), "dilation"),
+    )
+    size = [
+        data.draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), d * (k - 1) + 4))
+        for k, p, d in zip(kernel, pad, dilation, strict=True)
+    ]
+    fields = {"kernel_size": kernel, "stride": stride, "pad": pad, "dilation": dilation}
+    text = " ".join(f"{name}: {value}" for name, values in fields.items() for value in values)
+    num_output = group * data.draw(small, "outputs per group")
+    bottom = Bottom((data.draw(small, "n"), group * data.draw(small, "channels per group"), *size))
+    layer = f'type: "Convolution" convolution_param {{ num_output: {num_output} group: {group} {text} }}'
+    check(make_net(layer, [bottom], engine=engine))
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=st.data())
+def test_pooling_of_any_geometry(data: st.DataObject, engine: str) -> None:
+    kernel = data.draw(st.tuples(small, small), "kernel")
+    stride = data.draw(st.tuples(st.integers(1, kernel[0]), st.integers(1, kernel[1])), "stride")
+    pad = data.draw(st.tuples(st.integers(0, kernel[0] - 1), st.integers(0, kernel[1] - 1)), "pad")
+    size = [data.draw(st.integers(max(1, k - 2 * p), k + 4)) for k, p in zip(kernel, pad, strict=True)]
+    text = " ".join(
+        f"{name}_{axis}: {value}"
+        for name, values in {"kernel": kernel, "stride": stride, "pad": pad}.items()
+        for axis, value in zip("hw", values, strict=True)
+    )
+    pool, rounding = data.draw(st.sampled_from(["MAX", "AVE"])), data.draw(st.sampled_from(["CEIL", "FLOOR"]))
+    layer = f'type: "Pooling" pooling_param {{ pool: {pool} round_mode: {rounding} {text} }}'
+    check(make_net(layer, [Bottom((data.draw(small), data.draw(small), *size))], engine=engine))
+
+
+shapes = st.lists(small, min_size=1, max_size=5).map(tuple)
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=st.data(), shape=shapes)
+def test_concat_and_slice_undo_each_other(data: st.DataObject, shape: tuple[int, ...], engine: str) -> None:
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1), "axis")
+    sizes = data.draw(st.lists(small, min_size=2, max_size=4), "sizes")
+    pieces = []
+    for size in sizes:
+        piece = list(shape)
+        piece[axis] = size
+        pieces.append(Bottom(tuple(piece)))
+    joined = make_net(f'type: "Concat" concat_param {{ axis: {axis} }}', pieces, engine=engine)
+    check(joined)
+    joined.forward()
+    whole = joined.blobs["y0"].data
+    points = " ".join(f"slice_point: {end}" for end in np.cumsum(sizes)[:-1])
+    layer = f'type: "Slice" slice_param {{ axis: {axis} {points} }}'
+    cut = make_net(layer, [Bottom(whole.shape)], len(sizes), engine=engine)
+    check(cut)
+    cut.blobs["x0"].data[...] = whole
+    cut.forward()
+    for i in range(len(sizes)):
+        np.testing.assert_array_equal(cut.blobs[f"y{i}"].data, joined.blobs[f"x{i}"].data)
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=st.data(), shape=shapes)
+def test_softmax_along_any_axis(data: st.DataObject, shape: tuple[int, ...], engine: str) -> None:
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1), "axis")
+    net = make_net(f'type: "Softmax" softmax_param {{ axis: {axis} }}', [Bottom(shape)], engine=engine)
+    check(net)
+    np.testing.assert_allclose(net.blobs["y0"].data.sum(axis), 1)

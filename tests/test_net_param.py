@@ -1,0 +1,115 @@
+"""Filtering by state, and splits where a blob is read twice."""
+
+import pytest
+
+from caffe_lite.errors import NetError, Where
+from caffe_lite.net_param import PlacedLayer, filter_layers, insert_splits
+from caffe_lite.proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState
+from caffe_lite.proto.prototxt import parse_text
+
+
+def placed(text):
+    parsed = parse_text(text, NetParameter, "net.prototxt")
+    return [PlacedLayer(layer, where) for layer, where in zip(parsed.message.layer, parsed.layers, strict=True)]
+
+
+RULES = """
+layer { name: "always" }
+layer { name: "train" include { phase: TRAIN } }
+layer { name: "not_test" exclude { phase: TEST } }
+layer { name: "either" include { phase: TEST } include { stage: "a" } }
+layer { name: "deep" include { min_level: 2 } }
+layer { name: "shallow" include { max_level: 1 } }
+layer { name: "a_and_b" include { stage: "a" stage: "b" } }
+layer { name: "a_not_b" include { stage: "a" not_stage: "b" } }
+"""
+
+
+@pytest.mark.parametrize(
+    "state, kept",
+    [
+        (NetState(phase=TRAIN), {"train", "not_test", "shallow"}),
+        (NetState(phase=TEST), {"either", "shallow"}),
+        (NetState(phase=TEST, level=1), {"either", "shallow"}),
+        (NetState(phase=TRAIN, level=2), {"train", "not_test", "deep"}),
+        (NetState(phase=TRAIN, stage=["a"]), {"train", "not_test", "either", "shallow", "a_not_b"}),
+        (NetState(phase=TRAIN, stage=["a", "b"]), {"train", "not_test", "either", "shallow", "a_and_b"}),
+    ],
+    ids=str,
+)
+def test_rules_admit_layers_by_state(state, kept):
+    assert {layer.param.name for layer in filter_layers(placed(RULES), state)} == kept | {"always"}
+
+
+def test_include_and_exclude_together_are_refused_with_the_place():
+    layers = placed('layer {\n name: "both" type: "ReLU" include { phase: TRAIN } exclude { phase: TEST } }')
+    with pytest.raises(NetError, match=r'net.prototxt:1:1, layer "both" \(ReLU\): it has both include and exclude'):
+        filter_layers(layers, NetState())
+
+
+def test_a_rule_that_fails_is_logged_as_the_original_does(caplog):
+    with caplog.at_level("INFO", "caffe_lite"):
+        filter_layers(placed(RULES), NetState(phase=TEST, stage=["a", "b"], level=3))
+    assert "The NetState phase (1) differed from the phase (0) specified by a rule in layer train" in caplog.messages
+    assert "The NetState level (3) is above the max_level (1) specified by a rule in layer shallow" in caplog.messages
+    assert "The NetState contained a not_stage 'b' specified by a rule in layer a_not_b" in caplog.messages
+
+
+def test_one_reader_needs_no_split():
+    text = 'layer { name: "x" type: "Input" top: "x" } layer { name: "r" type: "ReLU" bottom: "x" top: "x" }'
+    assert [layer.param for layer in insert_splits(placed(text))] == [layer.param for layer in placed(text)]
+
+
+def test_two_readers_get_a_split_with_the_originals_names():
+    split = insert_splits(
+        placed("""layer { name: "in" type: "Input" top: "a" top: "b" }
+                  layer { name: "one" type: "ReLU" bottom: "b" top: "one" }
+                  layer { name: "two" type: "Eltwise" bottom: "b" bottom: "a" bottom: "b" top: "two" }""")
+    )
+    names = [layer.param.name for layer in split]
+    assert names == ["in", "b_in_1_split", "one", "two"]
+    assert list(split[1].param.top) == ["b_in_1_split_0", "b_in_1_split_1", "b_in_1_split_2"]
+    assert list(split[2].param.bottom) == ["b_in_1_split_0"]
+    assert list(split[3].param.bottom) == ["b_in_1_split_1", "a", "b_in_1_split_2"]
+    assert split[1].where == split[0].where == Where("net.prototxt", 1, 1)
+
+
+def test_a_blob_rewritten_in_place_is_split_by_its_last_maker():
+    split = insert_splits(
+        placed("""layer { name: "x" type: "Input" top: "x" }
+                  layer { name: "r" type: "ReLU" bottom: "x" top: "x" }
+                  layer { name: "p" type: "ReLU" bottom: "x" top: "p" }
+                  layer { name: "q" type: "ReLU" bottom: "x" top: "q" }""")
+    )
+    assert [layer.param.name for layer in split] == ["x", "r", "x_r_0_split", "p", "q"]
+
+
+def test_a_loss_weight_counts_as_a_reader_and_moves_to_the_split():
+    split = insert_splits(
+        placed("""layer { name: "x" type: "Input" top: "x" }
+                  layer { name: "sum" type: "Reduction" bottom: "x" top: "s" loss_weight: 3 }
+                  layer { name: "next" type: "ReLU" bottom: "s" top: "n" }""")
+    )
+    assert [layer.param.name for layer in split] == ["x", "sum", "s_sum_0_split", "next"]
+    assert list(split[1].param.loss_weight) == [0]
+    assert list(split[2].param.loss_weight) == [3, 0]
+    assert list(split[3].param.bottom) == ["s_sum_0_split_1"]
+
+
+@pytest.mark.parametrize(
+    "reader, hint",
+    [
+        ('bottom: "dada" top: "r"', "did you mean 'data'?"),
+        ('bottom: "r" top: "r"', "a layer cannot read its own top"),
+        ('bottom: "late" top: "r"', "makes it further down: move that layer up"),
+        ('bottom: "zzz" top: "r"', "blobs made before it: data"),
+    ],
+)
+def test_a_bottom_that_nobody_makes_is_named_with_a_way_out(reader, hint):
+    text = f"""layer {{ name: "x" type: "Input" top: "data" }}
+layer {{ name: "r" type: "ReLU" {reader} }}
+layer {{ name: "l" type: "ReLU" bottom: "data" top: "late" }}"""
+    with pytest.raises(NetError) as caught:
+        insert_splits(placed(text))
+    assert str(caught.value).startswith('net.prototxt:2:1, layer "r" (ReLU): unknown bottom blob')
+    assert hint in str(caught.value)
