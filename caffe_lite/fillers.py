@@ -16,7 +16,7 @@ Filler = Callable[[FillerParameter, tuple[int, ...], np.random.Generator], np.nd
 
 
 def fill(blob: Blob, param: FillerParameter, rng: np.random.Generator) -> None:
-    """Bind to ``blob.data`` an array filled as ``param`` says. An unknown type, or a shape it cannot serve, is an error."""
+    """Bind to ``blob.data`` an array filled as ``param`` says; an unknown type, or an unfit shape, is an error."""
     filler = FILLERS.get(param.type)
     if filler is None:
         near = difflib.get_close_matches(param.type, FILLERS, 1) or sorted(FILLERS)

@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from . import debug_info
 from . import layers as _register_layers  # noqa: F401
 from .blob import Blob
 from .errors import CaffeError, NetError, WeightsError, Where
@@ -72,10 +73,6 @@ class Param:
     index: int
     spec: caffe_pb2.ParamSpec
 
-    @property
-    def display_name(self) -> str:
-        return self.name or str(self.index)
-
 
 class Net(PycaffeNet):
     """A net in one phase, on one engine.
@@ -89,7 +86,7 @@ class Net(PycaffeNet):
         dtype: "float32", or "float64" to check gradients.
         seed: of everything random in the net; without one that of ``set_random_seed``, else a fresh one.
 
-    pycaffe's old order ``Net(network, weights, phase)`` works too. CaffeErrors name the layer and its place in the file.
+    pycaffe's old order ``Net(network, weights, phase)`` works too. Errors name the layer and its place in the file.
     """
 
     def __init__(
@@ -104,11 +101,11 @@ class Net(PycaffeNet):
         dtype: str = "float32",
         seed: int | None = None,
     ) -> None:
-        if not isinstance(phase, int):
-            phase, weights = weights, phase  # type: ignore[assignment]
+        if isinstance(weights, int):
+            phase, weights = weights, cast(str, phase)
         if phase not in (TRAIN, TEST):
             raise NetError(f"phase {phase!r} is neither TRAIN (0) nor TEST (1)")
-        self.phase: int = phase
+        self.phase = TRAIN if phase == TRAIN else TEST
         self.ops = get_ops(engine, dtype)
         self.rng = new_generator(seed)
         self.nodes: list[Node] = []
@@ -117,8 +114,8 @@ class Net(PycaffeNet):
         self.inputs: list[str] = []
         param, where = _parameter_of(network)
         self.name = param.name
-        self.debug_info = param.debug_info
-        param.state.phase = phase
+        self.debug_info: bool = param.debug_info
+        param.state.phase = self.phase
         param.state.level = level or param.state.level
         param.state.stage.extend(stage for stage in stages or () if stage not in param.state.stage)
         self.state_of_rules = param.state
@@ -205,7 +202,7 @@ class Net(PycaffeNet):
             elif name in self._blob and name != "(automatic)":
                 maker = next(n for n in self.nodes if name in n.top_names)
                 raise node.error(
-                    f"top blob {name!r} is produced by two layers: {maker.name!r} ({maker.where or maker.layer.type}) too",
+                    f"top blob {name!r} is produced by two layers, also by {maker.name!r} at {maker.where}",
                     "rename one top; to run in place, name the same blob as bottom and top at the same position",
                 )
             else:
@@ -234,7 +231,8 @@ class Net(PycaffeNet):
         layer = node.layer
         if len(layer.param.param) > len(layer.blobs):
             raise node.error(
-                f"{len(layer.param.param)} param entries for {len(layer.blobs)} learnable blobs", "remove the surplus ones"
+                f"{len(layer.param.param)} param entries for {len(layer.blobs)} learnable blobs",
+                "remove the surplus ones",
             )
         wanted = []
         for index, blob in enumerate(layer.blobs):
@@ -248,7 +246,10 @@ class Net(PycaffeNet):
                     named[spec.name] = param
             else:
                 logger.info(
-                    "Sharing parameters '%s' owned by layer '%s', param index %d", spec.name, owner.owner.name, owner.index
+                    "Sharing parameters '%s' owned by layer '%s', param index %d",
+                    spec.name,
+                    owner.owner.name,
+                    owner.index,
                 )
                 layer.blobs[index] = _shared_blob(node, blob, spec, owner)
         layer.param_propagate_down = wanted
@@ -293,7 +294,7 @@ class Net(PycaffeNet):
                     if weight:
                         loss = loss + weight * self.ops.sum(blob.data)
                 if self.debug_info:
-                    self._log_forward(node)
+                    debug_info.log_forward(node)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
         return self.ops.scalar(loss)
@@ -305,11 +306,11 @@ class Net(PycaffeNet):
                 if node.need_backward:
                     node.layer.Backward(node.top, node.bottom_need_backward, node.bottom)
                     if self.debug_info:
-                        self._log_backward(node)
+                        debug_info.log_backward(node)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
         if self.debug_info:
-            self._log_params()
+            debug_info.log_params(self.learnable_params)
 
     def clear_param_diffs(self) -> None:
         for param in self.learnable_params:
@@ -335,14 +336,17 @@ class Net(PycaffeNet):
         for node in self.nodes:
             if node.name == layer_name:
                 return node
-        raise NetError(f"the net has no layer {layer_name!r}", hint=f"its layers: {', '.join(n.name for n in self.nodes)}")
+        raise NetError(
+            f"the net has no layer {layer_name!r}", hint=f"its layers: {', '.join(n.name for n in self.nodes)}"
+        )
 
     # -- parameters, in and out --------------------------------------------------------------------------------------
 
     def copy_from(self, weights: str | os.PathLike[str]) -> None:
         """Load parameters by layer name from one file or several joined by commas.
 
-        Layers of the file that the net lacks are ignored, layers of the net that the file lacks keep what they have.
+        Layers of the file that the net lacks are ignored, layers of the net that the file lacks keep what they have;
+        so do parameters that the net shares and the file has with their owner only.
         Nothing is changed if something does not fit: another number of blobs, or shapes that differ in more than
         leading 1s.
         """
@@ -352,21 +356,26 @@ class Net(PycaffeNet):
     def copy_trained_layers(self, source: Sequence[LayerWeights], file: str) -> None:
         todo: list[tuple[Blob, np.ndarray]] = []
         targets = {node.name: node for node in self.nodes}
+        owned = {(param.owner.name, param.index) for param in self.learnable_params}
         for stored in source:
             node = targets.get(stored.name)
             if node is None:
                 logger.info("Ignoring source layer %s", stored.name)
                 continue
             blobs = node.layer.blobs
-            if len(stored.blobs) != len(blobs):
+            arrays = [*stored.blobs, *[None] * (len(blobs) - len(stored.blobs))]
+            missing = [i for i, array in enumerate(arrays) if array is None and (node.name, i) in owned]
+            if len(stored.blobs) > len(blobs) or missing:
                 raise WeightsError(
-                    f"{file} holds {len(stored.blobs)} blobs for layer {stored.name!r}, the net's has {len(blobs)}",
+                    f"{file} holds {sum(a is not None for a in arrays)} blobs for this layer, the net has {len(blobs)}",
                     where=node.where,
                     layer=node.name,
                     layer_type=node.layer.type,
-                    hint="rename the layer to learn it from scratch, or make it the layer that the file was trained with",
+                    hint="rename the layer to learn it from scratch, or make it as the file's was",
                 )
-            for index, (blob, array) in enumerate(zip(blobs, stored.blobs, strict=True)):
+            for index, (blob, array) in enumerate(zip(blobs, arrays, strict=True)):
+                if array is None:
+                    continue
                 if _without_leading_ones(array.shape) != _without_leading_ones(blob.shape):
                     raise WeightsError(
                         f"cannot copy param {index} from {file}: its shape is {_shape(array.shape)}, "
@@ -390,7 +399,7 @@ class Net(PycaffeNet):
                 continue
             if len(source.layer.blobs) != len(node.layer.blobs):
                 raise node.error(
-                    f"it has {len(node.layer.blobs)} blobs, the layer of that name in the other net {len(source.layer.blobs)}",
+                    f"it has {len(node.layer.blobs)} blobs, in the other net {len(source.layer.blobs)}",
                     "make both layers alike",
                 )
             for index, (mine, theirs) in enumerate(zip(node.layer.blobs, source.layer.blobs, strict=True)):
@@ -422,20 +431,18 @@ class Net(PycaffeNet):
 
     def save_hdf5(self, path: str | os.PathLike[str], write_diff: bool = False) -> None:
         """Write a .caffemodel.h5; parameters that layers share are written once, with their owner."""
-        owned = {id(param.blob) for param in self.learnable_params}
+        owned = {(param.owner.name, param.index) for param in self.learnable_params}
         view = self.ops.host_view
-        write_hdf5(
-            path,
-            [
-                LayerWeights(
-                    node.name,
-                    node.layer.type,
-                    [view(blob.data) for blob in node.layer.blobs if id(blob) in owned],
-                    [view(blob.diff) for blob in node.layer.blobs if id(blob) in owned] if write_diff else [],
-                )
-                for node in self.nodes
-            ],
-        )
+
+        def stored(node: Node, arrays: list[Array]) -> list[np.ndarray | None]:
+            return [view(array) if (node.name, i) in owned else None for i, array in enumerate(arrays)]
+
+        layers = []
+        for node in self.nodes:
+            blobs = node.layer.blobs
+            diffs = stored(node, [blob.diff for blob in blobs]) if write_diff else []
+            layers.append(LayerWeights(node.name, node.layer.type, stored(node, [blob.data for blob in blobs]), diffs))
+        write_hdf5(path, layers)
 
     def load_hdf5(self, path: str | os.PathLike[str]) -> None:
         self.copy_from(path)
@@ -456,51 +463,6 @@ class Net(PycaffeNet):
             if node.name in state["layers"]:
                 node.layer.restore_state(state["layers"][node.name])
 
-    # -- debug_info --------------------------------------------------------------------------------------------------
-
-    def _mean_size(self, x: Array, count: int) -> float:
-        return self.ops.number(self.ops.sum(self.ops.abs(x))) / max(1, count)
-
-    def _log_forward(self, node: Node) -> None:
-        for name, blob in zip(node.top_names, node.top, strict=True):
-            logger.info("    [Forward] Layer %s, top blob %s data: %g", node.name, name, self._mean_size(blob.data, blob.count))
-        for i, blob in enumerate(node.layer.blobs):
-            mean = self._mean_size(blob.data, blob.count)
-            logger.info("    [Forward] Layer %s, param blob %s data: %g", node.name, _display_name(node, i), mean)
-
-    def _log_backward(self, node: Node) -> None:
-        for name, blob, needed in zip(node.bottom_names, node.bottom, node.bottom_need_backward, strict=True):
-            if needed:
-                mean = self._mean_size(blob.diff, blob.count)
-                logger.info("    [Backward] Layer %s, bottom blob %s diff: %g", node.name, name, mean)
-        for i, (blob, needed) in enumerate(zip(node.layer.blobs, node.layer.param_propagate_down, strict=True)):
-            if needed:
-                mean = self._mean_size(blob.diff, blob.count)
-                logger.info("    [Backward] Layer %s, param blob %d diff: %g", node.name, i, mean)
-
-    def _log_params(self) -> None:
-        def norms(arrays: list[Array]) -> tuple[float, float]:
-            sizes = sum(self.ops.number(self.ops.sum(self.ops.abs(x))) for x in arrays)
-            return sizes, sum(self.ops.number(self.ops.sum_of_squares(x)) for x in arrays) ** 0.5
-
-        data, data2 = norms([param.blob.data for param in self.learnable_params])
-        diff, diff2 = norms([param.blob.diff for param in self.learnable_params])
-        logger.info(
-            "    [Backward] All net params (data, diff): L1 norm = (%g, %g); L2 norm = (%g, %g)", data, diff, data2, diff2
-        )
-
-    def log_update(self) -> None:
-        """Log every parameter and its update, as ``debug_info`` asks of a solver."""
-        for param in self.learnable_params:
-            blob = param.blob
-            logger.info(
-                "    [Update] Layer %s, param %s data: %g; diff: %g",
-                param.owner.name,
-                param.display_name,
-                self._mean_size(blob.data, blob.count),
-                self._mean_size(blob.diff, blob.count),
-            )
-
 
 def _parameter_of(network: Any) -> tuple[caffe_pb2.NetParameter, Sequence[Where | None]]:
     """A NetParameter of our own to change, and the place of each of its layers."""
@@ -518,7 +480,9 @@ def _check_count(node: Node, kind: str, count: int, allowed: tuple[int, int | No
     least, most = allowed
     if count < least or (most is not None and count > most):
         wanted = str(least) if least == most else f"at least {least}" if most is None else f"{least} to {most}"
-        raise node.error(f"{count} {kind}s, a {node.layer.type} layer takes {wanted}", f"give it {wanted} {kind}: fields")
+        raise node.error(
+            f"{count} {kind}s, a {node.layer.type} layer takes {wanted}", f"give it {wanted} {kind}: fields"
+        )
 
 
 def _loss_weights(node: Node) -> list[float]:
@@ -564,11 +528,6 @@ def _shared_blob(node: Node, blob: Blob, spec: caffe_pb2.ParamSpec, owner: Param
                 "give both the same, or only one of them",
             )
     return owner.blob if blob.shape == owner.blob.shape else owner.blob.reshaped(blob.shape)
-
-
-def _display_name(node: Node, index: int) -> str:
-    name = node.param.param[index].name if index < len(node.param.param) else ""
-    return name or str(index)
 
 
 def _without_leading_ones(shape: Sequence[int]) -> tuple[int, ...]:

@@ -122,9 +122,10 @@ def _unknown_bottom(layers: list[PlacedLayer], reader: int, blob: str) -> NetErr
     made_before = [top for other in layers[:reader] for top in other.param.top]
     makers = [other for other in layers[reader:] if blob in other.param.top]
     if makers and makers[0] is layer:
-        hint = f"no earlier layer makes it, and a layer cannot read its own top: a loop; did you mean {_either(made_before[-3:])}?"
+        hint = f"a layer cannot read its own top: a loop; did you mean {_either(made_before[-3:])}?"
     elif makers:
-        hint = f"layer {makers[0].param.name!r} ({makers[0].where or makers[0].param.type}) makes it further down: move that layer up"
+        later = makers[0]
+        hint = f"layer {later.param.name!r} ({later.where or later.param.type}) makes it further down: move that layer up"
     else:
         near = difflib.get_close_matches(blob, made_before, 3, 0.6)
         hint = f"did you mean {_either(near)}?" if near else f"blobs made before it: {', '.join(made_before) or 'none'}"

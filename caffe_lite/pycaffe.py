@@ -134,7 +134,7 @@ class PycaffeNet:
         wanted = list(dict.fromkeys([*self.outputs, *(blobs or ())]))
         gathered: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
         for batch, count in self._batches(inputs):
-            for name, values in self.forward(blobs=wanted, **batch).items():
+            for name, values in self.forward(wanted, None, None, **batch).items():
                 gathered[name].extend(values[:count].copy() if values.ndim else [values.copy()])
         return {name: np.asarray(values) for name, values in gathered.items()}
 
@@ -151,9 +151,9 @@ class PycaffeNet:
         for (batch, count), (diff_batch, _) in zip(
             self._batches(inputs), self._batches(top_diffs) if top_diffs else _forever(({}, 0)), strict=False
         ):
-            for name, values in self.forward(blobs=outs, **batch).items():
+            for name, values in self.forward(outs, None, None, **batch).items():
                 all_outs[name].extend(values[:count].copy() if values.ndim else [values.copy()])
-            for name, values in self.backward(diffs=ins, **diff_batch).items():
+            for name, values in self.backward(ins, None, None, **diff_batch).items():
                 all_diffs[name].extend(values[:count].copy() if values.ndim else [values.copy()])
         return (
             {name: np.asarray(values) for name, values in all_outs.items()},

@@ -1,4 +1,4 @@
-"""Weights files: .caffemodel (protobuf) and .caffemodel.h5 (HDF5), as the original and its older versions write them."""
+"""Weights files: .caffemodel (protobuf) and .caffemodel.h5 (HDF5), as the original and its older versions wrote them."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from caffe_lite.debug_info import log_update
 from caffe_lite.errors import CaffeError, NetError, WeightsError
 from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import NetParameter
@@ -17,7 +18,7 @@ def net_of(text, phase=TRAIN, **options):
 
 INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 } } }\n'
 GAUSSIAN = 'weight_filler { type: "gaussian" std: 1 } bias_filler { type: "gaussian" std: 1 }'
-IP = f'inner_product_param {{ num_output: 3 {GAUSSIAN} }}'
+IP = f"inner_product_param {{ num_output: 3 {GAUSSIAN} }}"
 
 
 def ip(name, bottom, extra="", top=None):
@@ -43,13 +44,16 @@ def filled(net, **arrays):
 
 
 @pytest.mark.parametrize(
-    "text, message",
+    ("text", "message"),
     [
         (INPUT + 'layer { name: "r" type: "Relu" bottom: "data" top: "r" }', "unknown layer type 'Relu'. did you mean"),
         (INPUT + 'layer { name: "r" type: "ReLU" bottom: "nobody" top: "r" }', "unknown bottom blob 'nobody'"),
-        (INPUT + relu("a", "data", "x") + relu("b", "data", "x"), "top blob 'x' is produced by two layers: 'a'"),
+        (INPUT + relu("a", "data", "x") + relu("b", "data", "x"), "top blob 'x' is produced by two layers, also by 'a' at net.prototxt:2:1"),
         (INPUT + 'layer { name: "r" type: "ReLU" bottom: "r" top: "r" }', "a layer cannot read its own top"),
-        (INPUT + ip("f", "data", top="data").replace("num_output: 3", "num_output: 5"), "it runs in place on blob 'data'"),
+        (
+            INPUT + ip("f", "data", top="data").replace("num_output: 3", "num_output: 5"),
+            "it runs in place on blob 'data'",
+        ),
         (INPUT + 'layer { name: "r" type: "ReLU" bottom: "data" }', "0 tops, a ReLU layer takes 1"),
         (INPUT + 'layer { name: "r" type: "ReLU" top: "r" }', "0 bottoms, a ReLU layer takes 1"),
         (INPUT + ip("f", "data", "param {} param {} param {}"), "3 param entries for 2 learnable blobs"),
@@ -117,7 +121,8 @@ def test_no_gradient_is_computed_that_nobody_wants():
     text = INPUT + ip("f", "data") + relu("side", "f", "side") + ip("g", "f") + euclidean("g", "data")
     net = net_of(text)
     assert needs(net) == {
-        "data": False, "data_data_0_split": False, "f": True, "f_f_0_split": True, "side": False, "g": True, "loss": True,
+        "data": False, "data_data_0_split": False, "f": True, "f_f_0_split": True, "side": False,
+        "g": True, "loss": True,
     }  # fmt: skip
     assert net.node("f").bottom_need_backward == [False]
     assert net.node("loss").bottom_need_backward == [True, False]
@@ -140,7 +145,11 @@ def test_propagate_down_false_stops_the_gradient():
 
 
 def test_force_backward_reaches_the_inputs_but_no_labels():
-    text = "force_backward: true " + INPUT + 'layer { name: "l" type: "Input" top: "l" input_param { shape { dim: 2 } } }\n'
+    text = (
+        "force_backward: true "
+        + INPUT
+        + 'layer { name: "l" type: "Input" top: "l" input_param { shape { dim: 2 } } }\n'
+    )
     text += ip("f", "data") + 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "f" bottom: "l" top: "loss" }'
     net = filled(net_of(text), l=[0, 2])
     net.forward_pass()
@@ -191,7 +200,9 @@ def test_gradients_of_whole_nets(text):
 
 def test_shared_parameters_are_one_blob_listed_once():
     shared = 'param { name: "w" lr_mult: 2 } param { name: "b" }'
-    net = net_of(INPUT + ip("f", "data", shared) + ip("g", "f", 'param { name: "w" } param { name: "b" decay_mult: 0 }'))
+    net = net_of(
+        INPUT + ip("f", "data", shared) + ip("g", "f", 'param { name: "w" } param { name: "b" decay_mult: 0 }')
+    )
     assert [(p.name, p.lr_mult, p.decay_mult) for p in net.learnable_params] == [("w", 2, 1), ("b", 1, 0)]
     net.params["f"][0].data[...] = 7
     assert (net.params["g"][0].data == 7).all()
@@ -215,7 +226,9 @@ def test_permissive_sharing_keeps_each_layers_shape():
 
 def test_shared_parameters_with_different_multipliers_are_refused():
     with pytest.raises(NetError, match="shared param 'w' has lr_mult 3 here and 2 in layer 'f'"):
-        net_of(INPUT + ip("f", "data", 'param { name: "w" lr_mult: 2 }') + ip("g", "f", 'param { name: "w" lr_mult: 3 }'))
+        net_of(
+            INPUT + ip("f", "data", 'param { name: "w" lr_mult: 2 }') + ip("g", "f", 'param { name: "w" lr_mult: 3 }')
+        )
 
 
 @pytest.mark.parametrize("ending", [".caffemodel", ".caffemodel.h5"])
@@ -229,6 +242,23 @@ def test_saved_weights_load_by_layer_name(tmp_path, ending):
     second.copy_from(path)
     np.testing.assert_array_equal(second.params["f"][0].data, first.params["f"][0].data)
     np.testing.assert_array_equal(second.params["other"][0].data, before)
+
+
+@pytest.mark.parametrize("ending", [".caffemodel", ".caffemodel.h5"])
+def test_shared_parameters_go_through_a_file(tmp_path, ending):
+    pytest.importorskip("h5py")
+    text = (
+        INPUT
+        + ip("f", "data", 'param { name: "w" } param { name: "b" }')
+        + ip("g", "f", 'param {} param { name: "b" }')
+    )
+    first, second = net_of(text), net_of(text, seed=2)
+    path = tmp_path / f"w{ending}"
+    (first.save_hdf5 if ending.endswith("h5") else first.save)(path)
+    second.copy_from(path)
+    for name in ("f", "g"):
+        for mine, theirs in zip(second.params[name], first.params[name], strict=True):
+            np.testing.assert_array_equal(mine.data, theirs.data)
 
 
 def test_loading_writes_into_the_arrays_that_a_user_holds(tmp_path):
@@ -263,7 +293,7 @@ def test_shapes_that_differ_in_leading_ones_load():
 
 def test_another_number_of_blobs_is_refused(tmp_path):
     net_of(INPUT + ip("f", "data").replace("num_output", "bias_term: false num_output")).save(tmp_path / "w.caffemodel")
-    with pytest.raises(WeightsError, match="holds 1 blobs for layer 'f', the net's has 2"):
+    with pytest.raises(WeightsError, match="holds 1 blobs for this layer, the net has 2"):
         net_of(INPUT + ip("f", "data")).copy_from(tmp_path / "w.caffemodel")
 
 
@@ -320,11 +350,13 @@ def test_reshaping_an_input_reshapes_the_net():
 
 def test_debug_info_logs_every_blob(caplog):
     with caplog.at_level("INFO", "caffe_lite"):
-        net = filled(net_of("debug_info: true " + INPUT + ip("f", "data", 'param { name: "w" }') + euclidean("f", "data")))
+        net = filled(
+            net_of("debug_info: true " + INPUT + ip("f", "data", 'param { name: "w" }') + euclidean("f", "data"))
+        )
         caplog.clear()
         net.forward_pass()
         net.backward_pass()
-        net.log_update()
+        log_update(net.learnable_params)
     log = "\n".join(caplog.messages)
     mean = np.abs(net.blobs["f"].data).mean()
     assert f"    [Forward] Layer f, top blob f data: {mean:g}" in log

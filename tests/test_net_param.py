@@ -26,7 +26,7 @@ layer { name: "a_not_b" include { stage: "a" not_stage: "b" } }
 
 
 @pytest.mark.parametrize(
-    "state, kept",
+    ("state", "kept"),
     [
         (NetState(phase=TRAIN), {"train", "not_test", "shallow"}),
         (NetState(phase=TEST), {"either", "shallow"}),
@@ -97,7 +97,7 @@ def test_a_loss_weight_counts_as_a_reader_and_moves_to_the_split():
 
 
 @pytest.mark.parametrize(
-    "reader, hint",
+    ("reader", "hint"),
     [
         ('bottom: "dada" top: "r"', "did you mean 'data'?"),
         ('bottom: "r" top: "r"', "a layer cannot read its own top"),

@@ -1,4 +1,4 @@
-"""Write caffe_lite/proto/caffe_pb2.py and its types from proto/caffe.proto; --check only says whether they are stale."""
+"""Write caffe_lite/proto/caffe_pb2.py and its types from proto/caffe.proto; --check only tells if they are stale."""
 
 from __future__ import annotations
 

@@ -86,6 +86,3 @@ class DatumBatches:
     def restore_state(self, state: dict[str, Any]) -> None:
         self.database.seek(bytes.fromhex(state["next_key"]))
         self.rng.bit_generator.state = state["rng"]
-
-    def close(self) -> None:
-        self.database.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import os
-from typing import ClassVar
 
 from ..errors import DataError, Where
 from ..log import logger
@@ -90,7 +89,7 @@ class Database(abc.ABC):
             )
 
     def _broken(self, error: Exception) -> DataError:
-        return DataError(f"cannot read the database {self.path!r}: {error}", hint="It is damaged; copy or make it again")
+        return DataError(f"the database {self.path!r} is damaged: {error}", hint="Copy it again from where it was made")
 
 
 def open_database(source: str, backend: int, where: Where | None = None) -> Database:

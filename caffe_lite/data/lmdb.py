@@ -29,9 +29,8 @@ class LMDB(Database):
             raise MissingExtra("lmdb", "data", "read LMDB databases") from None
         self.errors = (lmdb.Error,)
         try:
-            environment = _open(lmdb, path)
-            self._transaction = environment.begin()
-            self._cursor = self._transaction.cursor()
+            self._environment = _open(lmdb, path)
+            self._cursor = self._environment.begin().cursor()
         except (lmdb.Error, OSError) as error:
             raise DataError(
                 f"{path!r} cannot be opened as an LMDB: {error}", hint="Copy it again from where it was made"
@@ -50,7 +49,7 @@ class LMDB(Database):
         return self._cursor.item()
 
     def close(self) -> None:
-        self._transaction.abort()
+        self._cursor = self._environment = None
 
 
 def _open(lmdb: Any, path: str) -> Any:

@@ -31,9 +31,7 @@ class DataTransformer:
     Source: the original's data_transformer.cpp.
     """
 
-    def __init__(
-        self, param: caffe_pb2.TransformationParameter, phase: int, where: Where | None = None
-    ) -> None:
+    def __init__(self, param: caffe_pb2.TransformationParameter, phase: int, where: Where | None = None) -> None:
         if param.mean_file and param.mean_value:
             raise LayerError("mean_file and mean_value exclude each other", hint="Keep one of them in transform_param")
         self.crop_size = param.crop_size
@@ -53,7 +51,7 @@ class DataTransformer:
             )
         if self.mean_image is not None and self.mean_image.shape != image:
             raise DataError(
-                f"the image is {by(image)}, the mean in mean_file {by(self.mean_image.shape)} (channels x height x width)",
+                f"the image is {by(image)} (channels x height x width), the one in mean_file {by(self.mean_image.shape)}",
                 hint="Use a mean computed over images of this size",
             )
         if self.mean_values.size not in (0, 1, channels):

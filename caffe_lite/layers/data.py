@@ -9,7 +9,7 @@ import numpy as np
 
 from ..blob import Blob
 from ..data.batches import Batch, DatumBatches
-from ..data.database import open_database
+from ..data.database import Database, open_database
 from ..data.prefetch import Prefetcher
 from ..data.transform import DataTransformer
 from ..layer import Layer, register_layer
@@ -35,6 +35,8 @@ class DataLayer(Layer):
 
     bottoms = (0, 0)
     tops = (1, 2)
+    database: Database | None = None
+    prefetcher: Prefetcher[Batch] | None = None
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p, transform = self.param.data_param, self.param.transform_param
@@ -44,15 +46,15 @@ class DataLayer(Layer):
         moved = [field for field in _MOVED if p.HasField(field)]
         if moved:
             self.error(f"data_param holds {' and '.join(moved)}, of an older format", "put that into transform_param")
+        self.database = open_database(p.source, p.backend, self.where)
         self.batches = DatumBatches(
-            open_database(p.source, p.backend, self.where),
+            self.database,
             DataTransformer(transform, self.phase, self.where),
             p.batch_size,
             np.random.Generator(np.random.PCG64(int(self.rng.integers(2**63)))),
             transform.force_color,
             transform.force_gray,
         )
-        self.prefetcher: Prefetcher[Batch] | None = None
         self.delivered = self.batches.state()
         self.shape = self.batches.shape()
         logger.info("output data size: %s", ",".join(map(str, self.shape)))
@@ -86,7 +88,8 @@ class DataLayer(Layer):
 
     def close(self) -> None:
         self._stop()
-        self.batches.close()
+        if self.database is not None:
+            self.database.close()
 
     def _stop(self) -> None:
         if self.prefetcher is not None:

@@ -8,6 +8,7 @@ from math import prod
 from ..blob import Blob
 from ..fillers import fill
 from ..layer import Layer, register_layer
+from ..ops.base import Array
 
 
 @register_layer("InnerProduct")
@@ -63,6 +64,6 @@ class InnerProductLayer(Layer):
         if need_bias:
             self.blobs[1].add_diff(db)
 
-    def _weight(self):
+    def _weight(self) -> Array:
         weight = self.blobs[0].data
         return weight.T if self.transposed else weight

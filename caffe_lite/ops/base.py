@@ -183,8 +183,8 @@ class Ops:
 
     def inner_product_backward(
         self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
-    ) -> tuple[Array | None, Array | None, Array | None]:
-        """Gradients in x, weight and bias, where needed."""
+    ) -> tuple[Array, Array, Array]:
+        """Gradients in x, weight and bias; None where not needed."""
         return (
             dy @ weight if need[0] else None,
             dy.T @ x if need[1] else None,
@@ -230,8 +230,8 @@ class Ops:
         dilation: Ints,
         group: int,
         need: tuple[bool, bool, bool],
-    ) -> tuple[Array | None, Array | None, Array | None]:
-        """Gradients in x, weight and bias, where needed."""
+    ) -> tuple[Array, Array, Array]:
+        """Gradients in x, weight and bias; None where not needed."""
         n, m = dy.shape[:2]
         out = dy.shape[2:]
         kernel = weight.shape[2:]
@@ -302,9 +302,7 @@ class Ops:
             index = xp.where(choice == k, places[tap], index)
         return index
 
-    def max_pool_backward(
-        self, dy: Array, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints
-    ) -> Array:
+    def max_pool_backward(self, dy: Array, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
         """Each window's gradient goes to the element that ``choice`` (as ``max_pool`` gave it) names."""
         dx, taps = self._padded_to_windows(self.zeros(x_shape), kernel, stride, pad, dy.shape[2:], 0.0)
         dx = self.copy(dx)
@@ -334,7 +332,12 @@ class Ops:
         area = self.full([1] * len(out), 1.0)
         for axis in range(len(out)):
             counts = [
-                max(1, min(i * stride[axis] - pad[axis] + kernel[axis], size[axis] + pad[axis]) - i * stride[axis] + pad[axis])
+                max(
+                    1,
+                    min(i * stride[axis] - pad[axis] + kernel[axis], size[axis] + pad[axis])
+                    - i * stride[axis]
+                    + pad[axis],
+                )
                 for i in range(out[axis])
             ]
             shape = [1] * len(out)

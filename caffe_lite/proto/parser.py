@@ -83,7 +83,7 @@ def parse_text(text: str, message_class: type[M], file: str = "<string>", collec
     parser = _Parser(Source(text, file))
     message = message_class()
     parser.read(message)
-    problems = sorted(parser.problems, key=lambda problem: (problem.where.line, problem.where.column))  # type: ignore[union-attr]
+    problems = [problem for _, problem in sorted(parser.problems, key=lambda told: told[0])]
     if problems and not collect:
         raise problems[0]
     return Parsed(message, parser.source, problems, parser.offsets)
@@ -108,7 +108,7 @@ class _Block:
 class _Parser:
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.problems: list[PrototxtError] = []
+        self.problems: list[tuple[int, PrototxtError]] = []
         self.offsets: dict[Path, int] = {}
         self.blocks: list[_Block] = []
         self.closed: list[tuple[_Block, int]] = []  # blocks closed by a brace that is not in their column
@@ -119,8 +119,8 @@ class _Parser:
         self.next = 0
         text = mend_look_alikes(source.text, self.tell)
         self.tokens = tokenize(text)
-        for problem in self.problems:  # told before there were tokens to find layers in
-            self._name_layer(problem)
+        for offset, problem in self.problems:  # told before there were tokens to find layers in
+            self._name_layer(offset, problem)
 
     # ---- Telling -----------------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class _Parser:
         layers = [block for block in self.blocks if block.message.name in _LAYERS]
         if layers:
             problem.located(None, *self._identity(layers[-1].first))
-        self.problems.append(problem)
+        self.problems.append((offset, problem))
 
     def _identity(self, index: int) -> tuple[str | None, str | None]:
         """The name and type of the layer whose block starts at a token: both may stand behind the mistake."""
@@ -145,19 +145,14 @@ class _Parser:
                 if text in ("layer", "layers") and "{" in (colon.text, value.text):
                     break
                 if text in ("name", "type") and colon.text == ":" and value.kind in (STRING, NAME):
-                    found.setdefault(text, value.text.strip("\"'"))
+                    found.setdefault(text, _printable(value.text.strip("\"'")))
             index += 1
         return found.get("name"), found.get("type")
 
-    def _name_layer(self, problem: PrototxtError) -> None:
-        """Find the layer block around a problem by its place alone."""
-        where = problem.where
-        assert where is not None
-        before = bisect.bisect_left(
-            self.tokens, (where.line, where.column), key=lambda token: self._line_and_column(token.offset)
-        )
+    def _name_layer(self, offset: int, problem: PrototxtError) -> None:
+        """Find the layer around a problem by its place alone."""
         depth = 0
-        for index in range(before - 1, 0, -1):
+        for index in range(bisect.bisect_left(self.tokens, offset, key=lambda token: token.offset) - 1, 0, -1):
             text = self.tokens[index].text
             depth += (text in _MARKS_CLOSE) - (text in _MARKS_OPEN)
             if depth < 0:
@@ -166,9 +161,6 @@ class _Parser:
                 if self.tokens[head].text in ("layer", "layers"):
                     problem.located(None, *self._identity(index + 1))
                     return
-
-    def _line_and_column(self, offset: int) -> tuple[int, int]:
-        return self.source.line(offset), self.source.column(offset)
 
     # ---- Blocks ------------------------------------------------------------------------------------------------
 
@@ -544,8 +536,8 @@ class _Parser:
                 where=self.source.where(offset),
                 hint=f"Add {path[-1]}: ...",
             )
-            self.problems.append(problem)
-            self._name_layer(problem)
+            self.problems.append((offset, problem))
+            self._name_layer(offset, problem)
 
     # ---- Steps -------------------------------------------------------------------------------------------------
 

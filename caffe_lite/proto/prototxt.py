@@ -105,12 +105,13 @@ def _refuse_other_kind(source: Source, wanted: type[Message], other: type[Messag
             net = value.text[1:-1]
     if not foreign:
         return
+    sign = min(foreign, key=lambda token: token.text not in ("layer", "layers", "base_lr"))
     if wanted is caffe_pb2.NetParameter:
         what, hint = "a solver, not a net", f"Train with it: caffe-lite train --solver={source.file}"
         hint += f"; or give its net: {net}" if net else ""
     else:
         what, hint = "a net, not a solver", 'A solver names its net: net: "..." and has base_lr, lr_policy, max_iter'
-    raise PrototxtError(f"this is {what}: it has {foreign[0].text}", where=source.where(foreign[0].offset), hint=hint)
+    raise PrototxtError(f"this is {what}: it has {sign.text}", where=source.where(sign.offset), hint=hint)
 
 
 def write_text(path: StrPath, message: Message) -> None:

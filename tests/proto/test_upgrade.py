@@ -128,5 +128,5 @@ def test_snapshots_are_named_after_the_solver(tmp_path: Path):
 def test_old_formats_are_refused_by_name(tmp_path: Path, text: str, version: str):
     path = tmp_path / "old.prototxt"
     path.write_text(text)
-    with pytest.raises(PrototxtError, match=rf'old\.prototxt:2:1, layer "conv1": this net is in the old {version} format'):
+    with pytest.raises(PrototxtError, match=rf'old\.prototxt:2:1, layer "conv1": this net is in the old {version}'):
         read_net(path)

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, log
+
+import numpy as np
+import pytest
+
+from caffe_lite.errors import LayerError
+from caffe_lite.net import Net
+
+MakeNet = Callable[..., Net]
+
+
+def loss_net(make_net: MakeNet, scores: tuple[int, ...], labels: tuple[int, ...], layer: str = "", **kw) -> Net:
+    text = "force_backward: true\n"
+    for name, shape in (("x", scores), ("label", labels)):
+        dims = " ".join(f"dim: {n}" for n in shape)
+        text += f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {dims} }} }} }}\n'
+    text += f'layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "label" top: "loss" {layer} }}'
+    return make_net(text, **kw)
+
+
+def run(net: Net, x: object, label: object) -> float:
+    net.blobs["x"].data[...] = x
+    net.blobs["label"].data[...] = label
+    net.forward()
+    net.backward()
+    return float(net.blobs["loss"].data)
+
+
+def by_hand(
+    x: np.ndarray, labels: np.ndarray, normalization: str | None, normalize: bool | None, ignore: int | None
+) -> tuple[float, np.ndarray]:
+    """Loss and gradient for scores (N, C, P) and labels (N, P), label by label in Python's floats."""
+    if normalization is None:
+        normalization = {None: "VALID", True: "VALID", False: "BATCH_SIZE"}[normalize]
+    total, valid, gradient = 0.0, 0, np.zeros(x.shape)
+    for n in range(x.shape[0]):
+        for p in range(x.shape[2]):
+            label = int(labels[n, p])
+            if label == ignore:
+                continue
+            exps = [exp(value) for value in x[n, :, p]]
+            total -= log(exps[label] / sum(exps))
+            gradient[n, :, p] = [e / sum(exps) for e in exps]
+            gradient[n, label, p] -= 1
+            valid += 1
+    divisor = {"FULL": labels.size, "VALID": valid, "BATCH_SIZE": x.shape[0], "NONE": 1}[normalization]
+    return total / max(1, divisor), gradient / max(1, divisor)
+
+
+def test_two_classes(make_net: MakeNet) -> None:
+    net = loss_net(make_net, (1, 2), (1,), 'top: "prob"')
+    assert run(net, [1.2, 0.8], 1) == pytest.approx(0.9130, abs=5e-5)
+    assert net.blobs["prob"].data[0] == pytest.approx([0.5987, 0.4013], abs=5e-5)
+    assert net.blobs["x"].diff[0] == pytest.approx([0.5987, -0.5987], abs=5e-5)
+
+
+@pytest.mark.parametrize("ignore", [None, -1, 0, 2, 255])
+@pytest.mark.parametrize("normalize", [None, False, True])
+@pytest.mark.parametrize("normalization", [None, "FULL", "VALID", "BATCH_SIZE", "NONE"])
+def test_every_normalization(
+    make_net: MakeNet, normalization: str | None, normalize: bool | None, ignore: int | None
+) -> None:
+    fields = [f"normalization: {normalization}"] if normalization else []
+    fields += [f"normalize: {str(normalize).lower()}"] if normalize is not None else []
+    fields += [f"ignore_label: {ignore}"] if ignore is not None else []
+    net = loss_net(make_net, (3, 4, 2, 5), (3, 1, 2, 5), f"loss_weight: 0.7 loss_param {{ {' '.join(fields)} }}")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 4, 10)).astype("f")
+    labels = rng.integers(0, 4, (3, 10))
+    if ignore is not None:
+        labels[:, ::3] = ignore
+    loss, gradient = by_hand(x, labels, normalization, normalize, ignore)
+    assert run(net, x.reshape(3, 4, 2, 5), labels.reshape(3, 1, 2, 5)) == pytest.approx(loss, rel=1e-5)
+    diff = net.blobs["x"].diff.reshape(3, 4, 10)
+    np.testing.assert_allclose(diff, 0.7 * gradient, rtol=1e-4, atol=1e-7)
+    if ignore is not None:
+        assert not np.moveaxis(diff, 1, -1)[labels == ignore].any()
+
+
+@pytest.mark.parametrize("weights", ["", "loss_weight: 1", "loss_weight: 1 loss_weight: 0"])
+def test_two_tops_as_tutorials_write_them(make_net: MakeNet, weights: str) -> None:
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((4, 5)), [0, 4, 2, 2]
+    plain = loss_net(make_net, (4, 5), (4,))
+    loss = run(plain, x, labels)
+    net = loss_net(make_net, (4, 5), (4,), f'top: "prob" {weights}')
+    assert run(net, x, labels) == loss
+    assert net.blob_loss_weights["loss"] == 1
+    assert net.blob_loss_weights["prob"] == 0
+    assert net.outputs == ["loss", "prob"]
+    np.testing.assert_array_equal(net.blobs["x"].diff, plain.blobs["x"].diff)
+    np.testing.assert_allclose(net.blobs["prob"].data.sum(1), 1, rtol=1e-6)
+
+
+def test_a_gradient_that_reaches_prob_counts(make_net: MakeNet) -> None:
+    text = """force_backward: true
+    layer { name: "in" type: "Input" top: "x" top: "label" top: "wanted"
+            input_param { shape { dim: 2 dim: 3 } shape { dim: 2 } shape { dim: 2 dim: 3 } } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "label" top: "loss" top: "prob" }
+    layer { name: "far" type: "EuclideanLoss" bottom: "prob" bottom: "wanted" top: "far" }"""
+    net = make_net(text, dtype="float64")
+    rng = np.random.default_rng(0)
+    x, direction, wanted = rng.standard_normal((3, 2, 3))
+    net.blobs["label"].data[...] = [0, 2]
+    net.blobs["wanted"].data[...] = wanted
+
+    def total(at: np.ndarray) -> float:
+        net.blobs["x"].data[...] = at
+        return sum(float(y) for y in net.forward().values())
+
+    slope = (total(x + 1e-5 * direction) - total(x - 1e-5 * direction)) / 2e-5
+    total(x)
+    net.backward()
+    assert (net.blobs["x"].diff * direction).sum() == pytest.approx(slope, rel=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(2, 12), (2, 1, 3, 4), (2, 3, 4), (2, 3, 4, 1)])
+def test_the_shape_of_labels_is_free(make_net: MakeNet, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((2, 5, 12)), rng.integers(0, 5, (2, 12))
+    loss, gradient = by_hand(x, labels, None, None, None)
+    net = loss_net(make_net, (2, 5, 3, 4), shape)
+    assert run(net, x.reshape(2, 5, 3, 4), labels.reshape(shape)) == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(net.blobs["x"].diff.reshape(2, 5, 12), gradient, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("mode", ["VALID", "BATCH_SIZE"])
+@pytest.mark.parametrize("axis", [0, 1, 2, 3, -1, -2, -3, -4])
+def test_any_axis(make_net: MakeNet, axis: int, mode: str) -> None:
+    shape = (2, 3, 4, 5)
+    rest = tuple(n for i, n in enumerate(shape) if i != axis % 4)
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal(shape), rng.integers(0, shape[axis], rest)
+    # BATCH_SIZE divides by the product of the axes before the classes.
+    outer = int(np.prod(shape[: axis % 4], dtype=int))
+    loss, _ = by_hand(x.reshape(outer, shape[axis], -1), labels.reshape(outer, -1), mode, None, None)
+    net = loss_net(
+        make_net, shape, rest, f"softmax_param {{ axis: {axis} }} loss_param {{ normalization: {mode} }}"
+    )
+    assert run(net, x, labels) == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_region_proposal_head(make_net: MakeNet) -> None:
+    height, width = 5, 7
+    net = make_net(
+        f"""force_backward: true
+        layer {{ name: "in" type: "Input" top: "rpn_cls_score" top: "rpn_labels"
+                 input_param {{ shape {{ dim: 1 dim: 18 dim: {height} dim: {width} }}
+                                shape {{ dim: 1 dim: 1 dim: {9 * height} dim: {width} }} }} }}
+        layer {{ name: "rpn_cls_score_reshape" type: "Reshape" bottom: "rpn_cls_score" top: "rpn_cls_score_reshape"
+                 reshape_param {{ shape {{ dim: 0 dim: 2 dim: -1 dim: 0 }} }} }}
+        layer {{ name: "rpn_loss_cls" type: "SoftmaxWithLoss" bottom: "rpn_cls_score_reshape" bottom: "rpn_labels"
+                 top: "rpn_cls_loss" propagate_down: true propagate_down: false loss_weight: 1
+                 loss_param {{ ignore_label: -1 normalize: true }} }}"""
+    )
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 18, height, width)).astype("f")
+    labels = rng.integers(-1, 2, (1, 1, 9 * height, width))
+    net.blobs["rpn_cls_score"].data[...] = x
+    net.blobs["rpn_labels"].data[...] = labels
+    loss, gradient = by_hand(x.reshape(1, 2, -1), labels.reshape(1, -1), "VALID", None, -1)
+    assert float(net.forward()["rpn_cls_loss"]) == pytest.approx(loss, rel=1e-5)
+    net.backward()
+    np.testing.assert_allclose(net.blobs["rpn_cls_score"].diff, gradient.reshape(x.shape), rtol=1e-4, atol=1e-7)
+
+
+def test_the_cost_of_one_label_is_bounded(make_net: MakeNet) -> None:
+    net = loss_net(make_net, (2, 3), (2,))
+    assert run(net, [[1e4, 0, -1e4], [1e4, 0, -1e4]], [2, 0]) == pytest.approx(87.3365 / 2, abs=1e-4)
+    assert net.blobs["x"].diff.tolist() == [[0.5, 0, -0.5], [0, 0, 0]]
+
+
+def test_a_perfect_batch_costs_zero_and_not_minus_zero(make_net: MakeNet) -> None:
+    assert str(run(loss_net(make_net, (1, 2), (1,)), [[1e4, 0]], 0)) == "0.0"
+    all_ignored = loss_net(make_net, (1, 2), (1,), "loss_param { ignore_label: 0 }")
+    assert str(run(all_ignored, [[1e4, 0]], 0)) == "0.0"
+    assert not all_ignored.blobs["x"].diff.any()
+
+
+def test_what_is_ignored_cannot_spoil_the_rest(make_net: MakeNet) -> None:
+    net = loss_net(make_net, (2, 2), (2,), "loss_param { ignore_label: -1 }")
+    loss = run(net, [[1.2, 0.8], [float("nan"), 0]], [1, -1])
+    assert loss == pytest.approx(0.9130, abs=5e-5)
+    assert net.blobs["x"].diff[1].tolist() == [0, 0]
+
+
+def test_softmax_and_multinomial_logistic_loss_in_one(make_net: MakeNet) -> None:
+    net = make_net(
+        """force_backward: true
+        layer { name: "in" type: "Input" top: "x" top: "label" input_param { shape { dim: 6 dim: 4 } shape { dim: 6 } } }
+        layer { name: "prob" type: "Softmax" bottom: "x" top: "prob" }
+        layer { name: "loss" type: "MultinomialLogisticLoss" bottom: "prob" bottom: "label" top: "loss" }"""
+    )
+    fused = loss_net(make_net, (6, 4), (6,))
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((6, 4)), rng.integers(0, 4, 6)
+    assert run(fused, x, labels) == pytest.approx(run(net, x, labels), rel=1e-6)
+    np.testing.assert_allclose(fused.blobs["x"].diff, net.blobs["x"].diff, atol=1e-7)
+
+
+def test_transposed_labels_are_refused(make_net: MakeNet) -> None:
+    with pytest.raises(LayerError, match=r"\(2, 5, 3, 4\) and \(3, 2, 4\) differ in their first axis"):
+        loss_net(make_net, (2, 5, 3, 4), (3, 2, 4))
+
+
+def test_labels_that_are_too_few_after_a_reshape(make_net: MakeNet) -> None:
+    net = loss_net(make_net, (2, 5, 3, 4), (2, 1, 3, 4))
+    net.blobs["x"].reshape(2, 5, 6, 4)
+    with pytest.raises(LayerError, match=r"axis 1, need 48 labels.*\(2, 1, 3, 4\) are 24.*shape \(2, 6, 4\)"):
+        net.forward()
