@@ -44,6 +44,7 @@ def start_logging(stream: TextIO | None = None) -> LogHandler:
     handler = LogHandler(stream or sys.stderr)
     handler.setFormatter(GlogFormatter())
     logger.addHandler(handler)
-    logger.setLevel(_LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO))  # noqa: SIM112
+    handler.setLevel(_LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO))  # noqa: SIM112
+    logger.setLevel(logging.INFO)
     logger.propagate = False
     return handler

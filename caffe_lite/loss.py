@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite, prod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class LossLayer(Layer):
 
     bottoms = (2, 2)
     is_loss = True
-    not_differentiable = (1,)
+    not_differentiable: ClassVar[tuple[int, ...]] = (1,)
 
     def check_first_axis(self, bottom: Sequence[Blob]) -> None:
         """As many predictions as labels; the count alone would let transposed labels pass."""
@@ -56,11 +56,12 @@ def normalization(param: LossParameter, default: int = VALID) -> int:
 def normalizer(ops: Ops, mode: int, samples: int, labels: int, valid: Array | None) -> float | Array:
     """What the sum over all labels is divided by, never less than 1.
 
-    FULL: ``labels``, their number; VALID: those of them that are ``valid`` (None: all); BATCH_SIZE: ``samples``; NONE: 1.
+    FULL: ``labels``, their number. VALID: how many are ``valid`` (None: all). BATCH_SIZE: ``samples``. NONE: 1.
     """
     if mode == VALID and valid is not None:
         return ops.at_least(ops.sum(ops.astype(valid)), 1.0)
-    return float(max(1, {FULL: labels, VALID: labels, BATCH_SIZE: samples, NONE: 1}[mode]))
+    divisors: dict[int, int] = {FULL: labels, VALID: labels, BATCH_SIZE: samples, NONE: 1}
+    return float(max(1, divisors[mode]))
 
 
 class Labels(NamedTuple):

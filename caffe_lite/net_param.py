@@ -125,7 +125,7 @@ def _unknown_bottom(layers: list[PlacedLayer], reader: int, blob: str) -> NetErr
         hint = f"a layer cannot read its own top: a loop; did you mean {_either(made_before[-3:])}?"
     elif makers:
         later = makers[0]
-        hint = f"layer {later.param.name!r} ({later.where or later.param.type}) makes it further down: move that layer up"
+        hint = f"layer {later.param.name!r} makes it further down ({later.where}): move that layer up"
     else:
         near = difflib.get_close_matches(blob, made_before, 3, 0.6)
         hint = f"did you mean {_either(near)}?" if near else f"blobs made before it: {', '.join(made_before) or 'none'}"

@@ -1,4 +1,4 @@
-"""Weights files: .caffemodel (protobuf) and .caffemodel.h5 (HDF5), as the original and its older versions wrote them."""
+"""Weights files: .caffemodel (protobuf) and .caffemodel.h5 (HDF5), as the original and older versions wrote them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .proto import caffe_pb2
 
 StrPath = str | os.PathLike[str]
 
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass
@@ -39,7 +39,7 @@ def read_weights(path: StrPath) -> list[LayerWeights]:
     """The layers of a weights file; HDF5 and protobuf are told apart by content (the original goes by the name)."""
     where = Where(os.fspath(path))
     data = read_binary(path)
-    if data.startswith(_HDF5_SIGNATURE):
+    if data.startswith(HDF5_SIGNATURE):
         return _read_hdf5(path)
     net = caffe_pb2.NetParameter()
     try:
@@ -88,17 +88,17 @@ def write_hdf5(path: StrPath, layers: Sequence[LayerWeights]) -> None:
             _write_group(file.create_group("diff"), [(layer.name, layer.diffs) for layer in layers])
 
 
-def read_binary(path: StrPath) -> bytes:
+def read_binary(path: StrPath, error_class: type[CaffeError] = WeightsError) -> bytes:
     """The bytes of a file that must be there and not be empty."""
     where = Where(os.fspath(path))
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
-        raise WeightsError("there is no such file", where=where, hint=f"Paths start from {os.getcwd()}") from None
+        raise error_class("there is no such file", where=where, hint=f"Paths start from {os.getcwd()}") from None
     except OSError as error:
-        raise WeightsError(f"cannot read it: {error.strerror}", where=where) from None
+        raise error_class(f"cannot read it: {error.strerror}", where=where) from None
     if not data:
-        raise WeightsError("the file is empty", where=where)
+        raise error_class("the file is empty", where=where)
     return data
 
 
@@ -159,7 +159,7 @@ def _read_group(group: Any, layer: str, where: Where) -> Iterator[LayerWeights]:
     """The layer that a group is, and those inside it: a layer's name may hold slashes."""
     arrays = {name: item for name, item in group.items() if not hasattr(item, "keys")}
     if layer and (arrays or not len(group)):
-        if not all(name.isdecimal() for name in arrays) or any(item.dtype.kind not in "fiu" for item in arrays.values()):
+        if not all(name.isdecimal() and item.dtype.kind in "fiu" for name, item in arrays.items()):
             raise WeightsError(
                 f"it holds {', '.join(sorted(arrays))}, not numbered blobs: these are not Caffe's weights",
                 where=where,

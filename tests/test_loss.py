@@ -147,7 +147,7 @@ def test_a_gradient_for_the_labels_is_refused(make_net: MakeNet, layer: str) -> 
     labels = (4, 5) if layer == "SigmoidCrossEntropyLoss" else (4,)
     net = make_net(labelled(f'type: "{layer}" propagate_down: true propagate_down: true', (4, 5), labels))
     net.forward()
-    with pytest.raises(LayerError, match="gradient is asked for the labels.*propagate_down: false"):
+    with pytest.raises(LayerError, match=r"gradient is asked for the labels.*propagate_down: false"):
         net.backward()
 
 

@@ -48,7 +48,10 @@ def filled(net, **arrays):
     [
         (INPUT + 'layer { name: "r" type: "Relu" bottom: "data" top: "r" }', "unknown layer type 'Relu'. did you mean"),
         (INPUT + 'layer { name: "r" type: "ReLU" bottom: "nobody" top: "r" }', "unknown bottom blob 'nobody'"),
-        (INPUT + relu("a", "data", "x") + relu("b", "data", "x"), "top blob 'x' is produced by two layers, also by 'a' at net.prototxt:2:1"),
+        (
+            INPUT + relu("a", "data", "x") + relu("b", "data", "x"),
+            "top blob 'x' is produced by two layers, also by 'a' at net.prototxt:2:1",
+        ),
         (INPUT + 'layer { name: "r" type: "ReLU" bottom: "r" top: "r" }', "a layer cannot read its own top"),
         (
             INPUT + ip("f", "data", top="data").replace("num_output: 3", "num_output: 5"),

@@ -101,7 +101,7 @@ def test_a_loss_weight_counts_as_a_reader_and_moves_to_the_split():
     [
         ('bottom: "dada" top: "r"', "did you mean 'data'?"),
         ('bottom: "r" top: "r"', "a layer cannot read its own top"),
-        ('bottom: "late" top: "r"', "makes it further down: move that layer up"),
+        ('bottom: "late" top: "r"', "makes it further down (net.prototxt:3:1): move that layer up"),
         ('bottom: "zzz" top: "r"', "blobs made before it: data"),
     ],
 )

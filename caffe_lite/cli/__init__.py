@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     traceback = "--traceback" in words
     try:
-        return _run([word for word in words if word != "--traceback"])
+        status = _run([word for word in words if word != "--traceback"])
+        sys.stdout.flush()
+        return status
     except UsageError as error:
         if traceback:
             raise
@@ -88,10 +90,10 @@ def _version() -> str:
 
 
 def _no_command(word: str) -> str:
-    if word.endswith(PROTOTXT) or Path(word).is_file():
-        return f"{word} is no command. To train: caffe-lite train {word}; to look at a net: caffe-lite summary {word}"
     if word.startswith("-"):
         return f"a command must come first: {', '.join(COMMANDS)}"
+    if word.endswith(PROTOTXT) or Path(word).is_file():
+        return f"{word} is no command. To train: caffe-lite train {word}; to look at a net: caffe-lite summary {word}"
     near = difflib.get_close_matches(word, COMMANDS, 1)
     hint = f"Did you mean {near[0]}?" if near else f"The commands are {', '.join(COMMANDS)}"
     return f"there is no command {word!r}. {hint}"

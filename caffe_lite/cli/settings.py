@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..errors import PrototxtError, SolverError, Where
 from ..proto.caffe_pb2 import SolverParameter
-from ..proto.prototxt import parse_text, to_text
+from ..proto.prototxt import Parsed, parse_text, to_text
 from ..proto.schema import fields_of
 
 
-def apply_setting(param: SolverParameter, name: str, value: str, option: str) -> None:
+def apply_setting(solver: Parsed[SolverParameter], name: str, value: str, option: str) -> None:
     """Set one field as prototxt would, but strings need no quotes, and a repeated field takes several with commas.
 
     ``option`` is what the user wrote, for the message if there is no such field or the value does not suit it.
@@ -24,5 +24,8 @@ def apply_setting(param: SolverParameter, name: str, value: str, option: str) ->
     except PrototxtError as error:
         raise SolverError(error.what, where=Where(option), hint=error.hint) from None
     if field is not None and field.repeated:
-        param.ClearField(name)
-    param.MergeFrom(given)
+        solver.message.ClearField(name)
+    solver.message.MergeFrom(given)
+    # What is wrong with the value now is not to be looked for in the file.
+    for place in [place for place in solver.offsets if place[0] == name]:
+        del solver.offsets[place]

@@ -55,16 +55,15 @@ def describe(net: Net) -> str:
 
 def multiply_adds(node: Node) -> int:
     """What a layer's matrix products cost in one forward pass; what is done once per element is not counted."""
-    layer = node.layer
-    if layer.type not in ("Convolution", "Deconvolution", "InnerProduct"):
+    param = node.layer.param
+    outputs = {
+        "Convolution": param.convolution_param.num_output,
+        "InnerProduct": param.inner_product_param.num_output,
+    }.get(node.layer.type)
+    if outputs is None:
         return 0
-    weight = layer.blobs[0]
-    if layer.type == "InnerProduct":
-        return sum(blob.count for blob in node.top) // layer.param.inner_product_param.num_output * weight.count
-    # Every weight is used once per pixel that the whole kernel meets: of the output, or a deconvolution's input. Their
-    # number is the blob's count over its channels, which are the first axis of the weights.
-    met = node.bottom if layer.type == "Deconvolution" else node.top
-    return sum(blob.count for blob in met) // weight.shape[0] * weight.count
+    # Every weight is used once for each output pixel.
+    return sum(blob.count for blob in node.top) // outputs * node.layer.blobs[0].count
 
 
 def _rows(node: Node) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import SolverError, Where
 from ..log import logger, start_logging
 from ..proto.caffe_pb2 import TEST, NetParameter, SolverParameter
-from ..proto.prototxt import parse_text, read_net, read_solver, read_text
+from ..proto.prototxt import Parsed, parse_text, read_net, read_solver, read_text
 from .arguments import Parser, UsageError, add_engine, add_state, choose_engine
 from .settings import apply_setting
 
@@ -59,40 +59,54 @@ def run(arguments: argparse.Namespace) -> int:
             "both --snapshot and --weights are given",
             hint="give a snapshot to resume, or weights to fine-tune, not both",
         )
-    log = start_logging()
-    param = solver_parameter(arguments)
-    choose_engine(arguments)
+    parsed = solver_parameter(arguments)
 
     from ..solvers import get_solver
+    from ..solvers.signals import SignalHandler
     from .progress import progress_bar
+    from .report import TestScores, report
 
-    solver = get_solver(param)
-    with progress_bar(solver, log):
-        logger.info("Starting Optimization")
-        solver.solve(arguments.snapshot)
-        logger.info("Optimization Done.")
+    log = start_logging()
+    choose_engine(arguments)
+    solver = get_solver(parsed)
+    try:
+        with (
+            TestScores() as scores,
+            SignalHandler(arguments.sigint_effect, arguments.sighup_effect) as signals,
+            progress_bar(solver, log),
+        ):
+            solver.requested_action = signals.requested_action
+            if arguments.snapshot:
+                logger.info("Resuming from %s", arguments.snapshot)
+            logger.info("Starting Optimization")
+            solver.solve(arguments.snapshot)
+            logger.info("Optimization Done.")
+        print(report(solver, scores))
+    finally:
+        for net in (solver.net, *solver.test_nets):
+            net.close()
     return 0
 
 
-def solver_parameter(arguments: argparse.Namespace) -> SolverParameter:
+def solver_parameter(arguments: argparse.Namespace) -> Parsed[SolverParameter]:
     """The solver that the file and the settings beside it ask for."""
     path = arguments.file or arguments.solver
-    param = _of_net(path) if _is_net(path) else read_solver(path).message
+    parsed = _of_net(path) if _is_net(path) else read_solver(path)
     for field in SETTINGS:
         if (value := getattr(arguments, f"set_{field}")) is not None:
-            apply_setting(param, field, value, f"--{field.replace('_', '-')} {value}")
+            apply_setting(parsed, field, value, f"--{field.replace('_', '-')} {value}")
     for setting in arguments.set:
         field, equals, value = setting.partition("=")
         if not equals:
-            raise SolverError(
-                "a setting is FIELD=VALUE", where=Where(f"--set {setting}"), hint="as in --set iter_size=2"
-            )
-        apply_setting(param, field.strip(), value, f"--set {setting}")
-    param.train_state.level = arguments.level
+            raise SolverError("it is not FIELD=VALUE", where=Where(f"--set {setting}"), hint="As in --set iter_size=2")
+        apply_setting(parsed, field.strip(), value, f"--set {setting}")
+    param = parsed.message
+    if arguments.level or not param.train_state.HasField("level"):
+        param.train_state.level = arguments.level
     param.train_state.stage.extend(arguments.stage)
     if arguments.weights:
         param.weights[:] = [arguments.weights]
-    return param
+    return parsed
 
 
 def _is_net(path: str) -> bool:
@@ -100,9 +114,10 @@ def _is_net(path: str) -> bool:
     return bool(net.layer or net.layers)
 
 
-def _of_net(path: str) -> SolverParameter:
+def _of_net(path: str) -> Parsed[SolverParameter]:
     """A solver for a net that comes alone: the defaults, and tests if the net has data for them."""
     param = SolverParameter(net=path, snapshot_prefix=str(Path(path).with_suffix("")), solver_mode=SolverParameter.CPU)
+    parsed = Parsed(param)
     tested = any(
         rule.HasField("phase") and rule.phase == TEST
         for layer in read_net(path).message.layer
@@ -111,5 +126,5 @@ def _of_net(path: str) -> SolverParameter:
     )
     for field, (default, _) in SETTINGS.items():
         if default is not None and (tested or field not in TEST_SETTINGS):
-            apply_setting(param, field, default, field)
-    return param
+            apply_setting(parsed, field, default, field)
+    return parsed

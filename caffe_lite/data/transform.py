@@ -51,7 +51,7 @@ class DataTransformer:
             )
         if self.mean_image is not None and self.mean_image.shape != image:
             raise DataError(
-                f"the image is {by(image)} (channels x height x width), the one in mean_file {by(self.mean_image.shape)}",
+                f"the image is {by(image)} (C x H x W), the one in mean_file {by(self.mean_image.shape)}",
                 hint="Use a mean computed over images of this size",
             )
         if self.mean_values.size not in (0, 1, channels):

@@ -17,8 +17,8 @@ class AccuracyLayer(Layer):
     Bottoms: scores (N, C, ...) with the classes along ``axis``; labels, one for each of the other positions in their
     order. Tops: the accuracy, (); if asked for, that of each class, (C). Where no label counts, it is 0.
     Reads ``accuracy_param``: top_k (1), axis (1; may be negative), ignore_label (none).
-    Source: the original's accuracy_layer.cpp. Differences: a label that is no class is an error (there: memory beyond the
-    scores), so is top_k 0; a label whose score is NaN is wrong (there: right, so that a net of NaNs scores 1).
+    Source: the original's accuracy_layer.cpp. Differences: a label that is no class is an error (there: memory beyond
+    the scores is read), so is top_k 0; a label whose score is NaN is wrong (there: right, and a net of NaNs scores 1).
     """
 
     bottoms = (2, 2)

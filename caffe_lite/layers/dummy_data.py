@@ -29,12 +29,10 @@ class DummyDataLayer(Layer):
         fillers = self._per_top("data_filler", p.data_filler or [caffe_pb2.FillerParameter()], len(top))
         for blob, shape in zip(top, self._shapes(len(top)), strict=True):
             blob.Reshape(sizes(self, shape))
-        self.refilled = []
-        for blob, filler in zip(top, fillers, strict=True):
-            if filler.type == "constant":
-                fill(blob, filler, self.rng)
-            else:
-                self.refilled.append((blob, filler))
+        filled = list(zip(top, fillers, strict=True))
+        for blob, filler in filled:
+            fill(blob, filler, self.rng)
+        self.refilled = [(blob, filler) for blob, filler in filled if filler.type != "constant"]
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         pass

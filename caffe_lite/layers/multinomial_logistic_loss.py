@@ -18,7 +18,7 @@ class MultinomialLogisticLossLayer(LossLayer):
 
     Bottoms: probabilities (N, C, ...), everything behind the first axis being classes; labels, N of them. Top: ().
     Source: the original's multinomial_logistic_loss_layer.cpp. Prefer SoftmaxWithLoss, whose gradient is stable.
-    Difference: a label that is no class is an error (there: memory beyond the probabilities).
+    Difference: a label that is no class is an error (there: memory beyond the probabilities is read).
     """
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -15,11 +15,11 @@ class SigmoidCrossEntropyLossLayer(LossLayer):
 
     Computed as max(x, 0) - x t + ln(1 + exp(-|x|)), which no x can overflow.
     Bottoms: scores (N, ...); targets from 0 to 1, as many, in the same order. Top: ().
-    Reads ``loss_param``: ignore_label (none), normalization (BATCH_SIZE, unlike other losses; Z is N, FULL: the number
-    of targets, VALID: of those that count, NONE: 1; at least 1), normalize (read where normalization is not set: true is
-    VALID, false BATCH_SIZE). Source: the original's sigmoid_cross_entropy_loss_layer.cpp.
-    As there, targets are truncated before they are compared with ignore_label: with ignore_label 0 a target of 0.5 is
-    ignored too.
+    Reads ``loss_param``: ignore_label (none); normalization (BATCH_SIZE, unlike other losses), which makes Z: N for
+    BATCH_SIZE, the number of targets for FULL, of those not ignored for VALID, 1 for NONE, and never less than 1;
+    normalize, where normalization is not set: true stands for VALID, false for BATCH_SIZE.
+    Source: the original's sigmoid_cross_entropy_loss_layer.cpp. As there, targets are truncated before ignore_label
+    is looked for: with ignore_label 0 a target of 0.5 is ignored too.
     """
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -12,7 +12,8 @@ from ..layer import Layer, register_layer
 class SoftmaxLayer(Layer):
     """y_c = exp(x_c - m) / sum_k exp(x_k - m), with m = max_k x_k, so that no score is too large.
 
-    Bottom and top: any shape, (N, C, ...); the classes lie along ``axis``. Reads ``softmax_param``: axis (1; may be negative).
+    Bottom and top: (N, C, ...), any shape; the classes lie along ``axis``.
+    Reads ``softmax_param``: axis (1; may be negative).
     Source: the original's softmax_layer.cpp.
     """
 

@@ -15,16 +15,17 @@ SMALLEST = 1.1754943508222875e-38
 
 @register_layer("SoftmaxWithLoss")
 class SoftmaxWithLossLayer(LossLayer):
-    """loss = 1/Z sum_i -ln p_i(y_i), with p = softmax(x) and y the labels; dloss/dx = (p - onehot(y)) / Z, 0 if ignored.
+    """loss = 1/Z sum_i -ln p_i(y_i), with p = softmax(x) and y the labels; dloss/dx = (p - onehot(y)) / Z.
 
-    Bottoms: scores (N, C, ...) with the classes along ``axis``; labels, one for each of the other positions in their
+    Bottoms: scores x (N, C, ...) with the classes along ``axis``; labels, one for each of the other positions in their
     order: (N), (N, 1, H, W) and (N, H, W) all serve. Tops: the loss, (); if asked for, p, shaped like the scores.
-    Reads ``softmax_param``: axis (1; may be negative); ``loss_param``: ignore_label (none), normalization (VALID; Z is the
-    number of labels that count, FULL: of all, BATCH_SIZE: the product of the axes before ``axis``, NONE: 1; at least 1),
-    normalize (read where normalization is not set: true is VALID, false BATCH_SIZE).
-    Source: the original's softmax_loss_layer.cpp. A label is truncated to a whole number, as there. Differences: a label
-    that is no class is an error (there: memory beyond the scores); two tops work without loss_weight; a gradient that
-    reaches p is added (there: dropped); with axis 0 the first axes of scores and labels may differ.
+    Reads ``softmax_param``: axis (1; may be negative). Reads ``loss_param``: ignore_label (none): such a label costs
+    nothing and gets no gradient; normalization (VALID), which makes Z: the number of labels for FULL, of those not
+    ignored for VALID, the product of the axes before ``axis`` for BATCH_SIZE, 1 for NONE, and never less than 1;
+    normalize, where normalization is not set: true stands for VALID, false for BATCH_SIZE.
+    Source: the original's softmax_loss_layer.cpp. As there, a label is truncated to a whole number.
+    Differences: a label that is no class is an error (there: memory beyond the scores is read); two tops need no
+    loss_weight; a gradient that reaches p counts (there: dropped); with axis 0 the first axes need not agree.
     """
 
     tops = (1, 2)

@@ -77,7 +77,11 @@ BAD = {
         TRAIN,
         r"net\.prototxt:26:\d+",
     ),
-    "unknown layer type": (net_with('"ReLU"', '"Relu"'), TRAIN, r'net\.prototxt:20:1, layer "relu1".*did you mean ReLU'),
+    "unknown layer type": (
+        net_with('"ReLU"', '"Relu"'),
+        TRAIN,
+        r'net\.prototxt:20:1, layer "relu1".*did you mean ReLU',
+    ),
     "unknown field": (net_with("num_output: 6", "num_outputs: 6"), TRAIN, r"net\.prototxt:18:\d+.*num_output\b"),
     "in-place loop": (
         net_with('bottom: "data" top: "ip1"', 'bottom: "ip1" top: "ip1"'),

@@ -58,8 +58,26 @@ def test_a_wrong_command_line_is_told_in_one_line_with_a_hint(caffe, words, mess
 
 
 def test_caffes_spellings():
-    given = ["-solver", "a_b.prototxt", "-max_iter=5", "--sigint_effect=none", "--set", "base_lr=-1", "-1", "--x=a_b=-c_d"]
-    ours = ["--solver", "a_b.prototxt", "--max-iter=5", "--sigint-effect=none", "--set", "base_lr=-1", "-1", "--x=a_b=-c_d"]
+    given = [
+        "-solver",
+        "a_b.prototxt",
+        "-max_iter=5",
+        "--sigint_effect=none",
+        "--set",
+        "base_lr=-1",
+        "-1",
+        "--x=a_b=-c_d",
+    ]
+    ours = [
+        "--solver",
+        "a_b.prototxt",
+        "--max-iter=5",
+        "--sigint-effect=none",
+        "--set",
+        "base_lr=-1",
+        "-1",
+        "--x=a_b=-c_d",
+    ]
     assert spelled_with_dashes(given) == ours
 
 
@@ -77,10 +95,14 @@ def test_traceback_shows_where_an_error_comes_from(caffe):
 
 
 def test_a_reader_that_goes_away_is_no_error_of_ours(folder):
-    layers = "".join(f'layer {{ name: "r{i}" type: "ReLU" bottom: "data" top: "data" }}\n' for i in range(1500))
+    layers = "".join(f'layer {{ name: "{i:0200}" type: "ReLU" bottom: "data" top: "data" }}\n' for i in range(400))
     (folder / "long.prototxt").write_text('layer { name: "data" type: "Input" top: "data" }\n' + layers)
     process = subprocess.Popen(
-        command("summary", "long.prototxt"), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command("summary", "long.prototxt"),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert process.stdout is not None
     assert process.stderr is not None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from google.protobuf import text_format
 
-from caffe_lite.net import TRAIN, Net
+from caffe_lite.net import TRAIN, Net, Node
 from caffe_lite.proto import caffe_pb2
 
 Values = Callable[[np.random.Generator], np.ndarray]
@@ -83,11 +83,11 @@ def make_net(
     return net
 
 
-def check(net: Net, seed: int = 0) -> None:
-    """Assert that every gradient of the layer under test is that of <r, tops> for random weights r."""
+def check(net: Net, seed: int = 0, layer: str = "under_test") -> None:
+    """Assert that every gradient of a layer is that of <r, tops> for random weights r."""
     rng = np.random.default_rng(seed)
     random_state = net.rng.bit_generator.state
-    node = net.node("under_test")
+    node = net.node(layer)
 
     def forward() -> list[np.ndarray]:
         net.rng.bit_generator.state = random_state
@@ -100,7 +100,7 @@ def check(net: Net, seed: int = 0) -> None:
     net.clear_param_diffs()
     net.backward()
 
-    variables = list(_variables(net))
+    variables = list(_variables(net, node))
     gradients = {name: diff.copy() for name, _, diff in variables}
     for name, data, _ in variables:
         direction, kept = rng.uniform(-1, 1, data.shape), data.copy()
@@ -116,9 +116,8 @@ def check(net: Net, seed: int = 0) -> None:
         )
 
 
-def _variables(net: Net) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, data and diff of all that the layer under test can have a gradient in."""
-    node = net.node("under_test")
+def _variables(net: Net, node: Node) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, data and diff of all that the layer can have a gradient in."""
     for i, name in enumerate(node.bottom_names):
         if node.layer.gradient_reaches(i, len(node.bottom)):
             yield name, net.blobs[name].data, net.blobs[name].diff

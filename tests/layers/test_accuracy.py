@@ -100,7 +100,8 @@ def test_no_gradient(make_net: MakeNet) -> None:
 def test_beside_a_loss_it_takes_no_part(make_net: MakeNet) -> None:
     net = make_net(
         """force_backward: true
-        layer { name: "in" type: "Input" top: "x" top: "label" input_param { shape { dim: 2 dim: 3 } shape { dim: 2 } } }
+        layer { name: "in" type: "Input" top: "x" top: "label"
+                input_param { shape { dim: 2 dim: 3 } shape { dim: 2 } } }
         layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "label" top: "loss" }
         layer { name: "accuracy" type: "Accuracy" bottom: "x" bottom: "label" top: "accuracy" }"""
     )

@@ -16,7 +16,9 @@ def loss_net(make_net: MakeNet, a: tuple[int, ...], b: tuple[int, ...], layer: s
     for name, shape in (("a", a), ("b", b)):
         dims = " ".join(f"dim: {n}" for n in shape)
         text += f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {dims} }} }} }}\n'
-    return make_net(f'{text} layer {{ name: "loss" type: "EuclideanLoss" bottom: "a" bottom: "b" top: "loss" {layer} }}')
+    return make_net(
+        f'{text} layer {{ name: "loss" type: "EuclideanLoss" bottom: "a" bottom: "b" top: "loss" {layer} }}'
+    )
 
 
 @pytest.mark.parametrize("first", [False, True])
@@ -33,7 +35,9 @@ def test_either_bottom_may_learn(make_net: MakeNet, first: bool, second: bool) -
     np.testing.assert_array_equal(net.blobs["b"].diff, -gradient * second)
 
 
-@pytest.mark.parametrize(("a", "b"), [((3,), (3, 1)), ((3, 1), (3,)), ((3, 2, 2), (3, 4)), ((1, 2, 1, 3, 1, 2), (1, 12))])
+@pytest.mark.parametrize(
+    ("a", "b"), [((3,), (3, 1)), ((3, 1), (3,)), ((3, 2, 2), (3, 4)), ((1, 2, 1, 3, 1, 2), (1, 12))]
+)
 def test_shapes_may_differ_behind_the_first_axis(make_net: MakeNet, a: tuple[int, ...], b: tuple[int, ...]) -> None:
     net = loss_net(make_net, a, b, "propagate_down: true propagate_down: true")
     rng = np.random.default_rng(0)

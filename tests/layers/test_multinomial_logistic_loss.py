@@ -16,9 +16,8 @@ def loss_net(make_net: MakeNet, prob: tuple[int, ...], labels: tuple[int, ...], 
     for name, shape in (("prob", prob), ("label", labels)):
         dims = " ".join(f"dim: {n}" for n in shape)
         text += f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {dims} }} }} }}\n'
-    return make_net(
-        f'{text} layer {{ name: "loss" type: "MultinomialLogisticLoss" bottom: "prob" bottom: "label" top: "loss" {layer} }}'
-    )
+    text += 'layer { name: "loss" type: "MultinomialLogisticLoss" bottom: "prob" bottom: "label" top: "loss"'
+    return make_net(f"{text} {layer} }}")
 
 
 @pytest.mark.parametrize(("label", "p"), [(0, 0.6), (1, 0.1), (2, 0.3)])

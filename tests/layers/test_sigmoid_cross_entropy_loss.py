@@ -17,9 +17,8 @@ def loss_net(make_net: MakeNet, scores: tuple[int, ...], targets: tuple[int, ...
     for name, shape in (("x", scores), ("target", targets)):
         dims = " ".join(f"dim: {n}" for n in shape)
         text += f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {dims} }} }} }}\n'
-    return make_net(
-        f'{text} layer {{ name: "loss" type: "SigmoidCrossEntropyLoss" bottom: "x" bottom: "target" top: "loss" {layer} }}'
-    )
+    text += 'layer { name: "loss" type: "SigmoidCrossEntropyLoss" bottom: "x" bottom: "target" top: "loss"'
+    return make_net(f"{text} {layer} }}")
 
 
 def run(net: Net, x: object, target: object) -> float:

@@ -137,9 +137,7 @@ def test_any_axis(make_net: MakeNet, axis: int, mode: str) -> None:
     # BATCH_SIZE divides by the product of the axes before the classes.
     outer = int(np.prod(shape[: axis % 4], dtype=int))
     loss, _ = by_hand(x.reshape(outer, shape[axis], -1), labels.reshape(outer, -1), mode, None, None)
-    net = loss_net(
-        make_net, shape, rest, f"softmax_param {{ axis: {axis} }} loss_param {{ normalization: {mode} }}"
-    )
+    net = loss_net(make_net, shape, rest, f"softmax_param {{ axis: {axis} }} loss_param {{ normalization: {mode} }}")
     assert run(net, x, labels) == pytest.approx(loss, rel=1e-5)
 
 
@@ -190,7 +188,8 @@ def test_what_is_ignored_cannot_spoil_the_rest(make_net: MakeNet) -> None:
 def test_softmax_and_multinomial_logistic_loss_in_one(make_net: MakeNet) -> None:
     net = make_net(
         """force_backward: true
-        layer { name: "in" type: "Input" top: "x" top: "label" input_param { shape { dim: 6 dim: 4 } shape { dim: 6 } } }
+        layer { name: "in" type: "Input" top: "x" top: "label"
+                input_param { shape { dim: 6 dim: 4 } shape { dim: 6 } } }
         layer { name: "prob" type: "Softmax" bottom: "x" top: "prob" }
         layer { name: "loss" type: "MultinomialLogisticLoss" bottom: "prob" bottom: "label" top: "loss" }"""
     )

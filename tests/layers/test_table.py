@@ -293,3 +293,12 @@ def test_softmax_along_any_axis(data: st.DataObject, shape: tuple[int, ...], eng
     net = make_net(f'type: "Softmax" softmax_param {{ axis: {axis} }}', [Bottom(shape)], engine=engine)
     check(net)
     np.testing.assert_allclose(net.blobs["y0"].data.sum(axis), 1)
+
+
+def test_the_check_notices_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    def slightly_wrong(self, top, propagate_down, bottom) -> None:
+        bottom[0].diff = top[0].diff * self.y * (1.001 - self.y)
+
+    monkeypatch.setattr(_registry["Sigmoid"], "Backward", slightly_wrong)
+    with pytest.raises(AssertionError, match="the gradient of x0"):
+        check(make_net('type: "Sigmoid"', [IMAGES], engine=engine))

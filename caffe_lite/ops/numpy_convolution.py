@@ -1,0 +1,151 @@
+"""Convolution for the NumPy engine, on arrays with the batch innermost: (C, *spatial, N).
+
+The image is unrolled along all spatial axes but the first, one of whose rows then holds every element that the
+windows of a row meet, for one row of the kernel. The rows under a row of windows lie next to each other, so they are a
+matrix already: no element is copied as often as the kernel is high, and each product finds its operands in the cache.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from .grid import Grid
+
+# A product with fewer columns than this wastes its time on packing the weights: take all rows at once instead.
+_NARROW = 200
+
+_ALL = slice(None)
+
+
+def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, grid: Grid) -> None:
+    """Write into ``y`` (M, *out, N) the cross-correlation of x (C, *size, N) and weight (M, C, *kernel)."""
+    grid, x, weight, y = _with_rows(grid, x, weight, y)
+    columns = _unroll(x, grid)
+    by_row = _weight_by_row(weight)
+    taps = columns.shape[1]
+    sums = y.reshape(y.shape[0], grid.out[0], -1)
+    for place, kernel_rows, image_rows in grid.rows():
+        part = by_row[:, kernel_rows.start * taps : kernel_rows.stop * taps]
+        np.matmul(part, _as_matrix(columns[image_rows]), out=sums[:, place])
+        if bias is not None:
+            sums[:, place] += bias[:, None]
+
+
+def data_gradient(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray, grid: Grid) -> None:
+    """Write into ``dx`` (C, *size, N) the gradient of ``correlate`` in x."""
+    padded_share = prod(grid.size[1:]) / prod(grid.out[1:])
+    if all(s == 1 for s in grid.stride) and padded_share <= 2:
+        # It is a correlation itself, which adds nothing in memory, unless most of it would meet padding.
+        flipped = np.flip(weight, tuple(range(2, weight.ndim)))
+        correlate(dy, flipped.swapaxes(0, 1), None, dx, grid.transposed())
+    else:
+        _scatter(dy, weight, dx, grid)
+
+
+def weight_gradient(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, grid: Grid) -> None:
+    """Write into ``dw`` (M, C, *kernel) the gradient of ``correlate`` in weight."""
+    grid, x, dw, dy = _with_rows(grid, x, dw, dy)
+    columns = _unroll(x, grid)
+    taps = columns.shape[1]
+    dy = dy.reshape(dy.shape[0], grid.out[0], -1)
+    # Transposed, (kernel * C, M): BLAS is faster when the larger matrix comes first.
+    total = np.zeros((grid.kernel[0] * taps, dy.shape[0]), dy.dtype)
+    for place, kernel_rows, image_rows in grid.rows():
+        part = total[kernel_rows.start * taps : kernel_rows.stop * taps]
+        part += _as_matrix(columns[image_rows]) @ dy[:, place].T
+    total = total.reshape(*grid.kernel, x.shape[0], -1)
+    dw[...] = np.moveaxis(total, (-1, -2), (0, 1))
+
+
+def _scatter(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray, grid: Grid) -> None:
+    """The data gradient for any stride: each window's columns are added to where they came from."""
+    grid, dx, weight, dy = _with_rows(grid, dx, weight, dy)
+    by_row = _weight_by_row(weight)
+    dy = dy.reshape(dy.shape[0], grid.out[0], -1)
+    taps = by_row.shape[1] // grid.kernel[0]
+    columns = np.zeros((grid.size[0], taps, dy.shape[-1]), dy.dtype)
+    for place, kernel_rows, image_rows in grid.rows():
+        part = by_row[:, kernel_rows.start * taps : kernel_rows.stop * taps]
+        columns[image_rows] += (part.T @ dy[:, place]).reshape(-1, taps, dy.shape[-1])
+    inner = grid.inner()
+    columns = columns.reshape(grid.size[0], *grid.kernel[1:], dx.shape[0], *inner.out, dx.shape[-1])
+    dx[...] = 0
+    rows = dx.swapaxes(0, 1)
+    for tap, (windows, elements) in zip(np.ndindex(inner.kernel), inner.taps(), strict=True):
+        rows[(_ALL, *elements)] += columns[(_ALL, *tap, *windows)]
+
+
+def _with_rows(
+    grid: Grid, image: np.ndarray, weight: np.ndarray, windows: np.ndarray
+) -> tuple[Grid, np.ndarray, np.ndarray, np.ndarray]:
+    """Grid and arrays as they are if rows are wide and undilated; else with an axis of length 1 before the others, so
+    that a single row holds all windows."""
+    if len(grid.out) > 1 and grid.dilation[0] == 1 and prod(windows.shape[2:]) >= _NARROW:
+        return grid, image, weight, windows
+    return grid.with_unit_axis(), image[:, None], weight[:, :, None], windows[:, None]
+
+
+def _unroll(x: np.ndarray, grid: Grid) -> np.ndarray:
+    """(rows, prod(kernel[1:]) * C, prod(out[1:]) * N): what each row of the image gives to every window along it."""
+    inner = grid.inner()
+    rows = x.swapaxes(0, 1)
+    columns = np.empty((x.shape[1], *inner.kernel, x.shape[0], *inner.out, x.shape[-1]), x.dtype)
+    for tap, (windows, elements) in zip(np.ndindex(inner.kernel), inner.taps(), strict=True):
+        column = columns[(_ALL, *tap)]
+        _clear_outside(column, windows)
+        column[(_ALL, *windows)] = rows[(_ALL, *elements)]
+    return columns.reshape(x.shape[1], prod(inner.kernel) * x.shape[0], -1)
+
+
+def _clear_outside(column: np.ndarray, windows: tuple[slice, ...]) -> None:
+    """Zeros for the windows whose element lies in the padding."""
+    for axis, inside in enumerate(windows[1:], 2):
+        before = (_ALL,) * axis
+        column[(*before, slice(0, inside.start))] = 0
+        column[(*before, slice(inside.stop, None))] = 0
+
+
+def _weight_by_row(weight: np.ndarray) -> np.ndarray:
+    """(M, C, *kernel) as a matrix (M, kernel * C), in the order of ``_unroll``."""
+    return np.ascontiguousarray(np.moveaxis(weight, 1, -1)).reshape(weight.shape[0], -1)
+
+
+def _as_matrix(rows: np.ndarray) -> np.ndarray:
+    return rows.reshape(-1, rows.shape[-1])
+
+
+# -- one input channel per group: too little for products of matrices ------------------------------------------------
+
+
+def depthwise(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, grid: Grid) -> None:
+    """``correlate`` for C groups: output channel c * r + i sees input channel c."""
+    repeat = weight.shape[0] // x.shape[0]
+    taps = weight.reshape(weight.shape[0], -1)
+    for channel, sums in enumerate(y):
+        sums[...] = 0 if bias is None else bias[channel]
+        for value, (windows, elements) in zip(taps[channel], grid.taps(), strict=True):
+            sums[windows[1:]] += value * x[channel // repeat][elements[1:]]
+
+
+def depthwise_data_gradient(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray, grid: Grid) -> None:
+    repeat = weight.shape[0] // dx.shape[0]
+    taps = weight.reshape(weight.shape[0], -1)
+    dx[...] = 0
+    for channel, shares in enumerate(dy):
+        for value, (windows, elements) in zip(taps[channel], grid.taps(), strict=True):
+            dx[channel // repeat][elements[1:]] += value * shares[windows[1:]]
+
+
+def depthwise_weight_gradient(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, grid: Grid) -> None:
+    repeat = dw.shape[0] // x.shape[0]
+    axes = "abcdefgh"[: dy.ndim - 1]
+    for channel, shares in enumerate(dy):
+        dw[channel] = np.reshape(
+            [
+                np.einsum(f"{axes},{axes}->", shares[windows[1:]], x[channel // repeat][elements[1:]])
+                for windows, elements in grid.taps()
+            ],
+            dw.shape[1:],
+        )

@@ -1,0 +1,110 @@
+"""The nets of a solver: one to train, and those to test it with, as its many fields for them say."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..errors import SolverError
+from ..log import logger
+from ..net import Net
+from ..proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, SolverParameter
+from ..proto.prototxt import Parsed, read_net
+
+_TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
+
+
+def train_net(solver: Parsed[SolverParameter], **options: Any) -> Net:
+    """The net in the one field that gives it, in the solver's train_state."""
+    p = solver.message
+    given = [name for name in _TRAIN_FIELDS if p.HasField(name)]
+    if len(given) != 1:
+        raise SolverError(
+            f"the net to train is given {len(given)} times" + (f": {', '.join(given)}" if given else ""),
+            where=solver.where(*given[1:2]),
+            hint=f"give exactly one of {', '.join(_TRAIN_FIELDS)}",
+        )
+    field = given[0]
+    if field.endswith("param"):
+        logger.info("Creating training net specified in %s.", field)
+        net = solver.sub(field)
+    else:
+        logger.info("Creating training net from %s file: %s", field, getattr(p, field))
+        net = _read(getattr(p, field), solver)
+    return _make(net, NetState(phase=TRAIN), p.train_state, p, **options)
+
+
+def test_nets(solver: Parsed[SolverParameter], **options: Any) -> list[Net]:
+    """A net for each test_iter: from test_net_param, then test_net, then as many of net or net_param as are left."""
+    p = solver.message
+    sources = _test_sources(solver)
+    if p.test_state and len(p.test_state) != len(sources):
+        raise SolverError(
+            f"test_state is given {len(p.test_state)} times for {len(sources)} test nets",
+            where=solver.where("test_state", 0),
+            hint="give it once per test net or not at all",
+        )
+    if sources and p.test_interval <= 0:
+        raise SolverError("there is a test net, but no test_interval", where=solver.where("test_iter", 0),
+                          hint="set test_interval: after so many iterations the net is tested")  # fmt: skip
+    nets = []
+    for index, (label, net) in enumerate(sources):
+        logger.info("Creating test net (#%d) specified by %s", index, label)
+        state = p.test_state[index] if p.test_state else NetState()
+        nets.append(_make(net, NetState(phase=TEST), state, p, offset=1 + index, **options))
+        nets[-1].debug_info = p.debug_info
+    return nets
+
+
+def _test_sources(solver: Parsed[SolverParameter]) -> list[tuple[str, Parsed[NetParameter]]]:
+    p = solver.message
+    sources = [("test_net_param", solver.sub("test_net_param", index)) for index in range(len(p.test_net_param))]
+    sources += [(f"test_net file: {path}", _read(path, solver)) for path in p.test_net]
+    left = len(p.test_iter) - len(sources)
+    generic = p.HasField("net") or p.HasField("net_param")
+    if left < 0 or (left > 0 and not generic):
+        raise SolverError(
+            f"test_iter is given {len(p.test_iter)} times for {len(sources)} test nets",
+            where=solver.where("test_iter", 0) if p.test_iter else solver.where("test_net", 0),
+            hint="give it once for each test_net and test_net_param"
+            + (", and for each test of net" if generic else ""),
+        )
+    if p.HasField("net_param"):
+        sources += [("net_param", solver.sub("net_param"))] * left
+    elif left:
+        sources += [(f"net file: {p.net}", _read(p.net, solver))] * left
+    return sources
+
+
+def _make(
+    net: Parsed[NetParameter],
+    state: NetState,
+    wanted: NetState,
+    p: SolverParameter,
+    *,
+    offset: int = 0,
+    **options: Any,
+) -> Net:
+    """The net in its state: of the solver's wish, the net's own and the default, the first that tells."""
+    state.MergeFrom(net.message.state)
+    state.MergeFrom(wanted)
+    message = NetParameter()
+    message.CopyFrom(net.message)
+    message.state.CopyFrom(state)
+    placed = Parsed(message, net.source, [], net.offsets)
+    made = Net(placed, state.phase, seed=p.random_seed + offset if p.random_seed >= 0 else None, **options)
+    try:
+        for files in p.weights:
+            for file in files.split(","):
+                logger.info("Finetuning from %s", file.strip())
+                made.copy_from(file.strip())
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _read(path: str, solver: Parsed[SolverParameter]) -> Parsed[NetParameter]:
+    """Read a net from the working directory, as the original does; if it is not there, from beside the solver."""
+    beside = os.path.join(os.path.dirname(solver.file), path)
+    return read_net(beside if not os.path.exists(path) and os.path.exists(beside) else path)

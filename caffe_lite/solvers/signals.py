@@ -1,0 +1,54 @@
+"""Signals in training: Ctrl-C (SIGINT) and SIGHUP ask the solver to stop or to take a snapshot between iterations."""
+
+from __future__ import annotations
+
+import enum
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class SolverAction(enum.Enum):
+    """What a solver is asked to do before its next iteration."""
+
+    NONE = "none"
+    STOP = "stop"
+    SNAPSHOT = "snapshot"
+
+
+class SignalHandler:
+    """While it is entered, signals become actions: give its ``requested_action`` to a solver's attribute of that name.
+
+    Effects are "stop", "snapshot" or "none", which ignores the signal. After a first SIGINT that means stop, a second
+    one does what it always does (the original only counts it). There is no SIGHUP on Windows.
+    """
+
+    def __init__(self, sigint: str = "stop", sighup: str = "snapshot") -> None:
+        self._effects = {signal.SIGINT: SolverAction(sigint)}
+        if hasattr(signal, "SIGHUP"):
+            self._effects[signal.SIGHUP] = SolverAction(sighup)
+        self._received: dict[int, SolverAction] = {}
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> SignalHandler:
+        for number in self._effects:
+            self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def requested_action(self) -> SolverAction:
+        """The next action that is asked for; each is told once."""
+        if not self._received:
+            return SolverAction.NONE
+        return self._received.pop(next(iter(self._received)))
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        action = self._effects[signal.Signals(number)]
+        self._received[number] = action
+        if number == signal.SIGINT and action is SolverAction.STOP:
+            signal.signal(number, self._before[number])

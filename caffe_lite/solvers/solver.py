@@ -1,0 +1,390 @@
+"""The loop: iterations, tests, the log and snapshots. How gradients become updates is in rules."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count, dropwhile
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+from ..blob import Blob
+from ..errors import SolverError
+from ..io import PROTOBUF_LIMIT
+from ..log import logger
+from ..net import Net
+from ..ops import Array, Ops
+from ..proto.caffe_pb2 import SolverParameter
+from ..proto.prototxt import Parsed, read_solver, to_text
+from ..proto.text import Source
+from ..proto.upgrade import upgrade_solver
+from ..weights import import_h5py, read_weights
+from .divergence import divergence
+from .learning_rate import check_policy, learning_rate, next_step
+from .nets import test_nets, train_net
+from .signals import SolverAction
+from .snapshot import Snapshot, read_state, write_state
+
+
+class Solver:
+    """Trains a net as a SolverParameter says; a subclass says how, in ``apply_update``.
+
+    Args:
+        param: a prototxt's path, what ``read_solver`` gave for one, or a SolverParameter.
+        engine: of all nets; without one that of ``set_engine`` or CAFFE_LITE_ENGINE.
+
+    The path of a net starts from the working directory, as in the original; if there is no such file there, from the
+    solver's folder. A loss that is not finite ends training with a SolverError (the original goes on).
+
+    Attributes:
+        net, test_nets: they share their parameters whenever a test runs.
+        iter: how many times the parameters were updated.
+        param: the SolverParameter, to read or to change between two iterations.
+        smoothed_loss: the mean loss of the last ``average_loss`` iterations.
+        on_iteration: called with the solver after each iteration.
+        requested_action: asked between iterations whether to stop or to take a snapshot.
+    """
+
+    type: ClassVar[str] = ""
+    history: list[Array]
+
+    def __init__(
+        self,
+        param: str | os.PathLike[str] | SolverParameter | Parsed[SolverParameter],
+        *,
+        engine: str | None = None,
+    ) -> None:
+        self._parsed = parsed_solver(param)
+        self.param = self._parsed.message
+        logger.info("Initializing solver from parameters: \n%s", to_text(self.param))
+        self.check_parameters()
+        self.iter = 0
+        self.current_step = 0
+        self.history = []
+        self.on_iteration: list[Callable[[Solver], None]] = []
+        self.requested_action: Callable[[], SolverAction] = lambda: SolverAction.NONE
+        self._callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
+        self._stopping = False
+        self._losses = SmoothedLoss(self.param.average_loss)
+        self._keep_losses = False
+        self.net: Net = train_net(self._parsed, engine=engine)
+        try:
+            if self.param.snapshot:
+                self._check_snapshots()
+            self.test_nets: list[Net] = test_nets(self._parsed, engine=engine)
+        except BaseException:
+            self.net.close()
+            raise
+        logger.info("Solver scaffolding done.")
+
+    def check_parameters(self) -> None:
+        """Raise a SolverError for settings that cannot work."""
+        p = self.param
+        for field in ("average_loss", "iter_size"):
+            if getattr(p, field) < 1:
+                self.refuse(field, f"{field} is {getattr(p, field)}", "it must be at least 1")
+        if p.HasField("lr_policy"):
+            self._check_policy()
+
+    def refuse(self, field: str, what: str, hint: str = "") -> NoReturn:
+        """Raise a SolverError that names the field's place."""
+        raise SolverError(what, where=self._parsed.where(field), hint=hint)
+
+    def _check_policy(self) -> None:
+        try:
+            check_policy(self.param)
+        except SolverError as error:
+            raise error.located(self._parsed.where("lr_policy")) from None
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    @property
+    def ops(self) -> Ops:
+        return self.net.ops
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next update, before the parameters' own multipliers."""
+        self._check_policy()
+        return learning_rate(self.param, self.iter, next_step(self.param, self.iter, self.current_step))
+
+    @property
+    def smoothed_loss(self) -> float:
+        return self._losses.mean
+
+    def add_callback(self, on_start: Callable[[], Any], on_gradient: Callable[[], Any]) -> None:
+        """Call ``on_start`` before each iteration's forward pass, and ``on_gradient`` before its update."""
+        self._callbacks.append((on_start, on_gradient))
+
+    def solve(self, resume: str | os.PathLike[str] | None = None) -> None:
+        """Train up to max_iter, from a .solverstate if one is given, and finish with a snapshot, display and test."""
+        p = self.param
+        logger.info("Solving %s", self.net.name)
+        logger.info("Learning Rate Policy: %s", p.lr_policy)
+        if p.snapshot_after_train:
+            self._check_snapshots()
+        if resume is not None:
+            logger.info("Restoring previous solver status from %s", os.fspath(resume))
+            self.restore(resume)
+        self.step(p.max_iter - self.iter)
+        if p.snapshot_after_train and not self._due(p.snapshot):
+            self.snapshot()
+        if self._stopping:
+            logger.info("Optimization stopped early.")
+            return
+        if self._due(p.display):
+            self._losses.add(self.ops.number(self.net.forward_pass()))
+            logger.info("Iteration %d, loss = %g", self.iter, self.smoothed_loss)
+        if self._due(p.test_interval):
+            self.test_all()
+        logger.info("Optimization Done.")
+
+    def step(self, iters: int) -> None:
+        """Train for this many iterations, with the tests and snapshots that fall due."""
+        p = self.param
+        self._stopping = False
+        if not self._keep_losses:
+            self._losses = SmoothedLoss(p.average_loss)
+        self._keep_losses = False
+        self._shown = (time.perf_counter(), self.iter)
+        stop_at = self.iter + iters
+        while self.iter < stop_at:
+            self.net.clear_param_diffs()
+            if self._due(p.test_interval) and (self.iter > 0 or p.test_initialization):
+                self.test_all()
+                if self._stopping:
+                    break
+            for on_start, _ in self._callbacks:
+                on_start()
+            display = self._due(p.display)
+            self.net.debug_info = display and p.debug_info
+            loss = self._forward_backward()
+            if not math.isfinite(loss):
+                raise divergence(self.net, self.iter, loss)
+            self._losses.add(loss)
+            if display:
+                self._display()
+            for _, on_gradient in self._callbacks:
+                on_gradient()
+            self.apply_update()
+            for after in self.on_iteration:
+                after(self)
+            action = self.requested_action()
+            if self._due(p.snapshot) or action is SolverAction.SNAPSHOT:
+                self.snapshot()
+            if action is SolverAction.STOP:
+                self._stopping = True
+                break
+
+    def apply_update(self) -> None:
+        """Update the parameters from the diffs that the net holds, and count the iteration."""
+        raise NotImplementedError
+
+    def _due(self, interval: int) -> bool:
+        return bool(interval) and self.iter % interval == 0
+
+    def _forward_backward(self) -> float:
+        """Add up the gradients of ``iter_size`` batches; the mean of their losses."""
+        loss: Any = 0.0
+        for _ in range(self.param.iter_size):
+            loss = loss + self.net.forward_pass()
+            self.net.backward_pass()
+        return self.ops.number(loss) / self.param.iter_size
+
+    def _display(self) -> None:
+        now = time.perf_counter()
+        then, iteration = self._shown
+        seconds = now - then
+        speed = (self.iter - iteration) / seconds
+        logger.info(
+            "Iteration %d (%g iter/s, %gs/%d iters), loss = %g",
+            self.iter,
+            speed,
+            round(seconds, 3),
+            self.param.display,
+            self.smoothed_loss,
+        )
+        self._shown = (now, self.iter)
+        _log_outputs("Train", [(name, weight, _values(blob)) for name, blob, weight in self.net.output_blobs])
+
+    # -- testing -----------------------------------------------------------------------------------------------------
+
+    def test_all(self) -> None:
+        """Run every test net over its test_iter batches and log the means of its outputs."""
+        for index in range(len(self.test_nets)):
+            if not self._stopping:
+                self._test(index)
+
+    def _test(self, index: int) -> None:
+        logger.info("Iteration %d, Testing net (#%d)", self.iter, index)
+        net = self.test_nets[index]
+        net.share_with(self.net)
+        batches = self.param.test_iter[index]
+        loss = 0.0
+        totals: list[np.ndarray] = []
+        for _ in range(batches):
+            while (action := self.requested_action()) is not SolverAction.NONE:
+                if action is SolverAction.SNAPSHOT:
+                    self.snapshot()
+                self._stopping = self._stopping or action is SolverAction.STOP
+            if self._stopping:
+                logger.info("Test interrupted.")
+                return
+            batch_loss = net.forward_pass()
+            if self.param.test_compute_loss:
+                loss += self.ops.number(batch_loss)
+            scores = [_values(blob) for _, blob, _ in net.output_blobs]
+            totals = [total + score for total, score in zip(totals, scores, strict=True)] if totals else scores
+        if self.param.test_compute_loss:
+            logger.info("Test loss: %g", loss / max(1, batches))
+        outputs = zip(net.output_blobs, totals, strict=False)
+        _log_outputs("Test", [(name, weight, total / batches) for (name, _, weight), total in outputs])
+
+    def share_weights(self, net: Net) -> None:
+        """Make another net use the trained net's parameters."""
+        net.share_with(self.net)
+
+    # -- snapshots ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> None:
+        """Write PREFIX_iter_N.caffemodel and PREFIX_iter_N.solverstate, or their .h5 forms.
+
+        With snapshot_diff the diffs are the gradients (the original has overwritten them with the update).
+        """
+        p = self.param
+        hdf5 = p.snapshot_format == SolverParameter.HDF5
+        model, state = self._snapshot_file(".caffemodel"), self._snapshot_file(".solverstate")
+        if hdf5:
+            model, state = model + ".h5", state + ".h5"
+        kind = "HDF5 file" if hdf5 else "binary proto file"
+        logger.info("Snapshotting to %s %s", kind, model)
+        (self.net.save_hdf5 if hdf5 else self.net.save)(model, p.snapshot_diff)
+        logger.info("Snapshotting solver state to %s %s", kind, state)
+        history = [self.ops.host_view(array) for array in self.history]
+        extra = {
+            "net": self.net.state(),
+            "test_nets": [net.state() for net in self.test_nets],
+            "losses": self._losses.state(),
+        }
+        write_state(state, Snapshot(self.iter, model, self.current_step, history, extra), hdf5)
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a .solverstate or .solverstate.h5 and the weights beside it.
+
+        What this solver wrote goes on exactly: data, random numbers and all. What the original wrote goes on as it
+        does there, with the data from their beginning. Nothing is changed if the snapshot does not fit.
+        """
+        snapshot = read_state(path)
+        if len(snapshot.history) != len(self.history):
+            raise SolverError(
+                f"{os.fspath(path)} holds {len(snapshot.history)} history arrays, "
+                f"{self.type} for this net needs {len(self.history)}",
+                where=self._parsed.where(),
+                hint="resume with the net and the type of solver that took the snapshot",
+            )
+        for index, (mine, stored) in enumerate(zip(self.history, snapshot.history, strict=True)):
+            if _core(mine.shape) != _core(stored.shape):
+                raise SolverError(
+                    f"history array {index} of {os.fspath(path)} has shape {stored.shape}, "
+                    f"the net's parameter {tuple(mine.shape)}",
+                    where=self._parsed.where(),
+                    hint="resume with the net that took the snapshot",
+                )
+        if snapshot.learned_net:
+            self.net.copy_trained_layers(read_weights(snapshot.learned_net), snapshot.learned_net)
+        logger.info("%sSolver: restoring history", self.type)
+        for mine, stored in zip(self.history, snapshot.history, strict=True):
+            mine[...] = self.ops.asarray(stored.reshape(mine.shape))
+        self.iter = snapshot.iteration
+        self.current_step = snapshot.current_step
+        if snapshot.extra:
+            self.net.restore_state(snapshot.extra["net"])
+            for net, state in zip(self.test_nets, snapshot.extra["test_nets"], strict=False):
+                net.restore_state(state)
+            self._losses = SmoothedLoss(self.param.average_loss, snapshot.extra["losses"])
+            self._keep_losses = True
+
+    def _snapshot_file(self, extension: str) -> str:
+        return f"{self.param.snapshot_prefix}_iter_{self.iter}{extension}"
+
+    def _check_snapshots(self) -> None:
+        """Find out now, not after hours, that snapshots cannot be written."""
+        p = self.param
+        if p.snapshot and not p.HasField("snapshot_prefix"):
+            self.refuse(
+                "snapshot", "snapshot is given but snapshot_prefix is not", 'set snapshot_prefix: "folder/name"'
+            )
+        probe = self._snapshot_file(f".{os.getpid()}.tempfile")
+        try:
+            with open(probe, "xb"):
+                pass
+            os.remove(probe)
+        except OSError as error:
+            self.refuse(
+                "snapshot_prefix",
+                f"Cannot write to snapshot prefix {p.snapshot_prefix!r}: {error.strerror}",
+                "make sure that the folder exists and can be written to",
+            )
+        if p.snapshot_format == SolverParameter.HDF5:
+            import_h5py()
+        elif 4 * sum(param.blob.count for param in self.net.learnable_params) > PROTOBUF_LIMIT:
+            self.refuse(
+                "snapshot_format", "the weights take more than the 2 GB of a protobuf file", "set snapshot_format: HDF5"
+            )
+
+
+class SmoothedLoss:
+    """The mean of the last ``count`` losses."""
+
+    def __init__(self, count: int, state: Sequence[float] = ()) -> None:
+        self.mean = 0.0
+        self._window: deque[float] = deque(maxlen=count)
+        if state:
+            self.mean, *losses = state
+            self._window.extend(losses)
+
+    def add(self, loss: float) -> None:
+        window = self._window
+        if len(window) < (window.maxlen or 1):
+            window.append(loss)
+            self.mean += (loss - self.mean) / len(window)
+        else:
+            self.mean += (loss - window[0]) / len(window)
+            window.append(loss)
+
+    def state(self) -> list[float]:
+        return [self.mean, *self._window]
+
+
+def parsed_solver(param: Any) -> Parsed[SolverParameter]:
+    """The solver in a file, or one at hand brought to today's form, as a message of our own to change."""
+    if isinstance(param, (str, os.PathLike)):
+        return read_solver(param)
+    if isinstance(param, Parsed):
+        return param
+    message = SolverParameter()
+    message.CopyFrom(param)
+    parsed = Parsed(message, Source("", "solver"))
+    upgrade_solver(parsed)
+    return parsed
+
+
+def _values(blob: Blob) -> np.ndarray:
+    return np.array(blob.ops.host_view(blob.data), np.float64).ravel()
+
+
+def _log_outputs(kind: str, outputs: Iterable[tuple[str, float, np.ndarray]]) -> None:
+    number = count()
+    for name, weight, values in outputs:
+        for value in values:
+            loss = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
+            logger.info("    %s net output #%d: %s = %g%s", kind, next(number), name, value, loss)
+
+
+def _core(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape without the leading 1s that Caffe's old files add up to four axes."""
+    return tuple(dropwhile(lambda n: n == 1, shape))

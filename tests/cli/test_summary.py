@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import re
+
+DEPLOY = """\
+name: "Shapes"
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 9 dim: 9 } } }
+layer {
+  name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 group: 1 stride: 2 }
+}
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "slice" type: "Slice" bottom: "conv" top: "a" top: "b" }
+layer { name: "ip" type: "InnerProduct" bottom: "a" top: "ip" inner_product_param { num_output: 5 bias_term: false } }
+"""
+
+
+def test_the_table(caffe, folder):
+    (folder / "deploy.prototxt").write_text(DEPLOY)
+    result = caffe("summary", "deploy.prototxt")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    rows = {cells[0]: cells for line in result.stdout.splitlines() if len(cells := re.split(r" {2,}", line)) > 3}
+    assert rows["conv"] == ["conv", "Convolution", "data", "conv", "2 x 4 x 4 x 4", "112", f"{2 * 16 * 4 * 27:,}"]
+    assert rows["relu"][:5] == ["relu", "ReLU", "conv", "conv", "2 x 4 x 4 x 4"]
+    assert rows["ip"][3:] == ["ip", "2 x 5", "160", "320"]
+    assert re.search(r"^ +b +2 x 2 x 4 x 4$", result.stdout, re.MULTILINE)
+    assert re.search(r"^Parameters +272 \(1\.062 KiB\)$", result.stdout, re.MULTILINE)
+    blobs = 2 * 3 * 81 + 2 * 64 + 2 * 64 + 10  # the data, conv (in place), its two halves, ip
+    assert re.search(rf"^Blobs +{blobs} values ", result.stdout, re.MULTILINE)
+    assert re.search(rf"^Multiply-adds +{2 * 16 * 4 * 27 + 320:,} ", result.stdout, re.MULTILINE)
+
+
+def test_the_phase_chooses_the_layers(caffe):
+    train, test = caffe("summary", "net.prototxt"), caffe("summary", "net.prototxt", "--phase", "test")
+    assert "accuracy" not in train.stdout
+    assert re.search(r"^accuracy +Accuracy .*scalar$", test.stdout, re.MULTILINE)

@@ -1,0 +1,39 @@
+"""Databases for tests: real LMDBs, made from records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import lmdb
+import numpy as np
+
+from caffe_lite.proto import caffe_pb2
+
+
+def write_lmdb(folder: Path, records: Iterable[tuple[bytes, bytes]]) -> Path:
+    """An LMDB without a lock file, as it looks when it was copied from elsewhere."""
+    with lmdb.open(str(folder), map_size=2**24, lock=False) as environment, environment.begin(write=True) as transaction:
+        for key, value in records:
+            transaction.put(key, value)
+    return folder
+
+
+def datum(image: np.ndarray, label: int = 0) -> bytes:
+    """A serialized Datum of an image (C, H, W), of bytes or floats."""
+    channels, height, width = image.shape
+    message = caffe_pb2.Datum(channels=channels, height=height, width=width, label=label)
+    if image.dtype == np.uint8:
+        message.data = image.tobytes()
+    else:
+        message.float_data.extend(image.ravel().tolist())
+    return message.SerializeToString()
+
+
+def random_images(count: int, shape: tuple[int, int, int] = (3, 6, 7), seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, *shape), np.uint8)
+
+
+def image_lmdb(folder: Path, images: Iterable[np.ndarray]) -> Path:
+    """An LMDB of images under the keys 00000000, ...; each label is its image's number."""
+    return write_lmdb(folder, ((b"%08d" % i, datum(image, i)) for i, image in enumerate(images)))

@@ -1,0 +1,171 @@
+"""DataTransformer against the original's formula, written out image by image."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from caffe_lite.data.transform import DataTransformer
+from caffe_lite.errors import DataError, LayerError, Where
+from caffe_lite.io import array_to_blobproto
+from caffe_lite.net import TEST, TRAIN
+from caffe_lite.proto import caffe_pb2
+from tests.data.databases import random_images
+
+
+def transformer(text: str, phase: int = TRAIN) -> DataTransformer:
+    return DataTransformer(text_format.Parse(text, caffe_pb2.TransformationParameter()), phase)
+
+
+def mean_file(path: Path, mean: np.ndarray) -> Path:
+    path.write_bytes(array_to_blobproto(mean).SerializeToString())
+    return path
+
+
+def crops(image: np.ndarray, size: int) -> dict[tuple[int, int, bool], np.ndarray]:
+    """Every crop of an image, mirrored too, by its place."""
+    _, height, width = image.shape
+    found = {}
+    for row in range(height - size + 1):
+        for column in range(width - size + 1):
+            crop = image[:, row : row + size, column : column + size]
+            found[row, column, False], found[row, column, True] = crop, crop[:, :, ::-1]
+    return found
+
+
+def test_nothing_asked_means_the_values_as_they_are() -> None:
+    images = random_images(4)
+    batch = transformer("")(list(images), np.random.default_rng(0))
+    assert batch.dtype == np.float32
+    assert (batch == images).all()
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("floats", [False, True])
+@pytest.mark.parametrize("means", [[], [100.25], [104, 117.5, 123]])
+@pytest.mark.parametrize("scale", [1, 0.00390625, 0.017])
+def test_the_formula(count: int, floats: bool, means: list[float], scale: float) -> None:
+    images = random_images(count)
+    images = images.astype(np.float32) / 3 if floats else images
+    text = f"scale: {scale} " + " ".join(f"mean_value: {mean}" for mean in means)
+    batch = transformer(text)(list(images), np.random.default_rng(0))
+    mean = np.array(means or [0], np.float32)[:, None, None]
+    assert batch.dtype == np.float32
+    assert (batch == (images.astype(np.float32) - mean) * np.float32(scale)).all()
+
+
+def test_bytes_and_floats_in_one_batch() -> None:
+    images = [random_images(1)[0], random_images(1)[0] / np.float32(2)]
+    batch = transformer("scale: 0.5")(images, np.random.default_rng(0))
+    assert (batch == np.array(images) * np.float32(0.5)).all()
+
+
+@pytest.mark.parametrize("size", [1, 4, 6])
+def test_the_crop_is_central_in_the_test_phase(size: int) -> None:
+    images = random_images(3, (2, 6, 9))
+    batch = transformer(f"crop_size: {size}", TEST)(list(images), np.random.default_rng(0))
+    row, column = (6 - size) // 2, (9 - size) // 2
+    assert (batch == images[:, :, row : row + size, column : column + size]).all()
+
+
+def test_crop_and_mirror_are_random_in_the_train_phase_and_the_mean_goes_along(tmp_path: Path) -> None:
+    mean = np.random.default_rng(1).normal(100, 20, (1, 3, 6, 7)).astype(np.float32)
+    path = mean_file(tmp_path / "mean.binaryproto", mean)
+    image = random_images(1)[0]
+    expected = crops((image - mean[0]) * np.float32(0.5), 4)
+    transform = transformer(f'crop_size: 4 mirror: true scale: 0.5 mean_file: "{path.as_posix()}"')
+    batch = transform([image] * 1200, np.random.default_rng(0))
+    seen = dict.fromkeys(expected, 0)
+    for result in batch:
+        seen[next(place for place, crop in expected.items() if (crop == result).all())] += 1
+    assert len(seen) == 24
+    assert min(seen.values()) > 25  # of 50 expected
+    assert max(seen.values()) < 85
+
+
+def test_mirroring_is_random_in_the_test_phase_too() -> None:
+    images = random_images(200)
+    batch = transformer("mirror: true", TEST)(list(images), np.random.default_rng(0))
+    mirrored = [bool((result == image[:, :, ::-1]).all()) for result, image in zip(batch, images, strict=True)]
+    straight = [bool((result == image).all()) for result, image in zip(batch, images, strict=True)]
+    assert [not flip for flip in mirrored] == straight
+    assert 60 < sum(mirrored) < 140
+
+
+def test_a_crop_makes_images_of_different_sizes_equal() -> None:
+    images = [random_images(1, (1, 5, 8))[0], random_images(1, (1, 9, 4))[0]]
+    batch = transformer("crop_size: 4")(images, np.random.default_rng(3))
+    for result, image in zip(batch, images, strict=True):
+        assert any((crop == result).all() for crop in crops(image, 4).values())
+
+
+def test_one_generator_state_gives_one_batch() -> None:
+    images, rng = list(random_images(20)), np.random.default_rng(5)
+    transform = transformer("crop_size: 3 mirror: true")
+    state = rng.bit_generator.state
+    batch = transform(images, rng)
+    assert not (batch == transform(images, rng)).all()
+    rng.bit_generator.state = state
+    assert (batch == transform(images, rng)).all()
+
+
+def test_a_batch_has_its_images_innermost() -> None:
+    batch = transformer("scale: 2")(list(random_images(8)), np.random.default_rng(0))
+    assert batch.transpose(1, 2, 3, 0).flags.c_contiguous
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 7), (1, 3, 6, 7)])
+def test_mean_file(tmp_path: Path, shape: tuple[int, ...], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "caffe_lite")
+    mean = np.random.default_rng(1).normal(100, 20, shape).astype(np.float32)
+    path = mean_file(tmp_path / "mean.binaryproto", mean)
+    images = random_images(2)
+    transform = transformer(f'mean_file: "{path.as_posix()}"')
+    assert caplog.messages == [f"Loading mean file from: {path.as_posix()}"]
+    assert (transform(list(images), np.random.default_rng(0)) == images - mean.reshape(3, 6, 7)).all()
+
+
+def test_mean_file_beside_the_prototxt(tmp_path: Path) -> None:
+    mean_file(tmp_path / "mean.binaryproto", np.full((1, 3, 6, 7), 9, np.float32))
+    param = caffe_pb2.TransformationParameter(mean_file="mean.binaryproto")
+    images = random_images(2)
+    transform = DataTransformer(param, TEST, Where(str(tmp_path / "net.prototxt")))
+    assert (transform(list(images), np.random.default_rng(0)) == images - np.float32(9)).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no mean_file"),
+        (b"\xff\xff", "is not a BlobProto"),
+        (array_to_blobproto(np.ones(5)).SerializeToString(), r"an array of shape \(5,\), not one image"),
+        (array_to_blobproto(np.ones((2, 3, 6, 7))).SerializeToString(), "not one image"),
+        (caffe_pb2.BlobProto(num=1, channels=3, height=6, width=7, data=[1]).SerializeToString(), "holds 1 values"),
+    ],
+)
+def test_a_broken_mean_file_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "mean.binaryproto"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        transformer(f'mean_file: "{path.as_posix()}"')
+    assert "mean.binaryproto" in str(caught.value)
+
+
+def test_mean_file_and_mean_value_exclude_each_other() -> None:
+    with pytest.raises(LayerError, match="mean_file and mean_value exclude each other"):
+        transformer('mean_file: "mean.binaryproto" mean_value: 1')
+
+
+def test_images_that_cannot_be_transformed(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="crop_size 7 is larger than the image: 6 x 7"):
+        transformer("crop_size: 7").shape((3, 6, 7))
+    with pytest.raises(DataError, match="mean_value is given 2 times, the image has 3 channels"):
+        transformer("mean_value: 1 mean_value: 2").shape((3, 6, 7))
+    path = mean_file(tmp_path / "mean.binaryproto", np.ones((1, 3, 6, 8)))
+    with pytest.raises(DataError, match=r"the image is 3 x 6 x 7 \(C x H x W\), the one in mean_file 3 x 6 x 8"):
+        transformer(f'mean_file: "{path.as_posix()}"').shape((3, 6, 7))

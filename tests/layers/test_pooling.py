@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from caffe_lite.errors import LayerError
+from caffe_lite.net import TEST, TRAIN
+
+from .gradient import Bottom, check, make_net, positive
+
+
+def pooling(params: str, bottom: Bottom, engine: str, tops: int = 1, phase: int = TRAIN, seed: int = 0):
+    layer = f'type: "Pooling" pooling_param {{ {params} }}'
+    return make_net(layer, [bottom], tops, engine=engine, phase=phase, seed=seed)
+
+
+def planes(*rows) -> Bottom:
+    x = np.array([[rows]], float)
+    return Bottom(x.shape, lambda rng: x)
+
+
+def run(net, dy=None):
+    """y of a forward pass, and dx of a backward pass from dy (ones)."""
+    net.forward()
+    y = net.blobs["y0"].data.copy()
+    net.blobs["y0"].diff[...] = 1 if dy is None else dy
+    net.backward()
+    return y, net.blobs["x0"].diff
+
+
+@pytest.mark.parametrize(
+    ("params", "shape", "out"),
+    [
+        ("kernel_size: 3 stride: 2", (2, 3, 8, 7), (4, 3)),
+        ("kernel_size: 3 stride: 2 round_mode: FLOOR", (2, 3, 8, 7), (3, 3)),
+        ("kernel_size: 2 stride: 2 pad: 1", (2, 3, 5, 4), (3, 3)),
+        ("kernel_h: 2 kernel_w: 3 stride_h: 1 stride_w: 3 pad_h: 1 pad_w: 2", (1, 1, 4, 6), (5, 3)),
+        ("kernel_size: 5 stride: 3", (1, 1, 3, 4), (1, 1)),
+        ("global_pooling: true", (2, 3, 6, 5), (1, 1)),
+        ("global_pooling: true pad: 0 stride: 1 engine: CUDNN", (2, 3, 6, 5), (1, 1)),
+    ],
+)
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+def test_shapes_and_gradients(engine, pool, params, shape, out) -> None:
+    net = pooling(f"pool: {pool} {params}", Bottom(shape), engine)
+    assert net.blobs["y0"].shape == (*shape[:2], *out)
+    check(net)
+
+
+def test_a_mask_names_the_first_of_the_largest(engine) -> None:
+    net = pooling("kernel_size: 2 stride: 2", planes([1, 5, 2], [5, 5, 2], [-3, -4, -9]), engine, tops=2)
+    y, dx = run(net)
+    assert y.tolist() == [[[[5, 2], [-3, -9]]]]
+    assert net.blobs["y1"].data.tolist() == [[[[1, 2], [6, 8]]]]
+    assert dx.tolist() == [[[[0, 1, 1], [0, 0, 0], [1, 0, 1]]]]
+
+
+def test_the_mask_of_padded_windows_counts_without_the_padding(engine) -> None:
+    net = pooling("kernel_size: 2 stride: 2 pad: 1", planes([-1, -2, -3], [-4, -5, -6], [-7, -8, -9]), engine, tops=2)
+    net.forward()
+    assert net.blobs["y0"].data.tolist() == [[[[-1, -2], [-4, -5]]]]
+    assert net.blobs["y1"].data.tolist() == [[[[0, 1], [3, 4]]]]
+
+
+@pytest.mark.parametrize("pool", ["MAX", "AVE", "STOCHASTIC"])
+@pytest.mark.parametrize("phase", [TRAIN, TEST])
+def test_a_window_past_the_edge_is_empty(engine, pool, phase) -> None:
+    net = pooling(
+        f"pool: {pool} kernel_size: 1 stride: 3", planes([7, 2, 2], [2, 2, 2], [2, 2, 2]), engine, phase=phase
+    )
+    y, dx = run(net)
+    assert y.tolist() == [[[[7, 0], [0, 0]]]]
+    assert dx.tolist() == [[[[1, 0, 0], [0, 0, 0], [0, 0, 0]]]]
+
+
+def test_the_mask_of_an_empty_window(engine) -> None:
+    net = pooling("kernel_size: 1 stride: 3", planes([-7, 2, 2], [2, 2, 2], [2, 2, 2]), engine, tops=2)
+    net.forward()
+    assert net.blobs["y1"].data.tolist() == [[[[0, -1], [-1, -1]]]]
+
+
+def test_a_mean_counts_the_padding_and_nothing_beyond(engine) -> None:
+    net = pooling("pool: AVE kernel_size: 3 stride: 2 pad: 1", planes([12] * 4, [12] * 4, [12] * 4, [12] * 4), engine)
+    net.forward()
+    # Windows start at -1, 1 and 3: of their 3 rows 2, 3 and 1 lie in the image, 3, 3 and 2 in image and padding.
+    part = np.array([2 / 3, 1, 1 / 2])
+    np.testing.assert_allclose(net.blobs["y0"].data[0, 0], 12 * np.outer(part, part))
+
+
+def test_global_pooling_follows_the_image(engine) -> None:
+    net = pooling("pool: AVE global_pooling: true", Bottom((2, 3, 6, 5)), engine)
+    net.blobs["x0"].reshape(1, 3, 2, 9)
+    net.blobs["x0"].data[...] = np.arange(54.0).reshape(1, 3, 2, 9)
+    net.forward()
+    np.testing.assert_allclose(net.blobs["y0"].data.ravel(), [8.5, 26.5, 44.5])
+    check(net)
+
+
+def test_stochastic_draws_in_proportion(engine) -> None:
+    x = np.broadcast_to(np.array([[0.0, 1.0], [3.0, 4.0]]), (4000, 1, 2, 2))
+    net = pooling("pool: STOCHASTIC kernel_size: 2", Bottom(x.shape, lambda rng: x), engine)
+    y, dx = run(net)
+    frequency = [(y == value).mean() for value in (0, 1, 3, 4)]
+    # Standard deviations are below 0.008.
+    np.testing.assert_allclose(frequency, [0, 1 / 8, 3 / 8, 4 / 8], atol=0.03)
+    assert frequency[0] == 0
+    np.testing.assert_array_equal(dx.reshape(4000, 4) @ [0, 1, 3, 4], y.ravel())
+    assert (dx.sum((1, 2, 3)) == 1).all()
+
+
+def test_stochastic_draws_anew_in_every_pass_and_again_from_a_seed(engine) -> None:
+    first, second, other = (
+        pooling("pool: STOCHASTIC kernel_size: 3", positive(50, 1, 3, 3), engine, seed=seed) for seed in (1, 1, 2)
+    )
+    other.blobs["x0"].data[...] = second.blobs["x0"].data[...] = first.blobs["x0"].data
+    draws = [run(net)[0] for net in (first, second, other, first)]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert (draws[0] != draws[2]).any() and (draws[0] != draws[3]).any()
+
+
+def test_stochastic_in_test_expects_what_would_be_drawn(engine) -> None:
+    net = pooling(
+        "pool: STOCHASTIC kernel_size: 2 stride: 2", planes([1, 3, 0], [0, 4, 0], [2, 2, 5]), engine, phase=TEST
+    )
+    y, dx = run(net)
+    np.testing.assert_allclose(y, [[[[26 / 8, 0], [2, 5]]]])
+    assert np.isfinite(dx).all()
+
+
+@pytest.mark.parametrize("phase", [TRAIN, TEST])
+@pytest.mark.parametrize("params", ["kernel_size: 2 stride: 2", "kernel_size: 3 stride: 2", "global_pooling: true"])
+def test_gradients_of_stochastic(engine, phase, params) -> None:
+    check(pooling(f"pool: STOCHASTIC {params}", positive(2, 3, 6, 5), engine, phase=phase))
+
+
+@pytest.mark.parametrize(
+    ("params", "shape", "message"),
+    [
+        ("", (1, 2, 5, 5), "no kernel_size is given. give kernel_size, or both kernel_h and kernel_w"),
+        ("kernel_w: 3", (1, 2, 5, 5), "kernel_size is 0 x 3, which must be at least 1 along every axis"),
+        ("kernel_size: 3 kernel_h: 3 kernel_w: 3", (1, 2, 5, 5), "kernel_size is given together with kernel_h or"),
+        ("kernel_size: 3 stride: 0", (1, 2, 5, 5), "stride is 0 x 0, which must be at least 1 along every axis"),
+        ("kernel_size: 2 pad: 2", (1, 2, 5, 5), "pad 2 x 2 is not smaller than the kernel 2 x 2"),
+        ("kernel_h: 3 kernel_w: 1 pad: 1", (1, 2, 5, 5), "pad 1 x 1 is not smaller than the kernel 3 x 1"),
+        ("kernel_size: 2 pad: 1 pool: STOCHASTIC", (1, 2, 5, 5), "STOCHASTIC pooling takes no padding"),
+        ("kernel_size: 7", (1, 2, 5, 5), "no window of 7 x 7 with pad 0 x 0 fits into an image of 5 x 5"),
+        ("global_pooling: true kernel_size: 5", (1, 2, 5, 5), "global_pooling is set together with kernel_size"),
+        ("global_pooling: true stride: 2 pad_h: 1", (1, 2, 5, 5), "global_pooling is set together with stride and"),
+        ("kernel_size: 2", (1, 5, 5), "the bottom's shape (1, 5, 5) has 3 axes. pooling needs 4: (N, C, H, W)"),
+        ("kernel_size: 2", (1, 2, 5, 5, 5), "the bottom's shape (1, 2, 5, 5, 5) has 5 axes"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense(engine, params, shape, message) -> None:
+    with pytest.raises(LayerError) as caught:
+        pooling(params, Bottom(shape), engine)
+    assert str(caught.value).startswith(f'layer "under_test" (Pooling): {message}')
+
+
+@pytest.mark.parametrize("pool", ["AVE", "STOCHASTIC"])
+def test_only_max_has_a_mask(engine, pool) -> None:
+    with pytest.raises(LayerError, match=f"{pool} pooling has no mask for a second top"):
+        pooling(f"pool: {pool} kernel_size: 2", Bottom((1, 2, 4, 4)), engine, tops=2)
