@@ -65,6 +65,7 @@ class Blob:
         self._diff = self._bound(array)
 
     def _bound(self, array: Array) -> Array:
+        assert isinstance(array, self.ops.array_type), f"a {type(array).__name__} in a blob"
         assert tuple(array.shape) == self._shape, f"an array of {tuple(array.shape)} in a blob of {self._shape}"
         return array
 
@@ -75,7 +76,9 @@ class Blob:
 
     def add_diff(self, gradient: Array) -> None:
         """Add into ``diff``; the first gradient after ``clear_diff`` is bound as it is."""
-        self.diff = gradient if self._diff is None else self._diff + gradient
+        total = gradient if self._diff is None else self._diff + gradient
+        # The sum of two 0-d arrays is a scalar to NumPy.
+        self.diff = total if self._shape else self.ops.scalar(total)
 
     def clear_diff(self) -> None:
         self._diff = None

@@ -15,7 +15,7 @@ from ..proto import caffe_pb2
 class BatchNormLayer(Layer):
     """y = (x - mean) / sqrt(variance + eps), channel by channel; a Scale layer after it learns scale and shift.
 
-    Bottom and top: (N, C, ...), or (N), which is one channel (the original reads past its shape there).
+    Bottom and top: (N, C, ...), or (N), which is one channel (the original aborts there).
     Blobs: running mean (C), running variance (C), scale factor (1). The first two are sums with fading weights, the
     third is the sum of those weights: the statistics are blobs 0 and 1 divided by blob 2, and 0 where that is 0.
     With use_global_stats these serve. Else mean and variance are the batch's, and every Forward updates the blobs, in

@@ -42,10 +42,10 @@ class DataLayer(Layer):
         p, transform = self.param.data_param, self.param.transform_param
         for field in ("batch_size", "prefetch"):
             if getattr(p, field) < 1:
-                self.error(f"{field} is {getattr(p, field)}", f"give data_param a {field} of at least 1")
+                self.error(f"{field} is {getattr(p, field)}", f"Give data_param a {field} of at least 1")
         moved = [field for field in _MOVED if p.HasField(field)]
         if moved:
-            self.error(f"data_param holds {' and '.join(moved)}, of an older format", "put that into transform_param")
+            self.error(f"data_param holds {' and '.join(moved)}, of an older format", "Put that into transform_param")
         self.database = open_database(p.source, p.backend, self.where)
         self.batches = DatumBatches(
             self.database,

@@ -25,8 +25,8 @@ class PoolingLayer(Layer):
     AVE counts the padding, but not what lies beyond it. STOCHASTIC wants bottoms >= 0: in TRAIN it draws an element
     with probability x / sum(x); in TEST y = sum(x^2) / sum(x), the mean of what would be drawn.
     A window that lies past the edge (stride > kernel) gives 0, mask -1 and no gradient; there the original's MAX writes
-    outside its memory, and its AVE may divide by 0. The original has STOCHASTIC on GPUs only, and in TEST it gives
-    some elements another phase's gradient; here it is that of the formula.
+    outside its memory, and its AVE may divide by 0. The original has STOCHASTIC on GPUs only, and its gradient in TEST
+    follows a draw that was never made; here it is that of the formula.
     Source: Zeiler and Fergus 2013 (STOCHASTIC); the original's pooling_layer.cpp.
     """
 

@@ -350,7 +350,7 @@ class Ops:
     ) -> tuple[Array, Any]:
         """From each window an element drawn with probability proportional to its value, and the choice as in max_pool.
 
-        ``thresholds`` (N, C, *out) in [0, 1): the drawn element is the first at which the running sum passes
+        ``thresholds`` (N, C, *out) in (0, 1]: the drawn element is the first at which the running sum passes
         threshold times the window's sum.
         """
         xp = self.xp

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import math
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -370,19 +372,20 @@ class _Parser:
             self.tell(offset, f"{text} starts with 0, as octal numbers do", f"Write {decimal}")
             raise _Missing
         if field.kind == "float":
-            return sign * (float(_integer(text)) if plain else float(text.rstrip("fF")))
+            value = sign * (float(_integer(text)) if plain else float(text.rstrip("fF")))
+            return _to_single(value) if field.single else value
         if not plain:
             whole = float(text.rstrip("fF"))
             hint = f"Write {int(sign * whole)}" if whole.is_integer() and whole < 2**63 else ""
             self.tell(offset, f"{field.name} takes {field.takes}, not {self._shown(start)}", hint)
             raise _Missing
-        value = sign * _integer(text)
+        integer = sign * _integer(text)
         low, high = field.range
-        if not low <= value <= high:
-            self.tell(self.tokens[start].offset, f"{field.name}: {value} is out of range",
+        if not low <= integer <= high:
+            self.tell(self.tokens[start].offset, f"{field.name}: {integer} is out of range",
                       f"It takes an integer from {low} to {high}")  # fmt: skip
             raise _Missing
-        return value
+        return integer
 
     def _bool(self, field: Field) -> bool:
         kind, text, _ = self.tokens[self.next]
@@ -575,6 +578,14 @@ class _Parser:
         """Step over every token that starts before an offset (-1 for the end)."""
         while self.tokens[self.next].kind != END and (offset < 0 or self.tokens[self.next].offset < offset):
             self.next += 1
+
+
+def _to_single(value: float) -> float:
+    """The nearest 32-bit float: some versions of protobuf make the largest one, as printf writes it, infinite."""
+    try:
+        return struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def _printable(text: str) -> str:

@@ -13,7 +13,10 @@ from caffe_lite.proto import caffe_pb2
 
 def write_lmdb(folder: Path, records: Iterable[tuple[bytes, bytes]]) -> Path:
     """An LMDB without a lock file, as it looks when it was copied from elsewhere."""
-    with lmdb.open(str(folder), map_size=2**24, lock=False) as environment, environment.begin(write=True) as transaction:
+    with (
+        lmdb.open(str(folder), map_size=2**24, lock=False) as environment,
+        environment.begin(write=True) as transaction,
+    ):
         for key, value in records:
             transaction.put(key, value)
     return folder

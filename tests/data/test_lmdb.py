@@ -169,5 +169,8 @@ def test_without_the_package_the_error_names_the_extra(folder: Path, monkeypatch
 
 
 def test_a_database_the_user_has_open_himself_is_refused(folder: Path) -> None:
-    with lmdb.open(str(folder), readonly=True, lock=False), pytest.raises(DataError, match="already open in this process"):
+    with (
+        lmdb.open(str(folder), readonly=True, lock=False),
+        pytest.raises(DataError, match="already open in this process"),
+    ):
         open_database(str(folder), LMDB)

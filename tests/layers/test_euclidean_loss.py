@@ -35,6 +35,19 @@ def test_either_bottom_may_learn(make_net: MakeNet, first: bool, second: bool) -
     np.testing.assert_array_equal(net.blobs["b"].diff, -gradient * second)
 
 
+def test_both_bottoms_learn_under_force_backward(make_net: MakeNet) -> None:
+    net = make_net(
+        """force_backward: true
+        layer { name: "in" type: "Input" top: "a" top: "b" input_param { shape { dim: 2 dim: 2 } } }
+        layer { name: "loss" type: "EuclideanLoss" bottom: "a" bottom: "b" top: "loss" }"""
+    )
+    net.blobs["a"].data[...] = [[1, 2], [3, 4]]
+    net.forward()
+    net.backward()
+    assert net.blobs["a"].diff.tolist() == [[0.5, 1], [1.5, 2]]
+    assert net.blobs["b"].diff.tolist() == [[-0.5, -1], [-1.5, -2]]
+
+
 @pytest.mark.parametrize(
     ("a", "b"), [((3,), (3, 1)), ((3, 1), (3,)), ((3, 2, 2), (3, 4)), ((1, 2, 1, 3, 1, 2), (1, 12))]
 )

@@ -11,6 +11,7 @@ from .gradient import check
 
 INPUT = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }'
 FORCED_INPUT = "force_backward: true\n" + INPUT
+SUM = 'layer { name: "sum" type: "Eltwise" bottom: "x" bottom: "b" top: "y" }'
 X = np.arange(6).reshape(2, 3)
 
 
@@ -18,7 +19,7 @@ X = np.arange(6).reshape(2, 3)
 def make_python_net(tmp_path, make_net):
     """A net with one layer of a module that stands beside its prototxt, under a name that no other test uses."""
 
-    def make(source, layer="Mine", top="y", before=FORCED_INPUT, param="", module=None, bottoms=("x",), **kw):
+    def make(source, layer="Mine", top="y", before=FORCED_INPUT, after="", param="", module=None, bottoms=("x",), **kw):
         module = module or f"user_layers_{tmp_path.name}_{len(list(tmp_path.iterdir()))}"
         header = "import numpy as np\nfrom caffe_lite.layers.python import UserLayer as Layer\n"
         (tmp_path / f"{module}.py").write_text(header + textwrap.dedent(source))
@@ -26,7 +27,8 @@ def make_python_net(tmp_path, make_net):
         return make_net(
             f"""{before}
             layer {{ name: "py" type: "Python" {names} top: "{top}" {param}
-              python_param {{ module: "{module}" layer: "{layer}" param_str: "{{'by': 3}}" }} }}""",
+              python_param {{ module: "{module}" layer: "{layer}" param_str: "{{'by': 3}}" }} }}
+            {after}""",
             **kw,
         )
 
@@ -88,6 +90,15 @@ def test_in_place_leaves_the_arrays_of_others_alone(make_python_net):
         net.backward()
     np.testing.assert_array_equal(in_place.blobs["a"].data, apart.blobs["y"].data)
     np.testing.assert_array_equal(in_place.blobs["x"].diff, apart.blobs["x"].diff)
+
+
+def test_in_place_leaves_the_gradients_of_others_alone(make_python_net):
+    """A sum hands one array to the gradients of its bottoms and its top."""
+    net = make_python_net(SCALE, top="x", before=FORCED_INPUT.replace('top: "x"', 'top: "x" top: "b"'), after=SUM)
+    net.forward()
+    net.backward(y=np.ones((2, 3)))
+    for name, gradient in {"x": 3, "b": 1, "y": 1}.items():
+        np.testing.assert_array_equal(net.blobs[name].diff, np.full((2, 3), gradient))
 
 
 def test_a_pass_leaves_the_arrays_of_the_last_one_alone(make_python_net):

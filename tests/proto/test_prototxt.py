@@ -53,7 +53,7 @@ ACCEPTED = [
     'layer { name: "a" include: [{ phase: TRAIN }, < phase: TEST >] }',
     'layer{name:"a"}layer{name:"b"}',
     "layer { loss_weight: 1 loss_weight: 1. loss_weight: .5 loss_weight: 1e-3 loss_weight: 2E+4 }",
-    "layer { loss_weight: 1f loss_weight: 1.5F loss_weight: inf loss_weight: -inf loss_weight: -Infinity }",
+    "layer { loss_weight: 1f loss_weight: 1.5f loss_weight: inf loss_weight: -inf loss_weight: -Infinity }",
     "layer { loss_weight: 123456789 loss_weight: 1e39 loss_weight: 1e-50 loss_weight: -0.0 }",
     "layer { propagate_down: [true, 0, f] param { lr_mult: 5. } param { } }",
     "layer { pooling_param { pool: AVE } hinge_loss_param { norm: 2 } }",
@@ -75,6 +75,13 @@ def test_reads_what_only_the_original_reads():
     """Python's own reader is stricter than the C++ one that Caffe used."""
     assert list(parse_text("input_dim: - 3", Net).message.input_dim) == [-3]
     assert parse_text(r'name: "what\?"', Net).message.name == "what?"
+    assert list(parse_text("layer { loss_weight: 1.5F }", Net).message.layer[0].loss_weight) == [1.5]
+
+
+def test_the_largest_float_is_not_infinite():
+    """As C's printf shortens it, it lies above itself, and some versions of protobuf make it infinite."""
+    weights = parse_text("layer { loss_weight: 3.4028235e+38 loss_weight: -1e39 }", Net).message.layer[0].loss_weight
+    assert tuple(weights) == (2.0**128 - 2.0**104, float("-inf"))
 
 
 def test_nan():
@@ -86,7 +93,7 @@ def test_bytes_fields_hold_any_byte():
     assert parse_text(r'data: "\377\x00a" "b"', caffe_pb2.Datum).message.data == b"\xff\0ab"
 
 
-numbers = st.floats(width=32, allow_nan=False)
+numbers = st.floats(-(2.0**127), 2.0**127, width=32)
 fillers = st.builds(
     caffe_pb2.FillerParameter,
     type=st.text(st.characters(codec="utf-8"), max_size=8),

@@ -1,0 +1,166 @@
+"""The update rules against the original: every rule and policy, step by step, and resumed from its snapshots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from caffe_lite.errors import SolverError
+from caffe_lite.proto.caffe_pb2 import SolverParameter
+from caffe_lite.solvers import SGDSolver, get_solver
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "solvers"
+CASES = sorted(path.parent.name for path in GOLDEN.glob("*/steps.npz"))
+RULES = ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"]
+
+
+def params(solver: SGDSolver) -> list[np.ndarray]:
+    return [blob.data for name in ("ip1", "ip2") for blob in solver.net.params[name]]
+
+
+def start(case: str, engine: str) -> SGDSolver:
+    """The solver of a case, with the parameters and inputs that the original began with."""
+    inputs = np.load(GOLDEN / "inputs.npz")
+    solver = get_solver(f"{case}/solver.prototxt", engine=engine)
+    for index, param in enumerate(params(solver)):
+        param[...] = inputs[f"w/{index}"]
+    for name in ("data", "target"):
+        solver.net.blobs[name].data[...] = inputs[name]
+    return solver
+
+
+def check_steps(solver: SGDSolver, case: str) -> None:
+    wanted = np.load(GOLDEN / case / "steps.npz")
+    for iteration in range(solver.iter, len(wanted["loss"])):
+        solver.step(1)
+        np.testing.assert_allclose(solver.net.blobs["loss"].data, wanted["loss"][iteration], 2e-4, 2e-5)
+        for index, param in enumerate(params(solver)):
+            np.testing.assert_allclose(
+                param, wanted[f"w/{index}"][iteration], 2e-4, 2e-5, err_msg=f"param {index} in iteration {iteration}"
+            )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_step_is_the_original_s(case: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN)
+    check_steps(start(case, engine), case)
+
+
+@pytest.mark.parametrize(
+    "state", sorted(str(path.relative_to(GOLDEN)) for path in GOLDEN.glob("*/*.solverstate*")), ids=str
+)
+def test_the_original_s_snapshots_are_resumed(state: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN)
+    case = state.split("/")[0]
+    solver = start(case, engine)
+    for param in params(solver):
+        param[...] = 9
+    solver.restore(state)
+    assert solver.iter == 6
+    check_steps(solver, case)
+
+
+def test_all_cases_are_there() -> None:
+    assert len(CASES) == 17
+    assert {get_type(case) for case in CASES} == set(RULES)
+
+
+def get_type(case: str) -> str:
+    from caffe_lite.proto.prototxt import read_solver
+
+    return read_solver(GOLDEN / case / "solver.prototxt").message.type
+
+
+def small(rule: str, extra: str = "", **settings: object) -> SGDSolver:
+    """A solver over y = w x with the parameter w = 2 of shape (1, 1); the gradient is what the callback puts there."""
+    from google.protobuf import text_format
+
+    param = SolverParameter(type=rule, lr_policy="fixed", base_lr=0.1, random_seed=1, **settings)
+    text_format.Parse(
+        f"""layer {{ name: "in" type: "Input" top: "x" top: "t"
+                     input_param {{ shape {{ dim: 1 dim: 1 }} shape {{ dim: 1 dim: 1 }} }} }}
+            layer {{ name: "ip" type: "InnerProduct" bottom: "x" top: "y" {extra}
+                     inner_product_param {{ num_output: 1 bias_term: false
+                                            weight_filler {{ type: "constant" value: 2 }} }} }}
+            layer {{ name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }}""",
+        param.net_param,
+    )
+    return get_solver(param)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_frozen_parameter_does_not_move(rule: str) -> None:
+    solver = small(rule, "param { lr_mult: 0 }", weight_decay=0.1)
+    solver.net.blobs["x"].data[...] = 3
+    solver.step(4)
+    assert solver.net.params["ip"][0].data == 2
+    assert np.isfinite([float(array[0, 0]) for array in solver.history]).all()
+
+
+def test_a_frozen_parameter_keeps_its_momentum_as_in_the_original() -> None:
+    solver = small("SGD", "param { lr_mult: 0 }", momentum=0.5)
+    solver.history[0][...] = 1
+    solver.step(2)
+    assert solver.net.params["ip"][0].data == pytest.approx(2 - 0.5 - 0.25)
+
+
+def test_updates_are_written_in_place_and_the_diff_stays_the_gradient() -> None:
+    solver = small("SGD", momentum=0.9)
+    view = solver.net.params["ip"][0].data
+    solver.net.blobs["x"].data[...] = 1
+    solver.step(1)
+    assert view == pytest.approx(2 - 0.1 * 2)
+    assert solver.net.params["ip"][0].diff == pytest.approx(2)
+
+
+def test_apply_update_takes_the_diffs_at_hand_and_counts() -> None:
+    solver = small("SGD", weight_decay=0.5, iter_size=2)
+    solver.net.params["ip"][0].diff[...] = 8
+    solver.apply_update()
+    assert solver.iter == 1
+    assert solver.net.params["ip"][0].data == pytest.approx(2 - 0.1 * (8 / 2 + 0.5 * 2))
+
+
+def test_clipping_comes_before_averaging_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    solver = small("SGD", clip_gradients=2, iter_size=2)
+    solver.net.params["ip"][0].diff[...] = 8
+    with caplog.at_level("INFO", "caffe_lite"):
+        solver.apply_update()
+    assert solver.net.params["ip"][0].data == pytest.approx(2 - 0.1 * 2 / 2)
+    assert "Gradient clipping: scaling down gradients (L2 norm 8 > 2) by scale factor 0.25" in caplog.messages
+
+
+def test_l1_takes_the_sign() -> None:
+    solver = small("SGD", weight_decay=0.5, regularization_type="L1")
+    solver.apply_update()
+    assert solver.net.params["ip"][0].data == pytest.approx(2 - 0.1 * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "message"),
+    [
+        ("AdaGrad", {"momentum": 0.9}, "Momentum cannot be used with AdaGrad"),
+        ("RMSProp", {"momentum": 0.9}, "Momentum cannot be used with RMSProp"),
+        ("RMSProp", {"rms_decay": 1.0}, "rms_decay 1 should lie between 0 and 1"),
+        ("RMSProp", {"rms_decay": -0.5}, "rms_decay -0.5 should lie between 0 and 1"),
+        ("Adam", {"momentum": 1.0}, "momentum 1 should"),
+        ("Adam", {"momentum2": 1.5}, "momentum2 1.5 should"),
+        ("SGD", {"weight_decay": 0.1, "regularization_type": "L3"}, "unknown regularization type 'L3'"),
+        ("SGD", {"iter_size": 0}, "iter_size is 0"),
+        ("SGD", {"average_loss": 0}, "average_loss is 0"),
+        ("Adma", {}, "unknown solver type 'Adma'.*did you mean 'Adam'"),
+        ("SGDD", {}, "did you mean 'SGD'"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(rule: str, settings: dict[str, float], message: str) -> None:
+    with pytest.raises(SolverError, match=message):
+        small(rule, **settings)
+
+
+def test_an_error_tells_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "solver.prototxt"
+    path.write_text('net: "net.prototxt"\ntype: "AdaGrad"\n  momentum: 0.9\n')
+    with pytest.raises(SolverError, match=r"solver\.prototxt:3:3: Momentum cannot be used with AdaGrad"):
+        get_solver(path)

@@ -1,0 +1,33 @@
+"""200 iterations of a small LeNet on real images, from the first weights that the original had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from caffe_lite.solvers import get_solver
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "trajectory"
+
+
+def test_training_goes_the_way_of_the_original(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN)
+    wanted = np.load("trajectory.npz")
+    solver = get_solver("solver.prototxt", engine=engine)
+    solver.net.copy_from("initial.caffemodel")
+    losses = []
+    for _ in wanted["loss"]:
+        solver.step(1)
+        losses.append(float(solver.net.blobs["loss"].data))
+    gap = np.abs(losses - wanted["loss"])
+    assert gap[0] < 1e-4
+    assert gap.mean() < 5e-3
+
+    (test_net,) = solver.test_nets
+    solver.share_weights(test_net)
+    accuracies = [float(test_net.forward()["accuracy"]) for _ in wanted["test_accuracy"]]
+    assert np.mean(accuracies) == pytest.approx(wanted["test_accuracy"].mean(), abs=0.01)
+    for net in (solver.net, test_net):
+        net.close()
