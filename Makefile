@@ -32,7 +32,7 @@ format: $(VENV)/.dev ## Put imports and formatting right
 proto: $(VENV)/.dev ## Make caffe_pb2 anew from proto/caffe.proto
 	$(BIN)/python tools/make_proto.py
 
-bench: $(VENV)/.dev ## Measure the engines
+bench: $(VENV)/.bench ## Time training iterations beside PyTorch's
 	$(BIN)/python tools/bench.py
 
 clean: ## Remove what the other targets made
@@ -48,3 +48,7 @@ $(VENV)/.dev: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/.user
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --editable '.[torch]'
+	touch $@

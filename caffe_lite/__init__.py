@@ -5,8 +5,39 @@ from __future__ import annotations
 from . import io
 from .errors import CaffeError
 from .layer import layer_type_list, register_layer
+from .layers.python import UserLayer as Layer
 from .net import TEST, TRAIN, Net
 from .ops import available_engines, set_engine
 from .random import set_random_seed
+from .solvers import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    get_solver,
+)
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
+    "CaffeError",
+    "Layer",
+    "Net",
+    "NesterovSolver",
+    "RMSPropSolver",
+    "SGDSolver",
+    "available_engines",
+    "get_solver",
+    "io",
+    "layer_type_list",
+    "register_layer",
+    "set_engine",
+    "set_random_seed",
+]

@@ -65,6 +65,8 @@ class Blob:
         self._diff = self._bound(array)
 
     def _bound(self, array: Array) -> Array:
+        if not self._shape:  # NumPy's operators turn 0-d arrays into scalars
+            array = self.ops.scalar(array)
         assert isinstance(array, self.ops.array_type), f"a {type(array).__name__} in a blob"
         assert tuple(array.shape) == self._shape, f"an array of {tuple(array.shape)} in a blob of {self._shape}"
         return array
@@ -76,9 +78,7 @@ class Blob:
 
     def add_diff(self, gradient: Array) -> None:
         """Add into ``diff``; the first gradient after ``clear_diff`` is bound as it is."""
-        total = gradient if self._diff is None else self._diff + gradient
-        # The sum of two 0-d arrays is a scalar to NumPy.
-        self.diff = total if self._shape else self.ops.scalar(total)
+        self.diff = gradient if self._diff is None else self._diff + gradient
 
     def clear_diff(self) -> None:
         self._diff = None

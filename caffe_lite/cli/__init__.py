@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from .. import __version__
 from ..errors import CaffeError
 from .arguments import Parser, UsageError, spelled_with_dashes
 
@@ -55,7 +56,7 @@ def _run(words: list[str]) -> int:
         print(_help())
         return 0 if words else 2
     if words[0] in ("-version", "--version", "version"):
-        print(f"caffe-lite {_version()}")
+        print(f"caffe-lite {__version__}")
         return 0
     name = next((word for word in words if not word.startswith("-")), words[0])
     if words[0].startswith("-") and name in COMMANDS:  # the original takes flags before the command, too
@@ -81,12 +82,6 @@ def _help() -> str:
             "With any command, --traceback shows where in the program an error comes from.",
         ]
     )
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("caffe-lite")
 
 
 def _no_command(word: str) -> str:

@@ -28,5 +28,7 @@ class SplitLayer(Layer):
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            first, *rest = [blob.diff for blob in top if blob.has_diff] or [top[0].diff]
-            bottom[0].diff = sum(rest, first)
+            gradients = [blob.diff for blob in top if blob.has_diff]
+            bottom[0].clear_diff()
+            for gradient in gradients:
+                bottom[0].add_diff(gradient)

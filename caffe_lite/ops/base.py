@@ -24,7 +24,7 @@ class Ops:
     """
 
     name: ClassVar[str] = "base"
-    array_type: ClassVar[type]
+    array_type: ClassVar[Any]
 
     def __init__(self, xp: Any, dtype: str = "float32") -> None:
         self.xp = xp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from ..errors import SolverError
@@ -34,7 +35,7 @@ def train_net(solver: Parsed[SolverParameter], **options: Any) -> Net:
     return _make(net, NetState(phase=TRAIN), p.train_state, p, **options)
 
 
-def test_nets(solver: Parsed[SolverParameter], **options: Any) -> list[Net]:
+def test_nets(solver: Parsed[SolverParameter], **options: Any) -> Iterator[Net]:
     """A net for each test_iter: from test_net_param, then test_net, then as many of net or net_param as are left."""
     p = solver.message
     sources = _test_sources(solver)
@@ -47,13 +48,12 @@ def test_nets(solver: Parsed[SolverParameter], **options: Any) -> list[Net]:
     if sources and p.test_interval <= 0:
         raise SolverError("there is a test net, but no test_interval", where=solver.where("test_iter", 0),
                           hint="set test_interval: after so many iterations the net is tested")  # fmt: skip
-    nets = []
     for index, (label, net) in enumerate(sources):
         logger.info("Creating test net (#%d) specified by %s", index, label)
         state = p.test_state[index] if p.test_state else NetState()
-        nets.append(_make(net, NetState(phase=TEST), state, p, offset=1 + index, **options))
-        nets[-1].debug_info = p.debug_info
-    return nets
+        made = _make(net, NetState(phase=TEST), state, p, offset=1 + index, **options)
+        made.debug_info = p.debug_info
+        yield made
 
 
 def _test_sources(solver: Parsed[SolverParameter]) -> list[tuple[str, Parsed[NetParameter]]]:

@@ -72,14 +72,20 @@ class Solver:
         self._losses = SmoothedLoss(self.param.average_loss)
         self._keep_losses = False
         self.net: Net = train_net(self._parsed, engine=engine)
+        self.test_nets: list[Net] = []
         try:
             if self.param.snapshot:
                 self._check_snapshots()
-            self.test_nets: list[Net] = test_nets(self._parsed, engine=engine)
+            self.test_nets.extend(test_nets(self._parsed, engine=engine))
         except BaseException:
-            self.net.close()
+            self.close()
             raise
         logger.info("Solver scaffolding done.")
+
+    def close(self) -> None:
+        """Stop the threads and close the files of the nets' data layers."""
+        for net in (self.net, *self.test_nets):
+            net.close()
 
     def check_parameters(self) -> None:
         """Raise a SolverError for settings that cannot work."""

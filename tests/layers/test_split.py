@@ -24,3 +24,12 @@ def test_gradients_add_up_over_the_tops_that_have_one(make_net):
     net.backward()
     np.testing.assert_array_equal(net.blobs["x"].diff, [11, 12, 13])
     np.testing.assert_array_equal(net.blobs["a"].diff, [1, 2, 3])
+
+
+def test_gradients_of_scalars_add_up(make_net):
+    net = make_net(NET.replace("shape { dim: 3 }", "shape {}"))
+    net.forward()
+    net.blobs["a"].diff[...], net.blobs["b"].diff[...] = 1, 2
+    net.backward()
+    net.blobs["x"].diff[...] += 4
+    assert net.blobs["x"].diff == 7

@@ -29,5 +29,4 @@ def test_training_goes_the_way_of_the_original(engine: str, monkeypatch: pytest.
     solver.share_weights(test_net)
     accuracies = [float(test_net.forward()["accuracy"]) for _ in wanted["test_accuracy"]]
     assert np.mean(accuracies) == pytest.approx(wanted["test_accuracy"].mean(), abs=0.01)
-    for net in (solver.net, test_net):
-        net.close()
+    solver.close()
