@@ -1,4 +1,4 @@
-"""What ``debug_info`` logs: the mean size of every blob and parameter, after each layer's pass and each update."""
+"""What ``debug_info`` logs: the mean size of every blob and parameter, after each layer's pass."""
 
 from __future__ import annotations
 
@@ -36,18 +36,6 @@ def log_params(params: Sequence[Param]) -> None:
     l1 = [sum(_sum_of_sizes(blob, part) for blob in blobs) for part in ("data", "diff")]
     l2 = [sum(_sum_of_squares(blob, part) for blob in blobs) ** 0.5 for part in ("data", "diff")]
     logger.info("    [Backward] All net params (data, diff): L1 norm = (%g, %g); L2 norm = (%g, %g)", *l1, *l2)
-
-
-def log_update(params: Sequence[Param]) -> None:
-    """Every parameter, and the update about to be taken from it."""
-    for param in params:
-        logger.info(
-            "    [Update] Layer %s, param %s data: %g; diff: %g",
-            param.owner.name,
-            param.name or param.index,
-            _mean_size(param.blob, "data"),
-            _mean_size(param.blob, "diff"),
-        )
 
 
 def _mean_size(blob: Blob, part: str) -> float:

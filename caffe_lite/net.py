@@ -287,14 +287,15 @@ class Net(PycaffeNet):
         """Run the nodes from ``start`` to ``end``, both included; the sum of their weighted losses, on the engine."""
         loss: Any = 0.0
         try:
-            for node in self.nodes[start : None if end is None else end + 1]:
-                node.reshape()
-                node.layer.Forward(node.bottom, node.top)
-                for blob, weight in zip(node.top, node.loss_weights, strict=True):
-                    if weight:
-                        loss = loss + weight * self.ops.sum(blob.data)
-                if self.debug_info:
-                    debug_info.log_forward(node)
+            with self.ops.quiet():
+                for node in self.nodes[start : None if end is None else end + 1]:
+                    node.reshape()
+                    node.layer.Forward(node.bottom, node.top)
+                    for blob, weight in zip(node.top, node.loss_weights, strict=True):
+                        if weight:
+                            loss = loss + weight * self.ops.sum(blob.data)
+                    if self.debug_info:
+                        debug_info.log_forward(node)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
         return self.ops.scalar(loss)
@@ -302,11 +303,12 @@ class Net(PycaffeNet):
     def backward_pass(self, start: int | None = None, end: int = 0) -> None:
         """Run the nodes from ``start`` (the last) back to ``end``, both included; parameters' diffs accumulate."""
         try:
-            for node in reversed(self.nodes[end : None if start is None else start + 1]):
-                if node.need_backward:
-                    node.layer.Backward(node.top, node.bottom_need_backward, node.bottom)
-                    if self.debug_info:
-                        debug_info.log_backward(node)
+            with self.ops.quiet():
+                for node in reversed(self.nodes[end : None if start is None else start + 1]):
+                    if node.need_backward:
+                        node.layer.Backward(node.top, node.bottom_need_backward, node.bottom)
+                        if self.debug_info:
+                            debug_info.log_backward(node)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
         if self.debug_info:

@@ -45,7 +45,7 @@ def main() -> None:
     except metadata.PackageNotFoundError:
         sys.exit("bench.py compares with PyTorch, which is not installed: pip install 'caffe-lite[torch]'")
     versions |= {"python": platform.python_version(), "threads": str(args.threads)}
-    results = {net: {side: [] for side in SIDES} for net in nets}
+    results: dict[str, dict[str, list[float]]] = {net: {side: [] for side in SIDES} for net in nets}
     if not args.json:
         print(", ".join(f"{name} {version}" for name, version in versions.items()))
         print(f"{'milliseconds per iteration':<28}{'median':>8}{'least':>8}{'most':>8}")

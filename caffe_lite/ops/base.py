@@ -7,6 +7,7 @@ that shape here too, in whatever memory layout the engine likes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import product
 from math import prod
 from typing import Any, ClassVar
@@ -29,6 +30,10 @@ class Ops:
     def __init__(self, xp: Any, dtype: str = "float32") -> None:
         self.xp = xp
         self.dtype = getattr(xp, dtype)
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        """A context for arithmetic whose overflows are no news: what becomes of them is seen in the loss."""
+        return nullcontext()
 
     # -- arrays ------------------------------------------------------------------------------------------------------
 

@@ -289,3 +289,27 @@ def test_the_state_of_ours_is_json(solvers: list[SGDSolver]) -> None:
     solver.snapshot()
     state = SolverState.FromString(Path("s_iter_1.solverstate").read_bytes())
     assert set(json.loads(state.caffe_lite_state)) == {"net", "test_nets", "losses"}
+
+
+def test_history_in_the_old_four_dimensional_form_is_read(solvers: list[SGDSolver]) -> None:
+    write_solver()
+    solvers.append(solver := get_solver("solver.prototxt"))
+    solver.step(2)
+    solver.snapshot()
+    wanted = outcome(solver)[:-2]
+    state = SolverState.FromString(Path("s_iter_2.solverstate").read_bytes())
+    for blob in state.history:
+        dims = [1] * (4 - len(blob.shape.dim)) + list(blob.shape.dim)
+        blob.ClearField("shape")
+        blob.num, blob.channels, blob.height, blob.width = dims
+    Path("s_iter_2.solverstate").write_bytes(state.SerializeToString())
+    solver.step(1)
+    solver.restore("s_iter_2.solverstate")
+    assert outcome(solver)[:-2] == wanted
+
+
+def test_weights_too_large_for_protobuf_are_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_solver(extra="snapshot: 2")
+    monkeypatch.setattr("caffe_lite.solvers.solver.PROTOBUF_LIMIT", 4 * (400 * 6 + 6 + 6 * 10 + 10) - 1)
+    with pytest.raises(SolverError, match=r"solver\.prototxt:2:\d+: the weights take more than .*HDF5"):
+        get_solver("solver.prototxt")

@@ -258,7 +258,6 @@ def test_debug_info_is_logged_where_the_loss_is_displayed(make: Make, caplog: py
     assert len([m for m in caplog.messages if "[Backward] All net params" in m]) == 2
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_a_loss_that_is_not_finite_stops_training_and_names_the_blob(make: Make, value: str) -> None:
     solver = make("snapshot: 2")
@@ -280,7 +279,6 @@ def test_data_that_are_not_finite_are_named(make: Make) -> None:
         solver.step(1)
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_training_that_diverges_is_stopped(make: Make) -> None:
     net = NET.replace("SoftmaxWithLoss", "EuclideanLoss").replace(
         'bottom: "label" top: "loss"', 'bottom: "t" top: "loss"'
