@@ -39,6 +39,10 @@ def convert_mnist(images: str, labels: str, out: str, *, limit: int | None = Non
     images, ``limit`` then takes the first so many. The database appears at ``out`` when it is complete, without a lock
     file; whatever is there already stays as it is.
     """
+    if limit is not None and limit < 1:
+        raise DataError(f"the limit is {limit}", hint="Give a limit of at least 1, or none")
+    if seed is not None and seed < 0:
+        raise DataError(f"the seed is {seed}", hint="Give a seed of at least 0, or none")
     if os.path.lexists(out):
         raise DataError("it exists already", where=Where(out), hint="Remove it, or choose another name")
     pixels = _read_idx(images, _IMAGES)

@@ -15,8 +15,14 @@ from ..data.transform import DataTransformer
 from ..layer import Layer, register_layer
 from ..log import logger
 
-# What data_param held before transform_param came.
-_MOVED = ("scale", "mean_file", "crop_size", "mirror")
+# What data_param held before transform_param came, and its name there.
+_MOVED = {
+    "scale": "scale",
+    "mean_file": "mean_file",
+    "crop_size": "crop_size",
+    "mirror": "mirror",
+    "force_encoded_color": "force_color",
+}
 
 
 @register_layer("Data")
@@ -30,6 +36,7 @@ class DataLayer(Layer):
     ``transform_param``: see DataTransformer; force_color and force_gray, for encoded images.
     A snapshot holds the place in the database and the random state, so that training resumed sees the very batches it
     would have seen; the original starts over. rand_skip is ignored, as in the original.
+    The fields of data_param that have moved to transform_param are refused; the original ignores them.
     Source: the original's data_layer.cpp.
     """
 
@@ -45,7 +52,12 @@ class DataLayer(Layer):
                 self.error(f"{field} is {getattr(p, field)}", f"Give data_param a {field} of at least 1")
         moved = [field for field in _MOVED if p.HasField(field)]
         if moved:
-            self.error(f"data_param holds {' and '.join(moved)}, of an older format", "Put that into transform_param")
+            self.error(
+                f"data_param holds {' and '.join(moved)}, which belongs into transform_param",
+                f"Write {' and '.join(_MOVED[field] for field in moved)} there",
+            )
+        if p.rand_skip:
+            logger.warning("rand_skip is ignored: no record is left out")
         self.database = open_database(p.source, p.backend, self.where)
         self.batches = DatumBatches(
             self.database,

@@ -55,6 +55,12 @@ class Grid(NamedTuple):
         """For every kernel position, in row-major order: the windows where it meets the image, and the elements met."""
         return _taps(self)
 
+    def along(self, axis: int) -> list[tuple[Index, Index]]:
+        """``taps`` of one spatial axis alone."""
+        before = (slice(None),) * (axis + 1)
+        line = Grid(*(field[axis : axis + 1] for field in self))
+        return [((*before, windows[1]), (*before, elements[1])) for windows, elements in line.taps()]
+
     def rows(self) -> Iterator[tuple[int, slice, slice]]:
         """For every window along the first axis, undilated: its place, the rows of the kernel that meet the image, and
         the rows of the image met."""

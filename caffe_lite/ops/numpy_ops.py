@@ -20,7 +20,7 @@ from .grid import Grid
 from .memory import recycle_freed_memory
 
 # Work on so many bytes at a time that what one step writes is still in a core's cache when the next one reads it.
-_CACHED = 1 << 18
+_CACHED = 1 << 19
 
 
 class NumpyOps(Ops):
@@ -132,11 +132,7 @@ class NumpyOps(Ops):
         """As the base does; a NaN spreads. The choice is found when someone asks: a TEST net never does."""
         grid = Grid.of_pooling(x.shape[2:], kernel, stride, pad, out)
         x = _batch_last(x)
-        y = np.full((x.shape[0], *grid.out, x.shape[-1]), -np.inf, x.dtype)
-        for block in _channel_blocks(x):
-            for windows, elements in grid.taps():
-                seen = y[block][windows]
-                np.maximum(seen, x[block][elements], out=seen)
+        y = _over_windows(np.maximum, -np.inf, x, grid)
         for nothing in grid.empty():
             y[nothing] = 0
         return _batch_first(y), partial(_first_largest, x, y, grid)
@@ -149,33 +145,56 @@ class NumpyOps(Ops):
         choice = _batch_last(choice() if callable(choice) else choice)
         dy = _batch_last(dy)
         dx = np.zeros((dy.shape[0], *grid.size, dy.shape[-1]), dy.dtype)
+        overlap = any(k > s for k, s in zip(kernel, stride, strict=True))
         for block in _channel_blocks(dx):
+            dx_block, dy_block, choice_block = dx[block], dy[block], choice[block]
             for tap, (windows, elements) in enumerate(grid.taps()):
-                share = (choice[block][windows] == tap).astype(dy.dtype)
-                share *= dy[block][windows]
-                dx[block][elements] += share
+                chosen = (choice_block[windows] == tap).astype(dy.dtype)
+                if overlap:
+                    chosen *= dy_block[windows]
+                    dx_block[elements] += chosen
+                else:
+                    np.multiply(chosen, dy_block[windows], out=dx_block[elements])
         return _batch_first(dx)
 
     def ave_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Array:
         grid = Grid.of_pooling(x.shape[2:], kernel, stride, pad, out)
-        area = self._window_sizes(x.shape[2:], kernel, stride, pad, out)[..., None]
-        x = _batch_last(x)
-        y = np.zeros((x.shape[0], *grid.out, x.shape[-1]), x.dtype)
-        for block in _channel_blocks(x):
-            for windows, elements in grid.taps():
-                y[block][windows] += x[block][elements]
-            y[block] /= area
+        y = _over_windows(np.add, 0, _batch_last(x), grid)
+        y /= self._window_sizes(x.shape[2:], kernel, stride, pad, out)[..., None]
         return _batch_first(y)
 
     def ave_pool_backward(self, dy: Array, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
         grid = Grid.of_pooling(x_shape[2:], kernel, stride, pad, dy.shape[2:])
         area = self._window_sizes(x_shape[2:], kernel, stride, pad, dy.shape[2:])[..., None]
         dy = _batch_last(dy)
-        dx = np.zeros((dy.shape[0], *grid.size, dy.shape[-1]), dy.dtype)
+        dx = np.empty((dy.shape[0], *grid.size, dy.shape[-1]), dy.dtype)
         for block in _channel_blocks(dx):
-            share = dy[block] / area
-            for windows, elements in grid.taps():
-                dx[block][elements] += share[windows]
+            dx[block] = _spread(dy[block] / area, grid)
+        return _batch_first(dx)
+
+    # -- normalisation -----------------------------------------------------------------------------------------------
+
+    def lrn_across(self, x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
+        x = _batch_last(x)
+        y, scale = np.empty_like(x), np.empty_like(x)
+        for part in _position_blocks(x):
+            scale[part] = _channel_window_sum(np.square(x[part]), size)
+            scale[part] *= alpha / size
+            scale[part] += k
+            np.multiply(x[part], _inverse_power(scale[part], beta), out=y[part])
+        return _batch_first(y), _batch_first(scale)
+
+    def lrn_across_backward(
+        self, dy: Array, x: Array, y: Array, scale: Array, size: int, alpha: float, beta: float
+    ) -> Array:
+        dy, x, y, scale = _batch_last(dy), _batch_last(x), _batch_last(y), _batch_last(scale)
+        dx = np.empty_like(x)
+        for part in _position_blocks(x):
+            around = _channel_window_sum(dy[part] * y[part] / scale[part], size)
+            around *= x[part]
+            around *= -2.0 * alpha * beta / size
+            around += dy[part] * _inverse_power(scale[part], beta)
+            dx[part] = around
         return _batch_first(dx)
 
 
@@ -197,6 +216,12 @@ def _channel_blocks(x: np.ndarray) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, x.shape[0], step))
 
 
+def _position_blocks(x: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """All channels of a batch-last array, at as many rows at a time as stay in the cache."""
+    step = max(1, _CACHED // max(1, x[:, :1].nbytes))
+    return ((slice(None), slice(first, first + step)) for first in range(0, x.shape[1], step))
+
+
 def _groups(group: int, inputs: np.ndarray, outputs: np.ndarray) -> Iterator[tuple[slice, slice]]:
     """The input and output channels of each group of a convolution."""
     a, b = len(inputs) // group, len(outputs) // group
@@ -206,14 +231,66 @@ def _groups(group: int, inputs: np.ndarray, outputs: np.ndarray) -> Iterator[tup
 # -- pooling ---------------------------------------------------------------------------------------------------------
 
 
+def _over_windows(combine: np.ufunc, start: float, x: np.ndarray, grid: Grid) -> np.ndarray:
+    """Each window's elements combined, one axis after the other: k + k operations instead of k * k."""
+    y = np.empty((x.shape[0], *grid.out, x.shape[-1]), x.dtype)
+    for block in _channel_blocks(x):
+        part = x[block]
+        for axis, out in enumerate(grid.out, 1):
+            combined = np.full((*part.shape[:axis], out, *part.shape[axis + 1 :]), start, x.dtype)
+            for windows, elements in grid.along(axis - 1):
+                seen = combined[windows]
+                combine(seen, part[elements], out=seen)
+            part = combined
+        y[block] = part
+    return y
+
+
+def _spread(dy: np.ndarray, grid: Grid) -> np.ndarray:
+    """The gradient of windows' sums, one axis after the other."""
+    for axis, size in enumerate(grid.size, 1):
+        dx = np.zeros((*dy.shape[:axis], size, *dy.shape[axis + 1 :]), dy.dtype)
+        for windows, elements in grid.along(axis - 1):
+            dx[elements] += dy[windows]
+        dy = dx
+    return dy
+
+
 def _first_largest(x: np.ndarray, y: np.ndarray, grid: Grid) -> np.ndarray:
     """For each window the number of the first of its elements that equals its maximum; if none does, their number."""
     count = prod(grid.kernel)
-    # In bytes: eight times as many fit into a vector register as of indices.
+    # The smallest type that fits: bytes are compared and combined several times as fast as indices.
     rank = np.zeros(y.shape, np.min_scalar_type(count))
     for block in _channel_blocks(x):
+        x_block, y_block, rank_block = x[block], y[block], rank[block]
         for tap, (windows, elements) in enumerate(grid.taps()):
-            best = rank[block][windows]
-            equal = x[block][elements] == y[block][windows]
-            np.maximum(best, equal * rank.dtype.type(count - tap), out=best)
+            best = rank_block[windows]
+            equal = (x_block[elements] == y_block[windows]).astype(rank.dtype, copy=False)
+            equal *= rank.dtype.type(count - tap)
+            np.maximum(best, equal, out=best)
     return _batch_first(np.subtract(rank.dtype.type(count), rank, out=rank))
+
+
+# -- normalisation ---------------------------------------------------------------------------------------------------
+
+
+def _channel_window_sum(x: np.ndarray, size: int) -> np.ndarray:
+    """The sum of ``size`` channels around each one, of a batch-last array."""
+    total = x.copy()
+    before = (size - 1) // 2
+    for shift in range(1, size - before):
+        total[:-shift] += x[shift:]
+    for shift in range(1, before + 1):
+        total[shift:] += x[:-shift]
+    return total
+
+
+def _inverse_power(x: np.ndarray, exponent: float) -> np.ndarray:
+    """x**-exponent; where two square roots do, as for LRN's usual 0.75, they are far cheaper than a power."""
+    if exponent == 0.5:
+        return 1 / np.sqrt(x)
+    if exponent == 0.75:
+        root = np.sqrt(x)
+        root *= np.sqrt(root)
+        return np.reciprocal(root, out=root)
+    return x**-exponent

@@ -84,6 +84,12 @@ def test_seed_shuffles_before_limit(files: Files, tmp_path: Path) -> None:
     assert (images_and_labels(tmp_path / "few")[0] == shuffled[:4]).all()
 
 
+@pytest.mark.parametrize(("option", "value"), [("limit", 0), ("limit", -1), ("seed", -1)])
+def test_options_that_make_no_sense(files: Files, option: str, value: int) -> None:
+    with pytest.raises(DataError, match=f"the {option} is {value}"):
+        files.convert(**{option: value})
+
+
 @pytest.mark.parametrize("size", [(1, 1), (13, 10), (28, 28), (44, 46), (63, 64), (91, 91), (200, 150)])
 def test_the_map_is_large_enough_for_every_size(tmp_path: Path, size: tuple[int, int]) -> None:
     files = Files(tmp_path, 4_000_000 // (400 + size[0] * size[1]), size)

@@ -162,6 +162,12 @@ def test_force_gray_needs_encoded_images(make_net: MakeNet, source: Path, caplog
     assert "force_color and force_gray only for encoded datum" in caplog.messages
 
 
+def test_rand_skip_is_ignored_and_says_so(make_net: MakeNet, source: Path, caplog: pytest.LogCaptureFixture) -> None:
+    net = make_net(data_layer(source, more="rand_skip: 7"))
+    assert "rand_skip is ignored: no record is left out" in caplog.messages
+    assert batch(net)[1].tolist() == [0, 1, 2, 3]
+
+
 # -- stopping and going on -------------------------------------------------------------------------------------------
 
 RANDOM = "crop_size: 4 mirror: true scale: 0.5"
@@ -258,6 +264,7 @@ def test_a_broken_record_stops_the_run_at_its_batch(make_net: MakeNet, tmp_path:
         (("batch_size: 4", ""), LayerError, "batch_size is 0. Give data_param a batch_size of at least 1"),
         (("batch_size: 4", "batch_size: 4 prefetch: 0"), LayerError, "prefetch is 0"),
         (("batch_size: 4", "batch_size: 4 scale: 2 mirror: true"), LayerError, "data_param holds scale and mirror"),
+        (("batch_size: 4", "batch_size: 4 force_encoded_color: true"), LayerError, "Write force_color there"),
         (("ten_lmdb", "eleven_lmdb"), DataError, "there is no database"),
         (("backend: LMDB", ""), DataError, "write `backend: LMDB`"),
         (("transform_param {", "transform_param { crop_size: 7"), DataError, "crop_size 7 is larger than the image"),
