@@ -119,7 +119,7 @@ def _of_net(path: str) -> Parsed[SolverParameter]:
     param = SolverParameter(net=path, snapshot_prefix=str(Path(path).with_suffix("")), solver_mode=SolverParameter.CPU)
     parsed = Parsed(param)
     tested = any(
-        rule.HasField("phase") and rule.phase == TEST
+        rule.HasField("phase") and rule.phase == TEST and not rule.stage
         for layer in read_net(path).message.layer
         if not layer.bottom
         for rule in layer.include

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-Ints = Sequence[int]
+from .base import Ints
+
 Index = tuple[slice, ...]
 
 

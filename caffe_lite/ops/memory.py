@@ -27,5 +27,5 @@ def recycle_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    # musl has a mallopt-less libc, or one that refuses; 1 means accepted.
+    # Each says 1 where it agrees. No array may be mapped on its own, and the end of the heap is never given back.
     return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, _NEVER))

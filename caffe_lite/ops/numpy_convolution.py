@@ -35,9 +35,9 @@ def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.
 
 def data_gradient(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray, grid: Grid) -> None:
     """Write into ``dx`` (C, *size, N) the gradient of ``correlate`` in x."""
-    padded_share = prod(grid.size[1:]) / prod(grid.out[1:])
-    if all(s == 1 for s in grid.stride) and padded_share <= 2:
-        # It is a correlation itself, which adds nothing in memory, unless most of it would meet padding.
+    same_size = all(s == 1 for s in grid.stride) and prod(grid.size[1:]) <= prod(grid.out[1:])
+    if same_size and len(dx) >= len(dy):
+        # Then it is a correlation of much the same shape, which adds up nothing outside its products.
         flipped = np.flip(weight, tuple(range(2, weight.ndim)))
         correlate(dy, flipped.swapaxes(0, 1), None, dx, grid.transposed())
     else:
@@ -80,9 +80,9 @@ def _scatter(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray, grid: Grid) -> 
 def _with_rows(
     grid: Grid, image: np.ndarray, weight: np.ndarray, windows: np.ndarray
 ) -> tuple[Grid, np.ndarray, np.ndarray, np.ndarray]:
-    """Grid and arrays as they are if rows are wide and undilated; else with an axis of length 1 before the others, so
-    that a single row holds all windows."""
-    if len(grid.out) > 1 and grid.dilation[0] == 1 and prod(windows.shape[2:]) >= _NARROW:
+    """Grid and arrays as they are if unrolling by rows pays; else with an axis of length 1 before the others, so that a
+    single row holds all windows."""
+    if grid.kernel[0] > 1 and grid.dilation[0] == 1 and prod(windows.shape[2:]) >= _NARROW:
         return grid, image, weight, windows
     return grid.with_unit_axis(), image[:, None], weight[:, :, None], windows[:, None]
 
@@ -91,6 +91,8 @@ def _unroll(x: np.ndarray, grid: Grid) -> np.ndarray:
     """(rows, prod(kernel[1:]) * C, prod(out[1:]) * N): what each row of the image gives to every window along it."""
     inner = grid.inner()
     rows = x.swapaxes(0, 1)
+    if all(n == 1 for n in inner.kernel + inner.stride) and not any(inner.pad):
+        return rows.reshape(x.shape[1], x.shape[0], -1)
     columns = np.empty((x.shape[1], *inner.kernel, x.shape[0], *inner.out, x.shape[-1]), x.dtype)
     for tap, (windows, elements) in zip(np.ndindex(inner.kernel), inner.taps(), strict=True):
         column = columns[(_ALL, *tap)]

@@ -51,10 +51,11 @@ class NumpyOps(Ops):
     # -- neurons -----------------------------------------------------------------------------------------------------
 
     def relu(self, x: Array, slope: float) -> Array:
-        return np.maximum(x, 0) if slope == 0 else super().relu(x, slope)
+        # With ``out`` a 0-d array stays an array.
+        return np.maximum(x, 0, out=np.empty_like(x)) if slope == 0 else super().relu(x, slope)
 
     def relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
-        return dy * (x > 0) if slope == 0 else super().relu_backward(dy, x, slope)
+        return np.multiply(dy, x > 0, out=np.empty_like(x)) if slope == 0 else super().relu_backward(dy, x, slope)
 
     # -- affine ------------------------------------------------------------------------------------------------------
 

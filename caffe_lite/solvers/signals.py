@@ -43,6 +43,9 @@ class SignalHandler:
 
     def requested_action(self) -> SolverAction:
         """The next action that is asked for; each is told once."""
+        if hasattr(signal, "pthread_sigmask"):
+            # Runs the handlers that are due: CPython 3.11 forgets to where a thread of BLAS took the signal.
+            signal.pthread_sigmask(signal.SIG_BLOCK, ())
         if not self._received:
             return SolverAction.NONE
         return self._received.pop(next(iter(self._received)))

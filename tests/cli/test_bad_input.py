@@ -80,7 +80,7 @@ BAD = {
     "unknown layer type": (
         net_with('"ReLU"', '"Relu"'),
         TRAIN,
-        r'net\.prototxt:18:1, layer "relu1".*did you mean ReLU',
+        r'net\.prototxt:18:1, layer "relu1".*[Dd]id you mean ReLU',
     ),
     "unknown field": (net_with("num_output: 6", "num_outputs: 6"), TRAIN, r"net\.prototxt:16:25.*num_output\b"),
     "in-place loop": (
@@ -88,7 +88,7 @@ BAD = {
         TRAIN,
         r"layer \"ip1\" \(InnerProduct\): unknown bottom blob 'ip1'",
     ),
-    "bottom nobody makes": (net_with('bottom: "data"', 'bottom: "dota"'), TRAIN, r"'dota'.*did you mean 'data'"),
+    "bottom nobody makes": (net_with('bottom: "data"', 'bottom: "dota"'), TRAIN, r"'dota'.*[Dd]id you mean 'data'"),
     "top made twice": (net_with('top: "loss" }', 'top: "ip1" }'), TRAIN, r"'ip1' is produced by two layers"),
     "no database": (no_database, TRAIN, r'layer "images" \(Data\).*train_lmdb'),
     "empty database": (empty_database, TRAIN, r'layer "images" \(Data\).*train_lmdb.*(empty|no records?|holds no)'),

@@ -11,15 +11,15 @@ import numpy as np
 from caffe_lite.proto import caffe_pb2
 
 
-def write_lmdb(folder: Path, records: Iterable[tuple[bytes, bytes]]) -> Path:
-    """An LMDB without a lock file, as it looks when it was copied from elsewhere."""
+def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]], append: bool = False, **options: bool) -> Path:
+    """An LMDB without a lock file, as it looks when it was copied from elsewhere; the options are ``lmdb.open``'s."""
     with (
-        lmdb.open(str(folder), map_size=2**24, lock=False) as environment,
+        lmdb.open(str(path), map_size=2**24, lock=False, sync=False, **options) as environment,
         environment.begin(write=True) as transaction,
     ):
         for key, value in records:
-            transaction.put(key, value)
-    return folder
+            transaction.put(key, value, append=append)
+    return path
 
 
 def datum(image: np.ndarray, label: int = 0) -> bytes:

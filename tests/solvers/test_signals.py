@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,8 @@ print("ended in", solver.iter)
 """
 
 
-def start(folder: Path, *effects: str) -> subprocess.Popen[str]:
+@contextmanager
+def training(folder: Path, *effects: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-c", TRAIN, *effects],
         cwd=folder,
@@ -42,9 +45,13 @@ def start(folder: Path, *effects: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n", process.communicate(timeout=20)[1]
-    return process
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n", process.communicate(timeout=20)[1]
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for_state(folder: Path) -> Path:
@@ -57,9 +64,9 @@ def wait_for_state(folder: Path) -> Path:
 
 @posix
 def test_sigint_stops_with_a_snapshot_that_resumes(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    with training(tmp_path) as process:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     iteration = int(out.split()[-1])
     assert iteration >= 10
@@ -71,25 +78,23 @@ def test_sigint_stops_with_a_snapshot_that_resumes(tmp_path: Path) -> None:
 
 @posix
 def test_sighup_takes_a_snapshot_and_training_goes_on(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    process.send_signal(signal.SIGHUP)
-    wait_for_state(tmp_path)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
-    process.communicate()
+    with training(tmp_path) as process:
+        process.send_signal(signal.SIGHUP)
+        wait_for_state(tmp_path)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
     assert len(list(tmp_path.glob("*.solverstate"))) == 2
 
 
 @posix
 def test_effects_can_be_exchanged_and_taken_away(tmp_path: Path) -> None:
-    process = start(tmp_path, "snapshot", "none")
-    process.send_signal(signal.SIGHUP)
-    process.send_signal(signal.SIGINT)
-    wait_for_state(tmp_path)
-    assert process.poll() is None
-    process.kill()
-    process.communicate(timeout=20)
+    with training(tmp_path, "snapshot", "none") as process:
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGINT)
+        wait_for_state(tmp_path)
+        assert process.poll() is None, process.communicate(timeout=20)[1]
 
 
 @posix

@@ -1,0 +1,163 @@
+"""configs/: every net builds in its three states and is as large as its paper says; every solver trains its net."""
+
+from __future__ import annotations
+
+from math import log
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from caffe_lite.cli.summary import multiply_adds
+from caffe_lite.net import TEST, TRAIN, Net
+from caffe_lite.proto.caffe_pb2 import LayerParameter, NetParameter
+from caffe_lite.proto.prototxt import read_net, read_solver
+from caffe_lite.solvers.learning_rate import check_policy, learning_rate
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+NAMES = sorted(path.parent.name for path in CONFIGS.glob("*/net.prototxt"))
+DEPLOY = ("deploy",)
+HEAVY = ("caffenet", "googlenet", "resnet50")
+HEAVY_ARE_SLOW = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in NAMES]
+
+# What each net learns, and the blob before its linear layer or, in SqueezeNet, before its average.
+SIZES = {
+    "lenet": (431_080, "pool2", (50, 4, 4)),
+    "cifar10_quick": (145_578, "pool3", (64, 4, 4)),
+    "caffenet": (60_965_224, "pool5", (256, 6, 6)),
+    "googlenet": (6_998_552, "pool5/7x7_s1", (1024, 1, 1)),
+    "resnet50": (25_557_032, "res5c", (2048, 7, 7)),
+    "squeezenet": (1_235_496, "conv10", (1000, 14, 14)),
+}
+# GoogLeNet's auxiliary classifiers, which only training has: 1x1 convolution to 128 maps, two linear layers, in each.
+AUXILIARY = sum(c * 128 + 128 + 128 * 4 * 4 * 1024 + 1024 + 1024 * 1000 + 1000 for c in (512, 528))
+TEST_IMAGES = {"lenet": 1_000, "cifar10_quick": 10_000}
+IMAGENET_TEST_IMAGES = 50_000
+
+
+def config(name: str) -> NetParameter:
+    return read_net(CONFIGS / name / "net.prototxt").message
+
+
+def data_layers(name: str) -> list[LayerParameter]:
+    return [layer for layer in config(name).layer if layer.type == "Data"]
+
+
+def deployed_shape(name: str) -> list[int]:
+    (layer,) = (layer for layer in config(name).layer if layer.type == "Input")
+    return list(layer.input_param.shape[0].dim)
+
+
+def without_data(name: str, phase: int, batch: int, stages: tuple[str, ...] = (), filled: bool = True) -> Net:
+    """The net with noise, all of class 0, for its databases; with weights of zero, which is faster, if not filled."""
+    param = config(name)
+    for layer in param.layer:
+        if layer.type == "Data":
+            layer.type = "DummyData"
+            layer.ClearField("transform_param")
+            layer.dummy_data_param.shape.add(dim=[batch, *deployed_shape(name)[1:]])
+            layer.dummy_data_param.shape.add(dim=[batch])
+            layer.dummy_data_param.data_filler.add(type="gaussian", std=1)
+            layer.dummy_data_param.data_filler.add(type="constant", value=0)
+        for weights in ("convolution_param", "inner_product_param") if not filled else ():
+            if layer.HasField(weights):
+                getattr(layer, weights).ClearField("weight_filler")
+    return Net(param, phase, stages=stages, seed=1)
+
+
+def learned(net: Net) -> int:
+    return sum(param.blob.count for param in net.learnable_params if param.lr_mult)
+
+
+def classes(name: str) -> int:
+    return 10 if name in TEST_IMAGES else 1000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_deploy(name):
+    net = Net(config(name), TEST, stages=DEPLOY, seed=1)
+    parameters, blob, shape = SIZES[name]
+    batch = deployed_shape(name)[0]
+    assert net.inputs == ["data"] and net.outputs == ["prob"]
+    assert learned(net) == parameters
+    assert net.blobs[blob].data.shape == (batch, *shape)
+    prob = net.blobs["prob"].data.shape
+    assert prob[:2] == (batch, classes(name)) and set(prob[2:]) <= {1}
+    # The numbers that people read.
+    assert f"{parameters:,}" in " ".join(
+        (CONFIGS / name / "net.prototxt").read_text(encoding="utf-8").replace("#", "").split()
+    )
+    if name not in TEST_IMAGES:
+        readme = (CONFIGS / name / "README.md").read_text(encoding="utf-8")
+        assert f"{parameters:,}" in readme
+        assert f"{sum(map(multiply_adds, net.nodes)) // batch:,} per image" in readme
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_and_testing_have_the_parameters_of_deploy(name):
+    shapes = []
+    for phase, stages in ((TRAIN, ()), (TEST, ()), (TEST, DEPLOY)):
+        net = without_data(name, phase, 2, stages, filled=False)
+        shapes.append({layer: [blob.data.shape for blob in blobs] for layer, blobs in net.params.items()})
+        if phase == TRAIN:
+            assert learned(net) == SIZES[name][0] + (AUXILIARY if name == "googlenet" else 0)
+            losses = {blob: weight for blob, weight in net.blob_loss_weights.items() if weight}
+            assert set(losses) == set(net.outputs)
+            main = {"googlenet": "loss3/loss3"}.get(name, "loss")
+            assert losses.pop(main) == 1
+            auxiliary = {"loss1/loss1": 0.3, "loss2/loss2": 0.3} if name == "googlenet" else {}
+            assert losses == pytest.approx(auxiliary)
+        elif not stages:
+            accuracies = [node.layer.param.accuracy_param.top_k for node in net.nodes if node.layer.type == "Accuracy"]
+            assert accuracies == ([1] if name in TEST_IMAGES else [1, 5])
+    train, test, deploy = shapes
+    assert test == deploy
+    assert list(deploy) == [layer for layer in train if not layer.startswith(("loss1/", "loss2/"))]
+    assert deploy.items() <= train.items()
+
+
+def test_googlenet_with_its_auxiliary_classifiers():
+    assert SIZES["googlenet"][0] + AUXILIARY == 13_378_280
+
+
+@pytest.mark.parametrize("name", HEAVY_ARE_SLOW)
+def test_the_gradient_reaches_every_parameter(name):
+    net = without_data(name, TRAIN, 1)
+    net.forward()
+    net.backward()
+    losses = [net.blobs[blob].data for blob in net.outputs]
+    # Fresh weights know nothing yet: about the loss of a guess.
+    assert np.isfinite(losses).all()
+    assert all(0.2 * log(classes(name)) < loss < 3 * log(classes(name)) for loss in losses), losses
+    for param in net.learnable_params:
+        if param.lr_mult:
+            diff = param.blob.ops.host_view(param.blob.diff)
+            assert np.isfinite(diff).all() and diff.any(), (param.owner.name, param.index)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in TEST_IMAGES])
+def test_images_are_cropped_to_what_deploy_takes(name):
+    train, test = data_layers(name)
+    for layer in (train, test):
+        crop = layer.transform_param.crop_size
+        assert [3, crop, crop] == deployed_shape(name)[1:]
+        assert list(layer.transform_param.mean_value) == [104, 117, 123]
+    assert train.transform_param.mirror and not test.transform_param.mirror
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*solver.prototxt")), ids=lambda path: path.parent.name)
+def test_a_solver_trains_the_net_beside_it(path):
+    solver = read_solver(path).message
+    name = path.parent.name
+    assert solver.net == f"configs/{name}/net.prototxt"
+    assert solver.snapshot_prefix == f"configs/{name}/{name}"
+    check_policy(solver)
+    assert learning_rate(solver, 0, 0) == pytest.approx(solver.base_lr)
+    assert list(solver.stepvalue) == sorted(solver.stepvalue)
+    assert all(step < solver.max_iter for step in solver.stepvalue)
+    _, test = data_layers(name)
+    assert sum(solver.test_iter) * test.data_param.batch_size == TEST_IMAGES.get(name, IMAGENET_TEST_IMAGES)
+
+
+def test_every_net_has_a_solver():
+    assert NAMES == sorted(SIZES) == sorted(path.parent.name for path in CONFIGS.glob("*/solver.prototxt"))
