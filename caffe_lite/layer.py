@@ -10,6 +10,7 @@ import numpy as np
 
 from .blob import Blob
 from .errors import LayerError, NetError, Where
+from .log import logger
 from .ops.base import Ops
 from .proto import caffe_pb2
 
@@ -142,4 +143,5 @@ def create_layer(
             layer_type=param.type,
             hint=f"did you mean {' or '.join(near)}?" if near else f"known types: {', '.join(layer_type_list())}",
         )
+    logger.info("Creating layer %s", param.name)
     return cls(param, ops, phase, rng, where)

@@ -175,8 +175,9 @@ class Net(PycaffeNet):
                 f"propagate_down is given {len(param.propagate_down)} times for {len(param.bottom)} bottoms",
                 "give it once per bottom or not at all",
             )
+        layer = create_layer(param, self.ops, param.phase, self.rng, placed.where)
         logger.info("Creating Layer %s", param.name)
-        return Node(create_layer(param, self.ops, param.phase, self.rng, placed.where), placed.where)
+        return Node(layer, placed.where)
 
     def _connect_bottoms(self, node: Node, available: dict[str, None], needs: dict[str, bool]) -> None:
         _check_count(node, "bottom", len(node.param.bottom), node.layer.bottoms)

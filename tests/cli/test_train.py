@@ -125,14 +125,10 @@ def test_the_level_and_the_stages_choose_layers(caffe, folder):
 
 
 def test_quiet(caffe, monkeypatch):
-    result = subprocess_without_log(caffe, monkeypatch)
+    monkeypatch.setattr("tests.cli.conftest.environment", lambda: environment() | {"GLOG_minloglevel": "2"})
+    result = caffe(*TRAIN)
     assert result.stderr == ""
     assert "Test at iteration 20: accuracy = " in result.stdout
-
-
-def subprocess_without_log(caffe, monkeypatch):
-    monkeypatch.setattr("tests.cli.conftest.environment", lambda: environment() | {"GLOG_minloglevel": "2"})
-    return caffe(*TRAIN)
 
 
 # -- signals ---------------------------------------------------------------------------------------------------------
@@ -279,7 +275,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> tuple[str, str]:
 
 # -- the log ---------------------------------------------------------------------------------------------------------
 
-# What is new in ours, and what a version of Caffe said that cannot be said here.
+# What only ours says.
 OURS_ONLY = r"Engine: \w+ on \d+ threads"
 NUMBER = r"-?(?:\d[\d.]*(?:e[+-]\d+)?|inf|nan)"
 FORMS = [

@@ -11,7 +11,10 @@ import numpy as np
 from caffe_lite.proto import caffe_pb2
 
 
-def write_lmdb(path: Path, records: Iterable[tuple[bytes, bytes]], append: bool = False, **options: bool) -> Path:
+Record = tuple[bytes, bytes]
+
+
+def write_lmdb(path: Path, records: Iterable[Record], append: bool = False, **options: bool) -> Path:
     """An LMDB without a lock file, as it looks when it was copied from elsewhere; the options are ``lmdb.open``'s."""
     with (
         lmdb.open(str(path), map_size=2**24, lock=False, sync=False, **options) as environment,

@@ -50,9 +50,10 @@ def test_seek_goes_on_from_a_position(folder: Path, consumed: int) -> None:
     assert other.read(6) == expected
 
 
-def test_seek_refuses_another_database(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"has no record b'zz', where training is to go on\. It is not the one"):
-        open_database(str(folder), LMDB).seek(b"zz")
+@pytest.mark.parametrize("key", [b"zz", b"bb", b""])
+def test_seek_refuses_another_database(folder: Path, key: bytes) -> None:
+    with pytest.raises(DataError, match=f"has no record {key!r}, where training is to go on. It is not the one"):
+        open_database(str(folder), LMDB).seek(key)
 
 
 def test_many_may_read_one_database(folder: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from caffe_lite.ops.base import Ops
 from caffe_lite.ops.numpy_ops import NumpyOps
 
-examples = settings(max_examples=100, deadline=None)
+examples = settings(max_examples=60, deadline=None)
 dtypes = st.sampled_from(["float32", "float64"])
 
 
