@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-train: $(VENV)/.user ## Train LeNet on the sample data, in about a minute
+train: $(VENV)/.user ## Train LeNet on the sample data
 	$(BIN)/caffe-lite train configs/lenet/solver.prototxt
 
 test: $(VENV)/.dev ## Run the tests, without the slow ones

@@ -56,7 +56,7 @@ class CaffeError(Exception):
             place.append(f'layer "{self.layer}"' + (f" ({self.layer_type})" if self.layer_type else ""))
         elif self.layer_type:
             place.append(f"a layer of type {self.layer_type}")
-        text = f"{_sentence(self.what)} {_sentence(self.hint)}" if self.hint else _sentence(self.what)
+        text = f"{_sentence(self.what)} {_sentence(_capitalised(self.hint))}" if self.hint else _sentence(self.what)
         if text.endswith("'."):
             text = text[:-1]  # what stands in quotes is to be copied as it is
         return (", ".join(place) + ": " if place else "") + text
@@ -115,3 +115,9 @@ class MissingExtra(CaffeError):
 def _sentence(text: str) -> str:
     text = text.rstrip()
     return text if text.endswith((".", "!", "?", ":")) else text + "."
+
+
+def _capitalised(text: str) -> str:
+    """Begin a sentence with a capital, unless it begins with a name of code."""
+    word = text.split(maxsplit=1)[0]
+    return text[0].upper() + text[1:] if word.isalpha() and word.islower() else text

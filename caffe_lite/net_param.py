@@ -119,7 +119,7 @@ def _split_name(layers: list[PlacedLayer], top: tuple[int, int]) -> str:
 def _unknown_bottom(layers: list[PlacedLayer], reader: int, blob: str) -> NetError:
     layer = layers[reader]
     index = list(layer.param.bottom).index(blob)
-    made_before = [top for other in layers[:reader] for top in other.param.top]
+    made_before = list(dict.fromkeys(top for other in layers[:reader] for top in other.param.top))
     makers = [other for other in layers[reader:] if blob in other.param.top]
     if makers and makers[0] is layer:
         hint = f"a layer cannot read its own top: a loop; did you mean {_either(made_before[-3:])}?"

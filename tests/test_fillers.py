@@ -89,12 +89,12 @@ def test_blobs_of_any_shape(ops, name):
 @pytest.mark.parametrize(
     ("text", "shape", "what"),
     [
-        ('type: "xaveir"', (2, 3), "unknown filler type 'xaveir'. use xavier"),
-        ('type: "?"', (2, 3), "use bilinear or constant or gaussian or msra or positive_unitball or uniform or xavier"),
+        ('type: "xaveir"', (2, 3), "unknown filler type 'xaveir'. Use xavier"),
+        ('type: "?"', (2, 3), "Use bilinear or constant or gaussian or msra or positive_unitball or uniform or xavier"),
         (
             'type: "xavier" sparse: 3',
             (2, 3),
-            "sparse is set for a xavier filler. only the gaussian filler can be sparse",
+            "sparse is set for a xavier filler. Only the gaussian filler can be sparse",
         ),
         ('type: "gaussian" sparse: 3', (2, 3), "sparse 3 exceeds the 2 outputs"),
         ('type: "bilinear"', (2, 3), "the bilinear filler needs a blob (M, C, K, K), not (2, 3)"),

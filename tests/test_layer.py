@@ -47,14 +47,14 @@ def test_an_unknown_type_is_told_the_nearest(wrong, hint):
     with pytest.raises(NetError) as error:
         create(wrong)
     text = str(error.value)
-    assert text.startswith(f'net.prototxt:3:1, layer "mine" ({wrong}): unknown layer type {wrong!r}. did you mean ')
-    assert hint in text.removesuffix("?").split("did you mean ")[1].split(" or ")
+    assert text.startswith(f'net.prototxt:3:1, layer "mine" ({wrong}): unknown layer type {wrong!r}. Did you mean ')
+    assert hint in text.removesuffix("?").split("Did you mean ")[1].split(" or ")
 
 
 def test_a_type_like_no_other_is_told_all():
     with pytest.raises(NetError) as error:
         create("Zzzzzzzz")
-    assert f"known types: {', '.join(layer_type_list())}." in str(error.value)
+    assert f"Known types: {', '.join(layer_type_list())}." in str(error.value)
 
 
 @pytest.mark.usefixtures("free_registry")
@@ -72,7 +72,7 @@ def test_registering():
 def test_errors_name_the_layer_and_its_place():
     with pytest.raises(LayerError) as error:
         create("ReLU").error("it is wrong", "make it right")
-    assert str(error.value) == 'net.prototxt:3:1, layer "mine" (ReLU): it is wrong. make it right.'
+    assert str(error.value) == 'net.prototxt:3:1, layer "mine" (ReLU): it is wrong. Make it right.'
 
 
 @pytest.mark.parametrize(("axis", "counted"), [(0, 0), (2, 2), (-1, 2), (-3, 0)])
@@ -82,7 +82,7 @@ def test_axes_count_from_either_end(axis, counted):
 
 @pytest.mark.parametrize("axis", [3, -4])
 def test_an_axis_out_of_range(axis):
-    with pytest.raises(LayerError, match=f"end_axis {axis} is out of range for a bottom with 3 axes. use -3 to 2"):
+    with pytest.raises(LayerError, match=f"end_axis {axis} is out of range for a bottom with 3 axes. Use -3 to 2"):
         create("ReLU").axis(axis, 3, "end_axis")
 
 

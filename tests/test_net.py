@@ -45,13 +45,13 @@ def filled(net, **arrays):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (INPUT + 'layer { name: "r" type: "Relu" bottom: "data" top: "r" }', "unknown layer type 'Relu'. did you mean"),
+        (INPUT + 'layer { name: "r" type: "Relu" bottom: "data" top: "r" }', "unknown layer type 'Relu'. Did you mean"),
         (INPUT + 'layer { name: "r" type: "ReLU" bottom: "nobody" top: "r" }', "unknown bottom blob 'nobody'"),
         (
             INPUT + relu("a", "data", "x") + relu("b", "data", "x"),
             "top blob 'x' is produced by two layers, also by 'a' at net.prototxt:2:1",
         ),
-        (INPUT + 'layer { name: "r" type: "ReLU" bottom: "r" top: "r" }', "a layer cannot read its own top"),
+        (INPUT + 'layer { name: "r" type: "ReLU" bottom: "r" top: "r" }', "A layer cannot read its own top"),
         (
             INPUT + ip("f", "data", top="data").replace("num_output: 3", "num_output: 5"),
             "it runs in place on blob 'data'",
@@ -61,7 +61,7 @@ def filled(net, **arrays):
         (INPUT + ip("f", "data", "param {} param {} param {}"), "3 param entries for 2 learnable blobs"),
         (INPUT + ip("f", "data", "propagate_down: true propagate_down: true"), "propagate_down is given 2 times"),
         (INPUT + ip("f", "data", "loss_weight: 1 loss_weight: 2"), "loss_weight is given 2 times for 1 tops"),
-        (INPUT + ip("f", "data").replace("gaussian", "gausian"), "unknown filler type 'gausian'. use gaussian"),
+        (INPUT + ip("f", "data").replace("gaussian", "gausian"), "unknown filler type 'gausian'. Use gaussian"),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_place(text, message):

@@ -99,10 +99,10 @@ def test_a_loss_weight_counts_as_a_reader_and_moves_to_the_split():
 @pytest.mark.parametrize(
     ("reader", "hint"),
     [
-        ('bottom: "dada" top: "r"', "did you mean 'data'?"),
-        ('bottom: "r" top: "r"', "a layer cannot read its own top"),
+        ('bottom: "dada" top: "r"', "Did you mean 'data'?"),
+        ('bottom: "r" top: "r"', "A layer cannot read its own top"),
         ('bottom: "late" top: "r"', "makes it further down (net.prototxt:3:1): move that layer up"),
-        ('bottom: "zzz" top: "r"', "blobs made before it: data"),
+        ('bottom: "zzz" top: "r"', "Blobs made before it: data"),
     ],
 )
 def test_a_bottom_that_nobody_makes_is_named_with_a_way_out(reader, hint):

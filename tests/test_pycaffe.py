@@ -78,9 +78,9 @@ def test_backward_in_parts_equals_backward(net):
 
 
 def test_unknown_names_are_refused_with_the_known_ones(net):
-    with pytest.raises(NetError, match=r"the net has no layer 'conv9'. its layers: in, fc, act, out"):
+    with pytest.raises(NetError, match=r"the net has no layer 'conv9'. Its layers: in, fc, act, out"):
         net.forward(start="conv9")
-    with pytest.raises(NetError, match=r"the net has no blob 'prob'. its blobs: data, fc, out"):
+    with pytest.raises(NetError, match=r"the net has no blob 'prob'. Its blobs: data, fc, out"):
         net.forward(blobs=["prob"])
 
 

@@ -44,8 +44,8 @@ def test_what_a_pooling_says(text: str, windows: Windows) -> None:
 @pytest.mark.parametrize(
     ("text", "num_axes", "message"),
     [
-        ("", 2, "no kernel_size is given. give kernel_size, or both kernel_h and kernel_w"),
-        ("", 3, "no kernel_size is given. give kernel_size"),
+        ("", 2, "no kernel_size is given. Give kernel_size, or both kernel_h and kernel_w"),
+        ("", 3, "no kernel_size is given. Give kernel_size"),
         ("kernel_size: 0", 2, "kernel_size is 0 x 0, which must be at least 1 along every axis"),
         ("kernel_h: 3", 2, "kernel_size is 3 x 0, which must be at least 1 along every axis"),
         ("kernel_size: 3 kernel_h: 3", 2, "kernel_size is given together with kernel_h or kernel_w"),
@@ -127,5 +127,5 @@ def test_a_kernel_that_does_not_fit_is_named_with_all_sizes() -> None:
         windows.convolved((4, 4))
     assert str(caught.value) == (
         "no window of 3 x 5 with pad 0 x 1 and dilation 1 x 2 fits into an image of 4 x 4: the output would be 2 x 0. "
-        "use a larger image, more padding or a smaller kernel."
+        "Use a larger image, more padding or a smaller kernel."
     )

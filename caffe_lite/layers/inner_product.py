@@ -17,7 +17,8 @@ class InnerProductLayer(Layer):
 
     Bottom: (M..., K...), flattened to (M, K) at ``axis``. Top: (M..., num_output).
     Blobs: W (num_output, K), or (K, num_output) with transpose; b (num_output).
-    Reads ``inner_product_param``: num_output, bias_term (true), axis (1), transpose (false), weight_filler, bias_filler.
+    Reads ``inner_product_param``: num_output, bias_term (true), axis (1), transpose (false), weight_filler,
+    bias_filler.
     Source: the original's inner_product_layer.cpp.
     """
 
@@ -38,9 +39,9 @@ class InnerProductLayer(Layer):
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
-        if prod(shape[self.first :]) != self.num_input:
+        if (inputs := prod(shape[self.first :])) != self.num_input:
             self.error(
-                f"the bottom's shape {shape} gives {prod(shape[self.first :])} inputs, the weights have {self.num_input}",
+                f"the bottom's shape {shape} gives {inputs} inputs, the weights have {self.num_input}",
                 "keep the input size that the net was made with, or make the net anew",
             )
         top[0].Reshape((*shape[: self.first], self.num_output))

@@ -82,7 +82,7 @@ def _with_rows(
 ) -> tuple[Grid, np.ndarray, np.ndarray, np.ndarray]:
     """Grid and arrays as they are if unrolling by rows pays; else with an axis of length 1 before the others, so that a
     single row holds all windows."""
-    if grid.kernel[0] > 1 and grid.dilation[0] == 1 and prod(windows.shape[2:]) >= _NARROW:
+    if grid.kernel and grid.kernel[0] > 1 and grid.dilation[0] == 1 and prod(windows.shape[2:]) >= _NARROW:
         return grid, image, weight, windows
     return grid.with_unit_axis(), image[:, None], weight[:, :, None], windows[:, None]
 

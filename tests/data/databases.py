@@ -10,7 +10,6 @@ import numpy as np
 
 from caffe_lite.proto import caffe_pb2
 
-
 Record = tuple[bytes, bytes]
 
 

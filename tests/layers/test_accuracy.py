@@ -86,7 +86,7 @@ def test_labels_need_only_be_as_many(make_net: MakeNet) -> None:
 
 @pytest.mark.parametrize("top_k", [0, 4])
 def test_top_k_without_meaning(make_net: MakeNet, top_k: int) -> None:
-    with pytest.raises(LayerError, match=rf"top_k is {top_k}.*\(2, 3\) have 3 classes.*use 1 to 3"):
+    with pytest.raises(LayerError, match=rf"top_k is {top_k}.*\(2, 3\) have 3 classes.*Use 1 to 3"):
         accuracy_net(make_net, (2, 3), (2,), f"top_k: {top_k}")
 
 

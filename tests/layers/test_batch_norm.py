@@ -147,7 +147,7 @@ def test_statistics_cannot_be_learned(engine, more, message) -> None:
         batch_norm("", (4, 3, 2, 2), engine, more=more)
     assert str(caught.value) == (
         f'layer "under_test" (BatchNorm): {message}, but its blobs are not learned: they are running statistics. '
-        "write lr_mult: 0 in each param, or leave them out."
+        "Write lr_mult: 0 in each param, or leave them out."
     )
 
 

@@ -49,5 +49,5 @@ def test_it_passes_on_what_it_does_not_forget(make_net, ratio, phase):
 
 @pytest.mark.parametrize("ratio", [1, 1.5, -0.1])
 def test_other_ratios_are_refused(make_net, ratio):
-    with pytest.raises(LayerError, match=f"dropout_ratio is {ratio:g}. use at least 0"):
+    with pytest.raises(LayerError, match=f"dropout_ratio is {ratio:g}. Use at least 0"):
         dropout(make_net, ratio)

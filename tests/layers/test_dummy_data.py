@@ -48,7 +48,7 @@ def test_the_former_spelling_of_shapes(make_net):
 @pytest.mark.parametrize(
     ("param", "what"),
     [
-        ("shape { dim: 1 } shape { dim: 1 }", "shape is given 2 times for 3 tops. give shape once, or once per top"),
+        ("shape { dim: 1 } shape { dim: 1 }", "shape is given 2 times for 3 tops. Give shape once, or once per top"),
         ("", "shape is given 0 times for 3 tops"),
         ("num: 1 channels: 1 height: 1", "width is given 0 times for 3 tops"),
         ("shape { dim: 1 } num: 1", "both shape and num, channels, height, width are given"),
@@ -63,5 +63,5 @@ def test_what_is_refused(make_net, param, what):
 
 
 def test_an_unknown_filler_is_refused_before_the_first_pass(make_net):
-    with pytest.raises(CaffeError, match=r'layer "dummy" \(DummyData\): unknown filler type .gausian.\. use gaussian'):
+    with pytest.raises(CaffeError, match=r'layer "dummy" \(DummyData\): unknown filler type .gausian.\. Use gaussian'):
         dummy(make_net, 'shape { dim: 2 } data_filler { type: "gausian" }')

@@ -41,10 +41,10 @@ def test_coefficients_have_no_effect_on_max(make_net):
 @pytest.mark.parametrize(
     ("param", "what"),
     [
-        ("coeff: 1 coeff: 2", "2 coefficients for 3 bottoms. give coeff once per bottom, or never"),
+        ("coeff: 1 coeff: 2", "2 coefficients for 3 bottoms. Give coeff once per bottom, or never"),
         (
             "operation: PROD coeff: 1 coeff: 2 coeff: 3",
-            "coeff is given for operation PROD. only SUM takes coefficients",
+            "coeff is given for operation PROD. Only SUM takes coefficients",
         ),
     ],
 )

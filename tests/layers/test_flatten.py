@@ -34,5 +34,5 @@ def test_axes_in_the_wrong_order_are_refused(make_net):
 
 
 def test_running_in_place_is_refused(make_net):
-    with pytest.raises(LayerError, match=r"Flatten cannot run in place\. give its top another name"):
+    with pytest.raises(LayerError, match=r"Flatten cannot run in place\. Give its top another name"):
         flatten(make_net, "", top="x")

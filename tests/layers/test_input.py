@@ -37,7 +37,7 @@ def test_other_counts_of_shapes_are_refused(make_net):
     with pytest.raises(LayerError) as error:
         make_net("""layer { name: "in" type: "Input" top: "a" top: "b" top: "c"
             input_param { shape { dim: 2 } shape { dim: 2 } } }""")
-    assert 'layer "in" (Input): 2 shapes for 3 tops. give input_param one shape, or one per top.' in str(error.value)
+    assert 'layer "in" (Input): 2 shapes for 3 tops. Give input_param one shape, or one per top.' in str(error.value)
 
 
 def test_a_negative_dimension_is_refused(make_net):

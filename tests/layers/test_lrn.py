@@ -59,7 +59,7 @@ def test_default_sizes(engine, region) -> None:
 @pytest.mark.parametrize(
     ("params", "shape", "message"),
     [
-        ("local_size: 4", (1, 2, 3, 3), "local_size is 4. it must be odd, so that it has a middle"),
+        ("local_size: 4", (1, 2, 3, 3), "local_size is 4. It must be odd, so that it has a middle"),
         ("local_size: 0 norm_region: WITHIN_CHANNEL", (1, 2, 3, 3), "local_size is 0"),
         ("", (2, 3), "the bottom's shape (2, 3) has 2 axes. LRN needs 4: (N, C, H, W)"),
     ],

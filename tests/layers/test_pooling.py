@@ -136,7 +136,7 @@ def test_gradients_of_stochastic(engine, phase, params) -> None:
 @pytest.mark.parametrize(
     ("params", "shape", "message"),
     [
-        ("", (1, 2, 5, 5), "no kernel_size is given. give kernel_size, or both kernel_h and kernel_w"),
+        ("", (1, 2, 5, 5), "no kernel_size is given. Give kernel_size, or both kernel_h and kernel_w"),
         ("kernel_w: 3", (1, 2, 5, 5), "kernel_size is 0 x 3, which must be at least 1 along every axis"),
         ("kernel_size: 3 kernel_h: 3 kernel_w: 3", (1, 2, 5, 5), "kernel_size is given together with kernel_h or"),
         ("kernel_size: 3 stride: 0", (1, 2, 5, 5), "stride is 0 x 0, which must be at least 1 along every axis"),
@@ -146,7 +146,7 @@ def test_gradients_of_stochastic(engine, phase, params) -> None:
         ("kernel_size: 7", (1, 2, 5, 5), "no window of 7 x 7 with pad 0 x 0 fits into an image of 5 x 5"),
         ("global_pooling: true kernel_size: 5", (1, 2, 5, 5), "global_pooling is set together with kernel_size"),
         ("global_pooling: true stride: 2 pad_h: 1", (1, 2, 5, 5), "global_pooling is set together with stride and"),
-        ("kernel_size: 2", (1, 5, 5), "the bottom's shape (1, 5, 5) has 3 axes. pooling needs 4: (N, C, H, W)"),
+        ("kernel_size: 2", (1, 5, 5), "the bottom's shape (1, 5, 5) has 3 axes. Pooling needs 4: (N, C, H, W)"),
         ("kernel_size: 2", (1, 2, 5, 5, 5), "the bottom's shape (1, 2, 5, 5, 5) has 5 axes"),
     ],
 )  # fmt: skip

@@ -248,10 +248,10 @@ def test_an_exception_in_the_module_passes_through(make_python_net):
 @pytest.mark.parametrize(
     ("source", "layer", "what"),
     [
-        (SCALE, "Other", "has no class 'Other'. layers in it: Mine"),
-        ("Mine = 3", "Mine", "has no class 'Mine'. layers in it: none"),
-        ("import caffe", "Mine", "imports caffe. write `import caffe_lite as caffe` there"),
-        ("class Mine(Layer): pass", "Mine", "Mine has no method reshape. derive it from caffe_lite.Layer"),
+        (SCALE, "Other", "has no class 'Other'. Layers in it: Mine"),
+        ("Mine = 3", "Mine", "has no class 'Mine'. Layers in it: none"),
+        ("import caffe", "Mine", "imports caffe. Write `import caffe_lite as caffe` there"),
+        ("class Mine(Layer): pass", "Mine", "Mine has no method reshape. Derive it from caffe_lite.Layer"),
         ("class Mine:\n    def reshape(self, bottom, top): pass", "Mine", "Mine has no method setup"),
     ],
 )
@@ -274,7 +274,7 @@ def test_a_missing_module_is_named(make_net):
             INPUT + 'layer { name: "py" type: "Python" bottom: "x" top: "y" python_param '
             '{ module: "no_such.module" layer: "L" } }'
         )
-    assert "there is no Python module 'no_such'. put it beside the prototxt" in str(error.value)
+    assert "there is no Python module 'no_such'. Put it beside the prototxt" in str(error.value)
 
 
 def test_a_class_must_be_named(make_net):

@@ -63,7 +63,7 @@ def test_any_part_of_a_shape_can_be_kept_or_inferred(make_net, shape, data):
         ("shape { dim: -1 dim: -1 }", "the shape [-1, -1] holds several -1"),
         ("shape { dim: -2 }", "the shape [-2] holds a dimension below -1"),
         ("num_axes: -2", "num_axes is -2"),
-        ("axis: 5", "axis 5 is out of range for a bottom with 4 axes. use -5 to 4"),
+        ("axis: 5", "axis 5 is out of range for a bottom with 4 axes. Use -5 to 4"),
         ("axis: -6", "axis -6 is out of range"),
         ("axis: 2 num_axes: 3", "3 axes from axis 2 on exceed the 4 axes of the bottom (2, 3, 4, 5)"),
         ("shape { dim: 120 dim: 1 dim: 1 dim: 1 dim: 0 }", "keeps (0) axis 4, and the bottom (2, 3, 4, 5) has no such"),

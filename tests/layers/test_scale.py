@@ -82,9 +82,9 @@ def test_fillers(make_net) -> None:
 @pytest.mark.parametrize(
     ("params", "shapes", "message"),
     [
-        ("num_axes: -2", (SHAPE,), "num_axes is -2. use 0 or more, or -1 for all axes from axis on"),
+        ("num_axes: -2", (SHAPE,), "num_axes is -2. Use 0 or more, or -1 for all axes from axis on"),
         ("axis: 2 num_axes: 3", (SHAPE,), "num_axes 3 from axis 2 on goes past the end of the bottom's shape"),
-        ("axis: 4", (SHAPE,), "axis 4 is out of range for a bottom with 4 axes. use -4 to 3"),
+        ("axis: 4", (SHAPE,), "axis 4 is out of range for a bottom with 4 axes. Use -4 to 3"),
         ("axis: 0", (SHAPE, (3,)), "the scale's shape (3,) does not agree with the bottom's shape (2, 3, 4, 5) from"),
         ("axis: 2", (SHAPE, (4, 5, 1)), "the scale's shape (4, 5, 1) does not agree"),
         ("axis: 4", (SHAPE, (3,)), "axis 4 is out of range"),

@@ -31,12 +31,12 @@ def test_a_top_without_gradient_counts_as_zeros(make_net):
     ("param", "tops", "what"),
     [
         ("axis: 1 slice_dim: 1", 2, "both axis and slice_dim are given"),
-        ("axis: -3", 2, "axis -3 is out of range for a bottom with 2 axes. use -2 to 1"),
-        ("", 4, "4 tops cannot share the 6 of axis 1 equally. give slice_point"),
-        ("slice_point: 1", 3, "1 slice_points for 3 tops. give 2, where each top but the first begins"),
+        ("axis: -3", 2, "axis -3 is out of range for a bottom with 2 axes. Use -2 to 1"),
+        ("", 4, "4 tops cannot share the 6 of axis 1 equally. Give slice_point"),
+        ("slice_point: 1", 3, "1 slice_points for 3 tops. Give 2, where each top but the first begins"),
         ("slice_point: 4 slice_point: 2", 3, "the slice points [4, 2] leave a top nothing of axis 1, which has 6"),
         ("slice_point: 0", 2, "the slice points [0] leave a top nothing"),
-        ("slice_point: 6", 2, "the slice points [6] leave a top nothing of axis 1, which has 6. let them rise, from 1"),
+        ("slice_point: 6", 2, "the slice points [6] leave a top nothing of axis 1, which has 6. Let them rise, from 1"),
     ],
 )
 def test_what_is_refused(make_net, param, tops, what):

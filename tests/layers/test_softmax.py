@@ -54,5 +54,5 @@ def test_any_axis(make_net: MakeNet, axis: int) -> None:
 
 
 def test_an_axis_that_is_not_there(make_net: MakeNet) -> None:
-    with pytest.raises(LayerError, match=r"axis 2 is out of range.*use -2 to 1"):
+    with pytest.raises(LayerError, match=r"axis 2 is out of range.*Use -2 to 1"):
         softmax_net(make_net, (2, 3), "softmax_param { axis: 2 }")

@@ -44,7 +44,7 @@ def test_multistep_takes_its_steps_one_at_a_time() -> None:
 @pytest.mark.parametrize(
     ("param", "message"),
     [
-        (policy("setp"), "unknown learning rate policy 'setp'.*did you mean 'step'"),
+        (policy("setp"), "unknown learning rate policy 'setp'.*Did you mean 'step'"),
         (policy("cosine"), "policies: fixed, step"),
         (SolverParameter(), "lr_policy is not given"),
         (policy("step", gamma=0.1), "stepsize of at least 1"),

@@ -52,7 +52,7 @@ def included(net: object) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "given 0 times.*give exactly one of net, net_param"),
+        ("", "given 0 times.*Give exactly one of net, net_param"),
         ('net: "a.prototxt" train_net: "b.prototxt"', "given 2 times: net, train_net"),
         ('net: "a.prototxt" net_param { name: "n" }', "given 2 times: net, net_param"),
         ('train_net: "a.prototxt" test_iter: 1 test_interval: 1', "test_iter is given 1 times for 0 test nets"),

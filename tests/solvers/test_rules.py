@@ -150,8 +150,8 @@ def test_l1_takes_the_sign() -> None:
         ("SGD", {"weight_decay": 0.1, "regularization_type": "L3"}, "unknown regularization type 'L3'"),
         ("SGD", {"iter_size": 0}, "iter_size is 0"),
         ("SGD", {"average_loss": 0}, "average_loss is 0"),
-        ("Adma", {}, "unknown solver type 'Adma'.*did you mean 'Adam'"),
-        ("SGDD", {}, "did you mean 'SGD'"),
+        ("Adma", {}, "unknown solver type 'Adma'.*Did you mean 'Adam'"),
+        ("SGDD", {}, "Did you mean 'SGD'"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(rule: str, settings: dict[str, float], message: str) -> None:

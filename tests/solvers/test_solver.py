@@ -287,7 +287,7 @@ def test_training_that_diverges_is_stopped(make: Make) -> None:
     net = net.replace('layer { name: "ip"', target + ' layer { name: "ip"')
     solver = make("base_lr: 1e6 max_iter: 1000", net)
     with pytest.raises(
-        SolverError, match=r"the loss is (inf|nan) in iteration \d+: not finite first in .*lower base_lr"
+        SolverError, match=r"the loss is (inf|nan) in iteration \d+: not finite first in .*Lower base_lr"
     ):
         solver.solve()
     assert 0 < solver.iter < 100
@@ -300,7 +300,7 @@ def test_training_that_diverges_is_stopped(make: Make) -> None:
             'snapshot: 5 snapshot_prefix: "missing/s"',
             r"solver\.prototxt:3:13: Cannot write to snapshot prefix 'missing/s'",
         ),
-        ('lr_policy: "setp"', "did you mean 'step'"),
+        ('lr_policy: "setp"', "Did you mean 'step'"),
         ('lr_policy: "step"', "needs a stepsize"),
     ],
 )
