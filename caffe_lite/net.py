@@ -149,7 +149,7 @@ class Net(PycaffeNet):
             except CaffeError as error:
                 raise error.located(node.where, node.name, node.layer.type) from error.__cause__
             for blob, weight in zip(node.top, node.loss_weights, strict=True):
-                logger.info("Top shape: %s (%d)", " ".join(map(str, blob.shape)), blob.count)
+                logger.info("Top shape: %s(%d)", "".join(f"{n} " for n in blob.shape), blob.count)
                 if weight:
                     logger.info("    with loss weight %g", weight)
                 memory += blob.count

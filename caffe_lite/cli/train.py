@@ -64,14 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
     from ..solvers import get_solver
     from ..solvers.signals import SignalHandler
     from .progress import progress_bar
-    from .report import TestScores, report
+    from .report import report
 
     log = start_logging()
     choose_engine(arguments)
     solver = get_solver(parsed)
     try:
         with (
-            TestScores() as scores,
             SignalHandler(arguments.sigint_effect, arguments.sighup_effect) as signals,
             progress_bar(solver, log),
         ):
@@ -81,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
             logger.info("Starting Optimization")
             solver.solve(arguments.snapshot)
             logger.info("Optimization Done.")
-        print(report(solver, scores))
+        print(report(solver))
     finally:
         for net in (solver.net, *solver.test_nets):
             net.close()

@@ -215,7 +215,7 @@ class LMDB(Database):
                 raise self._not_a_record(page, key, flags)
             if end > self._page_size:
                 raise self._damaged(page, "a record reaches beyond it")
-            filled += end - offset + 1 & ~1
+            filled += (end - offset + 1) & ~1  # each begins at an even place
             keys.append(key)
             places.append((size, flags, begin))
         if filled != self._page_size - upper:

@@ -45,6 +45,8 @@ class Solver:
         iter: how many times the parameters were updated.
         param: the SolverParameter, to read or to change between two iterations.
         smoothed_loss: the mean loss of the last ``average_loss`` iterations.
+        test_scores: of each test net, the means of its outputs in the last test, by blob name.
+        tested: the iteration of the last test.
         on_iteration: called with the solver after each iteration.
         requested_action: asked between iterations whether to stop or to take a snapshot.
     """
@@ -68,6 +70,8 @@ class Solver:
         self.on_iteration: list[Callable[[Solver], None]] = []
         self.requested_action: Callable[[], SolverAction] = lambda: SolverAction.NONE
         self._callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
+        self.test_scores: dict[int, dict[str, np.ndarray]] = {}
+        self.tested = 0
         self._stopping = False
         self._losses = SmoothedLoss(self.param.average_loss)
         self._keep_losses = False
@@ -248,7 +252,10 @@ class Solver:
         if self.param.test_compute_loss:
             logger.info("Test loss: %g", loss / max(1, batches))
         outputs = zip(net.output_blobs, totals, strict=False)
-        _log_outputs("Test", [(name, weight, total / batches) for (name, _, weight), total in outputs])
+        means = [(name, weight, total / batches) for (name, _, weight), total in outputs]
+        _log_outputs("Test", means)
+        self.test_scores[index] = {name: mean for name, _, mean in means}
+        self.tested = self.iter
 
     def share_weights(self, net: Net) -> None:
         """Make another net use the trained net's parameters."""
