@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-all check format proto bench clean
+.PHONY: help train test check format proto bench clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,11 +13,8 @@ help: ## Show what can be made
 train: $(VENV)/.user ## Train LeNet on the sample data
 	$(BIN)/caffe-lite train configs/lenet/solver.prototxt
 
-test: $(VENV)/.dev ## Run the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
-
-test-all: $(VENV)/.dev ## Run every test
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev ## Run the tests; the slow ones too if CI is set: make test CI=1
+	$(BIN)/python -m pytest $(if $(CI),,-m "not slow")
 
 check: $(VENV)/.dev ## Lint, check the formatting, the types and the generated messages
 	$(BIN)/ruff check .
@@ -41,7 +38,7 @@ clean: ## Remove what the other targets made
 
 $(VENV)/.user: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[data]'
+	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
 $(VENV)/.dev: pyproject.toml

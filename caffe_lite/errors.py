@@ -97,7 +97,7 @@ class EngineError(CaffeError):
 
 
 class MissingExtra(CaffeError):
-    """An optional package is needed and not installed: `MissingExtra("lmdb", "data", "read LMDB databases")`."""
+    """An optional package is needed and not installed: `MissingExtra("lmdb", "data", "write LMDB databases")`."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(

@@ -22,9 +22,9 @@ WHERE = Where("lenet.prototxt", 12, 5)
         (LayerError("no name", where=WHERE, layer_type="ReLU"), "lenet.prototxt:12:5, a layer of type ReLU: no name."),
         (CaffeError("is it here?", hint="Write ':'"), "is it here? Write ':'"),
         (
-            MissingExtra("lmdb", "data", "read LMDB databases"),
+            MissingExtra("lmdb", "data", "write LMDB databases"),
             (
-                "lmdb is needed to read LMDB databases and is not installed. "
+                "lmdb is needed to write LMDB databases and is not installed. "
                 "Install it with: pip install 'caffe-lite[data]'"
             ),
         ),
