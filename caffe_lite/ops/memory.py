@@ -14,8 +14,9 @@ import sys
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
+_M_ARENA_MAX = -8
 
-_NEVER = 2**31 - 1
+_POLICY = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_ARENA_MAX, 1))
 
 
 @functools.cache
@@ -27,5 +28,6 @@ def recycle_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    # Each says 1 where it agrees. No array may be mapped on its own, and the end of the heap is never given back.
-    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, _NEVER))
+    # No array is mapped on its own; the end of the heap is never given back; and there is one heap for all threads, or
+    # each would keep what it freed from the others. Each call says 1 where it agrees.
+    return all(mallopt(option, value) for option, value in _POLICY)
