@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from ..errors import EngineError
 from ..log import logger
-from ..ops import available_engines, get_ops, set_engine
+from ..ops import available_engines, get_ops, set_device, set_engine, set_mode_gpu
 from ..proto import caffe_pb2
 
 
@@ -49,7 +49,7 @@ def spelled_with_dashes(words: Sequence[str]) -> list[str]:
 def add_engine(parser: Parser) -> None:
     engines = ["auto", *available_engines()]
     parser.add_argument("--engine", metavar="NAME", help=f"what computes: {', '.join(engines)}; default auto")
-    parser.add_argument("--gpu", metavar="ID", help="refused: this version has no engine that runs on a GPU yet")
+    parser.add_argument("--gpu", metavar="ID", help="compute on this GPU, with the torch engine")
 
 
 def add_state(parser: Parser, phase: bool = False) -> None:
@@ -67,17 +67,17 @@ def positive(text: str) -> int:
 
 
 def choose_engine(arguments: argparse.Namespace) -> None:
-    """Put the engine asked for in force and log it, as the original logs its mode."""
-    if arguments.gpu:
-        raise EngineError(
-            "this version has no engine that runs on a GPU yet",
-            hint="leave out --gpu; the NumPy engine computes on the CPU",
-        )
-    if arguments.engine:
-        set_engine(arguments.engine)
+    """Put the engine asked for in force and log it, as the original logs its mode.
+
+    That is --engine, else CAFFE_LITE_ENGINE, else the fastest that is installed.
+    """
+    set_engine(arguments.engine or os.environ.get("CAFFE_LITE_ENGINE") or "auto")
+    if arguments.gpu is not None:
+        set_device(_gpu_id(arguments.gpu))
+        set_mode_gpu()
     ops = get_ops()
-    logger.info("Use CPU.")
-    logger.info("Engine: %s on %d threads", ops.name, _threads())
+    logger.info("Use CPU." if arguments.gpu is None else f"Using GPUs {arguments.gpu}")
+    logger.info("Engine: %s", ops.describe())
 
 
 def phase_of(arguments: argparse.Namespace) -> int:
@@ -89,9 +89,9 @@ def _stages(text: str) -> list[str]:
     return [stage for stage in text.split(",") if stage]
 
 
-def _threads() -> int:
-    """How many threads NumPy's matrix products may use, as its libraries read it from the environment."""
-    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-        if os.environ.get(variable, "").isdecimal():
-            return int(os.environ[variable])
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _gpu_id(text: str) -> int:
+    if text == "all" or "," in text:
+        raise EngineError("training on several GPUs is not there yet", hint="name one: --gpu 0")
+    if not text.isdecimal():
+        raise EngineError(f"--gpu {text} names no GPU", hint="GPUs are numbered from 0: --gpu 0")
+    return int(text)

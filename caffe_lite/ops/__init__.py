@@ -82,5 +82,5 @@ def _check_gpu(device_id: int) -> None:
 
     count = torch.cuda.device_count()
     if device_id >= count:
-        found = f"{count} GPUs, numbered from 0" if count else "no GPU that torch can use"
-        raise EngineError(f"there is no GPU {device_id}: this machine has {found}", hint="leave out --gpu to use the CPU")
+        found = f"{count}, numbered from 0" if count else "none that torch can use"
+        raise EngineError(f"there is no GPU {device_id}: this machine has {found}", hint="use the CPU: set_mode_cpu()")

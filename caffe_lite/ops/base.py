@@ -31,6 +31,10 @@ class Ops:
         self.xp = xp
         self.dtype = getattr(xp, dtype)
 
+    def describe(self) -> str:
+        """Name, device and threads, for the log."""
+        return self.name
+
     def quiet(self) -> AbstractContextManager[Any]:
         """A context for arithmetic whose overflows are no news: what becomes of them is seen in the loss."""
         return nullcontext()

@@ -6,6 +6,7 @@ a few long contiguous runs, and a product ``weight @ columns`` comes out in the 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -30,6 +31,9 @@ class NumpyOps(Ops):
     def __init__(self, dtype: str = "float32") -> None:
         recycle_freed_memory()
         super().__init__(np, dtype)
+
+    def describe(self) -> str:
+        return f"{self.name}, on {_threads()} threads"
 
     def quiet(self) -> AbstractContextManager[Any]:
         return np.errstate(all="ignore")
@@ -197,6 +201,14 @@ class NumpyOps(Ops):
             around += dy[part] * _inverse_power(scale[part], beta)
             dx[part] = around
         return _batch_first(dx)
+
+
+def _threads() -> int:
+    """How many threads matrix products may use, as NumPy's libraries read it from the environment."""
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        if os.environ.get(variable, "").isdecimal():
+            return int(os.environ[variable])
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # -- the memory order ------------------------------------------------------------------------------------------------

@@ -31,6 +31,11 @@ class TorchOps(Ops):
         super().__init__(torch, dtype)
         self.device = torch.device(device)
 
+    def describe(self) -> str:
+        if self.device.type == "cuda":
+            return f"{self.name}, on {self.device} ({torch.cuda.get_device_name(self.device)})"
+        return f"{self.name}, on {torch.get_num_threads()} threads of the CPU"
+
     def quiet(self) -> AbstractContextManager[Any]:
         return torch.inference_mode()
 

@@ -26,8 +26,8 @@ def weights(folder: Path, iteration: int) -> bytes:
     return (folder / f"stripes_iter_{iteration}.caffemodel").read_bytes()
 
 
-def test_a_solver(caffe, folder):
-    result = caffe(*TRAIN)
+def test_a_solver(caffe, folder, engine):
+    result = caffe(*TRAIN, "--engine", engine)
     assert result.returncode == 0, result.stderr
     assert re.fullmatch(
         r"Finished after 20 iterations\.\n"
@@ -41,7 +41,7 @@ def test_a_solver(caffe, folder):
         assert (folder / f"stripes_iter_{iteration}.solverstate").is_file()
     lines = messages(result.stderr)
     assert lines[0] == "Use CPU."
-    assert re.fullmatch(r"Engine: numpy on \d+ threads", lines[1])
+    assert re.fullmatch(rf"Engine: {engine}, on \d+ threads.*", lines[1])
 
 
 @pytest.mark.parametrize("spelling", [["-solver", "solver.prototxt"], ["--solver=solver.prototxt"]])
@@ -276,7 +276,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> tuple[str, str]:
 # -- the log ---------------------------------------------------------------------------------------------------------
 
 # What only ours says.
-OURS_ONLY = r"Engine: \w+ on \d+ threads"
+OURS_ONLY = r"Engine: \w+, on \d+ threads.*"
 NUMBER = r"-?(?:\d[\d.]*(?:e[+-]\d+)?|inf|nan)"
 FORMS = [
     r"Use CPU\.",
