@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from .ops.base import Array, Ops
+
+
+class Later:
+    """Stands for an array in a blob: it is computed when it is first read."""
+
+    def __init__(self, compute: Callable[[], Array]) -> None:
+        self.compute = compute
 
 
 class Blob:
@@ -18,13 +26,15 @@ class Blob:
     blobs may share one array. ``Reshape`` sets the shape only; arrays of another shape are dropped.
     """
 
-    __slots__ = ("_data", "_diff", "_shape", "ops")
+    __slots__ = ("_data", "_diff", "_lent", "_shape", "ops", "times_lent")
 
     def __init__(self, ops: Ops, shape: Sequence[int] = ()) -> None:
         self.ops = ops
         self._shape = tuple(int(n) for n in shape)
         self._data: Array | None = None
         self._diff: Array | None = None
+        self._lent: WeakValueDictionary[int, np.ndarray] | None = None
+        self.times_lent = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,6 +58,8 @@ class Blob:
     def data(self) -> Array:
         if self._data is None:
             self._data = self.ops.zeros(self._shape)
+        elif isinstance(self._data, Later):
+            self.data = self._data.compute()
         return self._data
 
     @data.setter
@@ -58,6 +70,8 @@ class Blob:
     def diff(self) -> Array:
         if self._diff is None:
             self._diff = self.ops.zeros(self._shape)
+        elif isinstance(self._diff, Later):
+            self.diff = self._diff.compute()
         return self._diff
 
     @diff.setter
@@ -65,6 +79,8 @@ class Blob:
         self._diff = self._bound(array)
 
     def _bound(self, array: Array) -> Array:
+        if isinstance(array, Later):
+            return array
         if not self._shape:  # NumPy's operators turn 0-d arrays into scalars
             array = self.ops.scalar(array)
         assert isinstance(array, self.ops.array_type), f"a {type(array).__name__} in a blob"
@@ -78,10 +94,42 @@ class Blob:
 
     def add_diff(self, gradient: Array) -> None:
         """Add into ``diff``; the first gradient after ``clear_diff`` is bound as it is."""
-        self.diff = gradient if self._diff is None else self._diff + gradient
+        self.diff = gradient if self._diff is None else self.diff + gradient
 
     def clear_diff(self) -> None:
         self._diff = None
+
+    def exchange(self, data: Array | None, diff: Array | None) -> tuple[Array | None, Array | None]:
+        """Bind both arrays, None for none, and return those bound before."""
+        before = self._data, self._diff
+        self._data, self._diff = data, diff
+        return before
+
+    def allocate(self) -> None:
+        """Make ``data`` now, if it is not there. What torch makes during a pass, it lets nobody change afterwards."""
+        self.data = self.data
+
+    @property
+    def source(self) -> Blob:
+        """The blob whose arrays these are."""
+        return self
+
+    def lend(self) -> np.ndarray:
+        """``data`` as a NumPy array for a user to write into; ``lent`` tells whether he still can.
+
+        Whatever he derives from it, a slice or a transpose, keeps it alive.
+        """
+        view = self.ops.host_view(self.data)
+        if self._lent is None:
+            self._lent = WeakValueDictionary()
+        self.times_lent += 1
+        self._lent[self.times_lent] = view
+        return view
+
+    @property
+    def lent(self) -> bool:
+        """Whether an array that ``lend`` gave is still alive."""
+        return bool(self._lent)
 
     def reshaped(self, shape: Sequence[int]) -> Blob:
         """A blob of another shape over the same storage, for parameters shared under PERMISSIVE."""
@@ -96,6 +144,13 @@ class _ReshapedBlob(Blob):
     def __init__(self, owner: Blob, shape: Sequence[int]) -> None:
         super().__init__(owner.ops, shape)
         self.owner = owner
+
+    @property
+    def source(self) -> Blob:
+        return self.owner.source
+
+    def lend(self) -> np.ndarray:
+        return self.owner.lend().reshape(self._shape)
 
     @property
     def data(self) -> Array:
@@ -138,7 +193,7 @@ class HostBlob:
 
     @property
     def data(self) -> np.ndarray:
-        return self.blob.ops.host_view(self.blob.data)
+        return self.blob.lend()
 
     @data.setter
     def data(self, values: Any) -> None:

@@ -89,8 +89,8 @@ def class_labels(
 
     ``ignorable`` says whether the layer reads an ignore_label at all.
     """
-    _check_labels(layer, labels, shape[axis], ignore, ignorable)
     ops = layer.ops
+    ops.inspect(labels.data, lambda values: _check_labels(layer, values, shape[axis], ignore, ignorable))
     index = ops.reshape(ops.indices(labels.data), (*shape[:axis], 1, *shape[axis + 1 :]))
     if ignore is None:
         return Labels(index, None)
@@ -98,9 +98,8 @@ def class_labels(
     return Labels(ops.where(valid, index, 0), valid)
 
 
-def _check_labels(layer: Layer, labels: Blob, classes: int, ignore: int | None, ignorable: bool) -> None:
+def _check_labels(layer: Layer, values: np.ndarray, classes: int, ignore: int | None, ignorable: bool) -> None:
     """Refuse a label that names no class. The original reads whatever memory lies there."""
-    values = layer.ops.host_view(labels.data)
     if not values.size or (values.min() > -1 and values.max() < classes):
         return
     whole = np.trunc(values)

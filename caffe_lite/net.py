@@ -13,7 +13,9 @@ import numpy as np
 from . import debug_info
 from . import layers as _register_layers  # noqa: F401
 from .blob import Blob
-from .errors import CaffeError, NetError, WeightsError, Where
+from .compiled import LEAVE_OUT, CompiledPass, compile_wanted
+from .errors import CaffeError, EngineError, NetError, WeightsError, Where
+from .fusion import Fusion
 from .io import array_to_blobproto
 from .layer import Layer, create_layer
 from .log import logger
@@ -60,6 +62,18 @@ class Node:
             if weight and not blob.has_diff:
                 blob.diff = blob.ops.full(blob.shape, weight)
 
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """Itself alone: what a pass executes is a node, or a run of several."""
+        return (self,)
+
+    def forward(self) -> None:
+        self.layer.Forward(self.bottom, self.top)
+
+    def backward(self) -> None:
+        if self.need_backward:
+            self.layer.Backward(self.top, self.bottom_need_backward, self.bottom)
+
 
 @dataclass
 class Param:
@@ -84,6 +98,8 @@ class Net(PycaffeNet):
         level, stages: the rest of the NetState that include and exclude rules see.
         engine: "numpy", ...; without one that of ``set_engine`` or CAFFE_LITE_ENGINE.
         dtype: "float32", or "float64" to check gradients.
+        compile: with torch: whole forward passes in TEST, a solver's forward and backward passes in TRAIN, which keep
+            outputs, losses and parameters only. Without a word CAFFE_LITE_COMPILE=1 asks for it.
         seed: of everything random in the net; without one that of ``set_random_seed``, else a fresh one.
 
     pycaffe's old order ``Net(network, weights, phase)`` works too. Errors name the layer and its place in the file.
@@ -100,6 +116,7 @@ class Net(PycaffeNet):
         engine: str | None = None,
         dtype: str = "float32",
         seed: int | None = None,
+        compile: bool | None = None,
     ) -> None:
         if isinstance(weights, int):
             phase, weights = weights, cast(str, phase)
@@ -124,8 +141,12 @@ class Net(PycaffeNet):
         del param.layer[:]
         param.layer.extend(layer.param for layer in placed)
         logger.info("Initializing net from parameters: \n%s", to_text(param))
+        self._compiled: CompiledPass | None = None
+        self._retained = True
         try:
             self._build(placed, param.force_backward)
+            if compile_wanted(compile):
+                self._compiled = CompiledPass(self, backward=self.phase == TRAIN)
         except BaseException:
             self.close()
             raise
@@ -161,6 +182,7 @@ class Net(PycaffeNet):
         self._prune_backward()
         if force_backward:
             self._force_backward()
+        self.fusion = Fusion(self.nodes, self.ops)
         self.outputs = sorted(available)
         for blob_name in self.outputs:
             logger.info("This network produces output %s", blob_name)
@@ -237,6 +259,7 @@ class Net(PycaffeNet):
             )
         wanted = []
         for index, blob in enumerate(layer.blobs):
+            blob.allocate()
             spec = layer.param.param[index] if index < len(layer.param.param) else caffe_pb2.ParamSpec()
             wanted.append(spec.lr_mult != 0)
             owner = named.get(spec.name) if spec.name else None
@@ -284,14 +307,57 @@ class Net(PycaffeNet):
 
     # -- running -----------------------------------------------------------------------------------------------------
 
-    def forward_pass(self, start: int = 0, end: int | None = None) -> Array:
-        """Run the nodes from ``start`` to ``end``, both included; the sum of their weighted losses, on the engine."""
+    def forward_pass(self, start: int = 0, end: int | None = None, read: Sequence[str] = ()) -> Array:
+        """Run the nodes from ``start`` to ``end``, both included; the sum of their weighted losses, on the engine.
+
+        ``read`` names blobs beside the outputs that will be read afterwards; a compiled pass might not keep them.
+        """
+        whole = start == 0 and end in (None, len(self.nodes) - 1)
+        compiled = self._compiled
+        serves = whole and compiled and not (compiled.backward or self.debug_info)
+        if compiled and serves and all(compiled.keeps(self._blob[name]) for name in read):
+            self._retained = False
+            return compiled()
+        self._retained = self._retained or whole
+        return self.run_forward(start, end)
+
+    def backward_pass(self, start: int | None = None, end: int = 0) -> None:
+        """Run the nodes from ``start`` (the last) back to ``end``, both included; parameters' diffs accumulate."""
+        if not self._retained:
+            raise EngineError(
+                "there is nothing for a backward pass: the last forward pass was compiled, and keeps outputs only",
+                hint=f"run the net forward once more (a net for TRAIN), or {LEAVE_OUT}",
+            )
+        self.run_backward(start, end)
+
+    def forward_backward_pass(self) -> Array:
+        """Run the whole net forward and backward; the sum of its weighted losses, on the engine."""
+        if self._compiled and self._compiled.backward and not self.debug_info:
+            self._retained = False
+            return self._compiled()
+        loss = self.forward_pass()
+        self.backward_pass()
+        return loss
+
+    @property
+    def compile(self) -> bool:
+        """Whether whole passes are compiled: forward in TEST, forward and backward in TRAIN."""
+        return self._compiled is not None
+
+    def recompute(self) -> None:
+        """Make every blob readable after a compiled pass: run its layers again over the same data."""
+        if self._compiled and not self._retained:
+            self._compiled.rerun()
+
+    def run_forward(self, start: int = 0, end: int | None = None) -> Array:
+        """``forward_pass``, layer by layer."""
         loss: Any = 0.0
         try:
             with self.ops.quiet():
-                for node in self.nodes[start : None if end is None else end + 1]:
-                    node.reshape()
-                    node.layer.Forward(node.bottom, node.top)
+                for step in self.fusion.steps(start, end, self._one_by_one):
+                    for node in step.nodes:
+                        node.reshape()
+                    step.forward()
                     for blob, weight in zip(node.top, node.loss_weights, strict=True):
                         if weight:
                             loss = loss + weight * self.ops.sum(blob.data)
@@ -301,19 +367,23 @@ class Net(PycaffeNet):
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
         return self.ops.scalar(loss)
 
-    def backward_pass(self, start: int | None = None, end: int = 0) -> None:
-        """Run the nodes from ``start`` (the last) back to ``end``, both included; parameters' diffs accumulate."""
+    def run_backward(self, start: int | None = None, end: int = 0) -> None:
+        """``backward_pass``, layer by layer."""
         try:
             with self.ops.quiet():
-                for node in reversed(self.nodes[end : None if start is None else start + 1]):
-                    if node.need_backward:
-                        node.layer.Backward(node.top, node.bottom_need_backward, node.bottom)
-                        if self.debug_info:
-                            debug_info.log_backward(node)
+                for step in reversed(self.fusion.steps(end, start, self._one_by_one)):
+                    node = step.nodes[0]
+                    step.backward()
+                    if self.debug_info and node.need_backward:
+                        debug_info.log_backward(node)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
         if self.debug_info:
             debug_info.log_params(self.learnable_params)
+
+    @property
+    def _one_by_one(self) -> bool:
+        return self.debug_info or self.ops.tracer is not None
 
     def clear_param_diffs(self) -> None:
         for param in self.learnable_params:
@@ -415,6 +485,8 @@ class Net(PycaffeNet):
             node.layer.blobs[:] = source.layer.blobs
         for param in self.learnable_params:
             param.blob = taken.get(id(param.blob), param.blob)
+        if self._compiled:
+            self._compiled.changed = True
 
     def to_proto(self, write_diff: bool = False) -> caffe_pb2.NetParameter:
         """The net as the original stores it: every layer's parameters, with the learned blobs."""

@@ -45,7 +45,7 @@ class PycaffeNet:
         outputs: list[str]
         _blob: dict[str, Blob]
 
-        def forward_pass(self, start: int = 0, end: int | None = None) -> Array: ...
+        def forward_pass(self, start: int = 0, end: int | None = None, read: Sequence[str] = ()) -> Array: ...
 
         def backward_pass(self, start: int | None = None, end: int = 0) -> None: ...
 
@@ -109,7 +109,7 @@ class PycaffeNet:
         self._known(wanted)
         if inputs:
             self._fill(inputs, self.inputs, "input", "data")
-        self.forward_pass(first, last)
+        self.forward_pass(first, last, wanted)
         return {name: HostBlob(self._blob[name]).data for name in dict.fromkeys(wanted)}
 
     def backward(

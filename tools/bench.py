@@ -1,153 +1,350 @@
-"""Time a training iteration of caffe_lite and of PyTorch eager, side by side: forward, backward, SGD with momentum.
+"""Time caffe_lite's engines and PyTorch eager on the same nets: iterations of training, and forward passes in TEST.
 
-Each side runs in a process of its own, in turn, for several rounds, so that a slow moment of the machine meets both.
+Each side runs in a process of its own, in turn, for several rounds: a slow moment of the machine meets them all.
+The tables are Markdown; docs/performance.md says how to read them.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from caffe_lite import Net
+    from caffe_lite.proto.caffe_pb2 import NetParameter
+
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-SHAPES = {"lenet": (64, 1, 28, 28), "cifar10_quick": (100, 3, 32, 32)}
-CLASSES = 10
+
+
+class Case(NamedTuple):
+    """What is timed: a net of configs/ on a batch of some shape, so often per process, and the bars of our sides.
+
+    A bar is the largest ratio of our median to PyTorch's that we are content with, on a CPU.
+    """
+
+    net: str
+    shape: tuple[int, int, int, int]
+    classes: int
+    train: bool
+    iterations: int
+    bars: Mapping[str, float]
+
+    @property
+    def title(self) -> str:
+        return f"{self.net} b{self.shape[0]} {'train' if self.train else 'TEST'}"
+
+
+CASES = {
+    "lenet": Case("lenet", (64, 1, 28, 28), 10, True, 60, {"torch": 0.75, "compile": 0.60}),
+    "cifar10_quick": Case("cifar10_quick", (100, 3, 32, 32), 10, True, 30, {"torch": 0.45, "compile": 0.40}),
+    "caffenet": Case("caffenet", (16, 3, 227, 227), 1000, True, 5, {"torch": 0.75, "compile": 0.75}),
+    "googlenet": Case("googlenet", (8, 3, 224, 224), 1000, True, 5, {"torch": 0.75, "compile": 0.70}),
+    "resnet50": Case("resnet50", (8, 3, 224, 224), 1000, True, 4, {"torch": 0.85, "compile": 0.70}),
+    "resnet50-test": Case("resnet50", (1, 3, 224, 224), 1000, False, 20, {"torch": 0.75, "compile": 0.65}),
+    "squeezenet-test": Case("squeezenet", (10, 3, 227, 227), 1000, False, 15, {"torch": 0.70, "compile": 0.65}),
+}
+TITLE = max(len(case.title) for case in CASES.values())
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.001, 0.9, 0.0005
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nets", default=",".join(SHAPES), help="which, joined by commas (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="processes per side and net (%(default)s)")
-    parser.add_argument("--iterations", type=int, default=60, help="timed iterations per process (%(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="for both sides (%(default)s)")
-    parser.add_argument("--json", action="store_true", help="print all times as JSON")
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    nets = args.nets.split(",")
-    if unknown := [net for net in nets if net not in SHAPES]:
-        parser.error(f"unknown net {unknown[0]!r}; nets: {', '.join(SHAPES)}")
-    if args.side:
-        iterate = SIDES[args.side](nets[0], args.threads)
-        print(json.dumps(measure(iterate, args.iterations)))
+    args = arguments()
+    if args.process:
+        print(json.dumps(PROCESSES[args.process](args)))
         return
     try:
         versions = {package: metadata.version(package) for package in ("numpy", "torch")}
     except metadata.PackageNotFoundError:
         sys.exit("bench.py compares with PyTorch, which is not installed: pip install 'caffe-lite[torch]'")
     versions |= {"python": platform.python_version(), "threads": str(args.threads)}
-    results: dict[str, dict[str, list[float]]] = {net: {side: [] for side in SIDES} for net in nets}
-    if not args.json:
-        print(", ".join(f"{name} {version}" for name, version in versions.items()))
-        print(f"{'milliseconds per iteration':<28}{'median':>8}{'least':>8}{'most':>8}")
-    for net in nets:
+    tables = args.json != "-"
+    seconds: dict[str, dict[str, list[list[float]]]] = {}
+    if tables:
+        print(", ".join(f"{name} {version}" for name, version in versions.items()) + "\n")
+        print_header(("net", TITLE), ("side", 8), *((column, 9) for column in TIMES))
+    for name in args.nets:
+        seconds[name] = {side: [] for side in args.sides}
         for _ in range(args.rounds):
-            for side in SIDES:
-                results[net][side].append(run(side, net, args))
-        if not args.json:
-            report(net, results[net])
+            for side in args.sides:
+                seconds[name][side].append(in_a_process(side, args, name))
+        if tables:
+            print_times(CASES[name], seconds[name], bars=not args.gpu)
+    results: dict[str, Any] = {"versions": versions, "seconds": seconds}
+    if args.roofline:
+        results["peaks"] = in_a_process("peaks", args)
+        results["operations"] = {name: operations(CASES[name]) for name in args.nets}
+        if tables:
+            print_roofline(results)
     if args.json:
-        print(json.dumps({"versions": versions, "seconds": results}, indent=2))
+        text = json.dumps(results, indent=2) + "\n"
+        print(text, end="") if tables is False else Path(args.json).write_text(text, encoding="utf-8")
 
 
-def run(side: str, net: str, args: argparse.Namespace) -> float:
-    """The median iteration of a fresh process."""
-    options = ["--side", side, "--nets", net, "--iterations", str(args.iterations), "--threads", str(args.threads)]
-    threads = {name: str(args.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", default=",".join(CASES), help="which, joined by commas (%(default)s)")
+    parser.add_argument("--sides", help=f"which of {','.join(SIDES)}; without it all that run here, but not compile")
+    parser.add_argument("--rounds", type=int, default=5, help="processes per side and net (%(default)s)")
+    parser.add_argument("--iterations", type=int, help="timed in each process; without it fewer for heavier nets")
+    parser.add_argument("--threads", type=int, default=2, help="of every side (%(default)s)")
+    parser.add_argument("--roofline", action="store_true", help="show how near to the machine's peak each side comes")
+    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="all times to FILE, or instead of tables")
+    parser.add_argument("--gpu", action="store_true", help="run on the first CUDA device")
+    parser.add_argument("--tf32", action="store_true", help="let the GPU round factors to TensorFloat-32")
+    parser.add_argument("--process", choices=PROCESSES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    on_gpu = [side for side in SIDES if side != "numpy"]
+    default = [side for side in (on_gpu if args.gpu else SIDES) if side != "compile"]
+    for option, known in (("nets", list(CASES)), ("sides", on_gpu if args.gpu else list(SIDES))):
+        chosen = (getattr(args, option) or ",".join(default)).split(",")
+        if unknown := [name for name in chosen if name not in known]:
+            parser.error(f"no {unknown[0]!r} among the {option}: {', '.join(known)}")
+        setattr(args, option, chosen)
+    if not args.process and "compile" in args.sides and not can_compile():
+        parser.error("this caffe_lite cannot compile a net")
+    if not args.process and args.gpu and not gpu_is_there():
+        parser.error("PyTorch finds no GPU here")
+    return args
+
+
+def in_a_process(process: str, args: argparse.Namespace, net: str = "lenet") -> Any:
+    """What a fresh process measures."""
+    options = ["--process", process, "--nets", net, "--threads", str(args.threads)]
+    options += ["--iterations", str(args.iterations or CASES[net].iterations)]
+    options += [f"--{name}" for name in ("gpu", "tf32") if getattr(args, name)]
+    settings = {name: str(args.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    settings["CAFFE_LITE_COMPILE"] = "0"  # only the side compile does
     command = [sys.executable, __file__, *options]
-    done = subprocess.run(command, env=os.environ | threads, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"bench.py: {process} failed on {net} with exit status {done.returncode}")
     return json.loads(done.stdout)
 
 
-def measure(iterate: Callable[[], object], iterations: int) -> float:
-    seconds = []
-    for _ in range(10 + iterations):
-        start = time.perf_counter()
-        iterate()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[10:])
+# -- the sides -------------------------------------------------------------------------------------------------------
 
 
-def report(net: str, results: dict[str, list[float]]) -> None:
-    """A row per side, and the ratios of the columns: the one of the least times is disturbed least."""
-    rows = []
-    for side, seconds in results.items():
-        times = [1000 * s for s in seconds]
-        rows.append((statistics.median(times), min(times), max(times)))
-        print(f"{net + ', ' + side:<28}" + "".join(f"{value:>8.2f}" for value in rows[-1]))
-    print(f"{'ratio':<28}" + "".join(f"{ours / theirs:>8.2f}" for ours, theirs in zip(*rows, strict=True)))
-
-
-def batch(net: str) -> tuple[np.ndarray, np.ndarray]:
+def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    shape = SHAPES[net]
-    return rng.random(shape, dtype=np.float32), rng.integers(0, CLASSES, shape[0])
+    return rng.standard_normal(case.shape, dtype=np.float32), rng.integers(0, case.classes, case.shape[0])
 
 
-def caffe_lite_side(net: str, threads: int) -> Callable[[], object]:
-    """The net and solver of configs/, with the same batch in every iteration."""
-    from caffe_lite.proto import caffe_pb2
-    from caffe_lite.proto.prototxt import read_net, read_solver
-    from caffe_lite.solvers import get_solver
+def network(case: Case) -> NetParameter:
+    """The net of configs/ in the case's state, its data layers, which read files, replaced by an input of one batch."""
+    from caffe_lite.proto.caffe_pb2 import TEST, TRAIN, LayerParameter
+    from caffe_lite.proto.prototxt import read_net
 
-    solver_param = read_solver(str(CONFIGS / net / "solver.prototxt")).message
-    for field in ("net", "test_iter", "test_interval", "display", "snapshot"):
-        solver_param.ClearField(field)
-    network = read_net(str(CONFIGS / net / "net.prototxt")).message
-    data = caffe_pb2.LayerParameter(name="images", type="DummyData", top=["data", "label"])
-    for shape in (SHAPES[net], SHAPES[net][:1]):
-        data.dummy_data_param.shape.add(dim=shape)
-    solver_param.net_param.name = network.name
-    solver_param.net_param.layer.extend([data, *(layer for layer in network.layer if layer.type != "Data")])
-    solver = get_solver(solver_param)
-    images, labels = batch(net)
+    param = read_net(CONFIGS / case.net / "net.prototxt").message
+    layers = [layer for layer in param.layer if layer.type not in ("Data", "Input")]
+    images = LayerParameter(name="images", type="Input", top=["data", "label"] if case.train else ["data"])
+    for shape in (case.shape, case.shape[:1])[: len(images.top)]:
+        images.input_param.shape.add(dim=shape)
+    del param.layer[:]
+    param.layer.extend([images, *layers])
+    param.state.phase = TRAIN if case.train else TEST
+    param.state.stage.extend([] if case.train else ["deploy"])
+    return param
+
+
+def ready(net: Net) -> Net:
+    """The net with running statistics of mean 0 and variance 1, as PyTorch's are at first; ours are all 0."""
+    for node in net.nodes:
+        if node.layer.type == "BatchNorm":
+            for blob in list(net.params[node.name])[1:]:
+                blob.data[...] = 1
+    return net
+
+
+def caffe_lite_side(args: argparse.Namespace, engine: str, **options: Any) -> list[float]:
+    """Our net with our solver; in TEST as a script for pycaffe would call it."""
+    import caffe_lite
+    from caffe_lite.proto.caffe_pb2 import SolverParameter
+
+    case = CASES[args.nets[0]]
+    if engine == "torch":
+        prepare_torch(args)
+    if args.gpu:
+        caffe_lite.set_mode_gpu()
+    images, labels = batch(case)
+    if not case.train:
+        net = ready(caffe_lite.Net(network(case), caffe_lite.TEST, engine=engine, **options))
+        net.blobs["data"].data[...] = images
+        return timed(net.forward, args)
+    param = SolverParameter(type="SGD", base_lr=LEARNING_RATE, lr_policy="fixed", random_seed=0)
+    param.momentum, param.weight_decay = MOMENTUM, WEIGHT_DECAY
+    param.net_param.CopyFrom(network(case))
+    solver = caffe_lite.get_solver(param, engine=engine, **options)
     solver.net.blobs["data"].data[...] = images
     solver.net.blobs["label"].data[...] = labels
-    return lambda: solver.step(1)
+    return timed(lambda: solver.step(1), args)
 
 
-def torch_side(net: str, threads: int) -> Callable[[], object]:
-    """The same net in torch.nn, as PyTorch's tutorials train it."""
+def pytorch_side(args: argparse.Namespace) -> list[float]:
+    """The same net in torch.nn, as PyTorch's tutorials run it."""
     import torch
-    from torch import nn
+    from pytorch_nets import NETS, loss
 
-    torch.set_num_threads(threads)
-    models = {
-        "lenet": lambda: nn.Sequential(
-            *(nn.Conv2d(1, 20, 5), nn.MaxPool2d(2, 2)),
-            *(nn.Conv2d(20, 50, 5), nn.MaxPool2d(2, 2)),
-            *(nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, CLASSES)),
-        ),
-        "cifar10_quick": lambda: nn.Sequential(
-            *(nn.Conv2d(3, 32, 5, padding=2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.ReLU()),
-            *(nn.Conv2d(32, 32, 5, padding=2), nn.ReLU(), nn.AvgPool2d(3, 2, ceil_mode=True)),
-            *(nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.AvgPool2d(3, 2, ceil_mode=True)),
-            *(nn.Flatten(), nn.Linear(1024, 64), nn.Linear(64, CLASSES)),
-        ),
-    }
-    model = models[net]()
-    criterion = nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, weight_decay=0.0005)
-    images, labels = map(torch.from_numpy, batch(net))
+    case = CASES[args.nets[0]]
+    prepare_torch(args)
+    device = "cuda" if args.gpu else "cpu"
+    model = NETS[case.net]().to(device)
+    images, labels = (torch.from_numpy(array).to(device) for array in batch(case))
+    if not case.train:
+        model.eval()
+        with torch.no_grad():
+            return timed(lambda: torch.softmax(model(images), 1), args)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
 
     def iterate() -> None:
         optimizer.zero_grad()
-        criterion(model(images), labels).backward()
+        loss(model(images), labels).backward()
         optimizer.step()
 
-    return iterate
+    return timed(iterate, args)
 
 
-SIDES = {"caffe_lite": caffe_lite_side, "torch": torch_side}
+def prepare_torch(args: argparse.Namespace) -> None:
+    import torch
+
+    torch.set_num_threads(args.threads)
+    torch.backends.cuda.matmul.allow_tf32 = args.tf32
+    torch.backends.cudnn.allow_tf32 = args.tf32
+
+
+def can_compile() -> bool:
+    import caffe_lite
+
+    return "compile" in inspect.signature(caffe_lite.Net).parameters
+
+
+def gpu_is_there() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def timed(iterate: Callable[[], object], args: argparse.Namespace) -> list[float]:
+    """The seconds of each iteration, after some to warm up."""
+    wait: Callable[[], object] = lambda: None  # noqa: E731
+    if args.gpu:
+        import torch
+
+        wait = torch.cuda.synchronize
+    for _ in range(2 + args.iterations // 5):
+        iterate()
+    seconds = []
+    for _ in range(args.iterations):
+        wait()
+        start = time.perf_counter()
+        iterate()
+        wait()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def peaks(args: argparse.Namespace) -> dict[str, float]:
+    """Operations per second of what the machine does best: a large matrix product and a large convolution."""
+    import torch
+
+    prepare_torch(args)
+    device = "cuda" if args.gpu else "cpu"
+    n, images, channels, size = 2048, 16, 256, 28
+    a, b = torch.randn(2, n, n, device=device)
+    x = torch.randn(images, channels, size, size, device=device).to(memory_format=torch.channels_last)
+    w = torch.randn(channels, channels, 3, 3, device=device).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        product = min(timed(lambda: a @ b, args))
+        convolution = min(timed(lambda: torch.nn.functional.conv2d(x, w, padding=1), args))
+    return {
+        "matrix product": 2 * n**3 / product,
+        "3x3 convolution": 2 * images * size**2 * channels**2 * 9 / convolution,
+    }
+
+
+SIDES: dict[str, Callable[[argparse.Namespace], list[float]]] = {
+    "numpy": partial(caffe_lite_side, engine="numpy"),
+    "torch": partial(caffe_lite_side, engine="torch"),
+    "compile": partial(caffe_lite_side, engine="torch", compile=True),
+    "pytorch": pytorch_side,
+}
+PROCESSES: dict[str, Callable[[argparse.Namespace], Any]] = {**SIDES, "peaks": peaks}
+
+
+# -- the tables ------------------------------------------------------------------------------------------------------
+
+TIMES = ("median ms", "least", "most", "ratio", "of leasts", "bar")
+
+
+def print_header(*columns: tuple[str, int]) -> None:
+    print_row(*(name.ljust(width) if i < 2 else name.rjust(width) for i, (name, width) in enumerate(columns)))
+    print_row(*("-" * width if i < 2 else "-" * (width - 1) + ":" for i, (_, width) in enumerate(columns)))
+
+
+def print_row(*cells: str) -> None:
+    print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def print_times(case: Case, processes: Mapping[str, list[list[float]]], bars: bool) -> None:
+    """A row per side, of the medians of its processes; the ratio of the leasts is the one that is disturbed least."""
+    medians = {side: [1000 * median(seconds) for seconds in lists] for side, lists in processes.items()}
+    theirs = medians.get("pytorch")
+    for side, ours in medians.items():
+        cells = [f"{value(ours):.2f}" for value in (median, min, max)]
+        if theirs and side != "pytorch":
+            cells += [f"{value(ours) / value(theirs):.2f}" for value in (median, min)]
+            cells += [f"{case.bars[side]:.2f}"] if bars and side in case.bars else []
+        cells += [""] * (len(TIMES) - len(cells))
+        print_row(case.title.ljust(TITLE), side.ljust(8), *(cell.rjust(9) for cell in cells))
+
+
+def operations(case: Case) -> int:
+    """Additions and multiplications in the matrix products of an iteration: only gradients that someone needs count."""
+    from caffe_lite import Net
+    from caffe_lite.cli.summary import multiply_adds
+
+    param = network(case)
+    for layer in param.layer:
+        # Only the shapes matter, and filling takes long.
+        layer.convolution_param.ClearField("weight_filler")
+        layer.inner_product_param.ClearField("weight_filler")
+    total = 0
+    for node in Net(param, param.state.phase, engine="numpy").nodes:
+        passes = 1
+        if node.need_backward:
+            passes += any(node.bottom_need_backward) + any(node.layer.param_propagate_down)
+        total += 2 * multiply_adds(node) * passes
+    return total
+
+
+def print_roofline(results: Mapping[str, Any]) -> None:
+    peaks = results["peaks"]
+    print(
+        "\nGFLOP/s, and their part of the machine's peak. Measured: "
+        + ", ".join(f"{name} {1e-9 * rate:.0f}" for name, rate in peaks.items())
+        + "\n"
+    )
+    sides = list(next(iter(results["seconds"].values())))
+    print_header(("net", TITLE), ("GFLOP", 8), *((side, 11) for side in sides))
+    for name, processes in results["seconds"].items():
+        work = results["operations"][name]
+        rates = [work / median(map(median, processes[side])) for side in sides]
+        cells = [f"{1e-9 * rate:.0f} ({rate / max(peaks.values()):.0%})".rjust(11) for rate in rates]
+        print_row(CASES[name].title.ljust(TITLE), f"{1e-9 * work:.2f}".rjust(8), *cells)
+
 
 if __name__ == "__main__":
     main()

@@ -50,6 +50,8 @@ def add_engine(parser: Parser) -> None:
     engines = ["auto", *available_engines()]
     parser.add_argument("--engine", metavar="NAME", help=f"what computes: {', '.join(engines)}; default auto")
     parser.add_argument("--gpu", metavar="ID", help="compute on this GPU, with the torch engine")
+    what = "compile whole passes with torch: a start of half a minute or so, then faster iterations"
+    parser.add_argument("--compile", action="store_const", const=True, help=f"{what}; needs a C++ compiler")
 
 
 def add_state(parser: Parser, phase: bool = False) -> None:

@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from ..net import Net
 
-    net = Net(arguments.net, phase_of(arguments), level=arguments.level, stages=arguments.stage)
+    net = Net(arguments.net, phase_of(arguments), level=arguments.level, stages=arguments.stage, compile=False)
     try:
         print(describe(net))
     finally:

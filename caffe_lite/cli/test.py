@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     start_logging()
     choose_engine(arguments)
-    net = Net(arguments.model, TEST, arguments.weights, arguments.level, arguments.stage)
+    net = Net(*(arguments.model, TEST, arguments.weights, arguments.level, arguments.stage), compile=arguments.compile)
     try:
         logger.info("Running for %d iterations.", arguments.iterations)
         loss = 0.0

@@ -1,12 +1,18 @@
-"""Measure a net: how long each layer takes forward and backward, and the whole net."""
+"""Measure a net: how long each layer takes forward and backward, and the whole net; compiled, the whole net only."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
 from time import perf_counter
+from typing import TYPE_CHECKING
 
+from ..log import logger, start_logging
+from ..proto.caffe_pb2 import TRAIN
 from .arguments import Parser, add_engine, add_state, choose_engine, phase_of, positive
+
+if TYPE_CHECKING:
+    from ..net import Net
 
 
 def add_arguments(parser: Parser) -> None:
@@ -17,13 +23,16 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..log import logger, start_logging
     from ..net import Net
 
     start_logging()
     choose_engine(arguments)
-    net = Net(arguments.model, phase_of(arguments), level=arguments.level, stages=arguments.stage)
+    options = {"level": arguments.level, "stages": arguments.stage, "compile": arguments.compile}
+    net = Net(arguments.model, phase_of(arguments), **options)
     try:
+        if net.compile:
+            _time_compiled(net, arguments.iterations)
+            return 0
         logger.info("Performing Forward")
         logger.info("Initial loss: %g", net.ops.number(net.forward_pass()))
         logger.info("Performing Backward")
@@ -54,7 +63,26 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _milliseconds(run_nodes: Callable[[int, int], object], start: int, end: int) -> float:
+def _time_compiled(net: Net, iterations: int) -> None:
+    """What is compiled: forward and backward in TRAIN, forward in TEST."""
+    run, passes = (
+        (net.forward_backward_pass, "Forward-Backward") if net.phase == TRAIN else (net.forward_pass, "Forward")
+    )
+
+    def iterate() -> float:
+        net.clear_param_diffs()
+        return net.ops.number(run())
+
+    logger.info("Initial loss: %g", iterate())
+    logger.info("*** Benchmark begins ***")
+    logger.info("Testing for %d iterations.", iterations)
+    total = sum(_milliseconds(iterate) for _ in range(iterations))
+    logger.info("Average %s: %g ms.", passes, total / iterations)
+    logger.info("Total Time: %g ms.", total)
+    logger.info("*** Benchmark ends ***")
+
+
+def _milliseconds(run: Callable[..., object], *nodes: int) -> float:
     begin = perf_counter()
-    run_nodes(start, end)
+    run(*nodes)
     return (perf_counter() - begin) * 1e3

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     log = start_logging()
     choose_engine(arguments)
-    solver = get_solver(parsed)
+    solver = get_solver(parsed, compile=arguments.compile)
     try:
         with (
             SignalHandler(arguments.sigint_effect, arguments.sighup_effect) as signals,

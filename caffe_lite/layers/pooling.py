@@ -82,7 +82,7 @@ class PoolingLayer(Layer):
             y = ops.ave_pool(x, *self.geometry, self.out)
         elif self.phase == caffe_pb2.TRAIN:
             # In (0, 1], so that no element of probability 0 is drawn.
-            thresholds = ops.asarray(1.0 - self.rng.random(top[0].shape))
+            thresholds = ops.drawn(lambda: 1.0 - self.rng.random(top[0].shape))
             y, self.choice = ops.stochastic_pool(x, *self.geometry, self.out, thresholds)
         else:
             y = ops.weighted_pool(x, *self.geometry, self.out)

@@ -6,16 +6,24 @@ that shape here too, in whatever memory layout the engine likes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import product
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 Array = Any
 Ints = Sequence[int]
+
+
+class Tracer(Protocol):
+    """What a pass that is traced does with what must happen anew on the host in every run."""
+
+    def drawn(self, draw: Callable[[], np.ndarray]) -> Array: ...
+
+    def inspect(self, x: Array, check: Callable[[np.ndarray], None]) -> None: ...
 
 
 class Ops:
@@ -26,6 +34,7 @@ class Ops:
 
     name: ClassVar[str] = "base"
     array_type: ClassVar[Any]
+    tracer: Tracer | None = None  # while a pass is traced to be compiled
 
     def __init__(self, xp: Any, dtype: str = "float32") -> None:
         self.xp = xp
@@ -61,6 +70,17 @@ class Ops:
     def host_view(self, x: Array) -> np.ndarray:
         """A NumPy array of the same values; what a user writes into it, the engine sees."""
         raise NotImplementedError
+
+    def drawn(self, draw: Callable[[], np.ndarray]) -> Array:
+        """What ``draw`` gives, random numbers; a compiled pass draws anew in every run."""
+        return self.asarray(draw()) if self.tracer is None else self.tracer.drawn(draw)
+
+    def inspect(self, x: Array, check: Callable[[np.ndarray], None]) -> None:
+        """Let ``check`` see the values, and raise if they will not do; a compiled pass checks them in every run."""
+        if self.tracer is None:
+            check(self.host_view(x))
+        else:
+            self.tracer.inspect(x, check)
 
     def indices(self, x: Array) -> Array:
         """Labels, kept in blobs as floats, as whole numbers."""
@@ -152,8 +172,7 @@ class Ops:
 
     def dropout_mask(self, rng: np.random.Generator, shape: Ints, ratio: float) -> Array:
         """0 with probability ``ratio``, else 1 / (1 - ratio)."""
-        keep = rng.random(tuple(shape), dtype=np.float32) >= ratio
-        return self.asarray(keep) * (1.0 / (1.0 - ratio))
+        return self.drawn(lambda: rng.random(tuple(shape), dtype=np.float32) >= ratio) * (1.0 / (1.0 - ratio))
 
     # -- classes along an axis ---------------------------------------------------------------------------------------
 
@@ -248,7 +267,7 @@ class Ops:
         dx = dw = db = None
         if need[0]:
             w = self.reshape(weight, (group, m // group, -1))
-            columns = self.xp.matrix_transpose(w) @ dy_rows
+            columns = w.swapaxes(-1, -2) @ dy_rows
             columns = self.reshape(columns, (n, x.shape[1], prod(kernel), *out))
             padded = self.xp.zeros(
                 (*x.shape[:2], *(s + 2 * p for s, p in zip(x.shape[2:], pad, strict=True))), dtype=x.dtype
@@ -258,7 +277,7 @@ class Ops:
             dx = padded[(..., *(slice(p, p + s) for s, p in zip(x.shape[2:], pad, strict=True)))]
         if need[1]:
             columns, _ = self._columns(x, kernel, stride, pad, dilation, group)
-            dw = self.reshape(self.sum(dy_rows @ self.xp.matrix_transpose(columns), 0), weight.shape)
+            dw = self.reshape(self.sum(dy_rows @ columns.swapaxes(-1, -2), 0), weight.shape)
         if need[2]:
             db = self.sum(dy, (0, *range(2, dy.ndim)))
         return dx, dw, db

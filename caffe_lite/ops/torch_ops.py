@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -122,6 +121,8 @@ class TorchOps(Ops):
     def convolution(
         self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
     ) -> Array:
+        if not stride:
+            return super().convolution(x, weight, bias, stride, pad, dilation, group)
         none = [0] * len(stride)
         return aten.convolution(
             _channels_last(x), _channels_last(weight), bias, list(stride), list(pad), list(dilation), False, none, group
@@ -138,6 +139,8 @@ class TorchOps(Ops):
         group: int,
         need: tuple[bool, bool, bool],
     ) -> tuple[Array, Array, Array]:
+        if not stride:
+            return super().convolution_backward(dy, x, weight, stride, pad, dilation, group, need)
         return aten.convolution_backward(
             _channels_last(dy),
             _channels_last(x),
@@ -157,9 +160,8 @@ class TorchOps(Ops):
     def max_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Array, Any]:
         if not _pools_like_torch(x.shape[2:], kernel, stride, pad, out):
             return super().max_pool(x, kernel, stride, pad, out)
-        y, index = aten.max_pool2d_with_indices(
-            _channels_last(x), list(kernel), list(stride), list(pad), [1, 1], _rounds_up(x.shape[2:], kernel, stride, pad, out)
-        )
+        ceil = _rounds_up(x.shape[2:], kernel, stride, pad, out)
+        y, index = aten.max_pool2d_with_indices(_channels_last(x), list(kernel), list(stride), list(pad), [1, 1], ceil)
         return y, index
 
     def max_pool_index(self, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
@@ -187,9 +189,7 @@ class TorchOps(Ops):
             return super().ave_pool_backward(dy, x_shape, kernel, stride, pad)
         x = torch.empty(tuple(x_shape), dtype=dy.dtype, device=dy.device, memory_format=torch.channels_last)
         ceil = _rounds_up(x_shape[2:], kernel, stride, pad, dy.shape[2:])
-        return aten.avg_pool2d_backward(
-            _channels_last(dy), x, list(kernel), list(stride), list(pad), ceil, True, None
-        )
+        return aten.avg_pool2d_backward(_channels_last(dy), x, list(kernel), list(stride), list(pad), ceil, True, None)
 
     # -- normalisation -----------------------------------------------------------------------------------------------
 
@@ -217,7 +217,4 @@ def _rounds_up(size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> 
 
 def _pools_like_torch(size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> bool:
     """Whether torch's pooling makes the same windows: it has no window that starts past the image, nor wide padding."""
-    return all(
-        2 * p <= k and (n - 1) * s < i + p
-        for i, k, s, p, n in zip(size, kernel, stride, pad, out, strict=True)
-    )
+    return all(2 * p <= k and (n - 1) * s < i + p for i, k, s, p, n in zip(size, kernel, stride, pad, out, strict=True))

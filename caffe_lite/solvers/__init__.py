@@ -32,7 +32,10 @@ _SOLVERS: dict[str, type[SGDSolver]] = {
 
 
 def get_solver(
-    param: str | os.PathLike[str] | SolverParameter | Parsed[SolverParameter], *, engine: str | None = None
+    param: str | os.PathLike[str] | SolverParameter | Parsed[SolverParameter],
+    *,
+    engine: str | None = None,
+    compile: bool | None = None,
 ) -> SGDSolver:
     """The solver of the type that a prototxt (by path, or read) or SolverParameter asks for."""
     parsed = parsed_solver(param)
@@ -44,4 +47,4 @@ def get_solver(
             where=parsed.where("type"),
             hint=f"did you mean {near[0]!r}?" if near else f"types: {', '.join(_SOLVERS)}",
         )
-    return _SOLVERS[name](parsed, engine=engine)
+    return _SOLVERS[name](parsed, engine=engine, compile=compile)

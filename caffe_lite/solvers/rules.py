@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from math import sqrt
 from typing import Any, ClassVar
 
+from ..compiled import CompiledFunction, Results
 from ..log import logger
 from ..ops import Array
 from .learning_rate import learning_rate, next_step
 from .solver import Solver
+
+_SETTINGS = (
+    *("momentum", "momentum2", "rms_decay", "delta", "weight_decay", "regularization_type"),
+    *("clip_gradients", "iter_size"),
+)
+_TINY = 1e-37
 
 
 class SGDSolver(Solver):
@@ -25,6 +33,7 @@ class SGDSolver(Solver):
         super().__init__(param, **options)
         shapes = [learned.blob.shape for learned in self.net.learnable_params]
         self.history = [self.ops.zeros(shape) for _ in range(self.histories) for shape in shapes]
+        self._compiled = CompiledFunction(self.ops, f"the {self.type} update", self._compiled_update)
 
     def check_parameters(self) -> None:
         super().check_parameters()
@@ -32,11 +41,15 @@ class SGDSolver(Solver):
         if self.param.weight_decay and kind not in ("L1", "L2"):
             self.refuse("regularization_type", f"unknown regularization type {kind!r}", "use L1 or L2")
 
-    def update(self, g: Array, rate: float, v: Array) -> Array:
+    def update(self, g: Array, rate: Array | float, v: Array) -> Array:
         """What to subtract from the parameter, from its gradient, its learning rate and its history arrays."""
         v *= self.param.momentum
         v += rate * g
         return v
+
+    def correction(self) -> float:
+        """What multiplies the learning rate of this iteration."""
+        return 1.0
 
     def apply_update(self) -> None:
         """Clip, average and regularize the gradients that the net holds, update its parameters, count the iteration.
@@ -47,17 +60,45 @@ class SGDSolver(Solver):
         rate = self._next_rate()
         if self._due(p.display):
             logger.info("Iteration %d, lr = %g", self.iter, rate)
-        scale = self._clip_scale() / p.iter_size
+        rate *= self.correction()
         params = self.net.learnable_params
-        for index, learned in enumerate(params):
-            w, g = learned.blob.data, learned.blob.diff
-            if scale != 1:
+        gradients, weights = [q.blob.diff for q in params], [q.blob.data for q in params]
+        if self.compile:
+            arguments = [self.ops.scalar(rate), *gradients], [*weights, *self.history]
+            (norm,), _ = self._compiled(*arguments, settings=self._settings())
+        else:
+            norm = self._update(rate, gradients, weights, self.history)
+        if p.clip_gradients >= 0:
+            self._log_clipping(self.ops.number(norm))
+        self.iter += 1
+
+    def _update(
+        self, rate: Array | float, gradients: Sequence[Array], weights: Sequence[Array], history: Sequence[Array]
+    ) -> Array:
+        """Write into weights and history; the L2 norm of all gradients together, 0 where nothing depends on it."""
+        p, norm, scale = self.param, self.ops.scalar(0), 1.0 / self.param.iter_size
+        if p.clip_gradients >= 0:
+            norm = self.ops.sqrt(sum(self.ops.sum_of_squares(g) for g in gradients))
+            scale = scale * p.clip_gradients / self.ops.at_least(norm, max(p.clip_gradients, _TINY))
+        for index, (learned, w, g) in enumerate(zip(self.net.learnable_params, weights, gradients, strict=True)):
+            if p.iter_size > 1 or p.clip_gradients >= 0:
                 g = g * scale
             decay = p.weight_decay * learned.decay_mult
             if decay:
                 g = g + decay * (w if p.regularization_type == "L2" else self.ops.sign(w))
-            w -= self.update(g, rate * learned.lr_mult, *self.history[index :: len(params)])
-        self.iter += 1
+            w -= self.update(g, rate * learned.lr_mult, *history[index :: len(weights)])
+        return norm
+
+    def _settings(self) -> Hashable:
+        """All that ``_update`` depends on beside its arguments."""
+        p = self.param
+        multipliers = [(q.lr_mult, q.decay_mult) for q in self.net.learnable_params]
+        return *[getattr(p, name) for name in _SETTINGS], *multipliers
+
+    def _compiled_update(self, rate: Array, *arrays: Array) -> Results:
+        count = len(self.net.learnable_params)
+        gradients, weights, history = arrays[:count], arrays[count : 2 * count], arrays[2 * count :]
+        return [self._update(rate, gradients, weights, history)], None
 
     def _next_rate(self) -> float:
         """The rate of this update; the count of steps that the policy has taken goes on."""
@@ -68,18 +109,15 @@ class SGDSolver(Solver):
             logger.info("MultiStep Status: Iteration %d, step = %d", self.iter, self.current_step)
         return learning_rate(p, self.iter, self.current_step)
 
-    def _clip_scale(self) -> float:
-        """What makes the L2 norm of all gradients together no larger than clip_gradients."""
+    def _log_clipping(self, norm: float) -> None:
         limit = self.param.clip_gradients
-        if limit < 0:
-            return 1.0
-        norm = sqrt(sum(self.ops.number(self.ops.sum_of_squares(p.blob.diff)) for p in self.net.learnable_params))
-        if norm <= limit:
-            return 1.0
-        logger.info(
-            "Gradient clipping: scaling down gradients (L2 norm %g > %g) by scale factor %g", norm, limit, limit / norm
-        )
-        return limit / norm
+        if norm > limit:
+            logger.info(
+                "Gradient clipping: scaling down gradients (L2 norm %g > %g) by scale factor %g",
+                norm,
+                limit,
+                limit / norm,
+            )
 
     def _refuse_momentum(self) -> None:
         if self.param.momentum:
@@ -95,7 +133,7 @@ class NesterovSolver(SGDSolver):
 
     type = "Nesterov"
 
-    def update(self, g: Array, rate: float, v: Array) -> Array:
+    def update(self, g: Array, rate: Array | float, v: Array) -> Array:
         fresh = rate * g
         v *= self.param.momentum
         v += fresh
@@ -111,7 +149,7 @@ class AdaGradSolver(SGDSolver):
         super().check_parameters()
         self._refuse_momentum()
 
-    def update(self, g: Array, rate: float, h: Array) -> Array:
+    def update(self, g: Array, rate: Array | float, h: Array) -> Array:
         h += g * g
         return rate * g / (self.ops.sqrt(h) + self.param.delta)
 
@@ -126,7 +164,7 @@ class RMSPropSolver(SGDSolver):
         self._refuse_momentum()
         self._need_fraction("rms_decay")
 
-    def update(self, g: Array, rate: float, h: Array) -> Array:
+    def update(self, g: Array, rate: Array | float, h: Array) -> Array:
         _fade(h, self.param.rms_decay, g * g)
         return rate * g / (self.ops.sqrt(h) + self.param.delta)
 
@@ -138,7 +176,7 @@ class AdaDeltaSolver(SGDSolver):
     type = "AdaDelta"
     histories = 2
 
-    def update(self, g: Array, rate: float, h: Array, k: Array) -> Array:  # type: ignore[override]
+    def update(self, g: Array, rate: Array | float, h: Array, k: Array) -> Array:  # type: ignore[override]
         p = self.param
         _fade(h, p.momentum, g * g)
         u = g * self.ops.sqrt((k + p.delta) / (h + p.delta))
@@ -158,12 +196,15 @@ class AdamSolver(SGDSolver):
         self._need_fraction("momentum")
         self._need_fraction("momentum2")
 
-    def update(self, g: Array, rate: float, m: Array, v: Array) -> Array:  # type: ignore[override]
-        p, t = self.param, self.iter + 1
+    def update(self, g: Array, rate: Array | float, m: Array, v: Array) -> Array:  # type: ignore[override]
+        p = self.param
         _fade(m, p.momentum, g)
         _fade(v, p.momentum2, g * g)
-        correction = sqrt(1 - p.momentum2**t) / (1 - p.momentum**t)
-        return rate * correction * m / (self.ops.sqrt(v) + p.delta)
+        return rate * m / (self.ops.sqrt(v) + p.delta)
+
+    def correction(self) -> float:
+        p, t = self.param, self.iter + 1
+        return sqrt(1 - p.momentum2**t) / (1 - p.momentum**t)
 
 
 def _fade(history: Array, decay: float, value: Array) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from ..blob import Blob
+from ..compiled import compile_wanted
 from ..errors import SolverError
 from ..io import PROTOBUF_LIMIT
 from ..log import logger
@@ -36,6 +37,7 @@ class Solver:
     Args:
         param: a prototxt's path, what ``read_solver`` gave for one, or a SolverParameter.
         engine: of all nets; without one that of ``set_engine`` or CAFFE_LITE_ENGINE.
+        compile: the nets and the update, with torch; without a word CAFFE_LITE_COMPILE=1 asks for it.
 
     The path of a net starts from the working directory, as in the original; if there is no such file there, from the
     solver's folder. A loss that is not finite ends training with a SolverError (the original goes on).
@@ -59,6 +61,7 @@ class Solver:
         param: str | os.PathLike[str] | SolverParameter | Parsed[SolverParameter],
         *,
         engine: str | None = None,
+        compile: bool | None = None,
     ) -> None:
         self._parsed = parsed_solver(param)
         self.param = self._parsed.message
@@ -75,12 +78,14 @@ class Solver:
         self._stopping = False
         self._losses = SmoothedLoss(self.param.average_loss)
         self._keep_losses = False
-        self.net: Net = train_net(self._parsed, engine=engine)
+        self.compile = compile_wanted(compile)
+        options = {"engine": engine, "compile": self.compile}
+        self.net: Net = train_net(self._parsed, **options)
         self.test_nets: list[Net] = []
         try:
             if self.param.snapshot:
                 self._check_snapshots()
-            self.test_nets.extend(test_nets(self._parsed, engine=engine))
+            self.test_nets.extend(test_nets(self._parsed, **options))
         except BaseException:
             self.close()
             raise
@@ -174,6 +179,7 @@ class Solver:
             self.net.debug_info = display and p.debug_info
             loss = self._forward_backward()
             if not math.isfinite(loss):
+                self.net.recompute()
                 raise divergence(self.net, self.iter, loss)
             self._losses.add(loss)
             if display:
@@ -201,8 +207,7 @@ class Solver:
         """Add up the gradients of ``iter_size`` batches; the mean of their losses."""
         loss: Any = 0.0
         for _ in range(self.param.iter_size):
-            loss = loss + self.net.forward_pass()
-            self.net.backward_pass()
+            loss = loss + self.net.forward_backward_pass()
         return self.ops.number(loss) / self.param.iter_size
 
     def _display(self) -> None:

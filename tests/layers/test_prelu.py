@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from caffe_lite.blob import HostBlob
 from caffe_lite.errors import LayerError
 
 from .gradient import Bottom, check
@@ -33,7 +34,7 @@ def test_negative_slopes_in_place(engine) -> None:
     for net in (apart, in_place):
         net.params["under_test"][0].data[...] = [-2, -0.5, 0]
         # Between the Sigmoid and the layer under test all values are positive: make some negative.
-        middle = net.nodes[-2].bottom[0]
+        middle = HostBlob(net.nodes[-2].bottom[0])
         net.forward(end="before")
         middle.data[...] -= 0.5
         net.forward(start="under_test")

@@ -73,7 +73,8 @@ def write_solver(rule: str = "SGD", hdf5: bool = False, extra: str = "") -> None
 
 
 def outcome(solver: SGDSolver) -> list[bytes]:
-    arrays = [blob.data for blobs in solver.net.params.values() for blob in blobs] + list(solver.history)
+    arrays = [blob.data for blobs in solver.net.params.values() for blob in blobs]
+    arrays += map(solver.ops.host_view, solver.history)
     scores = [net.blobs["loss"].data for net in solver.test_nets]
     return [array.tobytes() for array in (*arrays, *scores, np.array(solver.smoothed_loss))]
 

@@ -129,7 +129,7 @@ def test_a_test_takes_means_over_its_batches_with_the_trained_parameters(
     state = test_net.state()
     with caplog.at_level("INFO", "caffe_lite"):
         solver.test_all()
-    assert test_net.params["ip"][0].data is solver.net.params["ip"][0].data
+    assert np.shares_memory(test_net.params["ip"][0].data, solver.net.params["ip"][0].data)
     test_net.restore_state(state)
     outputs = [test_net.forward() for _ in range(4)]
     accuracy = np.mean([float(o["accuracy"]) for o in outputs])

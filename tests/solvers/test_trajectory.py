@@ -23,8 +23,8 @@ def test_training_goes_the_way_of_the_original(engine: str, monkeypatch: pytest.
         losses.append(float(solver.net.blobs["loss"].data))
     gap = np.abs(losses - wanted["loss"])
     assert gap[:20].max() < 5e-6
-    # Then some activation lies so near to zero that rounding decides about it. Weights changed by 1e-7 of themselves end
-    # 0.001 to 0.007 away from the original, and so does another BLAS.
+    # Then some activation lies so near to zero that rounding decides about it. Weights changed by 1e-7 of themselves
+    # end 0.001 to 0.007 away from the original, and so does another BLAS.
     assert gap.mean() < 1.5e-2
 
     (test_net,) = solver.test_nets

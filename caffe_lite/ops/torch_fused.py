@@ -1,0 +1,65 @@
+"""The torch engine's kernels for several layers at once; ``fusion`` decides where they serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from .base import Array, Ints
+
+aten = torch.ops.aten
+
+
+def version(x: Array) -> int | None:
+    """How often torch has written into ``x``; None where it does not count (tensors made in inference mode)."""
+    return None if x.is_inference() else x._version
+
+
+def convolution(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    slope: float | None,
+    stride: Ints,
+    pad: Ints,
+    dilation: Ints,
+    group: int,
+) -> Callable[[Array], Array] | None:
+    """A convolution of arrays like ``x`` with these weights, followed by a rectifier unless ``slope`` is None.
+
+    oneDNN keeps the weights in the order that its kernel for this shape reads, where it would bring them into it in
+    every call. None where it does not serve.
+    """
+    if x.device.type != "cpu" or x.dtype != torch.float32 or x.ndim != 4 or not torch.backends.mkldnn.is_available():
+        return None
+    geometry = list(pad), list(stride), list(dilation), group
+    packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.contiguous().to_mkldnn(), *geometry, list(x.shape))
+    rectifier: tuple[str, list[float]] = ("none", [])
+    if slope is not None:
+        rectifier = ("leaky_relu", [slope]) if slope else ("relu", [])
+    call = torch.ops.mkldnn._convolution_pointwise.default
+    return lambda x: call(x.contiguous(memory_format=torch.channels_last), packed, bias, *geometry, *rectifier, "")
+
+
+def rectify(y: Array, slope: float) -> Array:
+    """ReLU, written over ``y``."""
+    return aten.relu_(y) if slope == 0 else aten.leaky_relu_(y, slope)
+
+
+def batch_norm(x: Array, scale: Array, shift: Array | None, eps: float) -> tuple[Array, Array, Array, Any]:
+    """``x`` normalised by its own statistics, times ``scale``, plus ``shift``, channel by channel.
+
+    Gives that, the mean, the unbiased variance, and what ``batch_norm_backward`` wants to know.
+    """
+    mean, variance = torch.zeros_like(scale), torch.zeros_like(scale)  # a momentum of 1 leaves the batch's own there
+    y, *saved = aten.native_batch_norm(x, scale, shift, mean, variance, True, 1.0, eps)
+    return y, mean, variance, saved
+
+
+def batch_norm_backward(
+    dy: Array, x: Array, scale: Array, saved: Any, eps: float, need: tuple[bool, bool, bool]
+) -> tuple[Array, Array, Array]:
+    """Gradients in x, scale and shift; None where not needed."""
+    return aten.native_batch_norm_backward(dy, x, scale, None, None, *saved, True, eps, list(need))
