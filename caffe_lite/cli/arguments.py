@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from ..errors import EngineError
 from ..log import logger
-from ..ops import available_engines, get_ops, set_device, set_engine, set_mode_gpu
+from ..ops import available_engines, get_ops, set_engine
 from ..proto import caffe_pb2
 
 
@@ -49,7 +49,7 @@ def spelled_with_dashes(words: Sequence[str]) -> list[str]:
 def add_engine(parser: Parser) -> None:
     engines = ["auto", *available_engines()]
     parser.add_argument("--engine", metavar="NAME", help=f"what computes: {', '.join(engines)}; default auto")
-    parser.add_argument("--gpu", metavar="ID", help="compute on this GPU, with the torch engine")
+    parser.add_argument("--gpu", metavar="ID", help="refused: no engine of this version computes on a GPU")
     what = "compile whole passes with torch: a start of half a minute or so, then faster iterations"
     parser.add_argument("--compile", action="store_const", const=True, help=f"{what}; needs a C++ compiler")
 
@@ -74,11 +74,10 @@ def choose_engine(arguments: argparse.Namespace) -> None:
     That is --engine, else CAFFE_LITE_ENGINE, else the fastest that is installed.
     """
     set_engine(arguments.engine or os.environ.get("CAFFE_LITE_ENGINE") or "auto")
-    if arguments.gpu is not None:
-        set_device(_gpu_id(arguments.gpu))
-        set_mode_gpu()
+    if arguments.gpu:
+        raise EngineError("this version has no engine that computes on a GPU yet", hint="leave out --gpu")
     ops = get_ops()
-    logger.info("Use CPU." if arguments.gpu is None else f"Using GPUs {arguments.gpu}")
+    logger.info("Use CPU.")
     logger.info("Engine: %s", ops.describe())
 
 
@@ -89,11 +88,3 @@ def phase_of(arguments: argparse.Namespace) -> int:
 
 def _stages(text: str) -> list[str]:
     return [stage for stage in text.split(",") if stage]
-
-
-def _gpu_id(text: str) -> int:
-    if text == "all" or "," in text:
-        raise EngineError("training on several GPUs is not there yet", hint="name one: --gpu 0")
-    if not text.isdecimal():
-        raise EngineError(f"--gpu {text} names no GPU", hint="GPUs are numbered from 0: --gpu 0")
-    return int(text)

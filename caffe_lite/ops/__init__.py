@@ -8,12 +8,10 @@ from importlib.util import find_spec
 from ..errors import EngineError, MissingExtra
 from .base import Array, Ops
 
-__all__ = ["Array", "Ops", "available_engines", "get_ops", "set_device", "set_engine", "set_mode_cpu", "set_mode_gpu"]
+__all__ = ["Array", "Ops", "available_engines", "get_ops", "set_engine", "set_mode_cpu", "set_mode_gpu"]
 
 _engines = ("numpy", "torch")
 _chosen: str | None = None
-_gpu = False
-_device_id = 0
 
 
 def available_engines() -> list[str]:
@@ -32,35 +30,21 @@ def set_engine(name: str | None) -> None:
     _chosen = name
 
 
-def set_mode_gpu() -> None:
-    """Make nets from now on for the GPU that ``set_device`` chose, with the torch engine."""
-    global _gpu
-    _check_gpu(_device_id)
-    _gpu = True
-
-
 def set_mode_cpu() -> None:
-    """Make nets from now on for the CPU."""
-    global _gpu
-    _gpu = False
+    """Compute on the CPU, as every engine of this version does."""
 
 
-def set_device(device_id: int) -> None:
-    """Choose the GPU of nets made from now on, once ``set_mode_gpu`` is called."""
-    global _device_id
-    if _gpu:
-        _check_gpu(device_id)
-    _device_id = device_id
+def set_mode_gpu() -> None:
+    """Refuse: an EngineError, for no engine of this version computes on a GPU."""
+    raise EngineError("this version has no engine that computes on a GPU yet", hint="use the CPU: set_mode_cpu()")
 
 
 def get_ops(engine: str | None = None, dtype: str = "float32") -> Ops:
     """The operations of an engine by name; without one, of the engine in force."""
-    if engine is None and _gpu:
-        engine = "torch"
     if _resolved(engine or _chosen or os.environ.get("CAFFE_LITE_ENGINE") or "numpy") == "torch":
         from .torch_ops import TorchOps
 
-        return TorchOps(dtype, f"cuda:{_device_id}" if _gpu else "cpu")
+        return TorchOps(dtype)
     from .numpy_ops import NumpyOps
 
     return NumpyOps(dtype)
@@ -74,13 +58,3 @@ def _resolved(name: str) -> str:
     if not find_spec(name):
         raise MissingExtra(name, name, f"run the {name} engine")
     return name
-
-
-def _check_gpu(device_id: int) -> None:
-    _resolved("torch")
-    import torch
-
-    count = torch.cuda.device_count()
-    if device_id >= count:
-        found = f"{count}, numbered from 0" if count else "none that torch can use"
-        raise EngineError(f"there is no GPU {device_id}: this machine has {found}", hint="use the CPU: set_mode_cpu()")
