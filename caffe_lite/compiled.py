@@ -122,7 +122,8 @@ class _Program:
         self._constant = constant
         if constant:
             _embed(module, staying)
-        logger.info("Compiling %s (%d operations), once for these shapes", name, len(module.graph.nodes))
+        size = len(module.graph.nodes)
+        logger.info("Compiling %s, once for these shapes: %d operations, about %d s", name, size, 10 + size // 20)
         try:
             if ops.device.type == "cuda":  # type: ignore[attr-defined]
                 self._run = _captured(module, examples, staying)
