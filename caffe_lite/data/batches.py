@@ -1,34 +1,121 @@
-"""Batches of images and labels from a database."""
+"""Batches: what data layers deliver, made ahead in a thread; and what is common to all batches of images."""
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from ..errors import DataError
 from ..log import logger
 from ..proto import caffe_pb2
-from .database import Database
+from .database import Database, Record
 from .datum import decode_datum
 from .transform import DataTransformer, Shape, by
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images (N, C, H, W), labels (N), both float32; and the state from which the batch behind this one follows."""
+    """An array (N, ...) in float32 for each top; and the state from which the batch behind this one follows."""
 
-    data: np.ndarray
-    labels: np.ndarray
+    arrays: tuple[np.ndarray, ...]
     state: dict[str, Any]
 
 
-class DatumBatches:
-    """Reads, decodes and transforms the records of a database, ``batch_size`` at a time.
+class Batches(abc.ABC):
+    """A source of batches, around and around.
 
     ``rng`` belongs to it alone. ``state()`` is JSON, and after ``restore_state`` of it the same batches come again.
     """
+
+    rng: np.random.Generator
+
+    @abc.abstractmethod
+    def shapes(self) -> list[Shape]:
+        """The shapes that the next batch's arrays will have."""
+
+    @abc.abstractmethod
+    def load(self) -> Batch:
+        """The next batch."""
+
+    @abc.abstractmethod
+    def place(self) -> dict[str, Any]:
+        """Where the next batch begins."""
+
+    @abc.abstractmethod
+    def seek(self, place: dict[str, Any]) -> None:
+        """Go on from there; may leave ``rng`` in any state."""
+
+    def state(self) -> dict[str, Any]:
+        return {**self.place(), "rng": self.rng.bit_generator.state}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        self.seek(state)
+        self.rng.bit_generator.state = state["rng"]
+
+    def close(self) -> None:  # noqa: B027 (most hold no file open)
+        """Let go of the files."""
+
+
+class ImageBatches(Batches, Generic[R]):
+    """Images (N, C, H, W) and labels (N) from records of any kind, ``batch_size`` at a time, transformed."""
+
+    def __init__(self, transformer: DataTransformer, batch_size: int, rng: np.random.Generator) -> None:
+        self.transformer = transformer
+        self.batch_size = batch_size
+        self.rng = rng
+
+    @abc.abstractmethod
+    def peek(self) -> R:
+        """The record that comes next."""
+
+    @abc.abstractmethod
+    def read(self, count: int) -> list[R]:
+        """The next records."""
+
+    @abc.abstractmethod
+    def decode(self, record: R) -> tuple[np.ndarray, int]:
+        """Its image (C, H, W) and its label."""
+
+    @abc.abstractmethod
+    def error(self, record: R, what: str, hint: str) -> DataError:
+        """The error that says this of the record."""
+
+    def shapes(self) -> list[Shape]:
+        _, _, shape = self._decode(self.peek())
+        return [(self.batch_size, *shape), (self.batch_size,)]
+
+    def load(self) -> Batch:
+        """The next batch; all its images must come out in the shape of the first."""
+        images, labels, expected = [], [], None
+        for record in self.read(self.batch_size):
+            image, label, shape = self._decode(record)
+            expected = expected or shape
+            if shape != expected:
+                raise self.error(
+                    record,
+                    f"gives an image of {by(shape)}, the first of its batch one of {by(expected)}",
+                    "Set crop_size in transform_param, or a batch_size of 1, or make the images equal",
+                )
+            images.append(image)
+            labels.append(label)
+        return Batch((self.transformer(images, self.rng), np.array(labels, np.float32)), self.state())
+
+    def _decode(self, record: R) -> tuple[np.ndarray, int, Shape]:
+        """The image and the label of a record, and the shape that the image will have in a batch."""
+        try:
+            image, label = self.decode(record)
+            return image, label, self.transformer.shape(image.shape)
+        except DataError as error:
+            raise self.error(record, f"cannot be used: {error.what}", error.hint) from error.__cause__
+
+
+class DatumBatches(ImageBatches[Record]):
+    """Batches from a database of Datum records."""
 
     def __init__(
         self,
@@ -39,50 +126,34 @@ class DatumBatches:
         force_color: bool = False,
         force_gray: bool = False,
     ) -> None:
+        super().__init__(transformer, batch_size, rng)
         self.database = database
-        self.transformer = transformer
-        self.batch_size = batch_size
-        self.rng = rng
         self.force_color = force_color
         self.force_gray = force_gray
 
-    def shape(self) -> Shape:
-        """The shape that the next batch's data will have, going by its first image."""
-        key, value = self.database.peek()
-        _, _, shape = self._decode(key, value)
-        if (self.force_color or self.force_gray) and not caffe_pb2.Datum.FromString(value).encoded:
+    def shapes(self) -> list[Shape]:
+        shapes = super().shapes()
+        if (self.force_color or self.force_gray) and not caffe_pb2.Datum.FromString(self.peek()[1]).encoded:
             logger.error("force_color and force_gray only for encoded datum")
-        return (self.batch_size, *shape)
+        return shapes
 
-    def load(self) -> Batch:
-        """The next batch; all its images must come out in the shape of the first."""
-        images, labels, expected = [], [], None
-        for key, value in self.database.read(self.batch_size):
-            image, label, shape = self._decode(key, value)
-            expected = expected or shape
-            if shape != expected:
-                raise DataError(
-                    f"{self._record(key)} gives an image of {by(shape)}, the first of its batch one of {by(expected)}",
-                    hint="Set crop_size in transform_param, or a batch_size of 1, or make the images equal",
-                )
-            images.append(image)
-            labels.append(label)
-        return Batch(self.transformer(images, self.rng), np.array(labels, np.float32), self.state())
+    def peek(self) -> Record:
+        return self.database.peek()
 
-    def _decode(self, key: bytes, value: bytes) -> tuple[np.ndarray, int, Shape]:
-        """The image and the label of a record, and the shape that the image will have in a batch."""
-        try:
-            image, label = decode_datum(value, self.force_color, self.force_gray)
-            return image, label, self.transformer.shape(image.shape)
-        except DataError as error:
-            raise DataError(f"{self._record(key)} cannot be used: {error.what}", hint=error.hint) from error.__cause__
+    def read(self, count: int) -> list[Record]:
+        return self.database.read(count)
 
-    def _record(self, key: bytes) -> str:
-        return f"record {key!r} of the database {self.database.path!r}"
+    def decode(self, record: Record) -> tuple[np.ndarray, int]:
+        return decode_datum(record[1], self.force_color, self.force_gray)
 
-    def state(self) -> dict[str, Any]:
-        return {"next_key": self.database.position.hex(), "rng": self.rng.bit_generator.state}
+    def error(self, record: Record, what: str, hint: str) -> DataError:
+        return DataError(f"record {record[0]!r} of the database {self.database.path!r} {what}", hint=hint)
 
-    def restore_state(self, state: dict[str, Any]) -> None:
-        self.database.seek(bytes.fromhex(state["next_key"]))
-        self.rng.bit_generator.state = state["rng"]
+    def place(self) -> dict[str, Any]:
+        return {"next_key": self.database.position.hex()}
+
+    def seek(self, place: dict[str, Any]) -> None:
+        self.database.seek(bytes.fromhex(place["next_key"]))
+
+    def close(self) -> None:
+        self.database.close()

@@ -1,0 +1,105 @@
+"""What layers share that deliver batches: reading ahead, and going on where a snapshot was taken."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .blob import Blob
+from .data.batches import Batch, Batches
+from .data.prefetch import Prefetcher
+from .layer import Layer
+from .log import logger
+
+# What data_param and its kin held before transform_param came, and its name there.
+MOVED = {"scale": "scale", "mean_file": "mean_file", "crop_size": "crop_size", "mirror": "mirror"}
+
+
+class BatchLayer(Layer, abc.ABC):
+    """A layer without bottoms whose tops hold one batch after the other, of whatever shape the batch has.
+
+    A background thread reads ahead, as many batches as ``prefetch`` in data_param says (4), for layers with parameters
+    of their own too, as in the original. A snapshot holds the place in the source and the random state, so that
+    training resumed sees the very batches it would have seen; the original starts over.
+    """
+
+    bottoms = (0, 0)
+    batches: Batches | None = None
+    prefetcher: Prefetcher[Batch] | None = None
+
+    @abc.abstractmethod
+    def open(self) -> Batches:
+        """Check the parameters, and open the source."""
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if self.param.data_param.prefetch < 1:
+            self.error("prefetch is 0", "Give data_param a prefetch of at least 1")
+        self.batches = self.open()
+        self.delivered = self.batches.state()
+        self.shapes = self.batches.shapes()
+        logger.info("output data size: %s", ",".join(map(str, self.shapes[0])))
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        for blob, shape in zip(top, self.shapes, strict=False):
+            blob.Reshape(shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        assert self.batches is not None
+        if self.prefetcher is None:
+            self.prefetcher = Prefetcher(self.batches.load, self.param.data_param.prefetch)
+        batch = self.prefetcher.get()
+        self.delivered = batch.state
+        self.shapes = [array.shape for array in batch.arrays]
+        self.Reshape(bottom, top)
+        for blob, array in zip(top, batch.arrays, strict=False):
+            blob.data = self.ops.asarray(array)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """There is nothing before the data."""
+
+    def state(self) -> dict[str, Any]:
+        return self.delivered
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        assert self.batches is not None
+        self._stop()
+        try:
+            self.batches.restore_state(state)
+        except (KeyError, TypeError, ValueError):
+            self.error(
+                "the snapshot holds the place in a source of another kind", "Resume with the net it was made with"
+            )
+        self.delivered = state
+
+    def close(self) -> None:
+        self._stop()
+        if self.batches is not None:
+            self.batches.close()
+
+    def _stop(self) -> None:
+        if self.prefetcher is not None:
+            self.prefetcher.close()
+            self.prefetcher = None
+
+    # -- what several of them check -----------------------------------------------------------------------------------
+
+    def new_generator(self) -> np.random.Generator:
+        """A generator for the thread alone, seeded by the net's."""
+        return np.random.Generator(np.random.PCG64(int(self.rng.integers(2**63))))
+
+    def check_batch_size(self, name: str) -> None:
+        """Refuse an empty batch; ``name`` is the message that batch_size stands in."""
+        if getattr(self.param, name).batch_size < 1:
+            self.error("batch_size is 0", f"Give {name} a batch_size of at least 1")
+
+    def refuse_moved(self, name: str, moved: Mapping[str, str] = MOVED) -> None:
+        """Refuse fields that belong into transform_param today; the original ignores them where they were."""
+        given = [field for field in moved if getattr(self.param, name).HasField(field)]
+        if given:
+            self.error(
+                f"{name} holds {' and '.join(given)}, which belongs into transform_param",
+                f"Write {' and '.join(moved[field] for field in given)} there",
+            )
