@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any, cast
 
@@ -17,7 +16,6 @@ from .compiled import LEAVE_OUT, CompiledPass, compile_wanted
 from .errors import CaffeError, EngineError, NetError, WeightsError, Where
 from .fusion import Fusion
 from .io import array_to_blobproto
-from .layer import Layer, create_layer
 from .log import logger
 from .net_param import PlacedLayer, filter_layers, insert_splits
 from .ops import get_ops
@@ -27,65 +25,11 @@ from .proto.prototxt import Parsed, read_net, to_text
 from .pycaffe import PycaffeNet
 from .random import new_generator
 from .weights import LayerWeights, read_weights, write_caffemodel, write_hdf5
+from .wiring import Node, Param, Wiring
+
+__all__ = ["TEST", "TRAIN", "Net", "Node", "Param"]
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
-
-
-@dataclass
-class Node:
-    """A layer in its net: the blobs it reads and writes, and what the backward pass wants of it."""
-
-    layer: Layer
-    where: Where | None
-    bottom_names: list[str] = field(default_factory=list)
-    top_names: list[str] = field(default_factory=list)
-    bottom: list[Blob] = field(default_factory=list)
-    top: list[Blob] = field(default_factory=list)
-    loss_weights: list[float] = field(default_factory=list)
-    need_backward: bool = False
-    bottom_need_backward: list[bool] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return self.layer.name
-
-    @property
-    def param(self) -> caffe_pb2.LayerParameter:
-        return self.layer.param
-
-    def error(self, what: str, hint: str = "") -> NetError:
-        return NetError(what, where=self.where, layer=self.name, layer_type=self.layer.type, hint=hint)
-
-    def reshape(self) -> None:
-        self.layer.Reshape(self.bottom, self.top)
-        for blob, weight in zip(self.top, self.loss_weights, strict=True):
-            if weight and not blob.has_diff:
-                blob.diff = blob.ops.full(blob.shape, weight)
-
-    @property
-    def nodes(self) -> Sequence[Node]:
-        """Itself alone: what a pass executes is a node, or a run of several."""
-        return (self,)
-
-    def forward(self) -> None:
-        self.layer.Forward(self.bottom, self.top)
-
-    def backward(self) -> None:
-        if self.need_backward:
-            self.layer.Backward(self.top, self.bottom_need_backward, self.bottom)
-
-
-@dataclass
-class Param:
-    """A learnable blob of the net, once even if layers share it."""
-
-    name: str
-    blob: Blob
-    lr_mult: float
-    decay_mult: float
-    owner: Node
-    index: int
-    spec: caffe_pb2.ParamSpec
 
 
 class Net(PycaffeNet):
@@ -125,10 +69,9 @@ class Net(PycaffeNet):
         self.phase = TRAIN if phase == TRAIN else TEST
         self.ops = get_ops(engine, dtype)
         self.rng = new_generator(seed)
-        self.nodes: list[Node] = []
-        self.learnable_params: list[Param] = []
-        self._blob: dict[str, Blob] = {}
-        self.inputs: list[str] = []
+        wiring = Wiring(self.phase, self.ops, self.rng)
+        self.nodes, self.learnable_params, self.inputs = wiring.nodes, wiring.params, wiring.inputs
+        self._blob = wiring.blobs
         param, where = _parameter_of(network)
         self.name = param.name
         self.debug_info: bool = param.debug_info
@@ -144,7 +87,7 @@ class Net(PycaffeNet):
         self._compiled: CompiledPass | None = None
         self._retained = True
         try:
-            self._build(placed, param.force_backward)
+            self._build(wiring, placed, param.force_backward)
             if compile_wanted(compile):
                 self._compiled = CompiledPass(self, backward=self.phase == TRAIN)
         except BaseException:
@@ -155,128 +98,17 @@ class Net(PycaffeNet):
 
     # -- building ----------------------------------------------------------------------------------------------------
 
-    def _build(self, placed: list[PlacedLayer], force_backward: bool) -> None:
-        available: dict[str, None] = {}
-        blob_needs_backward: dict[str, bool] = {}
-        named_params: dict[str, Param] = {}
-        memory = 0
+    def _build(self, wiring: Wiring, placed: list[PlacedLayer], force_backward: bool) -> None:
         for layer in placed:
-            node = self._create(layer)
-            self.nodes.append(node)
-            self._connect_bottoms(node, available, blob_needs_backward)
-            self._connect_tops(node, available)
-            try:
-                self._set_up(node)
-            except CaffeError as error:
-                raise error.located(node.where, node.name, node.layer.type) from error.__cause__
-            for blob, weight in zip(node.top, node.loss_weights, strict=True):
-                logger.info("Top shape: %s(%d)", "".join(f"{n} " for n in blob.shape), blob.count)
-                if weight:
-                    logger.info("    with loss weight %g", weight)
-                memory += blob.count
-            logger.info("Memory required for data: %d", memory * 4)
-            self._register_params(node, named_params)
-            node.need_backward = any(node.bottom_need_backward) or any(node.layer.param_propagate_down)
-            for blob_name in node.top_names:
-                blob_needs_backward[blob_name] = node.need_backward or blob_needs_backward.get(blob_name, False)
+            wiring.add(layer)
         self._prune_backward()
         if force_backward:
             self._force_backward()
         self.fusion = Fusion(self.nodes, self.ops)
-        self.outputs = sorted(available)
+        self.outputs = sorted(wiring.unread)
         for blob_name in self.outputs:
             logger.info("This network produces output %s", blob_name)
         logger.info("Network initialization done.")
-
-    def _create(self, placed: PlacedLayer) -> Node:
-        param = placed.param
-        if not param.HasField("phase"):
-            param.phase = self.phase
-        if param.propagate_down and len(param.propagate_down) != len(param.bottom):
-            raise placed.error(
-                f"propagate_down is given {len(param.propagate_down)} times for {len(param.bottom)} bottoms",
-                "give it once per bottom or not at all",
-            )
-        layer = create_layer(param, self.ops, param.phase, self.rng, placed.where)
-        logger.info("Creating Layer %s", param.name)
-        return Node(layer, placed.where)
-
-    def _connect_bottoms(self, node: Node, available: dict[str, None], needs: dict[str, bool]) -> None:
-        _check_count(node, "bottom", len(node.param.bottom), node.layer.bottoms)
-        for i, name in enumerate(node.param.bottom):
-            logger.info("%s <- %s", node.name, name)
-            available.pop(name, None)
-            node.bottom_names.append(name)
-            node.bottom.append(self._blob[name])
-            asked = node.param.propagate_down[i] if node.param.propagate_down else needs[name]
-            node.bottom_need_backward.append(asked)
-
-    def _connect_tops(self, node: Node, available: dict[str, None]) -> None:
-        names = list(node.param.top)
-        if node.layer.is_loss:
-            names += ["(automatic)"] * (node.layer.tops[0] - len(names))
-        _check_count(node, "top", len(names), node.layer.tops)
-        if node.layer.equal_bottoms_tops and len(names) != len(node.bottom):
-            raise node.error(f"it has {len(node.bottom)} bottoms and {len(names)} tops", "give one top per bottom")
-        for i, name in enumerate(names):
-            if i < len(node.bottom_names) and node.bottom_names[i] == name:
-                logger.info("%s -> %s (in-place)", node.name, name)
-                blob = self._blob[name]
-            elif name in self._blob and name != "(automatic)":
-                maker = next(n for n in self.nodes if name in n.top_names)
-                raise node.error(
-                    f"top blob {name!r} is produced by two layers, also by {maker.name!r} at {maker.where}",
-                    "rename one top; to run in place, name the same blob as bottom and top at the same position",
-                )
-            else:
-                logger.info("%s -> %s", node.name, name)
-                blob = self._blob[name] = Blob(self.ops)
-            available[name] = None
-            node.top_names.append(name)
-            node.top.append(blob)
-        if node.layer.type == "Input":
-            self.inputs += names
-
-    def _set_up(self, node: Node) -> None:
-        layer, shapes = node.layer, [blob.shape for blob in node.bottom]
-        node.loss_weights = _loss_weights(node)
-        logger.info("Setting up %s", node.name)
-        layer.Setup(node.bottom, node.top)
-        node.reshape()
-        for blob, name, shape in zip(node.bottom, node.bottom_names, shapes, strict=True):
-            if blob.shape != shape:
-                raise node.error(
-                    f"it runs in place on blob {name!r}, but turns its shape {shape} into {blob.shape}",
-                    "give its top another name",
-                )
-
-    def _register_params(self, node: Node, named: dict[str, Param]) -> None:
-        layer = node.layer
-        if len(layer.param.param) > len(layer.blobs):
-            raise node.error(
-                f"{len(layer.param.param)} param entries for {len(layer.blobs)} learnable blobs",
-                "remove the surplus ones",
-            )
-        wanted = []
-        for index, blob in enumerate(layer.blobs):
-            blob.allocate()
-            spec = layer.param.param[index] if index < len(layer.param.param) else caffe_pb2.ParamSpec()
-            wanted.append(spec.lr_mult != 0)
-            owner = named.get(spec.name) if spec.name else None
-            if owner is None:
-                param = Param(spec.name, blob, spec.lr_mult, spec.decay_mult, node, index, spec)
-                self.learnable_params.append(param)
-                if spec.name:
-                    named[spec.name] = param
-            else:
-                logger.info(
-                    "Sharing parameters '%s' owned by layer '%s', param index %d",
-                    spec.name,
-                    owner.owner.name,
-                    owner.index,
-                )
-                layer.blobs[index] = _shared_blob(node, blob, spec, owner)
-        layer.param_propagate_down = wanted
 
     def _prune_backward(self) -> None:
         """Ask no gradient of layers that lead to no loss, and none below the point where nobody reads it."""
@@ -549,60 +381,6 @@ def _parameter_of(network: Any) -> tuple[caffe_pb2.NetParameter, Sequence[Where 
         return param, network.layers
     param.CopyFrom(network)
     return param, [None] * len(param.layer)
-
-
-def _check_count(node: Node, kind: str, count: int, allowed: tuple[int, int | None]) -> None:
-    least, most = allowed
-    if count < least or (most is not None and count > most):
-        wanted = str(least) if least == most else f"at least {least}" if most is None else f"{least} to {most}"
-        raise node.error(
-            f"{count} {kind}s, a {node.layer.type} layer takes {wanted}", f"give it {wanted} {kind}: fields"
-        )
-
-
-def _loss_weights(node: Node) -> list[float]:
-    """One per top: as the prototxt says, else 1 for the first top of a loss layer and 0 for all others.
-
-    A loss layer whose further tops have none gets 0 for them (the original aborts on two tops).
-    """
-    given = list(node.param.loss_weight) or ([1.0] if node.layer.is_loss else [])
-    if given and len(given) != len(node.top) and not (node.layer.is_loss and len(given) < len(node.top)):
-        raise node.error(
-            f"loss_weight is given {len(given)} times for {len(node.top)} tops", "give it once per top or not at all"
-        )
-    return given + [0.0] * (len(node.top) - len(given))
-
-
-def _shared_blob(node: Node, blob: Blob, spec: caffe_pb2.ParamSpec, owner: Param) -> Blob:
-    """The owner's storage under the shape that this layer wants; and the owner's multipliers must agree with ours."""
-    permissive = caffe_pb2.ParamSpec.PERMISSIVE
-    if spec.share_mode == permissive:
-        if blob.count != owner.blob.count:
-            raise node.error(
-                f"cannot share param {spec.name!r} with layer {owner.owner.name!r}: its shape {blob.shape} counts "
-                f"{blob.count}, the owner's {owner.blob.shape} counts {owner.blob.count}",
-                "make the sizes equal or give the param another name",
-            )
-    elif blob.shape != owner.blob.shape:
-        raise node.error(
-            f"cannot share param {spec.name!r} with layer {owner.owner.name!r}: its shape is {blob.shape}, "
-            f"the owner's {owner.blob.shape}",
-            "make the shapes equal, or set share_mode: PERMISSIVE if only the sizes are",
-        )
-    for name in ("lr_mult", "decay_mult"):
-        if not spec.HasField(name):
-            continue
-        if not owner.spec.HasField(name):
-            owner.spec = caffe_pb2.ParamSpec.FromString(owner.spec.SerializeToString())
-            setattr(owner.spec, name, getattr(spec, name))
-            setattr(owner, name, getattr(spec, name))
-        elif getattr(spec, name) != getattr(owner.spec, name):
-            raise node.error(
-                f"shared param {spec.name!r} has {name} {getattr(spec, name):g} here and "
-                f"{getattr(owner.spec, name):g} in layer {owner.owner.name!r}",
-                "give both the same, or only one of them",
-            )
-    return owner.blob if blob.shape == owner.blob.shape else owner.blob.reshaped(blob.shape)
 
 
 def _without_leading_ones(shape: Sequence[int]) -> tuple[int, ...]:
