@@ -61,6 +61,13 @@ def add_state(parser: Parser, phase: bool = False) -> None:
     parser.add_argument("--stage", metavar="A,B", type=_stages, default=[], help="the net's stages, for those rules")
 
 
+def add_backend(parser: Parser) -> None:
+    what = "the database's kind: lmdb or leveldb; default lmdb"
+    parser.add_argument(
+        "--backend", metavar="KIND", choices=("lmdb", "leveldb"), type=str.lower, default="lmdb", help=what
+    )
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:

@@ -63,27 +63,40 @@ class Database(abc.ABC):
 def open_database(source: str, backend: int, where: Where | None = None) -> Database:
     """The database at ``source``, which ``resolve`` finds, with its first record coming next."""
     path = resolve(source, where)
-    is_lmdb = os.path.isfile(path) or os.path.isfile(os.path.join(path, "data.mdb"))
-    if backend == caffe_pb2.DataParameter.LEVELDB:
-        raise DataError(
-            f"{source!r} is to be read as LEVELDB, which is not supported",
-            hint="It is an LMDB: write `backend: LMDB` in data_param (LEVELDB is the default)"
-            if is_lmdb
-            else "Convert it to an LMDB, and write `backend: LMDB` in data_param",
-        )
     if not os.path.exists(path):
         raise DataError(
             f"there is no database {source!r}: looked for {searched(source, where)}",
             hint="Put it there, or correct the source in data_param",
         )
-    if not is_lmdb:
-        raise DataError(
-            f"{path!r} is not an LMDB: it is not a folder with a file data.mdb in it",
-            hint="Give source the folder that holds data.mdb",
-        )
-    from .lmdb import LMDB
+    is_lmdb = os.path.isfile(path) or os.path.isfile(os.path.join(path, "data.mdb"))
+    is_leveldb = os.path.isfile(os.path.join(path, "CURRENT"))
+    database: Database
+    if backend == caffe_pb2.DataParameter.LMDB:
+        if not is_lmdb:
+            raise DataError(
+                f"{path!r} is not an LMDB: it is not a folder with a file data.mdb in it",
+                hint="It is a LevelDB: write `backend: LEVELDB` in data_param"
+                if is_leveldb
+                else "Give source the folder that holds data.mdb",
+            )
+        from .lmdb import LMDB
 
-    database = LMDB(path)
-    database.rewind()
-    logger.info("Opened lmdb %s", source)
+        database = LMDB(path)
+    else:
+        if not is_leveldb:
+            raise DataError(
+                f"{path!r} is not a LevelDB: it is not a folder with a file CURRENT in it",
+                hint="It is an LMDB: write `backend: LMDB` in data_param (LEVELDB is the default)"
+                if is_lmdb
+                else "Give source the folder that holds CURRENT and the MANIFEST",
+            )
+        from .leveldb import LevelDB
+
+        database = LevelDB(path)
+    try:
+        database.rewind()
+    except DataError:
+        database.close()
+        raise
+    logger.info("Opened %s %s", caffe_pb2.DataParameter.DB.Name(backend).lower(), source)
     return database

@@ -1,24 +1,20 @@
-"""The IDX files of MNIST and its kin, turned into an LMDB."""
+"""The IDX files of MNIST and its kin, turned into a database."""
 
 from __future__ import annotations
 
 import gzip
-import os
-import secrets
-import shutil
 import zlib
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import DataError, MissingExtra, Where
+from ..errors import DataError, Where
 from ..log import logger
 from ..proto import caffe_pb2
+from .writing import new_database, refuse_existing
 
 _GZIP = b"\x1f\x8b"
-# What a record takes beyond its pixels: its key, the other fields of the Datum, the headers of LMDB.
-_RECORD_OVERHEAD = 80
 
 
 class _Kind(NamedTuple):
@@ -32,8 +28,10 @@ _LABELS = _Kind("labels", 2049, 1)
 _KINDS = {kind.magic: kind for kind in (_IMAGES, _LABELS)}
 
 
-def convert_mnist(images: str, labels: str, out: str, *, limit: int | None = None, seed: int | None = None) -> int:
-    """Write images and labels (IDX files, gzipped or not) as an LMDB of Datum records; returns how many there are.
+def convert_mnist(
+    images: str, labels: str, out: str, *, limit: int | None = None, seed: int | None = None, backend: str = "lmdb"
+) -> int:
+    """Write images and labels (IDX files, gzipped or not) as a database of Datum records; returns how many there are.
 
     The keys are "00000000", "00000001", ..., as the original's convert_mnist_data makes them. ``seed`` shuffles the
     images, ``limit`` then takes the first so many. The database appears at ``out`` when it is complete, without a lock
@@ -43,8 +41,7 @@ def convert_mnist(images: str, labels: str, out: str, *, limit: int | None = Non
         raise DataError(f"the limit is {limit}", hint="Give a limit of at least 1, or none")
     if seed is not None and seed < 0:
         raise DataError(f"the seed is {seed}", hint="Give a seed of at least 0, or none")
-    if os.path.lexists(out):
-        raise DataError("it exists already", where=Where(out), hint="Remove it, or choose another name")
+    refuse_existing(out)
     pixels = _read_idx(images, _IMAGES)
     classes = _read_idx(labels, _LABELS)
     if len(pixels) != len(classes):
@@ -58,20 +55,12 @@ def convert_mnist(images: str, labels: str, out: str, *, limit: int | None = Non
     order = order[:limit]
     logger.info("A total of %d items.", len(order))
     logger.info("Rows: %d Cols: %d", *pixels.shape[1:])
-    parent = os.path.dirname(os.path.abspath(out))
-    part = f"{os.path.abspath(out)}.{secrets.token_hex(6)}.tmp"
-    try:
-        os.mkdir(part)
-        _write_lmdb(part, pixels, classes, order)
-        os.rename(part, out)
-    except OSError as error:
-        raise DataError(
-            f"cannot write it: {error.strerror or error}",
-            where=Where(out),
-            hint="" if os.path.isdir(parent) else f"Make the folder first: mkdir -p {parent}",
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    datum = caffe_pb2.Datum(channels=1, height=pixels.shape[1], width=pixels.shape[2])
+    with new_database(out, backend) as put:
+        for i, at in enumerate(order.tolist()):
+            datum.data = pixels[at].tobytes()
+            datum.label = int(classes[at])
+            put(b"%08d" % i, datum.SerializeToString())
     logger.info("Processed %d files.", len(order))
     return len(order)
 
@@ -102,19 +91,3 @@ def _read_idx(path: str, kind: _Kind) -> np.ndarray:
     if len(content) < needed:
         raise DataError(f"it is cut short: {len(content):,} bytes of {needed:,}", where=place, hint="Download it again")
     return np.frombuffer(content, np.uint8, prod(shape), start).reshape(shape)
-
-
-def _write_lmdb(folder: str, pixels: np.ndarray, classes: np.ndarray, order: np.ndarray) -> None:
-    try:
-        import lmdb
-    except ImportError:
-        raise MissingExtra("lmdb", "data", "write LMDB databases") from None
-    _, height, width = pixels.shape
-    # Pages are at least half full; on Windows the file is as large as the map.
-    map_size = 2 * len(order) * (height * width + _RECORD_OVERHEAD) + 2**20
-    datum = caffe_pb2.Datum(channels=1, height=height, width=width)
-    with lmdb.open(folder, map_size=map_size, lock=False) as environment, environment.begin(write=True) as transaction:
-        for i, at in enumerate(order.tolist()):
-            datum.data = pixels[at].tobytes()
-            datum.label = int(classes[at])
-            transaction.put(b"%08d" % i, datum.SerializeToString(), append=True)

@@ -17,7 +17,7 @@ class DataLayer(BatchLayer):
     Tops: data (N, C, H, W); label (N), if asked for. Each batch takes the height and width of its first image, all of
     one batch must agree.
     Reads ``data_param``: source, a path from the working directory (or, unlike in the original, from the folder of the
-    prototxt if nothing is there); batch_size; backend (LMDB); prefetch (4), how many batches to read ahead.
+    prototxt if nothing is there); batch_size; backend (LEVELDB), or LMDB; prefetch (4), how many batches to read ahead.
     ``transform_param``: see DataTransformer; force_color and force_gray, for encoded images.
     rand_skip is ignored, as in the original. The fields of data_param that have moved to transform_param are
     refused; the original ignores them.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from caffe_lite.data.database import open_database
+from caffe_lite.data.writing import new_database
 from caffe_lite.errors import DataError, Where
 from caffe_lite.proto import caffe_pb2
 from tests.data.databases import write_lmdb
@@ -97,8 +98,10 @@ def test_an_empty_database_is_refused(tmp_path: Path) -> None:
         open_database(str(write_lmdb(tmp_path / "db", [])), LMDB)
 
 
-def test_leveldb_is_refused_and_says_what_to_do(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"It is an LMDB: write `backend: LMDB`"):
+def test_the_other_kind_of_database_is_recognised(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"It is an LMDB: write `backend: LMDB` in data_param"):
         open_database(str(folder), LEVELDB)
-    with pytest.raises(DataError, match="Convert it to an LMDB"):
-        open_database(str(tmp_path / "leveldb"), LEVELDB)
+    with new_database(str(tmp_path / "leveldb"), "leveldb") as put:
+        put(b"key", b"value")
+    with pytest.raises(DataError, match=r"It is a LevelDB: write `backend: LEVELDB` in data_param"):
+        open_database(str(tmp_path / "leveldb"), LMDB)

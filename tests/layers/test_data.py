@@ -46,7 +46,7 @@ def source(tmp_path: Path) -> Path:
     return image_lmdb(tmp_path / "ten_lmdb", random_images(10))
 
 
-@pytest.mark.parametrize("case", sorted(path.stem for path in GOLDEN.glob("lmdb_*.prototxt")))
+@pytest.mark.parametrize("case", sorted(path.stem for path in GOLDEN.glob("l*db_*.prototxt")))
 def test_batches_are_those_of_the_original(case: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(GOLDEN)
     net = Net(f"{case}.prototxt", TEST, engine=engine)
