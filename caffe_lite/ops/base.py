@@ -115,6 +115,9 @@ class Ops:
     def exp(self, x: Array) -> Array:
         return self.xp.exp(x)
 
+    def expm1(self, x: Array) -> Array:
+        return self.xp.expm1(x)
+
     def log(self, x: Array) -> Array:
         return self.xp.log(x)
 
@@ -141,6 +144,14 @@ class Ops:
 
     def at_least(self, x: Array, bound: float) -> Array:
         return self.xp.where(x < bound, self.scalar(bound), x)
+
+    def at_most(self, x: Array, bound: float) -> Array:
+        return self.xp.where(x > bound, self.scalar(bound), x)
+
+    def affine(self, x: Array, scale: float, shift: float) -> Array:
+        """``scale * x + shift``; a scale of 1 and a shift of 0 cost nothing."""
+        y = x if scale == 1 else x * scale
+        return y if shift == 0 else y + shift
 
     def where(self, condition: Array, x: Array, y: Array) -> Array:
         return self.xp.where(condition, x, y)

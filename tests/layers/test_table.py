@@ -90,6 +90,8 @@ SCORES, LABELS = Bottom((4, 5)), labels(5, 4)
 MAPS, MAP_LABELS = Bottom((2, 5, 3, 2)), labels(5, 2, 1, 3, 2)
 
 TABLE = [
+    Entry("AbsVal", "", [IMAGES], in_place=True),
+    Entry("BNLL", "", [IMAGES], in_place=True),
     Entry("BatchNorm train", "", [IMAGES], in_place=True),
     Entry("BatchNorm rows", "", [ROWS], in_place=True),
     Entry("BatchNorm global", "batch_norm_param { use_global_stats: true }", [IMAGES], in_place=True),
@@ -98,6 +100,7 @@ TABLE = [
     Entry("Bias all axes", "bias_param { axis: 0 num_axes: -1 }", [IMAGES], in_place=True),
     Entry("Bias scalar", "bias_param { num_axes: 0 }", [IMAGES], in_place=True),
     Entry("Bias two bottoms", "bias_param { axis: 1 }", [IMAGES, Bottom((3, 5))]),
+    Entry("Clip", "clip_param { min: -0.51 max: 0.83 }", [IMAGES], in_place=True),
     Entry("Concat channels", "", [Bottom((2, 3, 2, 2)), Bottom((2, 1, 2, 2)), Bottom((2, 2, 2, 2))]),
     Entry("Concat from the end", "concat_param { axis: -1 }", [Bottom((2, 3)), Bottom((2, 4))]),
     Entry("Concat one", "", [IMAGES], in_place=True),
@@ -112,6 +115,8 @@ TABLE = [
     Entry("Convolution two", "convolution_param { num_output: 2 kernel_size: 2 }", [IMAGES, IMAGES], tops=2),
     Entry("Dropout train", "dropout_param { dropout_ratio: 0.3 }", [IMAGES], in_place=True),
     Entry("Dropout test", "", [IMAGES], phase=TEST, in_place=True),
+    Entry("ELU", "", [IMAGES], in_place=True),
+    Entry("ELU alpha", "elu_param { alpha: -0.3 }", [IMAGES], in_place=True),
     Entry("Eltwise sum", "", [ROWS, ROWS]),
     Entry("Eltwise coeff", "eltwise_param { coeff: 1 coeff: -0.5 coeff: 2 }", [ROWS, ROWS, ROWS]),
     Entry("Eltwise prod", "eltwise_param { operation: PROD }", [ROWS, ROWS, ROWS]),
@@ -119,6 +124,8 @@ TABLE = [
     Entry("Eltwise max", "eltwise_param { operation: MAX }", [ROWS, ROWS, ROWS]),
     Entry("EuclideanLoss", "", [ROWS, ROWS]),
     Entry("EuclideanLoss weighted", "loss_weight: 0.3", [ROWS, ROWS]),
+    Entry("Exp", "", [IMAGES], in_place=True),
+    Entry("Exp base", "exp_param { base: 0.3 scale: -0.5 shift: 1 }", [IMAGES], in_place=True),
     Entry("Flatten", "", [IMAGES]),
     Entry("Flatten axes", "flatten_param { axis: 0 end_axis: -2 }", [IMAGES]),
     Entry("InnerProduct", "inner_product_param { num_output: 3 }", [IMAGES]),
@@ -128,6 +135,8 @@ TABLE = [
     Entry("LRN across", "lrn_param { local_size: 3 alpha: 0.7 }", [Bottom((2, 5, 2, 3))], in_place=True),
     Entry("LRN across few", "lrn_param { local_size: 5 alpha: 0.7 k: 2 }", [IMAGES], in_place=True),
     Entry("LRN within", "lrn_param { local_size: 3 alpha: 0.7 norm_region: WITHIN_CHANNEL }", [IMAGES], in_place=True),
+    Entry("Log", "", [positive(2, 3, 5, 4)], in_place=True),
+    Entry("Log base", "log_param { base: 10 scale: 0.4 shift: 1 }", [IMAGES], in_place=True),
     Entry("MultinomialLogisticLoss", "", [positive(4, 5), LABELS]),
     Entry("PReLU channels", "", [IMAGES], in_place=True),
     Entry("PReLU shared", "prelu_param { channel_shared: true }", [IMAGES], in_place=True),
@@ -139,6 +148,10 @@ TABLE = [
     Entry("Pooling ave pad", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }", [IMAGES]),
     Entry("Pooling ave global", "pooling_param { pool: AVE global_pooling: true }", [IMAGES]),
     Entry("Pooling stochastic", "pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }", [positive(2, 3, 5, 4)]),
+    Entry("Power fraction", "power_param { power: 2.5 scale: 0.4 shift: 1 }", [IMAGES], in_place=True),
+    Entry("Power square", "power_param { power: 2 scale: -0.5 }", [IMAGES], in_place=True),
+    Entry("Power inverse", "power_param { power: -1 }", [IMAGES], in_place=True),
+    Entry("Power affine", "power_param { scale: -1.5 shift: 0.5 }", [IMAGES], in_place=True),
     Entry("ReLU", "", [IMAGES], in_place=True),
     Entry("ReLU leaky", "relu_param { negative_slope: 0.1 }", [IMAGES], in_place=True),
     Entry("ReLU negative slope", "relu_param { negative_slope: -0.5 }", [IMAGES], in_place=True),
@@ -165,6 +178,8 @@ TABLE = [
     Entry("SoftmaxWithLoss last axis", "softmax_param { axis: -1 }", [Bottom((2, 3, 5)), labels(5, 2, 3)]),
     Entry("Split", "", [ROWS], tops=3),
     Entry("Split one", "", [ROWS], in_place=True),
+    Entry("Swish", "", [IMAGES], in_place=True),
+    Entry("Swish beta", "swish_param { beta: -1.7 }", [IMAGES], in_place=True),
     Entry("TanH", "", [IMAGES], in_place=True),
 ]
 
@@ -293,6 +308,16 @@ def test_softmax_along_any_axis(data: st.DataObject, shape: tuple[int, ...], eng
     net = make_net(f'type: "Softmax" softmax_param {{ axis: {axis} }}', [Bottom(shape)], engine=engine)
     check(net)
     np.testing.assert_allclose(net.blobs["y0"].data.sum(axis), 1)
+
+
+@pytest.mark.parametrize("name", ["AbsVal", "BNLL", "Clip", "ELU", "Exp base", "Log base", "Power fraction", "Swish"])
+@settings(deadline=None, max_examples=10)
+@given(shape=st.lists(small, max_size=5).map(tuple))
+def test_neurons_of_any_shape(name: str, shape: tuple[int, ...], engine: str) -> None:
+    entry = next(entry for entry in TABLE if entry.name == name)
+    net = make_net(entry.text, [Bottom(shape)], engine=engine)
+    check(net)
+    assert net.blobs["y0"].shape == shape
 
 
 def test_the_check_notices_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:

@@ -1,0 +1,29 @@
+"""BNLL: the binomial normal log likelihood, a smooth ReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+
+
+@register_layer("BNLL")
+class BNLLLayer(Layer):
+    """y = ln(1 + e^x), computed as max(x, 0) + ln(1 + e^-|x|), which never overflows; dy/dx = 1 / (1 + e^-x).
+
+    Bottom and top: any shape. Source: the original's bnll_layer.cpp.
+    """
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].Reshape(bottom[0].shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.x = bottom[0].data
+        self.e = self.ops.exp(-self.ops.abs(self.x))
+        top[0].data = self.ops.at_least(self.x, 0.0) + self.ops.log1p(self.e)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            slope = self.ops.where(self.x > 0, self.ops.scalar(1), self.e) / (1 + self.e)
+            bottom[0].diff = top[0].diff * slope

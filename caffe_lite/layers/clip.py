@@ -1,0 +1,38 @@
+"""Clip: values brought into an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+
+
+@register_layer("Clip")
+class ClipLayer(Layer):
+    """y = x, but at least ``min`` and at most ``max``; the gradient passes where min <= x <= max.
+
+    Bottom and top: any shape. Reads ``clip_param``: min, max; both must be given.
+    Source: the original's clip_layer.cpp. Differences: NaN stays NaN (there: min); min above max is an error (there:
+    everything becomes min).
+    """
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.clip_param
+        if not (p.HasField("min") and p.HasField("max")):
+            self.error("it has no bounds", "add clip_param { min: ... max: ... }")
+        if p.min > p.max:
+            self.error(f"min {p.min:g} exceeds max {p.max:g}", "exchange them")
+        self.least, self.most = p.min, p.max
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].Reshape(bottom[0].shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.x = bottom[0].data
+        top[0].data = self.ops.at_least(self.ops.at_most(self.x, self.most), self.least)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            inside = (self.x >= self.least) & (self.x <= self.most)
+            bottom[0].diff = self.ops.where(inside, top[0].diff, self.ops.scalar(0))

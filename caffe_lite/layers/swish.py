@@ -1,0 +1,33 @@
+"""Swish: the input times its own logistic function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+
+
+@register_layer("Swish")
+class SwishLayer(Layer):
+    """y = x * s with s = 1 / (1 + e^(-beta * x)); dy/dx = s + beta * y * (1 - s).
+
+    Bottom and top: any shape. Reads ``swish_param``: beta (1).
+    Source: Ramachandran et al. 2017; the original's swish_layer.cpp.
+    """
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.beta = self.param.swish_param.beta
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].Reshape(bottom[0].shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x = bottom[0].data
+        self.s = self.ops.sigmoid(self.ops.affine(x, self.beta, 0.0))
+        self.y = top[0].data = x * self.s
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            slope = self.s + self.ops.affine(self.y * (1 - self.s), self.beta, 0.0)
+            bottom[0].diff = top[0].diff * slope

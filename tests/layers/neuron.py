@@ -1,0 +1,26 @@
+"""One layer between an input ``x`` and an output ``y`` of one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from caffe_lite.net import Net
+
+
+def neuron(make_net: Callable[..., Net], layer: str, size: int = 1) -> Net:
+    return make_net(
+        f"""force_backward: true
+        layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ dim: {size} }} }} }}
+        layer {{ name: "out" bottom: "x" top: "y" {layer} }}"""
+    )
+
+
+def outcome(make_net: Callable[..., Net], layer: str, x: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """What the layer makes of these numbers, and the gradient in them of the sum of what it makes."""
+    net = neuron(make_net, layer, len(x))
+    net.forward(x=np.array(x))
+    net.blobs["y"].diff[...] = 1
+    net.backward()
+    return net.blobs["y"].data, net.blobs["x"].diff
