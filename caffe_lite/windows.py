@@ -25,6 +25,21 @@ class Windows:
         """How many windows fit into image and padding, along each axis."""
         return self._at_least_one(image, [(room // stride) + 1 for room, stride in self._room(image)])
 
+    def deconvolved(self, image: Ints) -> tuple[int, ...]:
+        """How large an image is that has ``image`` windows; as large as its last window needs it."""
+        out = [
+            stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 * pad
+            for size, kernel, stride, pad, dilation in zip(
+                image, self.kernel, self.stride, self.pad, self.dilation, strict=True
+            )
+        ]
+        if any(n < 1 for n in out):
+            raise LayerError(
+                f"pad {by(self.pad)} leaves nothing of the output, which would be {by(max(n, 0) for n in out)}",
+                hint="use a larger image, less padding or a larger kernel",
+            )
+        return tuple(out)
+
     def pooled(self, image: Ints, round_up: bool) -> tuple[int, ...]:
         """The same by the rule of pooling: a last window that fits in part counts if ``round_up``; where any axis is
         padded, a window must start before the padding that follows the image."""

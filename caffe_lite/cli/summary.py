@@ -55,7 +55,10 @@ def describe(net: Net) -> str:
 
 def multiply_adds(node: Node) -> int:
     """What a layer's matrix products cost in one forward pass; what is done once per element is not counted."""
-    param = node.layer.param
+    param, blobs = node.layer.param, node.layer.blobs
+    if node.layer.type == "Deconvolution":
+        # Every weight is used once for each input pixel.
+        return sum(blob.count for blob in node.bottom) // blobs[0].shape[0] * blobs[0].count
     outputs = {
         "Convolution": param.convolution_param.num_output,
         "InnerProduct": param.inner_product_param.num_output,
@@ -63,7 +66,7 @@ def multiply_adds(node: Node) -> int:
     if outputs is None:
         return 0
     # Every weight is used once for each output pixel.
-    return sum(blob.count for blob in node.top) // outputs * node.layer.blobs[0].count
+    return sum(blob.count for blob in node.top) // outputs * blobs[0].count
 
 
 def _rows(node: Node) -> list[tuple[str, ...]]:

@@ -8,25 +8,12 @@ from math import prod
 from ..blob import Blob
 from ..fillers import fill
 from ..layer import Layer, register_layer
-from ..ops.base import Ints
+from ..ops.base import Array, Ints
 from ..windows import read_windows
 
 
-@register_layer("Convolution")
-class ConvolutionLayer(Layer):
-    """y[m] = b[m] + sum over c of (W[m, c] correlated with x[c]), over any number of spatial axes.
-
-    Bottoms: (N..., C, *image), all of one shape; ``axis`` names C, every axis before it counts items of the batch.
-    Tops, one per bottom, through the same filters: (N..., num_output, *out) with
-    out = floor((image + 2 pad - dilation (kernel - 1) - 1) / stride) + 1.
-    Blobs: W (num_output, C / group, *kernel); b (num_output).
-    Reads ``convolution_param``: num_output, kernel_size (or kernel_h, kernel_w), stride (1), pad (0), dilation (1),
-    group (1), bias_term (true), axis (1), weight_filler, bias_filler. ``engine`` and ``force_nd_im2col`` are accepted
-    and choose nothing.
-    Where the kernel exceeds the padded image by less than the stride, the original computes one output from zeros
-    past the edge (its division rounds towards 0); here a kernel that does not fit is an error.
-    Source: LeCun et al. 1989; the original's base_conv_layer.cpp.
-    """
+class FilteringLayer(Layer):
+    """What Convolution and Deconvolution have in common; they differ in which way the filters are gone through."""
 
     bottoms = (1, None)
     tops = (1, None)
@@ -47,7 +34,7 @@ class ConvolutionLayer(Layer):
         for what, count in (("the bottom's channels", self.channels), ("num_output", p.num_output)):
             if count % p.group:
                 self.error(f"{what} ({count}) cannot be shared out among {p.group} groups", f"use a divisor of {count}")
-        self.blobs = [Blob(self.ops, (p.num_output, self.channels // p.group, *self.windows.kernel))]
+        self.blobs = [Blob(self.ops, (*self.outputs_and_inputs(), *self.windows.kernel))]
         fill(self.blobs[0], p.weight_filler, self.rng)
         if p.bias_term:
             self.blobs.append(Blob(self.ops, (p.num_output,)))
@@ -66,7 +53,7 @@ class ConvolutionLayer(Layer):
             if other.shape != shape:
                 self.error(f"the bottoms' shapes {shape} and {other.shape} differ", "all bottoms need one shape")
         image = shape[self.channel_axis + 1 :]
-        out = self.windows.convolved(image)
+        out = self.out(image)
         batch = shape[: self.channel_axis]
         self.x_shape = (prod(batch), self.channels, *image)
         self.y_shape = (prod(batch), self.num_output, *out)
@@ -78,16 +65,14 @@ class ConvolutionLayer(Layer):
         self.weight = self.blobs[0].data
         bias = self.blobs[1].data if len(self.blobs) > 1 else None
         for x, blob in zip(self.x, top, strict=True):
-            y = self.ops.convolution(x, self.weight, bias, *self._geometry())
+            y = self.filtered(x, self.weight, bias)
             blob.data = self.ops.reshape(y, blob.shape)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         need_weight, need_bias = (*self.param_propagate_down, False)[:2]
         for i, x in enumerate(self.x):
             dy = self.ops.reshape(top[i].diff, self.y_shape)
-            dx, dw, db = self.ops.convolution_backward(
-                dy, x, self.weight, *self._geometry(), (propagate_down[i], need_weight, need_bias)
-            )
+            dx, dw, db = self.gradients(dy, x, self.weight, (propagate_down[i], need_weight, need_bias))
             if propagate_down[i]:
                 bottom[i].diff = self.ops.reshape(dx, bottom[i].shape)
             if need_weight:
@@ -95,5 +80,54 @@ class ConvolutionLayer(Layer):
             if need_bias:
                 self.blobs[1].add_diff(db)
 
-    def _geometry(self) -> tuple[Ints, Ints, Ints, int]:
+    @property
+    def geometry(self) -> tuple[Ints, Ints, Ints, int]:
         return self.windows.stride, self.windows.pad, self.windows.dilation, self.group
+
+    def outputs_and_inputs(self) -> tuple[int, int]:
+        """The first two axes of the weights."""
+        raise NotImplementedError
+
+    def out(self, image: Ints) -> tuple[int, ...]:
+        """The spatial shape of the tops."""
+        raise NotImplementedError
+
+    def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        raise NotImplementedError
+
+    def gradients(
+        self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
+    ) -> tuple[Array, Array, Array]:
+        """In x, weight and bias; None where not needed."""
+        raise NotImplementedError
+
+
+@register_layer("Convolution")
+class ConvolutionLayer(FilteringLayer):
+    """y[m] = b[m] + sum over c of (W[m, c] correlated with x[c]), over any number of spatial axes.
+
+    Bottoms: (N..., C, *image), all of one shape; ``axis`` names C, every axis before it counts items of the batch.
+    Tops, one per bottom, through the same filters: (N..., num_output, *out) with
+    out = floor((image + 2 pad - dilation (kernel - 1) - 1) / stride) + 1.
+    Blobs: W (num_output, C / group, *kernel); b (num_output).
+    Reads ``convolution_param``: num_output, kernel_size (or kernel_h, kernel_w), stride (1), pad (0), dilation (1),
+    group (1), bias_term (true), axis (1), weight_filler, bias_filler. ``engine`` and ``force_nd_im2col`` are accepted
+    and choose nothing.
+    Where the kernel exceeds the padded image by less than the stride, the original computes one output from zeros
+    past the edge (its division rounds towards 0); here a kernel that does not fit is an error.
+    Source: LeCun et al. 1989; the original's base_conv_layer.cpp.
+    """
+
+    def outputs_and_inputs(self) -> tuple[int, int]:
+        return self.num_output, self.channels // self.group
+
+    def out(self, image: Ints) -> tuple[int, ...]:
+        return self.windows.convolved(image)
+
+    def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        return self.ops.convolution(x, weight, bias, *self.geometry)
+
+    def gradients(
+        self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
+    ) -> tuple[Array, Array, Array]:
+        return self.ops.convolution_backward(dy, x, weight, *self.geometry, need)

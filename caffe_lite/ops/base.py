@@ -253,9 +253,9 @@ class Ops:
 
         ``stride``, ``pad`` and ``dilation`` have one entry per spatial axis.
         """
-        columns, out = self._columns(x, weight.shape[2:], stride, pad, dilation, group)
-        n, m = x.shape[0], weight.shape[0]
-        y = self.reshape(weight, (group, m // group, -1)) @ columns
+        columns = self.im2col(x, weight.shape[2:], stride, pad, dilation)
+        (n, m), out = (x.shape[0], weight.shape[0]), columns.shape[2:]
+        y = self.reshape(weight, (group, m // group, -1)) @ self.reshape(columns, (n, group, -1, prod(out)))
         y = self.reshape(y, (n, m, *out))
         return y if bias is None else y + self.reshape(bias, (m, *[1] * len(out)))
 
@@ -278,32 +278,67 @@ class Ops:
         dx = dw = db = None
         if need[0]:
             w = self.reshape(weight, (group, m // group, -1))
-            columns = w.swapaxes(-1, -2) @ dy_rows
-            columns = self.reshape(columns, (n, x.shape[1], prod(kernel), *out))
-            padded = self.xp.zeros(
-                (*x.shape[:2], *(s + 2 * p for s, p in zip(x.shape[2:], pad, strict=True))), dtype=x.dtype
-            )
-            for k, tap in enumerate(self._taps(kernel, stride, dilation, out)):
-                padded[tap] += columns[:, :, k]
-            dx = padded[(..., *(slice(p, p + s) for s, p in zip(x.shape[2:], pad, strict=True)))]
+            columns = self.reshape(w.swapaxes(-1, -2) @ dy_rows, (n, -1, *out))
+            dx = self.col2im(columns, x.shape[2:], kernel, stride, pad, dilation)
         if need[1]:
-            columns, _ = self._columns(x, kernel, stride, pad, dilation, group)
+            columns = self.reshape(self.im2col(x, kernel, stride, pad, dilation), (n, group, -1, prod(out)))
             dw = self.reshape(self.sum(dy_rows @ columns.swapaxes(-1, -2), 0), weight.shape)
         if need[2]:
             db = self.sum(dy, (0, *range(2, dy.ndim)))
         return dx, dw, db
 
-    def _columns(
-        self, x: Array, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints, group: int
-    ) -> tuple[Array, tuple[int, ...]]:
-        """Every window as a column: (N, group, C / group * prod(kernel), prod(out)); and the output's spatial shape."""
+    def deconvolution(
+        self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
+    ) -> Array:
+        """The transpose of convolution, which is its gradient in the image: x (N, C, *spatial) with weight
+        (C, M / group, *kernel) to (N, M, *out), as large as an image must be to have ``spatial`` windows."""
+        out = [
+            s * (size - 1) + d * (k - 1) + 1 - 2 * p
+            for size, k, s, p, d in zip(x.shape[2:], weight.shape[2:], stride, pad, dilation, strict=True)
+        ]
+        m = weight.shape[1] * group
+        shaped = self.zeros((x.shape[0], m, *out))
+        y, _, _ = self.convolution_backward(x, shaped, weight, stride, pad, dilation, group, (True, False, False))
+        return y if bias is None else y + self.reshape(bias, (m, *[1] * len(out)))
+
+    def deconvolution_backward(
+        self,
+        dy: Array,
+        x: Array,
+        weight: Array,
+        stride: Ints,
+        pad: Ints,
+        dilation: Ints,
+        group: int,
+        need: tuple[bool, bool, bool],
+    ) -> tuple[Array, Array, Array]:
+        """Gradients in x, weight and bias; None where not needed."""
+        geometry = stride, pad, dilation, group
+        return (
+            self.convolution(dy, weight, None, *geometry) if need[0] else None,
+            self.convolution_backward(x, dy, weight, *geometry, (False, True, False))[1] if need[1] else None,
+            self.sum(dy, (0, *range(2, dy.ndim))) if need[2] else None,
+        )
+
+    def im2col(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> Array:
+        """The windows of x (N, C, *spatial) as columns (N, C * prod(kernel), *out): at each place all elements that its
+        window meets, channel by channel."""
         out = tuple(
             (size + 2 * p - (d * (k - 1) + 1)) // s + 1
             for size, k, s, p, d in zip(x.shape[2:], kernel, stride, pad, dilation, strict=True)
         )
         padded = self.pad(x, pad, pad)
         columns = self.xp.stack([padded[tap] for tap in self._taps(kernel, stride, dilation, out)], axis=2)
-        return self.reshape(columns, (x.shape[0], group, -1, prod(out))), out
+        return self.reshape(columns, (x.shape[0], -1, *out))
+
+    def col2im(self, columns: Array, size: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> Array:
+        """The transpose of ``im2col``: every element of the columns added to where it came from in (N, C, *size)."""
+        n, _, *out = columns.shape
+        columns = self.reshape(columns, (n, -1, prod(kernel), *out))
+        padded = self.zeros((n, columns.shape[1], *(s + 2 * p for s, p in zip(size, pad, strict=True))))
+        for k, tap in enumerate(self._taps(kernel, stride, dilation, out)):
+            padded[tap] += columns[:, :, k]
+        return padded[(..., *(slice(p, p + s) for s, p in zip(size, pad, strict=True)))]
 
     def _padded_to_windows(
         self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints, value: float

@@ -155,6 +155,43 @@ class TorchOps(Ops):
             list(need),
         )
 
+    def deconvolution(
+        self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
+    ) -> Array:
+        if not stride:
+            return super().deconvolution(x, weight, bias, stride, pad, dilation, group)
+        none = [0] * len(stride)
+        return aten.convolution(
+            _channels_last(x), _channels_last(weight), bias, list(stride), list(pad), list(dilation), True, none, group
+        )
+
+    def deconvolution_backward(
+        self,
+        dy: Array,
+        x: Array,
+        weight: Array,
+        stride: Ints,
+        pad: Ints,
+        dilation: Ints,
+        group: int,
+        need: tuple[bool, bool, bool],
+    ) -> tuple[Array, Array, Array]:
+        if not stride:
+            return super().deconvolution_backward(dy, x, weight, stride, pad, dilation, group, need)
+        return aten.convolution_backward(
+            _channels_last(dy),
+            _channels_last(x),
+            _channels_last(weight),
+            [weight.shape[1] * group],
+            list(stride),
+            list(pad),
+            list(dilation),
+            True,
+            [0] * len(stride),
+            group,
+            list(need),
+        )
+
     # -- pooling -----------------------------------------------------------------------------------------------------
 
     def max_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Array, Any]:

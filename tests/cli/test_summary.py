@@ -12,6 +12,10 @@ layer {
 layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
 layer { name: "slice" type: "Slice" bottom: "conv" top: "a" top: "b" }
 layer { name: "ip" type: "InnerProduct" bottom: "a" top: "ip" inner_product_param { num_output: 5 bias_term: false } }
+layer {
+  name: "deconv" type: "Deconvolution" bottom: "b" top: "deconv"
+  convolution_param { num_output: 6 kernel_size: 3 group: 2 stride: 2 bias_term: false }
+}
 """
 
 
@@ -24,11 +28,12 @@ def test_the_table(caffe, folder):
     assert rows["conv"] == ["conv", "Convolution", "data", "conv", "2 x 4 x 4 x 4", "112", f"{2 * 16 * 4 * 27:,}"]
     assert rows["relu"][:5] == ["relu", "ReLU", "conv", "conv", "2 x 4 x 4 x 4"]
     assert rows["ip"][3:] == ["ip", "2 x 5", "160", "320"]
+    assert rows["deconv"][3:] == ["deconv", "2 x 6 x 9 x 9", "54", f"{2 * 16 * 2 * 27:,}"]
     assert re.search(r"^ +b +2 x 2 x 4 x 4$", result.stdout, re.MULTILINE)
-    assert re.search(r"^Parameters +272 \(1\.062 KiB\)$", result.stdout, re.MULTILINE)
-    blobs = 2 * 3 * 81 + 2 * 64 + 2 * 64 + 10  # the data, conv (in place), its two halves, ip
-    assert re.search(rf"^Blobs +{blobs} values ", result.stdout, re.MULTILINE)
-    assert re.search(rf"^Multiply-adds +{2 * 16 * 4 * 27 + 320:,} ", result.stdout, re.MULTILINE)
+    assert re.search(r"^Parameters +326 \(1\.273 KiB\)$", result.stdout, re.MULTILINE)
+    blobs = 2 * 3 * 81 + 2 * 64 + 2 * 64 + 10 + 2 * 486  # the data, conv (in place), its two halves, ip, deconv
+    assert re.search(rf"^Blobs +{blobs:,} values ", result.stdout, re.MULTILINE)
+    assert re.search(rf"^Multiply-adds +{2 * 16 * 4 * 27 + 320 + 2 * 16 * 2 * 27:,} ", result.stdout, re.MULTILINE)
 
 
 def test_the_phase_chooses_the_layers(caffe):

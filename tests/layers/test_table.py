@@ -113,6 +113,18 @@ TABLE = [
     Entry("Convolution 1-D", "convolution_param { num_output: 2 kernel_size: 3 stride: 2 }", [Bottom((2, 3, 7))]),
     Entry("Convolution 3-D", "convolution_param { num_output: 2 kernel_size: 2 }", [Bottom((1, 2, 3, 4, 3))]),
     Entry("Convolution two", "convolution_param { num_output: 2 kernel_size: 2 }", [IMAGES, IMAGES], tops=2),
+    Entry("Crop", "crop_param { offset: 1 offset: 0 }", [IMAGES, Bottom((1, 1, 3, 4))]),
+    Entry("Crop one offset", "crop_param { axis: -3 offset: 1 }", [IMAGES, Bottom((9, 2, 3, 3))]),
+    Entry("Deconvolution plain", "convolution_param { num_output: 4 kernel_size: 3 }", [IMAGES]),
+    Entry("Deconvolution same", "convolution_param { num_output: 3 kernel_size: 3 pad: 1 }", [IMAGES], in_place=True),
+    Entry(
+        "Deconvolution group", "convolution_param { num_output: 6 kernel_size: 4 group: 3 stride: 2 pad: 1 }", [IMAGES]
+    ),
+    Entry("Deconvolution dilated", "convolution_param { num_output: 2 kernel_size: 2 dilation: 2 pad: 1 }", [IMAGES]),
+    Entry("Deconvolution no bias", "convolution_param { num_output: 2 kernel_size: 1 bias_term: false }", [IMAGES]),
+    Entry("Deconvolution 1-D", "convolution_param { num_output: 2 kernel_size: 3 stride: 2 }", [Bottom((2, 3, 7))]),
+    Entry("Deconvolution 3-D", "convolution_param { num_output: 2 kernel_size: 2 }", [Bottom((1, 2, 3, 4, 3))]),
+    Entry("Deconvolution two", "convolution_param { num_output: 2 kernel_size: 2 }", [IMAGES, IMAGES], tops=2),
     Entry("Dropout train", "dropout_param { dropout_ratio: 0.3 }", [IMAGES], in_place=True),
     Entry("Dropout test", "", [IMAGES], phase=TEST, in_place=True),
     Entry("ELU", "", [IMAGES], in_place=True),
@@ -128,6 +140,9 @@ TABLE = [
     Entry("Exp base", "exp_param { base: 0.3 scale: -0.5 shift: 1 }", [IMAGES], in_place=True),
     Entry("Flatten", "", [IMAGES]),
     Entry("Flatten axes", "flatten_param { axis: 0 end_axis: -2 }", [IMAGES]),
+    Entry("Im2col", "convolution_param { kernel_size: 3 stride: 2 pad: 1 }", [IMAGES]),
+    Entry("Im2col 1-D", "convolution_param { kernel_size: 2 dilation: 2 axis: -2 }", [Bottom((2, 3, 2, 7))]),
+    Entry("Im2col pixels", "convolution_param { kernel_size: 1 }", [IMAGES], in_place=True),
     Entry("InnerProduct", "inner_product_param { num_output: 3 }", [IMAGES]),
     Entry("InnerProduct same", "inner_product_param { num_output: 6 }", [ROWS], in_place=True),
     Entry("InnerProduct axis", "inner_product_param { num_output: 3 axis: -1 bias_term: false }", [IMAGES]),
@@ -157,6 +172,10 @@ TABLE = [
     Entry("ReLU negative slope", "relu_param { negative_slope: -0.5 }", [IMAGES], in_place=True),
     Entry("Reshape infer", "reshape_param { shape { dim: 0 dim: -1 dim: 2 } }", [IMAGES]),
     Entry("Reshape insert", "reshape_param { shape { dim: 1 } axis: -1 num_axes: 0 }", [ROWS]),
+    Entry("SPP max", "spp_param { pyramid_height: 3 }", [Bottom((2, 2, 7, 4))]),
+    Entry("SPP ave", "spp_param { pyramid_height: 2 pool: AVE }", [IMAGES]),
+    Entry("SPP stochastic", "spp_param { pyramid_height: 2 pool: STOCHASTIC }", [positive(2, 3, 4, 6)]),
+    Entry("SPP one level", "spp_param { pyramid_height: 1 }", [IMAGES]),
     Entry("Scale channels", "scale_param { bias_term: true }", [IMAGES], in_place=True),
     Entry("Scale all axes", "scale_param { axis: 0 num_axes: -1 }", [IMAGES], in_place=True),
     Entry("Scale scalar", "scale_param { num_axes: 0 bias_term: true }", [IMAGES], in_place=True),
@@ -231,9 +250,10 @@ def test_every_layer_with_a_gradient_is_in_the_table() -> None:
 small = st.integers(1, 3)
 
 
+@pytest.mark.parametrize("type", ["Convolution", "Deconvolution", "Im2col"])
 @settings(deadline=None, max_examples=20)
 @given(data=st.data())
-def test_convolution_of_any_geometry(data: st.DataObject, engine: str) -> None:
+def test_filters_of_any_geometry(type: str, data: st.DataObject, engine: str) -> None:
     axes, group = data.draw(st.integers(1, 3), "axes"), data.draw(small, "group")
 
     def each(values: st.SearchStrategy[int], name: str) -> list[int]:
@@ -245,16 +265,49 @@ def test_convolution_of_any_geometry(data: st.DataObject, engine: str) -> None:
         each(st.integers(0, 2), "pad"),
         each(st.integers(1, 2), "dilation"),
     )
-    size = [
-        data.draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), d * (k - 1) + 4))
-        for k, p, d in zip(kernel, pad, dilation, strict=True)
-    ]
+    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    if type == "Deconvolution":
+        least = [-(-max(0, 2 * p - e + 1) // s) + 1 for e, s, p in zip(extent, stride, pad, strict=True)]
+    else:
+        least = [max(1, e - 2 * p) for e, p in zip(extent, pad, strict=True)]
+    size = [n + data.draw(st.integers(0, 3), "more") for n in least]
     fields = {"kernel_size": kernel, "stride": stride, "pad": pad, "dilation": dilation}
     text = " ".join(f"{name}: {value}" for name, values in fields.items() for value in values)
-    num_output = group * data.draw(small, "outputs per group")
+    if type != "Im2col":
+        text += f" group: {group} num_output: {group * data.draw(small, 'outputs per group')}"
     bottom = Bottom((data.draw(small, "n"), group * data.draw(small, "channels per group"), *size))
-    layer = f'type: "Convolution" convolution_param {{ num_output: {num_output} group: {group} {text} }}'
-    check(make_net(layer, [bottom], engine=engine))
+    check(make_net(f'type: "{type}" convolution_param {{ {text} }}', [bottom], engine=engine))
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=st.data())
+def test_pyramid_over_any_image(data: st.DataObject, engine: str) -> None:
+    height, size = data.draw(small, "pyramid_height"), data.draw(st.tuples(st.integers(7, 12), st.integers(7, 12)))
+    pool = data.draw(st.sampled_from(["MAX", "AVE"]))
+    bottom = Bottom((data.draw(small, "n"), data.draw(small, "channels"), *size))
+    net = make_net(f'type: "SPP" spp_param {{ pyramid_height: {height} pool: {pool} }}', [bottom], engine=engine)
+    assert net.blobs["y0"].count == bottom.shape[0] * bottom.shape[1] * sum(4**level for level in range(height))
+    check(net)
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=st.data())
+def test_crop_along_any_axes(data: st.DataObject, engine: str) -> None:
+    sizes = data.draw(st.lists(small, min_size=1, max_size=4), "sizes")
+    axis = data.draw(st.integers(-len(sizes), len(sizes) - 1), "axis")
+    cropped = range(axis % len(sizes), len(sizes))
+    offsets = [data.draw(st.integers(0, 2), "offset") for _ in cropped]
+    shape = list(sizes)
+    for i, offset in zip(cropped, offsets, strict=True):
+        shape[i] += offset + data.draw(st.integers(0, 2), "after")
+    text = " ".join(f"offset: {offset}" for offset in offsets)
+    bottoms = [Bottom(tuple(shape)), Bottom(tuple(sizes))]
+    net = make_net(f'type: "Crop" crop_param {{ axis: {axis} {text} }}', bottoms, engine=engine)
+    check(net)
+    assert net.blobs["y0"].shape == tuple(sizes)
+    part = (..., *(slice(offset, offset + sizes[i]) for i, offset in zip(cropped, offsets, strict=True)))
+    np.testing.assert_array_equal(net.blobs["y0"].data, net.blobs["x0"].data[part])
+    assert not net.blobs["x1"].diff.any()
 
 
 @settings(deadline=None, max_examples=20)

@@ -1,0 +1,35 @@
+"""Deconvolution: every input pixel stamps a small filter onto a larger image."""
+
+from __future__ import annotations
+
+from ..layer import register_layer
+from ..ops.base import Array, Ints
+from .convolution import FilteringLayer
+
+
+@register_layer("Deconvolution")
+class DeconvolutionLayer(FilteringLayer):
+    """y[m] = b[m] + the sum of W[c, m] placed at every pixel of x[c], times its value: Convolution's transpose.
+
+    Bottoms: (N..., C, *image), all of one shape; ``axis`` names C, every axis before it counts items of the batch.
+    Tops, one per bottom, through the same filters: (N..., num_output, *out) with
+    out = stride (image - 1) + dilation (kernel - 1) + 1 - 2 pad; ``pad`` is cut off each side.
+    Blobs: W (C, num_output / group, *kernel); b (num_output).
+    Reads ``convolution_param``, as Convolution does. weight_filler "bilinear" with num_output and group C, stride f,
+    kernel_size 2 f - f % 2 and pad ceil((f - 1) / 2) enlarges images f times; lr_mult: 0 leaves it at that.
+    Source: Zeiler et al. 2010; Long, Shelhamer and Darrell 2015; the original's deconv_layer.cpp.
+    """
+
+    def outputs_and_inputs(self) -> tuple[int, int]:
+        return self.channels, self.num_output // self.group
+
+    def out(self, image: Ints) -> tuple[int, ...]:
+        return self.windows.deconvolved(image)
+
+    def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        return self.ops.deconvolution(x, weight, bias, *self.geometry)
+
+    def gradients(
+        self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
+    ) -> tuple[Array, Array, Array]:
+        return self.ops.deconvolution_backward(dy, x, weight, *self.geometry, need)
