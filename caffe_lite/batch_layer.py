@@ -11,6 +11,7 @@ import numpy as np
 from .blob import Blob
 from .data.batches import Batch, Batches
 from .data.prefetch import Prefetcher
+from .errors import CaffeError
 from .layer import Layer
 from .log import logger
 
@@ -68,6 +69,8 @@ class BatchLayer(Layer, abc.ABC):
         self._stop()
         try:
             self.batches.restore_state(state)
+        except CaffeError as error:
+            raise error.located(self.where, self.name, self.type) from error.__cause__
         except (KeyError, TypeError, ValueError):
             self.error(
                 "the snapshot holds the place in a source of another kind", "Resume with the net it was made with"
@@ -90,8 +93,10 @@ class BatchLayer(Layer, abc.ABC):
         """A generator for the thread alone, seeded by the net's."""
         return np.random.Generator(np.random.PCG64(int(self.rng.integers(2**63))))
 
-    def check_batch_size(self, name: str) -> None:
-        """Refuse an empty batch; ``name`` is the message that batch_size stands in."""
+    def check_source(self, name: str) -> None:
+        """Refuse a missing source and an empty batch; ``name`` is the message that they stand in."""
+        if not getattr(self.param, name).source:
+            self.error("there is no source", f"Give {name} a source")
         if getattr(self.param, name).batch_size < 1:
             self.error("batch_size is 0", f"Give {name} a batch_size of at least 1")
 

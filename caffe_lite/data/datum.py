@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from ..errors import DataError, MissingExtra
+from ..errors import DataError
 from ..proto import caffe_pb2
+from .image import channels_first, decode_image
 
 _parse = caffe_pb2.Datum.FromString
 
@@ -41,22 +40,10 @@ def decode_datum(value: bytes, force_color: bool = False, force_gray: bool = Fal
 def _decode_image(data: bytes, force_color: bool, force_gray: bool) -> np.ndarray:
     if force_color and force_gray:
         raise DataError("force_color and force_gray exclude each other", hint="Keep one of them in transform_param")
-    try:
-        import cv2
-    except ImportError:
-        raise MissingExtra("opencv-python-headless", "data", "read encoded images") from None
-    flag = cv2.IMREAD_COLOR if force_color else cv2.IMREAD_GRAYSCALE if force_gray else cv2.IMREAD_UNCHANGED
-    image: Any = None
-    if data:
-        try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-        except cv2.error as error:
-            raise DataError(f"OpenCV cannot decode its image: {error}") from error
-    if image is None:
-        raise DataError("OpenCV cannot decode its image", hint="It is damaged, or of a format this OpenCV lacks")
+    image = decode_image(data, color=True if force_color else False if force_gray else None)
     if image.dtype != np.uint8:
         raise DataError(
             f"its image has values of type {image.dtype}, not bytes",
             hint="Set force_color or force_gray in transform_param, which convert it",
         )
-    return image.transpose(2, 0, 1) if image.ndim == 3 else image[None]
+    return channels_first(image)

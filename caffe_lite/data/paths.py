@@ -1,10 +1,11 @@
-"""Where a path written in a prototxt points to."""
+"""Where a path written in a prototxt points to, and the lines of the text files there."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
-from ..errors import Where
+from ..errors import DataError, Where
 
 
 def resolve(path: str, where: Where | None) -> str:
@@ -24,3 +25,23 @@ def searched(path: str, where: Where | None) -> str:
     if where is not None:
         places.append(os.path.abspath(os.path.join(os.path.dirname(where.file), path)))
     return " and ".join(dict.fromkeys(places))
+
+
+def read_lines(source: str, where: Where | None, param: str) -> Iterator[tuple[int, str]]:
+    """The lines of a list, which ``resolve`` finds, with their numbers; no empty ones, and no space around them.
+
+    ``param`` is the message whose field ``source`` names the list. Bytes that are not UTF-8 stay what they are in
+    paths.
+    """
+    try:
+        with open(resolve(source, where), encoding="utf-8-sig", errors="surrogateescape") as stream:
+            for number, line in enumerate(stream, 1):
+                if stripped := line.strip():
+                    yield number, stripped
+    except FileNotFoundError:
+        raise DataError(
+            f"there is no file {source!r}: looked for {searched(source, where)}",
+            hint=f"Put it there, or correct the source in {param}",
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{source!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error

@@ -28,7 +28,7 @@ class DataLayer(BatchLayer):
 
     def open(self) -> DatumBatches:
         p, transform = self.param.data_param, self.param.transform_param
-        self.check_batch_size("data_param")
+        self.check_source("data_param")
         self.refuse_moved("data_param", {**MOVED, "force_encoded_color": "force_color"})
         if p.rand_skip:
             logger.warning("rand_skip is ignored: no record is left out")

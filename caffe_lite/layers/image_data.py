@@ -1,0 +1,49 @@
+"""ImageData: batches of images in files of their own, which a text file lists."""
+
+from __future__ import annotations
+
+from ..batch_layer import BatchLayer
+from ..data.image_list import ImageList, ListBatches
+from ..data.transform import DataTransformer
+from ..layer import register_layer
+from ..log import logger
+
+
+@register_layer("ImageData")
+class ImageDataLayer(BatchLayer):
+    """Images in the order of a list, or in a random one that is another in each epoch, around and around.
+
+    Tops: data (N, C, H, W), C = 3 in the order B, G, R, or 1; label (N). Each batch takes the height and width of its
+    first image, all of one batch must agree.
+    Reads ``image_data_param``: source, the list, with a path and a label on each line; batch_size (1); root_folder
+    (""), what is put before each path, with its slash; new_height and new_width (0), both or none, to resize with
+    bilinear interpolation; is_color (true); shuffle (false); rand_skip (0): skip fewer images than this at the start,
+    by chance. ``transform_param``: see DataTransformer. ``data_param``: prefetch (4).
+    Paths start from the working directory or, unlike in the original, from the folder of the prototxt.
+    In the original a label is what digits it begins with (0 for none); here one that is not a whole number is an
+    error, and so is a rand_skip that might skip all. Empty lines, tabs before labels and lines that end in spaces work.
+    The fields of image_data_param that have moved to transform_param are refused; the original ignores them.
+    Source: the original's image_data_layer.cpp.
+    """
+
+    tops = (2, 2)
+
+    def open(self) -> ListBatches:
+        p = self.param.image_data_param
+        self.check_source("image_data_param")
+        self.refuse_moved("image_data_param")
+        if bool(p.new_height) != bool(p.new_width):
+            self.error("one of new_height and new_width is given", "Give both, or none")
+        transformer = DataTransformer(self.param.transform_param, self.phase, self.where)
+        rng = self.new_generator()
+        logger.info("Opening file %s", p.source)
+        images = ImageList(p.source, self.where)
+        if p.shuffle:
+            logger.info("Shuffling data")
+        logger.info("A total of %d images.", len(images))
+        if p.rand_skip > len(images):
+            self.error(f"rand_skip is {p.rand_skip}, there are {len(images)} images", "Make rand_skip smaller")
+        skip = int(rng.integers(p.rand_skip)) if p.rand_skip else 0
+        if p.rand_skip:
+            logger.info("Skipping first %d data points.", skip)
+        return ListBatches(images, p, transformer, rng, skip, self.where)

@@ -1,0 +1,26 @@
+"""Images in files, and lists of them, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an image (C, H, W) of bytes; PNG keeps it as it is."""
+    assert cv2.imwrite(str(path), np.ascontiguousarray(image.transpose(1, 2, 0)))
+
+
+def image_list(folder: Path, images: Iterable[np.ndarray], labels: Iterable[int] | None = None) -> Path:
+    """A folder of PNG files and the list of them, ``list.txt``; each label is its image's number, if none are given."""
+    folder.mkdir()
+    lines = []
+    images = list(images)
+    for i, (image, label) in enumerate(zip(images, labels or range(len(images)), strict=True)):
+        write_image(folder / f"im{i}.png", image)
+        lines.append(f"{(folder / f'im{i}.png').as_posix()} {label}\n")
+    (folder / "list.txt").write_text("".join(lines), encoding="utf-8")
+    return folder / "list.txt"
