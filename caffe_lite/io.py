@@ -14,21 +14,44 @@ from .proto import caffe_pb2
 PROTOBUF_LIMIT = 2**31 - 1
 
 _LEGACY_DIMS = ("num", "channels", "height", "width")
+_MAX_AXES = 32
+_RAW_TYPES: dict[int, np.dtype[Any]] = {
+    caffe_pb2.BlobProto.DOUBLE: np.dtype("<f8"),
+    caffe_pb2.BlobProto.FLOAT: np.dtype("<f4"),
+    caffe_pb2.BlobProto.FLOAT16: np.dtype("<f2"),
+}
 
 
 def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> np.ndarray:
     """The array in a BlobProto, or its diff; in the old four-dimensional form it has four axes.
 
     float32, or float64 where the file holds doubles (pycaffe always gives float64, and drops what is stored as double).
+    The bytes that NVIDIA's fork stores, of half precision or another, are read too.
     """
     field = "diff" if return_diff else "data"
-    doubles = getattr(blob, f"double_{field}")
-    values = np.array(doubles, np.float64) if doubles else np.array(getattr(blob, field), np.float32)
+    values = _values(blob, field)
     legacy = any(blob.HasField(name) for name in _LEGACY_DIMS)
     shape = tuple(getattr(blob, name) for name in _LEGACY_DIMS) if legacy else tuple(blob.shape.dim)
+    if len(shape) > _MAX_AXES:
+        raise DataError(f"a BlobProto has {len(shape)} axes, blobs have {_MAX_AXES} at most")
     if min(shape, default=0) < 0 or prod(shape) != values.size:
         raise DataError(f"a BlobProto of shape {shape} holds {values.size} values in {field}, not {prod(shape)}")
     return values.reshape(shape)
+
+
+def _values(blob: caffe_pb2.BlobProto, field: str) -> np.ndarray:
+    raw: bytes = getattr(blob, f"raw_{field}")
+    if raw:
+        number = getattr(blob, f"raw_{field}_type")
+        dtype = _RAW_TYPES.get(number)
+        if dtype is None or len(raw) % dtype.itemsize:
+            name = caffe_pb2.BlobProto.RawType.Name(number)
+            raise DataError(
+                f"a BlobProto holds {len(raw)} bytes of the type {name} in raw_{field}: not an array of floats"
+            )
+        return np.frombuffer(raw, dtype).astype(np.float64 if dtype.itemsize == 8 else np.float32)
+    doubles = getattr(blob, f"double_{field}")
+    return np.array(doubles, np.float64) if doubles else np.array(getattr(blob, field), np.float32)
 
 
 def array_to_blobproto(arr: Any, diff: Any = None) -> caffe_pb2.BlobProto:

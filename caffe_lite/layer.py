@@ -131,6 +131,8 @@ def create_layer(
     param: caffe_pb2.LayerParameter, ops: Ops, phase: int, rng: np.random.Generator, where: Where | None = None
 ) -> Layer:
     """The layer that a LayerParameter asks for; NetError with the nearest known types if there is none."""
+    if not param.type:
+        raise NetError("it has no type", where=where, layer=param.name, hint='Give it one, as in type: "ReLU"')
     cls = _registry.get(param.type)
     if cls is None:
         near = difflib.get_close_matches(param.type, _registry, 3, 0.5)

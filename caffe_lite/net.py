@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from math import prod
 from typing import Any, cast
 
 import numpy as np
@@ -13,18 +12,20 @@ from . import debug_info
 from . import layers as _register_layers  # noqa: F401
 from .blob import Blob
 from .compiled import LEAVE_OUT, CompiledPass, compile_wanted
-from .errors import CaffeError, EngineError, NetError, WeightsError, Where
+from .errors import CaffeError, EngineError, NetError, Where
 from .fusion import Fusion
 from .io import array_to_blobproto
+from .loading import LoadReport, load
 from .log import logger
 from .net_param import PlacedLayer, filter_layers, insert_splits
 from .ops import get_ops
 from .ops.base import Array
 from .proto import caffe_pb2
 from .proto.prototxt import Parsed, read_net, to_text
+from .proto.upgrade import upgrade_net
 from .pycaffe import PycaffeNet
 from .random import new_generator
-from .weights import LayerWeights, read_weights, write_caffemodel, write_hdf5
+from .weights import LayerWeights, read_weights, require_protobuf_size, write_hdf5, write_message
 from .wiring import Node, Param, Wiring
 
 __all__ = ["TEST", "TRAIN", "Net", "Node", "Param"]
@@ -247,52 +248,15 @@ class Net(PycaffeNet):
 
     # -- parameters, in and out --------------------------------------------------------------------------------------
 
-    def copy_from(self, weights: str | os.PathLike[str]) -> None:
-        """Load parameters by layer name from one file or several joined by commas.
+    def copy_from(self, weights: str | os.PathLike[str]) -> LoadReport:
+        """Load parameters by layer name from one file or several joined by commas; tells what became of each layer.
 
-        Layers of the file that the net lacks are ignored, layers of the net that the file lacks keep what they have;
-        so do parameters that the net shares and the file has with their owner only.
+        Layers of the file that the net lacks are ignored, layers of the net that the file lacks keep what they have.
         Nothing is changed if something does not fit: another number of blobs, or shapes that differ in more than
         leading 1s.
         """
-        for path in os.fspath(weights).split(","):
-            self.copy_trained_layers(read_weights(path.strip()), path.strip())
-
-    def copy_trained_layers(self, source: Sequence[LayerWeights], file: str) -> None:
-        todo: list[tuple[Blob, np.ndarray]] = []
-        targets = {node.name: node for node in self.nodes}
-        owned = {(param.owner.name, param.index) for param in self.learnable_params}
-        for stored in source:
-            node = targets.get(stored.name)
-            if node is None:
-                logger.info("Ignoring source layer %s", stored.name)
-                continue
-            blobs = node.layer.blobs
-            arrays = [*stored.blobs, *[None] * (len(blobs) - len(stored.blobs))]
-            missing = [i for i, array in enumerate(arrays) if array is None and (node.name, i) in owned]
-            if len(stored.blobs) > len(blobs) or missing:
-                raise WeightsError(
-                    f"{file} holds {sum(a is not None for a in arrays)} blobs for this layer, the net has {len(blobs)}",
-                    where=node.where,
-                    layer=node.name,
-                    layer_type=node.layer.type,
-                    hint="rename the layer to learn it from scratch, or make it as the file's was",
-                )
-            for index, (blob, array) in enumerate(zip(blobs, arrays, strict=True)):
-                if array is None:
-                    continue
-                if _without_leading_ones(array.shape) != _without_leading_ones(blob.shape):
-                    raise WeightsError(
-                        f"cannot copy param {index} from {file}: its shape is {_shape(array.shape)}, "
-                        f"the net's is {_shape(blob.shape)}",
-                        where=node.where,
-                        layer=node.name,
-                        layer_type=node.layer.type,
-                        hint="to learn this layer from scratch rather than copy it, rename the layer",
-                    )
-                todo.append((blob, array))
-        for blob, array in todo:
-            blob.data[...] = self.ops.asarray(array.reshape(blob.shape))
+        files = [file.strip() for file in os.fspath(weights).split(",")]
+        return load(self, [(file, read_weights(file)) for file in files])
 
     def share_with(self, other: Net) -> None:
         """Use the other net's parameters, by layer name, as the original's test nets use the train net's."""
@@ -334,7 +298,9 @@ class Net(PycaffeNet):
 
     def save(self, path: str | os.PathLike[str], write_diff: bool = False) -> None:
         """Write a .caffemodel."""
-        write_caffemodel(path, self.to_proto(write_diff))
+        count = sum(blob.count for node in self.nodes for blob in node.layer.blobs)
+        require_protobuf_size(path, 4 * count * (2 if write_diff else 1))
+        write_message(path, self.to_proto(write_diff))
 
     def save_hdf5(self, path: str | os.PathLike[str], write_diff: bool = False) -> None:
         """Write a .caffemodel.h5; parameters that layers share are written once, with their owner."""
@@ -351,8 +317,8 @@ class Net(PycaffeNet):
             layers.append(LayerWeights(node.name, node.layer.type, stored(node, [blob.data for blob in blobs]), diffs))
         write_hdf5(path, layers)
 
-    def load_hdf5(self, path: str | os.PathLike[str]) -> None:
-        self.copy_from(path)
+    def load_hdf5(self, path: str | os.PathLike[str]) -> LoadReport:
+        return self.copy_from(path)
 
     # -- state beyond the parameters ---------------------------------------------------------------------------------
 
@@ -380,15 +346,5 @@ def _parameter_of(network: Any) -> tuple[caffe_pb2.NetParameter, Sequence[Where 
         param.CopyFrom(network.message)
         return param, network.layers
     param.CopyFrom(network)
+    upgrade_net(Parsed(param))
     return param, [None] * len(param.layer)
-
-
-def _without_leading_ones(shape: Sequence[int]) -> tuple[int, ...]:
-    shape = tuple(shape)
-    while shape and shape[0] == 1:
-        shape = shape[1:]
-    return shape
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return f"{' '.join(map(str, shape))} ({prod(shape)})"

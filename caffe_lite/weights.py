@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError, EncodeError, Message
 
 from .atomic import atomic_write
-from .errors import CaffeError, MissingExtra, WeightsError, Where
+from .errors import CaffeError, WeightsError, Where
+from .hdf5 import SIGNATURE, groups_below, import_h5py, open_hdf5, read_array
 from .io import PROTOBUF_LIMIT, blobproto_to_array
+from .log import logger
 from .proto import caffe_pb2
+from .proto.legacy import type_today
+from .proto.schema import fields_of
 
 StrPath = str | os.PathLike[str]
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# The first byte of a SolverState, whose first field is a number. A net has no such field.
+_TAG_OF_ITER = 0x08
 
 
 @dataclass
@@ -37,37 +42,53 @@ class LayerWeights:
 
 def read_weights(path: StrPath) -> list[LayerWeights]:
     """The layers of a weights file; HDF5 and protobuf are told apart by content (the original goes by the name)."""
-    where = Where(os.fspath(path))
-    data = read_binary(path)
-    if data.startswith(HDF5_SIGNATURE):
+    if is_hdf5(path, WeightsError):
         return _read_hdf5(path)
-    net = caffe_pb2.NetParameter()
-    try:
-        net.ParseFromString(data)
-    except DecodeError:
-        raise _not_weights("it is no weights file, or it is damaged or cut short", data, where) from None
+    where = Where(os.fspath(path))
+    net = _parse_net(path)
+    if net.layers:
+        version = "V0" if net.layers[0].HasField("layer") else "V1"
+        logger.info("Attempting to upgrade input file specified using deprecated %sLayerParameter: %s", version, path)
     layers = [
         LayerWeights(name, type_name, [_blob(blob, name, type_name, where) for blob in blobs])
         for name, type_name, blobs in _layers(net)
     ]
-    if not layers:
-        raise _not_weights("it holds no layers", data, where)
+    if net.layers:
+        logger.info("Successfully upgraded file specified using deprecated %sLayerParameter", version)
     return layers
 
 
-def write_caffemodel(path: StrPath, net: caffe_pb2.NetParameter) -> None:
-    """Write a net with its learned blobs, in protobuf's form."""
-    blobs = [blob for layer in net.layer for blob in layer.blobs]
-    size = sum(4 * (len(b.data) + len(b.diff)) + 8 * (len(b.double_data) + len(b.double_diff)) for b in blobs)
+def read_caffemodel(path: StrPath) -> caffe_pb2.NetParameter:
+    """A net in protobuf's binary form, with its learned blobs, as it was written."""
+    if is_hdf5(path, WeightsError):
+        raise WeightsError("this is an HDF5 file: it holds weights, but no net", where=Where(os.fspath(path)))
+    net: Any = _parse_net(path)
+    if missing := net.FindInitializationErrors():
+        raise WeightsError(f"the net lacks a value for {missing[0]}", where=Where(os.fspath(path)))
+    if text := _not_text(net):
+        raise WeightsError(f"the file is damaged: {text} is no text", where=Where(os.fspath(path)))
+    return net
+
+
+def write_message(path: StrPath, message: Message) -> None:
+    """Write a message in protobuf's binary form."""
+    try:
+        data = message.SerializeToString()
+    except (EncodeError, ValueError):  # as protobuf tells that it takes more than it can hold
+        data = None
+    require_protobuf_size(path, PROTOBUF_LIMIT + 1 if data is None else len(data))
+    with atomic_write(path) as part:
+        part.write_bytes(data or b"")
+
+
+def require_protobuf_size(path: StrPath, size: int) -> None:
+    """Raise if so many bytes are more than a file of protobuf can hold."""
     if size > PROTOBUF_LIMIT:
         raise WeightsError(
-            f"the weights take {size / 2**30:.1f} GB, protobuf files hold 2 GB at most",
+            f"its content takes {size / 2**30:.1f} GB, protobuf files hold 2 GB at most",
             where=Where(os.fspath(path)),
             hint="Save as HDF5: net.save_hdf5(path), or snapshot_format: HDF5 in the solver",
         )
-    data = net.SerializeToString()
-    with atomic_write(path) as part:
-        part.write_bytes(data)
 
 
 def write_hdf5(path: StrPath, layers: Sequence[LayerWeights]) -> None:
@@ -88,37 +109,79 @@ def write_hdf5(path: StrPath, layers: Sequence[LayerWeights]) -> None:
             _write_group(file.create_group("diff"), [(layer.name, layer.diffs) for layer in layers])
 
 
+def is_hdf5(path: StrPath, error_class: type[CaffeError]) -> bool:
+    """Whether a file, which must be there and not be empty, is HDF5 by its content."""
+    head = _read(path, error_class, len(SIGNATURE))
+    if not head:
+        raise error_class("the file is empty", where=Where(os.fspath(path)))
+    return head == SIGNATURE
+
+
 def read_binary(path: StrPath, error_class: type[CaffeError] = WeightsError) -> bytes:
-    """The bytes of a file that must be there and not be empty."""
+    """The bytes of a file of protobuf."""
+    if os.path.isfile(path) and (size := os.path.getsize(path)) > PROTOBUF_LIMIT:
+        raise error_class(
+            f"it has {size / 2**30:.1f} GB, files of protobuf hold 2 GB at most",
+            where=Where(os.fspath(path)),
+            hint="Larger ones are HDF5 files (.h5), and this is none",
+        )
+    return _read(path, error_class)
+
+
+def _read(path: StrPath, error_class: type[CaffeError], size: int = -1) -> bytes:
     where = Where(os.fspath(path))
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            return file.read(size)
     except FileNotFoundError:
         raise error_class("there is no such file", where=where, hint=f"Paths start from {os.getcwd()}") from None
     except OSError as error:
         raise error_class(f"cannot read it: {error.strerror}", where=where) from None
-    if not data:
-        raise error_class("the file is empty", where=where)
-    return data
+    except ValueError:  # a zero byte in the path
+        raise error_class("there can be no such file", where=where) from None
 
 
-def import_h5py() -> Any:
+def _parse_net(path: StrPath) -> caffe_pb2.NetParameter:
+    """A binary net that holds layers."""
+    where = Where(os.fspath(path))
+    data = read_binary(path)
+    if data[0] == _TAG_OF_ITER:
+        raise _a_state(where)
+    net = caffe_pb2.NetParameter()
     try:
-        import h5py
-    except ImportError:
-        raise MissingExtra("h5py", "data", "read and write HDF5 files") from None
-    return h5py
+        net.ParseFromString(data)
+    except DecodeError:
+        raise _not_weights("it is no weights file, or it is damaged or cut short", data, where) from None
+    if not (net.layer or net.layers):
+        raise _not_weights("it holds no layers", data, where)
+    return net
 
 
 def _layers(net: caffe_pb2.NetParameter) -> Iterator[tuple[str, str, Sequence[caffe_pb2.BlobProto]]]:
     """Name, type and blobs of each layer, in today's form or those of V1 and V0."""
     for layer in net.layer:
-        yield layer.name, layer.type, layer.blobs
+        yield as_text(layer.name), as_text(layer.type), layer.blobs
     for old in net.layers:
-        if old.HasField("layer"):
-            yield old.layer.name, old.layer.type, old.layer.blobs
-        else:
-            yield old.name, caffe_pb2.V1LayerParameter.LayerType.Name(old.type), old.blobs
+        named = old.layer if old.HasField("layer") else old
+        yield as_text(named.name), type_today(old), named.blobs
+
+
+def as_text(name: str | bytes) -> str:
+    """protobuf gives bytes where a text is not UTF-8."""
+    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else name
+
+
+def _not_text(message: Message) -> str | None:
+    """The name of a field somewhere in a message whose text is not UTF-8."""
+    for descriptor, value in message.ListFields():
+        values = value if fields_of(message.DESCRIPTOR)[descriptor.name].repeated else [value]
+        if descriptor.type == FieldDescriptor.TYPE_STRING and any(isinstance(one, bytes) for one in values):
+            return str(descriptor.name)
+        if descriptor.type == FieldDescriptor.TYPE_MESSAGE:
+            for inner in values:
+                if found := _not_text(inner):
+                    return f"{descriptor.name}.{found}"
+    return None
 
 
 def _blob(blob: caffe_pb2.BlobProto, layer: str, layer_type: str, where: Where) -> np.ndarray:
@@ -142,36 +205,42 @@ def _not_weights(what: str, data: bytes, where: Where) -> WeightsError:
 
 
 def _read_hdf5(path: StrPath) -> list[LayerWeights]:
-    h5py = import_h5py()
     where = Where(os.fspath(path))
-    try:
-        with h5py.File(path, "r") as file:
-            if not isinstance(file.get("data"), h5py.Group):
-                raise WeightsError(
-                    "this HDF5 file has no group data", where=where, hint="Caffe's weights are in data/<layer>/<index>"
-                )
-            return list(_read_group(file["data"], "", where))
-    except (OSError, RuntimeError, KeyError) as error:
-        raise WeightsError(f"the HDF5 file is damaged or cut short: {error}", where=where) from None
-
-
-def _read_group(group: Any, layer: str, where: Where) -> Iterator[LayerWeights]:
-    """The layer that a group is, and those inside it: a layer's name may hold slashes."""
-    arrays = {name: item for name, item in group.items() if not hasattr(item, "keys")}
-    if layer and (arrays or not len(group)):
-        if not all(name.isdecimal() and item.dtype.kind in "fiu" for name, item in arrays.items()):
+    with open_hdf5(path, WeightsError) as file:
+        if "iter" in file and "history" in file:
+            raise _a_state(where)
+        if not hasattr(file.get("data"), "keys"):
             raise WeightsError(
-                f"it holds {', '.join(sorted(arrays))}, not numbered blobs: these are not Caffe's weights",
-                where=where,
-                layer=layer,
+                "this HDF5 file has no group data", where=where, hint="Caffe's weights are in data/<layer>/<index>"
             )
-        blobs: list[np.ndarray | None] = [None] * (1 + max(map(int, arrays), default=-1))
-        for name, item in arrays.items():
-            blobs[int(name)] = np.asarray(item[()], np.float64 if item.dtype.itemsize == 8 else np.float32)
-        yield LayerWeights(layer, "", blobs)
-    for name, item in group.items():
-        if name not in arrays:
-            yield from _read_group(item, f"{layer}/{name}".lstrip("/"), where)
+        # A layer's name may hold slashes: its group is then inside another, which may be a layer, too, or not.
+        return [
+            LayerWeights(name, "", _numbered(name, arrays, where))
+            for name, group, arrays in groups_below(file["data"])
+            if name and (arrays or not len(group))
+        ]
+
+
+def _numbered(layer: str, arrays: dict[str, Any], where: Where) -> list[np.ndarray | None]:
+    if not all(name.isdecimal() and len(name) < 4 for name in arrays):
+        raise WeightsError(
+            f"it holds {', '.join(sorted(arrays))}, not numbered blobs: these are not Caffe's weights",
+            where=where,
+            layer=layer,
+        )
+    blobs: list[np.ndarray | None] = [None] * (1 + max(map(int, arrays), default=-1))
+    for name, item in arrays.items():
+        array = read_array(item)
+        blobs[int(name)] = array.astype(np.float64 if array.dtype.itemsize == 8 else np.float32, copy=False)
+    return blobs
+
+
+def _a_state(where: Where) -> WeightsError:
+    return WeightsError(
+        "this is the state of a solver, and holds no weights",
+        where=where,
+        hint="Resume from it (--snapshot, solver.restore), or take the .caffemodel or .caffemodel.h5 beside it",
+    )
 
 
 def _write_group(group: Any, layers: Sequence[tuple[str, Sequence[np.ndarray | None]]]) -> None:

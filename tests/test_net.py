@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from caffe_lite.errors import CaffeError, NetError, WeightsError
+from caffe_lite.loading import load
 from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import NetParameter
 from caffe_lite.proto.prototxt import parse_text
@@ -288,7 +289,7 @@ def test_shapes_that_differ_in_leading_ones_load():
 
     net = net_of(INPUT + ip("f", "data"))
     weight, bias = np.arange(9, dtype="f").reshape(1, 1, 3, 3), np.arange(3, dtype="f").reshape(1, 1, 1, 3)
-    net.copy_trained_layers([LayerWeights("f", "InnerProduct", [weight, bias], [])], "old.caffemodel")
+    load(net, [("old.caffemodel", [LayerWeights("f", "InnerProduct", [weight, bias], [])])])
     np.testing.assert_array_equal(net.params["f"][0].data, weight[0, 0])
     np.testing.assert_array_equal(net.params["f"][1].data, bias[0, 0, 0])
 

@@ -11,7 +11,7 @@ from caffe_lite import weights
 from caffe_lite.errors import CaffeError, MissingExtra, WeightsError
 from caffe_lite.io import array_to_blobproto
 from caffe_lite.proto import caffe_pb2
-from caffe_lite.weights import LayerWeights, read_weights, write_caffemodel, write_hdf5
+from caffe_lite.weights import LayerWeights, read_weights, write_hdf5, write_message
 
 GOLDEN = Path(__file__).parent / "golden" / "solvers"
 
@@ -47,7 +47,7 @@ def test_content_decides_not_the_name(tmp_path: Path) -> None:
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     w, b = np.random.default_rng(0).normal(size=(3, 4)).astype("f"), np.arange(3, dtype="f")
-    write_caffemodel(tmp_path / "a.caffemodel", net_with(w, b))
+    write_message(tmp_path / "a.caffemodel", net_with(w, b))
     write_hdf5(tmp_path / "a.h5", [LayerWeights("ip", "InnerProduct", [w, b])])
     for name in ("a.caffemodel", "a.h5"):
         (layer,) = read_weights(tmp_path / name)
@@ -97,8 +97,8 @@ def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
     v1.layers.add(name="ip", type=caffe_pb2.V1LayerParameter.INNER_PRODUCT, blobs=[blob])
     v0 = caffe_pb2.NetParameter()
     v0.layers.add().layer.CopyFrom(caffe_pb2.V0LayerParameter(name="ip", type="innerproduct", blobs=[blob]))
-    for net, type_name in ((v1, "INNER_PRODUCT"), (v0, "innerproduct")):
-        write_caffemodel(tmp_path / "old.caffemodel", net)
+    for net, type_name in ((v1, "InnerProduct"), (v0, "InnerProduct")):
+        write_message(tmp_path / "old.caffemodel", net)
         (layer,) = read_weights(tmp_path / "old.caffemodel")
         assert (layer.name, layer.type) == ("ip", type_name)
         assert same(layer.blobs, [np.arange(6, dtype="f").reshape(1, 1, 2, 3)])
@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 def test_a_blob_of_a_wrong_size_names_the_layer(tmp_path: Path) -> None:
     net = net_with(np.ones((2, 3)))
     net.layer[0].blobs[0].shape.dim[0] = 3
-    write_caffemodel(tmp_path / "a.caffemodel", net)
+    write_message(tmp_path / "a.caffemodel", net)
     with pytest.raises(WeightsError, match=r'layer "ip" \(InnerProduct\): .*shape \(3, 3\) holds 6 values'):
         read_weights(tmp_path / "a.caffemodel")
 
@@ -156,10 +156,10 @@ def test_hdf5_files_of_others_are_refused(tmp_path: Path) -> None:
 def test_weights_too_large_for_protobuf_are_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "PROTOBUF_LIMIT", 1000)
-    write_caffemodel(tmp_path / "fits.caffemodel", net_with(np.ones(250)))
+    monkeypatch.setattr(weights, "PROTOBUF_LIMIT", len(net_with(np.ones(250)).SerializeToString()))
+    write_message(tmp_path / "fits.caffemodel", net_with(np.ones(250)))
     with pytest.raises(WeightsError, match="HDF5"):
-        write_caffemodel(tmp_path / "large.caffemodel", net_with(np.ones(250), np.ones(1)))
+        write_message(tmp_path / "large.caffemodel", net_with(np.ones(251)))
     assert [path.name for path in tmp_path.iterdir()] == ["fits.caffemodel"]
 
 
@@ -171,7 +171,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         write_hdf5(path, [LayerWeights("ip", "", [np.array([object()])])])
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
     with pytest.raises(CaffeError, match="mkdir -p"):
-        write_caffemodel(tmp_path / "missing" / "a.caffemodel", net_with(np.ones(3)))
+        write_message(tmp_path / "missing" / "a.caffemodel", net_with(np.ones(3)))
 
 
 def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

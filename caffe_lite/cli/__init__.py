@@ -19,6 +19,8 @@ COMMANDS = {
     "time": "measure each layer of a net",
     "summary": "show a net's layers, shapes, parameters and costs",
     "convert-mnist": "make an LMDB from files in MNIST's format",
+    "upgrade-net": "bring a net of an older format to today's, text or binary",
+    "upgrade-solver": "bring a solver of an older format to today's",
 }
 PROTOTXT = (".prototxt", ".pbtxt", ".prototext", ".txt")
 

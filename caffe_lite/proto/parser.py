@@ -6,7 +6,7 @@ import bisect
 import math
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any, Generic, TypeVar
@@ -67,6 +67,16 @@ class Parsed(Generic[M]):
         depth = len(path)
         offsets = {at[depth:]: offset for at, offset in self.offsets.items() if at[:depth] == path}
         return Parsed(self.at(*path), self.source, [], offsets)
+
+    def move(self, old: Path, new: Path, kept: Sequence[int]) -> None:
+        """Note that a repeated field became another one, of which the elements at `kept` are left, in that order."""
+        depth, index = len(old), {before: after for after, before in enumerate(kept)}
+        moved = {at: self.offsets.pop(at) for at in list(self.offsets) if at[:depth] == old}
+        self.offsets.update(
+            ((*new, index[int(at[depth])], *at[depth + 1 :]), offset)
+            for at, offset in moved.items()
+            if int(at[depth]) in index
+        )
 
     def insert(self, path: Path, place: Path) -> None:
         """Note that an element was put in at a path that ends in its index; it takes over the place of a field."""

@@ -19,9 +19,20 @@ from . import caffe_pb2
 from .parser import Parsed, parse_text
 from .schema import fields_of, nearest
 from .text import MARK, NAME, STRING, Source, tokenize
-from .upgrade import default_snapshot_prefix, refuse_legacy, upgrade_net, upgrade_solver
+from .upgrade import default_snapshot_prefix, upgrade_net, upgrade_solver
 
-__all__ = ["Parsed", "parse_text", "read_net", "read_solver", "read_text", "refuse_legacy", "to_text", "write_text"]
+__all__ = [
+    "Parsed",
+    "is_text",
+    "parse_text",
+    "read_net",
+    "read_net_as_written",
+    "read_solver",
+    "read_solver_as_written",
+    "read_text",
+    "to_text",
+    "write_text",
+]
 
 M = TypeVar("M", bound=Message)
 StrPath = str | os.PathLike[str]
@@ -29,18 +40,27 @@ StrPath = str | os.PathLike[str]
 
 def read_net(path: StrPath) -> Parsed[caffe_pb2.NetParameter]:
     """Read a net and bring it to today's form, as the original does: inputs become a layer, and so on."""
-    parsed = _read(path, caffe_pb2.NetParameter, caffe_pb2.SolverParameter)
-    refuse_legacy(parsed)
+    parsed = read_net_as_written(path)
     upgrade_net(parsed)
     return parsed
 
 
+def read_net_as_written(path: StrPath) -> Parsed[caffe_pb2.NetParameter]:
+    """Read a net in whatever form it is."""
+    return _read(path, caffe_pb2.NetParameter, caffe_pb2.SolverParameter)
+
+
 def read_solver(path: StrPath) -> Parsed[caffe_pb2.SolverParameter]:
     """Read a solver, with the nets inside it, and bring both to today's form."""
-    parsed = _read(path, caffe_pb2.SolverParameter, caffe_pb2.NetParameter)
+    parsed = read_solver_as_written(path)
     upgrade_solver(parsed)
     default_snapshot_prefix(parsed)
     return parsed
+
+
+def read_solver_as_written(path: StrPath) -> Parsed[caffe_pb2.SolverParameter]:
+    """Read a solver in whatever form it is."""
+    return _read(path, caffe_pb2.SolverParameter, caffe_pb2.NetParameter)
 
 
 def read_text(path: StrPath) -> str:
@@ -61,7 +81,7 @@ def read_text(path: StrPath) -> str:
         raise PrototxtError(f"cannot read it: {error.strerror}", where=where) from None
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace")
-    if b"\0" in data or any(byte < 9 for byte in data[:4096]):
+    if not is_text(data):
         kind = "an HDF5 file" if data.startswith(b"\x89HDF") else "a binary file"
         raise PrototxtError(f"this is {kind}, not prototxt", where=where,
                             hint="Weights (.caffemodel) are given beside the net, not in its place")  # fmt: skip
@@ -69,6 +89,11 @@ def read_text(path: StrPath) -> str:
     if len(tokenize(text)) == 1:
         raise PrototxtError("the file is empty" if not text.strip() else "there are only comments here", where=where)
     return text
+
+
+def is_text(data: bytes) -> bool:
+    """Whether this may be the content of a text file in UTF-8 or a like encoding."""
+    return b"\0" not in data and all(byte > 8 for byte in data[:4096])
 
 
 def _similar_file(path: Path) -> str:

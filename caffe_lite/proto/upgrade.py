@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import PrototxtError
+from ..log import logger
 from . import caffe_pb2
+from .legacy import upgrade_layers
 
 if TYPE_CHECKING:
     from .parser import Parsed, Path
@@ -21,26 +23,28 @@ _SOLVER_TYPES = {
 }
 
 
-def refuse_legacy(parsed: Parsed[caffe_pb2.NetParameter], net_path: Path = ()) -> None:
-    """Raise if a net is written in the V0 or V1 format."""
+def upgrade_net(parsed: Parsed[Any], net_path: Path = ()) -> bool:
+    """Bring a net to today's form in place; its places stay right. False if something in it meant nothing."""
     net: caffe_pb2.NetParameter = parsed.at(*net_path)
-    for index, layer in enumerate(net.layers):
-        version = "V0" if layer.HasField("layer") else "V1"
-        raise PrototxtError(
-            f"this net is in the old {version} format (`layers`), which this version does not read yet",
-            where=parsed.where(*net_path, "layers", index),
-            layer=layer.layer.name or layer.name or None,
-            hint="Upgrade it with Caffe's upgrade_net_proto_text",
-        )
+    complete = upgrade_layers(parsed, net_path)
+    if net.input:
+        logger.info("Attempting to upgrade input file specified using deprecated input fields: %s", parsed.file)
+        _upgrade_inputs(parsed, net_path)
+        logger.info("Successfully upgraded file specified using deprecated input fields.")
+        logger.warning("Note that future Caffe releases will only support input layers and not input fields.")
+    if any(_is_old_batch_norm(layer) for layer in net.layer):
+        logger.info("Attempting to upgrade batch norm layers using deprecated params: %s", parsed.file)
+        _upgrade_batch_norm(net)
+        logger.info("Successfully upgraded batch norm layers using deprecated params.")
+    return complete
 
 
-def upgrade_net(parsed: Parsed[caffe_pb2.NetParameter], net_path: Path = ()) -> None:
-    """Bring a net to today's form in place; its places stay right."""
-    _upgrade_inputs(parsed, net_path)
-    _upgrade_batch_norm(parsed.at(*net_path))
+def is_old_net(net: caffe_pb2.NetParameter) -> bool:
+    """Whether ``upgrade_net`` has something to do."""
+    return bool(net.layers or net.input or any(_is_old_batch_norm(layer) for layer in net.layer))
 
 
-def _upgrade_inputs(parsed: Parsed[caffe_pb2.NetParameter], net_path: Path) -> None:
+def _upgrade_inputs(parsed: Parsed[Any], net_path: Path) -> None:
     """Turn `input` with `input_shape` or `input_dim` into one Input layer at the front.
 
     Shapes win over dims, and shapes without an `input` mean nothing, as in the original. It also drops inputs without
@@ -48,8 +52,6 @@ def _upgrade_inputs(parsed: Parsed[caffe_pb2.NetParameter], net_path: Path) -> N
     second always.
     """
     net: caffe_pb2.NetParameter = parsed.at(*net_path)
-    if not net.input:
-        return
     shapes = list(net.input_shape)
     if not shapes:
         dims = list(net.input_dim)
@@ -78,17 +80,22 @@ def _upgrade_inputs(parsed: Parsed[caffe_pb2.NetParameter], net_path: Path) -> N
 
 def _upgrade_batch_norm(net: caffe_pb2.NetParameter) -> None:
     """Freeze the statistics of BatchNorm layers that give all three of them a `param`, as once was needed."""
-    for layer in net.layer:
-        if layer.type == "BatchNorm" and len(layer.param) == 3:
-            for spec in layer.param:
-                spec.lr_mult = 0.0
-                spec.decay_mult = 0.0
+    for layer in filter(_is_old_batch_norm, net.layer):
+        for spec in layer.param:
+            spec.lr_mult = 0.0
+            spec.decay_mult = 0.0
 
 
-def upgrade_solver(parsed: Parsed[caffe_pb2.SolverParameter]) -> None:
-    """Turn `solver_type` into `type`, and upgrade the nets written inside the solver."""
+def _is_old_batch_norm(layer: caffe_pb2.LayerParameter) -> bool:
+    return layer.type == "BatchNorm" and len(layer.param) == 3
+
+
+def upgrade_solver(parsed: Parsed[caffe_pb2.SolverParameter]) -> bool:
+    """Turn `solver_type` into `type`, and upgrade the nets written inside the solver; False as for ``upgrade_net``."""
     solver = parsed.message
     if solver.HasField("solver_type"):
+        kind = "'solver_type' field (enum)"
+        logger.info("Attempting to upgrade input file specified using deprecated %s': %s", kind, parsed.file)
         if solver.HasField("type"):
             raise PrototxtError(
                 "the solver has both type and solver_type, its old form",
@@ -97,11 +104,24 @@ def upgrade_solver(parsed: Parsed[caffe_pb2.SolverParameter]) -> None:
             )
         solver.type = _SOLVER_TYPES[solver.solver_type]
         solver.ClearField("solver_type")
-    nets: list[Path] = [(name,) for name in ("net_param", "train_net_param") if solver.HasField(name)]
-    nets += [("test_net_param", index) for index in range(len(solver.test_net_param))]
-    for path in nets:
-        refuse_legacy(parsed, path)  # type: ignore[arg-type]
-        upgrade_net(parsed, path)  # type: ignore[arg-type]
+        logger.info("Successfully upgraded file specified using deprecated %s to 'type' field (string).", kind)
+        logger.warning("Note that future Caffe releases will only support 'type' field (string) for a solver's type.")
+    complete = True
+    for path in _nets_in(solver):
+        complete = upgrade_net(parsed, path) and complete
+    return complete
+
+
+def is_old_solver(parsed: Parsed[caffe_pb2.SolverParameter]) -> bool:
+    """Whether ``upgrade_solver`` has something to do."""
+    solver = parsed.message
+    return solver.HasField("solver_type") or any(is_old_net(parsed.at(*path)) for path in _nets_in(solver))
+
+
+def _nets_in(solver: caffe_pb2.SolverParameter) -> list[Path]:
+    single: list[Literal["net_param", "train_net_param"]] = ["net_param", "train_net_param"]
+    nets: list[Path] = [(name,) for name in single if solver.HasField(name)]
+    return nets + [("test_net_param", index) for index in range(len(solver.test_net_param))]
 
 
 def default_snapshot_prefix(parsed: Parsed[caffe_pb2.SolverParameter]) -> None:

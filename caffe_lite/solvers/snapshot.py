@@ -12,10 +12,11 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from ..atomic import atomic_write
-from ..errors import CaffeError, SolverError, Where
+from ..errors import DataError, SolverError, Where
+from ..hdf5 import import_h5py, open_hdf5, read_array
 from ..io import array_to_blobproto, blobproto_to_array
 from ..proto.caffe_pb2 import SolverState
-from ..weights import HDF5_SIGNATURE, StrPath, import_h5py, read_binary
+from ..weights import StrPath, as_text, is_hdf5, read_binary, require_protobuf_size, write_message
 
 
 @dataclass
@@ -39,8 +40,9 @@ def write_state(path: StrPath, snapshot: Snapshot, hdf5: bool) -> None:
 
 def read_state(path: StrPath) -> Snapshot:
     """Read a state; HDF5 and protobuf are told apart by content."""
-    data = read_binary(path, SolverError)
-    snapshot = _read_hdf5(path) if data.startswith(HDF5_SIGNATURE) else _read_binary(path, data)
+    snapshot = _read_hdf5(path) if is_hdf5(path, SolverError) else _read_binary(path)
+    if snapshot.iteration < 0 or snapshot.current_step < 0:
+        raise damaged_state(path)
     if snapshot.learned_net and not os.path.exists(snapshot.learned_net):
         # The path that was recorded starts from the working directory of that run; its files may have been moved.
         beside = os.path.join(os.path.dirname(path), os.path.basename(snapshot.learned_net.replace("\\", "/")))
@@ -50,6 +52,7 @@ def read_state(path: StrPath) -> Snapshot:
 
 
 def _write_binary(path: StrPath, snapshot: Snapshot) -> None:
+    require_protobuf_size(path, sum(4 * array.size for array in snapshot.history))
     state = SolverState(
         iter=snapshot.iteration,
         learned_net=snapshot.learned_net,
@@ -57,21 +60,20 @@ def _write_binary(path: StrPath, snapshot: Snapshot) -> None:
         history=[array_to_blobproto(array) for array in snapshot.history],
         caffe_lite_state=json.dumps(snapshot.extra).encode(),
     )
-    data = state.SerializeToString()
-    with atomic_write(path) as part:
-        part.write_bytes(data)
+    write_message(path, state)
 
 
-def _read_binary(path: StrPath, data: bytes) -> Snapshot:
+def _read_binary(path: StrPath) -> Snapshot:
     state = SolverState()
     try:
-        state.ParseFromString(data)
+        state.ParseFromString(read_binary(path, SolverError))
         if not state.HasField("iter"):
             raise DecodeError
         history = [blobproto_to_array(blob) for blob in state.history]
-    except (DecodeError, CaffeError):
-        raise _broken(path) from None
-    return Snapshot(state.iter, state.learned_net, state.current_step, history, _extra(state.caffe_lite_state, path))
+    except (DecodeError, DataError):
+        raise damaged_state(path) from None
+    learned_net = as_text(state.learned_net)
+    return Snapshot(state.iter, learned_net, state.current_step, history, _extra(state.caffe_lite_state, path))
 
 
 def _write_hdf5(path: StrPath, snapshot: Snapshot) -> None:
@@ -89,29 +91,32 @@ def _write_hdf5(path: StrPath, snapshot: Snapshot) -> None:
 
 
 def _read_hdf5(path: StrPath) -> Snapshot:
-    h5py = import_h5py()
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path, SolverError) as file:
             history = file["history"]
+            learned_net = file["learned_net"][()] if "learned_net" in file else b""
             return Snapshot(
-                int(file["iter"][0]),
-                os.fsdecode(file["learned_net"][()]) if "learned_net" in file else "",
-                int(file["current_step"][0]),
-                [history[str(index)][()] for index in range(len(history))],
-                _extra(file["caffe_lite_state"][()].tobytes() if "caffe_lite_state" in file else b"", path),
+                int(read_array(file["iter"])[0]),
+                os.fsdecode(learned_net),
+                int(read_array(file["current_step"])[0]),
+                [read_array(history[str(index)]) for index in range(len(history))],
+                _extra(read_array(file["caffe_lite_state"]).tobytes() if "caffe_lite_state" in file else b"", path),
             )
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError):
-        raise _broken(path) from None
+    except SolverError:
+        raise damaged_state(path) from None
 
 
 def _extra(data: bytes, path: StrPath) -> dict[str, Any]:
     try:
-        return json.loads(data) if data else {}
-    except ValueError:
-        raise _broken(path) from None
+        extra = json.loads(data) if data else {}
+    except (ValueError, RecursionError):
+        raise damaged_state(path) from None
+    if not isinstance(extra, dict):
+        raise damaged_state(path)
+    return extra
 
 
-def _broken(path: StrPath) -> SolverError:
+def damaged_state(path: StrPath) -> SolverError:
     return SolverError(
         "it is no solver state, or it is damaged or cut short",
         where=Where(os.fspath(path)),

@@ -15,7 +15,9 @@ import numpy as np
 from ..blob import Blob
 from ..compiled import compile_wanted
 from ..errors import SolverError
+from ..hdf5 import import_h5py
 from ..io import PROTOBUF_LIMIT
+from ..loading import load
 from ..log import logger
 from ..net import Net
 from ..ops import Array, Ops
@@ -23,12 +25,12 @@ from ..proto.caffe_pb2 import SolverParameter
 from ..proto.prototxt import Parsed, read_solver, to_text
 from ..proto.text import Source
 from ..proto.upgrade import upgrade_solver
-from ..weights import import_h5py, read_weights
+from ..weights import read_weights
 from .divergence import divergence
 from .learning_rate import check_policy, learning_rate, next_step
 from .nets import test_nets, train_net
 from .signals import SolverAction
-from .snapshot import Snapshot, read_state, write_state
+from .snapshot import Snapshot, damaged_state, read_state, write_state
 
 
 class Solver:
@@ -313,17 +315,20 @@ class Solver:
                     hint="resume with the net that took the snapshot",
                 )
         if snapshot.learned_net:
-            self.net.copy_trained_layers(read_weights(snapshot.learned_net), snapshot.learned_net)
+            load(self.net, [(snapshot.learned_net, read_weights(snapshot.learned_net))])
         logger.info("%sSolver: restoring history", self.type)
         for mine, stored in zip(self.history, snapshot.history, strict=True):
             mine[...] = self.ops.asarray(stored.reshape(mine.shape))
         self.iter = snapshot.iteration
         self.current_step = snapshot.current_step
         if snapshot.extra:
-            self.net.restore_state(snapshot.extra["net"])
-            for net, state in zip(self.test_nets, snapshot.extra["test_nets"], strict=False):
-                net.restore_state(state)
-            self._losses = SmoothedLoss(self.param.average_loss, snapshot.extra["losses"])
+            try:
+                self.net.restore_state(snapshot.extra["net"])
+                for net, state in zip(self.test_nets, snapshot.extra["test_nets"], strict=False):
+                    net.restore_state(state)
+                self._losses = SmoothedLoss(self.param.average_loss, [float(loss) for loss in snapshot.extra["losses"]])
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+                raise damaged_state(path) from None
             self._keep_losses = True
 
     def _snapshot_file(self, extension: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from caffe_lite.errors import PrototxtError
 from caffe_lite.proto import caffe_pb2
-from caffe_lite.proto.prototxt import parse_text, read_net, read_solver
+from caffe_lite.proto.prototxt import parse_text, read_solver
 from caffe_lite.proto.upgrade import upgrade_net, upgrade_solver
 
 RELU = 'layer { name: "relu" type: "ReLU" bottom: "data" top: "out" }\n'
@@ -116,17 +116,3 @@ def test_snapshots_are_named_after_the_solver(tmp_path: Path):
     ]:
         path.write_text("base_lr: 0.1\n" + given)
         assert Path(read_solver(path).message.snapshot_prefix) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "version"),
-    [
-        ('\nlayers { name: "conv1" type: CONVOLUTION }', "V1"),
-        ('\nlayers { layer { name: "conv1" type: "conv" } }', "V0"),
-    ],
-)
-def test_old_formats_are_refused_by_name(tmp_path: Path, text: str, version: str):
-    path = tmp_path / "old.prototxt"
-    path.write_text(text)
-    with pytest.raises(PrototxtError, match=rf'old\.prototxt:2:1, layer "conv1": this net is in the old {version}'):
-        read_net(path)

@@ -1,0 +1,37 @@
+"""Bring a net of an older format to today's: a prototxt, or a .caffemodel, whose weights are kept."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .arguments import Parser
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("input", metavar="IN", help="a net in any format since V0, as text or binary")
+    parser.add_argument("output", metavar="OUT", help="where to write it, in the same form; it may be IN")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from ..log import logger, start_logging
+    from ..proto.prototxt import Parsed, is_text, read_net_as_written, write_text
+    from ..proto.text import Source
+    from ..proto.upgrade import is_old_net, upgrade_net
+    from ..weights import read_caffemodel, write_message
+
+    start_logging()
+    path = Path(arguments.input)
+    binary = path.is_file() and not is_text(path.read_bytes())
+    if binary:
+        parsed = Parsed(read_caffemodel(path), Source("", arguments.input))
+    else:
+        parsed = read_net_as_written(arguments.input)
+    if not is_old_net(parsed.message):
+        logger.error("File already in latest proto format: %s", arguments.input)
+    complete = upgrade_net(parsed)
+    if not complete:
+        logger.error("Encountered error(s) while upgrading prototxt; see details above.")
+    (write_message if binary else write_text)(arguments.output, parsed.message)
+    logger.info("Wrote upgraded NetParameter %s proto to %s", "binary" if binary else "text", arguments.output)
+    return 0 if complete else 1
