@@ -1,0 +1,34 @@
+"""HDF5Data: rows of arrays of any shape, from HDF5 files."""
+
+from __future__ import annotations
+
+from ..batch_layer import BatchLayer
+from ..data.hdf5 import HDF5Batches
+from ..layer import register_layer
+from ..log import logger
+
+
+@register_layer("HDF5Data")
+class HDF5DataLayer(BatchLayer):
+    """Rows of the datasets that the tops are named after, file by file, around and around.
+
+    Tops: any number, each (N, ...) with the shape that a row of its dataset has. Datasets hold numbers of any type.
+    Reads ``hdf5_data_param``: source, a text file that lists HDF5 files; batch_size; shuffle (false): the files and
+    the rows inside each in another order in each epoch. ``data_param``: prefetch (4).
+    Paths start from the working directory or, unlike in the original, from the folder of the prototxt.
+    Reading ahead is ours; so are errors where a file has no rows, or rows of another shape than the files before, from
+    which the original reads other memory. transform_param is refused, as in the original.
+    Source: the original's hdf5_data_layer.cpp.
+    """
+
+    tops = (1, None)
+
+    def open(self) -> HDF5Batches:
+        p = self.param.hdf5_data_param
+        self.check_source("hdf5_data_param")
+        if self.param.HasField("transform_param"):
+            self.error("HDF5Data transforms nothing", "Remove transform_param; transform the data before storing it")
+        logger.info("Loading list of HDF5 filenames from: %s", p.source)
+        batches = HDF5Batches(p.source, self.param.top, p.batch_size, self.new_generator(), p.shuffle, self.where)
+        logger.info("Number of HDF5 files: %d", len(batches.paths))
+        return batches
