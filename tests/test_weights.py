@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -180,3 +181,65 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         read_weights(GOLDEN / "sgd/s_iter_6.caffemodel.h5")
     with pytest.raises(MissingExtra):
         write_hdf5(tmp_path / "a.h5", [])
+
+
+@pytest.mark.parametrize("name", ["s_iter_6.solverstate", "s_iter_6.solverstate.h5"])
+def test_a_solver_s_state_is_no_weights_and_gets_a_hint_of_its_own(name: str) -> None:
+    with pytest.raises(WeightsError, match=r"the state of a solver, .* Resume from it .*--snapshot.*caffemodel"):
+        read_weights(GOLDEN / "adam" / name)
+
+
+def test_a_file_larger_than_protobuf_s_limit_is_not_even_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.caffemodel"
+    path.write_bytes(b"\x0a\x00")
+    os.truncate(path, 2**31)  # takes no room on the disk
+    with pytest.raises(WeightsError, match=r"it has 2\.0 GB, files of protobuf hold 2 GB at most"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "message"),
+    [
+        ("FLOAT16", b"123", "holds 3 bytes of the type FLOAT16"),
+        ("INT", b"1234", "holds 4 bytes of the type INT"),
+        ("FLOAT", b"12345678", "holds 2 values in data, not 1"),
+    ],
+)
+def test_raw_bytes_that_are_no_array_are_refused(tmp_path: Path, kind: str, raw: bytes, message: str) -> None:
+    net = net_with()
+    net.layer[0].blobs.add(raw_data=raw, raw_data_type=kind, shape=caffe_pb2.BlobShape(dim=[1]))
+    write_message(tmp_path / "a.caffemodel", net)
+    with pytest.raises(WeightsError, match=message):
+        read_weights(tmp_path / "a.caffemodel")
+
+
+def test_doubles_are_read_whichever_way_they_are_stored(tmp_path: Path) -> None:
+    net, values = net_with(), np.array([1 / 3, 1e300])
+    net.layer[0].blobs.add(double_data=values, shape=caffe_pb2.BlobShape(dim=[2]))
+    net.layer[0].blobs.add(raw_data=values.tobytes(), raw_data_type="DOUBLE", shape=caffe_pb2.BlobShape(dim=[2]))
+    write_message(tmp_path / "a.caffemodel", net)
+    (layer,) = read_weights(tmp_path / "a.caffemodel")
+    assert same(layer.blobs, [values, values]) and all(b is not None and b.dtype == np.float64 for b in layer.blobs)
+
+
+def test_a_blob_of_too_many_axes_is_refused(tmp_path: Path) -> None:
+    net = net_with(np.ones(1))
+    net.layer[0].blobs[0].shape.dim[:] = [1] * 33
+    write_message(tmp_path / "a.caffemodel", net)
+    with pytest.raises(WeightsError, match="33 axes"):
+        read_weights(tmp_path / "a.caffemodel")
+
+
+def test_a_group_inside_itself_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group("data/a")
+        group["again"] = file["data"]
+    with pytest.raises(WeightsError, match="contains itself"):
+        read_weights(tmp_path / "a.h5")
+
+
+def test_a_dataset_that_claims_more_than_the_file_holds_is_not_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("data/a/0", (2**20, 2**20), "f4")  # never written: HDF5 gives it no room
+    with pytest.raises(WeightsError, match="larger than the file"):
+        read_weights(tmp_path / "a.h5")

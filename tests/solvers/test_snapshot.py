@@ -314,3 +314,29 @@ def test_weights_too_large_for_protobuf_are_told_at_the_start(monkeypatch: pytes
     monkeypatch.setattr("caffe_lite.solvers.solver.PROTOBUF_LIMIT", 4 * (400 * 6 + 6 + 6 * 10 + 10) - 1)
     with pytest.raises(SolverError, match=r"solver\.prototxt:2:\d+: the weights take more than .*HDF5"):
         get_solver("solver.prototxt")
+
+
+def test_a_state_too_large_for_protobuf_is_refused_before_anything_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("caffe_lite.weights.PROTOBUF_LIMIT", 1000)
+    history = [np.ones(126, "f")] * 2
+    with pytest.raises(WeightsError, match="HDF5"):
+        write_state(tmp_path / "s", Snapshot(1, "w", 0, history, {}), hdf5=False)
+    assert not (tmp_path / "s").exists()
+    write_state(tmp_path / "s", Snapshot(1, "w", 0, history, {}), hdf5=True)
+    assert len(read_state(tmp_path / "s").history) == 2
+
+
+@pytest.mark.parametrize(
+    "extra", [{"other": 1}, {"net": {"rng": {}, "layers": {}}}, {"net": 3}, {"net": {"rng": {"state": "x"}}}]
+)
+def test_a_damaged_record_of_data_and_random_numbers_is_refused(extra: dict, solvers: list[SGDSolver]) -> None:
+    write_solver()
+    solvers.append(solver := get_solver("solver.prototxt"))
+    solver.snapshot()
+    state = read_state("s_iter_0.solverstate")
+    state.extra = extra
+    write_state("s_iter_0.solverstate", state, hdf5=False)
+    with pytest.raises(SolverError, match="or it is damaged"):
+        solver.restore("s_iter_0.solverstate")
