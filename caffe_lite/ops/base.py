@@ -106,7 +106,7 @@ class Ops:
             return x
         lead = x.ndim - len(before)
         sizes = [n + a + b for n, a, b in zip(x.shape[lead:], before, after, strict=True)]
-        out = self.xp.full((*x.shape[:lead], *sizes), value, dtype=x.dtype)
+        out = self.full((*x.shape[:lead], *sizes), value)
         out[(..., *(slice(b, b + n) for b, n in zip(before, x.shape[lead:], strict=True)))] = x
         return out
 
@@ -369,7 +369,7 @@ class Ops:
         """Where the chosen elements lie in the flattened plane (H * W), in the net's dtype; -1 for empty windows."""
         xp = self.xp
         out = choice.shape[2:]
-        plane = self.reshape(xp.arange(prod(x_shape[2:]), dtype=self.dtype), (1, 1, *x_shape[2:]))
+        plane = self.reshape(self.asarray(np.arange(prod(x_shape[2:]))), (1, 1, *x_shape[2:]))
         places, taps = self._padded_to_windows(plane, kernel, stride, pad, out, -1.0)
         index = self.full(choice.shape, -1.0)
         for k, tap in enumerate(taps):
@@ -492,3 +492,13 @@ class Ops:
     def along_channels(self, x: Array, num_axes: int) -> Array:
         """(C,) as (C, 1, 1, ...), to broadcast along axis 1 of an array with ``num_axes`` axes."""
         return self.reshape(x, (-1, *[1] * (num_axes - 2))) if num_axes > 1 else x
+
+    # -- in place: what a solver does to its arrays ------------------------------------------------------------------
+
+    def momentum_step(self, w: Array, g: Array, v: Array, rate: Array | float, momentum: float, decay: float) -> None:
+        """v = momentum v + rate (g + decay w), then w -= v, written into v and w."""
+        if decay:
+            g = g + decay * w
+        v *= momentum
+        v += rate * g
+        w -= v

@@ -1,13 +1,14 @@
 """The torch engine: ATen's forward and backward operators called directly, without autograd.
 
-Images lie in memory as (N, H, W, C), torch's channels_last, whatever a layer is shown: convolution is fastest there,
-and pointwise convolutions are plain products. Where a kernel would mean more in the other order, its method says so.
+Images lie in memory as (N, H, W, C), torch's channels_last, whatever a layer is shown: convolution and pooling are
+fastest there. Parameters lie in row-major order, as those who write into them expect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from .base import Array, Ints, Ops
 from .memory import recycle_freed_memory
 
 aten = torch.ops.aten
+
+_LARGE_PRODUCT = 4_000_000  # multiplications
 
 
 class TorchOps(Ops):
@@ -29,6 +32,7 @@ class TorchOps(Ops):
         recycle_freed_memory()
         super().__init__(torch, dtype)
         self.device = torch.device(device)
+        self.onednn = dtype == "float32" and self.device.type == "cpu" and torch.backends.mkldnn.is_available()
 
     def describe(self) -> str:
         if self.device.type == "cuda":
@@ -36,12 +40,13 @@ class TorchOps(Ops):
         return f"{self.name}, on {torch.get_num_threads()} threads of the CPU"
 
     def quiet(self) -> AbstractContextManager[Any]:
-        return torch.inference_mode()
+        # Not inference_mode: a user may write into what a pass has made.
+        return torch.no_grad()
 
     # -- arrays ------------------------------------------------------------------------------------------------------
 
     def zeros(self, shape: Ints) -> Array:
-        return torch.zeros(tuple(shape), dtype=self.dtype, device=self.device)
+        return self.full(shape, 0.0)
 
     def full(self, shape: Ints, value: float) -> Array:
         return torch.full(tuple(shape), value, dtype=self.dtype, device=self.device)
@@ -58,7 +63,11 @@ class TorchOps(Ops):
         return x.clone()
 
     def host_view(self, x: Array) -> np.ndarray:
-        return x.numpy()
+        """On a CPU the same memory. From a GPU a copy that refuses to be written to: the GPU would not see it."""
+        values = x.numpy(force=True)
+        if self.device.type != "cpu":
+            values.flags.writeable = False
+        return values
 
     def indices(self, x: Array) -> Array:
         return x.to(torch.int64)
@@ -76,7 +85,7 @@ class TorchOps(Ops):
         return x.amax(axis, keepdim=keepdims)
 
     def sum(self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
-        return x.sum() if axis is None else x.sum(axis, keepdim=keepdims)
+        return x.sum() if axis is None and not keepdims else x.sum(axis, keepdim=keepdims)
 
     def number(self, x: Array) -> float:
         return x.item()
@@ -114,6 +123,23 @@ class TorchOps(Ops):
     # -- affine ------------------------------------------------------------------------------------------------------
 
     def inner_product(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        return self._product(x, weight, bias)
+
+    def inner_product_backward(
+        self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        return (
+            self._product(dy, weight.T) if need[0] else None,
+            self._product(dy.T, x.T) if need[1] else None,
+            dy.sum(0) if need[2] else None,
+        )
+
+    def _product(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        """x by the transpose of weight, plus bias."""
+        # Large products are up to twice as fast in oneDNN as in MKL. It misreads the strides of axes of one element.
+        sizes = *x.shape, weight.shape[0]
+        if self.onednn and self.tracer is None and min(sizes) > 1 and prod(sizes) >= _LARGE_PRODUCT:
+            return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return torch.nn.functional.linear(x, weight, bias)
 
     # -- convolution -------------------------------------------------------------------------------------------------
@@ -121,11 +147,11 @@ class TorchOps(Ops):
     def convolution(
         self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
     ) -> Array:
-        if not stride:
+        if len(stride) not in (1, 2, 3):
             return super().convolution(x, weight, bias, stride, pad, dilation, group)
-        none = [0] * len(stride)
         return aten.convolution(
-            _channels_last(x), _channels_last(weight), bias, list(stride), list(pad), list(dilation), False, none, group
+            *(_channels_last(x), _channels_last(weight), bias),
+            *(list(stride), list(pad), list(dilation), False, [0] * len(stride), group),
         )
 
     def convolution_backward(
@@ -139,21 +165,15 @@ class TorchOps(Ops):
         group: int,
         need: tuple[bool, bool, bool],
     ) -> tuple[Array, Array, Array]:
-        if not stride:
+        if len(stride) not in (1, 2, 3):
             return super().convolution_backward(dy, x, weight, stride, pad, dilation, group, need)
-        return aten.convolution_backward(
-            _channels_last(dy),
-            _channels_last(x),
-            _channels_last(weight),
-            [weight.shape[0]],
-            list(stride),
-            list(pad),
-            list(dilation),
-            False,
-            [0] * len(stride),
-            group,
-            list(need),
+        gradients = aten.convolution_backward(
+            *(_channels_last(dy), _channels_last(x), _channels_last(weight), [weight.shape[0]]),
+            *(list(stride), list(pad), list(dilation), False, [0] * len(stride), group, list(need)),
         )
+        # Some of torch's kernels give more than they are asked for.
+        dx, dw, db = (gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
+        return dx, dw, db
 
     def deconvolution(
         self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
@@ -195,11 +215,11 @@ class TorchOps(Ops):
     # -- pooling -----------------------------------------------------------------------------------------------------
 
     def max_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Array, Any]:
-        if not _pools_like_torch(x.shape[2:], kernel, stride, pad, out):
+        """As the base does, and a NaN spreads. The choice is torch's index where torch has such windows."""
+        rounds_up = _rounds_up(x.shape[2:], kernel, stride, pad, out)
+        if rounds_up is None:
             return super().max_pool(x, kernel, stride, pad, out)
-        ceil = _rounds_up(x.shape[2:], kernel, stride, pad, out)
-        y, index = aten.max_pool2d_with_indices(_channels_last(x), list(kernel), list(stride), list(pad), [1, 1], ceil)
-        return y, index
+        return aten.max_pool2d_with_indices(_channels_last(x), list(kernel), list(stride), list(pad), [1, 1], rounds_up)
 
     def max_pool_index(self, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
         if choice.dtype == torch.int64:
@@ -209,49 +229,107 @@ class TorchOps(Ops):
     def max_pool_backward(self, dy: Array, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
         if choice.dtype != torch.int64:
             return super().max_pool_backward(dy, choice, x_shape, kernel, stride, pad)
-        x = dy.new_empty(()).expand(tuple(x_shape))
-        ceil = _rounds_up(x_shape[2:], kernel, stride, pad, dy.shape[2:])
+        rounds_up = _rounds_up(x_shape[2:], kernel, stride, pad, dy.shape[2:])
         return aten.max_pool2d_with_indices_backward(
-            _channels_last(dy), x, list(kernel), list(stride), list(pad), [1, 1], ceil, choice
+            *(_channels_last(dy), self._like_input(x_shape)),
+            *(list(kernel), list(stride), list(pad), [1, 1], rounds_up, _channels_last(choice)),
         )
 
     def ave_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Array:
-        if not _pools_like_torch(x.shape[2:], kernel, stride, pad, out):
+        rounds_up = _rounds_up(x.shape[2:], kernel, stride, pad, out)
+        if rounds_up is None:
             return super().ave_pool(x, kernel, stride, pad, out)
-        ceil = _rounds_up(x.shape[2:], kernel, stride, pad, out)
-        return aten.avg_pool2d(_channels_last(x), list(kernel), list(stride), list(pad), ceil, True, None)
+        return aten.avg_pool2d(_channels_last(x), list(kernel), list(stride), list(pad), rounds_up, True, None)
 
     def ave_pool_backward(self, dy: Array, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
-        if not _pools_like_torch(x_shape[2:], kernel, stride, pad, dy.shape[2:]):
+        rounds_up = _rounds_up(x_shape[2:], kernel, stride, pad, dy.shape[2:])
+        if rounds_up is None:
             return super().ave_pool_backward(dy, x_shape, kernel, stride, pad)
-        x = torch.empty(tuple(x_shape), dtype=dy.dtype, device=dy.device, memory_format=torch.channels_last)
-        ceil = _rounds_up(x_shape[2:], kernel, stride, pad, dy.shape[2:])
-        return aten.avg_pool2d_backward(_channels_last(dy), x, list(kernel), list(stride), list(pad), ceil, True, None)
+        return aten.avg_pool2d_backward(
+            *(_channels_last(dy), self._like_input(x_shape)),
+            *(list(kernel), list(stride), list(pad), rounds_up, True, None),
+        )
+
+    def _like_input(self, shape: Ints) -> Array:
+        """Shape and memory order of a pooling's input are all that torch's gradient asks it for."""
+        return torch.empty(tuple(shape), dtype=self.dtype, device=self.device, memory_format=torch.channels_last)
 
     # -- normalisation -----------------------------------------------------------------------------------------------
 
-    def _channel_window_sum(self, x: Array, size: int) -> Array:
-        """As a product with a band of ones: in channels_last the channels of a pixel are one row."""
-        channels = x.shape[1]
-        place = torch.arange(channels, device=x.device)
-        ahead = place[None, :] - place[:, None]  # how far an input lies behind its output
-        half = (size - 1) // 2
-        band = ((ahead >= -half) & (ahead <= size - 1 - half)).to(x.dtype)
-        return (torch.movedim(x, 1, -1) @ band.T).movedim(-1, 1)
-
     def lrn_across(self, x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
-        return super().lrn_across(_channels_last(x), size, alpha, beta, k)
+        x = _channels_last(x)
+        scale = self._channel_window_sum(x * x, size).mul_(alpha / size).add_(k)
+        return x / _power(scale, beta), scale
+
+    def lrn_across_backward(
+        self, dy: Array, x: Array, y: Array, scale: Array, size: int, alpha: float, beta: float
+    ) -> Array:
+        around = self._channel_window_sum((dy * y).div_(scale), size)
+        return around.mul_(x).mul_(-2.0 * alpha * beta / size).addcdiv_(dy, _power(scale, beta))
+
+    def _channel_window_sum(self, x: Array, size: int) -> Array:
+        # In memory the channels of a pixel are a row: the sum of a few shifted rows, in one pass.
+        rows = _channels_last(x).movedim(1, -1)
+        half = (size - 1) // 2
+        padded = torch.nn.functional.pad(rows, (half, size - 1 - half))
+        return padded.unfold(-1, x.shape[1], 1).sum(-2).movedim(-1, 1)
+
+    # -- in place ----------------------------------------------------------------------------------------------------
+
+    def momentum_step(self, w: Array, g: Array, v: Array, rate: Array | float, momentum: float, decay: float) -> None:
+        # Torch's kernel walks through memory and looks at no strides; without momentum it keeps no history.
+        if isinstance(rate, torch.Tensor) or not (momentum and w.is_contiguous() and v.is_contiguous()):
+            super().momentum_step(w, g, v, rate, momentum, decay)
+            return
+        # One pass, where each operation above is one. Torch's rule v = momentum v + (1 - dampening) (g + decay w),
+        # w -= lr v is Caffe's with the rate in the place of 1 - dampening.
+        torch._fused_sgd_(
+            [w],
+            [g.contiguous()],
+            [v],
+            weight_decay=decay,
+            momentum=momentum,
+            lr=1.0,
+            dampening=1.0 - rate,
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,
+        )
+        # The kernel does not count as a write by itself, and who keeps what he made of w must notice it.
+        torch.autograd.graph.increment_version(w)
 
 
 def _channels_last(x: Array) -> Array:
-    """The same image with the channels innermost; not copied if they are already."""
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.contiguous()
+    """The same images or filters with the channels innermost, not copied if they are so; others in row-major order."""
+    if x.ndim != 4:
+        return x.contiguous()
+    x = x.contiguous(memory_format=torch.channels_last)
+    n, c, h, w = x.shape
+    # Any stride will do for an axis of one element, but torch judges by the strides which order it should go on with.
+    return x.as_strided((n, c, h, w), (h * w * c, 1, w * c, c)) if 1 in (c, h * w) else x
 
 
-def _rounds_up(size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> bool:
-    return any(n > (i + 2 * p - k) // s + 1 for i, k, s, p, n in zip(size, kernel, stride, pad, out, strict=True))
+def _rounds_up(size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> bool | None:
+    """The ceil_mode with which torch's pooling has these windows; None if it has no such windows.
+
+    Rounding up, it drops a last one that would start past the image. Padding is at most half of the kernel there.
+    """
+    if any(2 * p > k for k, p in zip(kernel, pad, strict=True)):
+        return None
+    for ceil in (False, True):
+        if tuple(out) == tuple(_pooled(*axis, ceil) for axis in zip(size, kernel, stride, pad, strict=True)):
+            return ceil
+    return None
 
 
-def _pools_like_torch(size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> bool:
-    """Whether torch's pooling makes the same windows: it has no window that starts past the image, nor wide padding."""
-    return all(2 * p <= k and (n - 1) * s < i + p for i, k, s, p, n in zip(size, kernel, stride, pad, out, strict=True))
+def _pooled(size: int, kernel: int, stride: int, pad: int, ceil: bool) -> int:
+    n = (size + 2 * pad - kernel + ceil * (stride - 1)) // stride + 1
+    return n - 1 if ceil and (n - 1) * stride >= size + pad else n
+
+
+def _power(x: Array, exponent: float) -> Array:
+    """x**exponent; for LRN's usual 0.75 two square roots are far cheaper than a power."""
+    if exponent == 0.75:
+        root = x.sqrt()
+        return root.mul_(root.sqrt())
+    return x**exponent

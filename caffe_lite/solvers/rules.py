@@ -41,11 +41,9 @@ class SGDSolver(Solver):
         if self.param.weight_decay and kind not in ("L1", "L2"):
             self.refuse("regularization_type", f"unknown regularization type {kind!r}", "use L1 or L2")
 
-    def update(self, g: Array, rate: Array | float, v: Array) -> Array:
-        """What to subtract from the parameter, from its gradient, its learning rate and its history arrays."""
-        v *= self.param.momentum
-        v += rate * g
-        return v
+    def change(self, w: Array, g: Array, rate: Array | float, decay: float, *history: Array) -> None:
+        """Update a parameter and its history arrays from its gradient, learning rate and weight decay (L2)."""
+        self.ops.momentum_step(w, g, history[0], rate, self.param.momentum, decay)
 
     def correction(self) -> float:
         """What multiplies the learning rate of this iteration."""
@@ -84,9 +82,9 @@ class SGDSolver(Solver):
             if p.iter_size > 1 or p.clip_gradients >= 0:
                 g = g * scale
             decay = p.weight_decay * learned.decay_mult
-            if decay:
-                g = g + decay * (w if p.regularization_type == "L2" else self.ops.sign(w))
-            w -= self.update(g, rate * learned.lr_mult, *history[index :: len(weights)])
+            if decay and p.regularization_type == "L1":
+                g, decay = g + decay * self.ops.sign(w), 0.0
+            self.change(w, g, rate * learned.lr_mult, decay, *history[index :: len(weights)])
         return norm
 
     def _settings(self) -> Hashable:
@@ -128,7 +126,18 @@ class SGDSolver(Solver):
             self.refuse(field, f"{field} {getattr(self.param, field):g} should lie between 0 and 1", "1 is too much")
 
 
-class NesterovSolver(SGDSolver):
+class SubtractingSolver(SGDSolver):
+    """A rule that is told by what it subtracts."""
+
+    def change(self, w: Array, g: Array, rate: Array | float, decay: float, *history: Array) -> None:
+        w -= self.update(g + decay * w if decay else g, rate, *history)
+
+    def update(self, g: Array, rate: Array | float, *history: Array) -> Array:
+        """What to subtract from the parameter, from its gradient, its learning rate and its history arrays."""
+        raise NotImplementedError
+
+
+class NesterovSolver(SubtractingSolver):
     """Nesterov's accelerated gradient: v = momentum v + rate g, w -= (1 + momentum) v - momentum (v before)."""
 
     type = "Nesterov"
@@ -140,7 +149,7 @@ class NesterovSolver(SGDSolver):
         return fresh + self.param.momentum * v
 
 
-class AdaGradSolver(SGDSolver):
+class AdaGradSolver(SubtractingSolver):
     """AdaGrad: h += g^2, w -= rate g / (sqrt(h) + delta)."""
 
     type = "AdaGrad"
@@ -154,7 +163,7 @@ class AdaGradSolver(SGDSolver):
         return rate * g / (self.ops.sqrt(h) + self.param.delta)
 
 
-class RMSPropSolver(SGDSolver):
+class RMSPropSolver(SubtractingSolver):
     """RMSProp: h = rms_decay h + (1 - rms_decay) g^2, w -= rate g / (sqrt(h) + delta)."""
 
     type = "RMSProp"
@@ -169,14 +178,14 @@ class RMSPropSolver(SGDSolver):
         return rate * g / (self.ops.sqrt(h) + self.param.delta)
 
 
-class AdaDeltaSolver(SGDSolver):
+class AdaDeltaSolver(SubtractingSolver):
     """AdaDelta, with momentum as its decay: h = momentum h + (1 - momentum) g^2, u = g sqrt((k + delta) / (h + delta)),
     k = momentum k + (1 - momentum) u^2, w -= rate u."""
 
     type = "AdaDelta"
     histories = 2
 
-    def update(self, g: Array, rate: Array | float, h: Array, k: Array) -> Array:  # type: ignore[override]
+    def update(self, g: Array, rate: Array | float, h: Array, k: Array) -> Array:
         p = self.param
         _fade(h, p.momentum, g * g)
         u = g * self.ops.sqrt((k + p.delta) / (h + p.delta))
@@ -184,7 +193,7 @@ class AdaDeltaSolver(SGDSolver):
         return rate * u
 
 
-class AdamSolver(SGDSolver):
+class AdamSolver(SubtractingSolver):
     """Adam: m = momentum m + (1 - momentum) g, v = momentum2 v + (1 - momentum2) g^2,
     w -= rate sqrt(1 - momentum2^t) / (1 - momentum^t) m / (sqrt(v) + delta), with t from 1."""
 
@@ -196,7 +205,7 @@ class AdamSolver(SGDSolver):
         self._need_fraction("momentum")
         self._need_fraction("momentum2")
 
-    def update(self, g: Array, rate: Array | float, m: Array, v: Array) -> Array:  # type: ignore[override]
+    def update(self, g: Array, rate: Array | float, m: Array, v: Array) -> Array:
         p = self.param
         _fade(m, p.momentum, g)
         _fade(v, p.momentum2, g * g)
