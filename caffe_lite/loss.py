@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from .blob import Blob
+from .indices import first_wrong
 from .layer import Layer
 from .ops.base import Array, Ops
 from .proto.caffe_pb2 import AccuracyParameter, LossParameter
@@ -108,11 +109,8 @@ def _check_labels(layer: Layer, values: np.ndarray, classes: int, ignore: int | 
         good |= whole == ignore
     if good.all():
         return
-    at = np.unravel_index(int(np.argmin(good)), values.shape)
+    at, place = first_wrong(good)
     value = float(values[at])
-    place = f" of sample {at[0]}" if at else ""
-    if prod(values.shape[1:]) > 1:
-        place += f", position {tuple(map(int, at[1:]))},"
     ways = ["labels count from 0: correct them"]
     if isfinite(value) and value > 0:
         ways.append(f"give the scores {int(value) + 1} classes (the num_output of the layer that makes them)")

@@ -165,12 +165,44 @@ class Ops:
     def argmax(self, x: Array, axis: int) -> Array:
         return self.xp.argmax(x, axis=axis)
 
+    def flip(self, x: Array, axis: int) -> Array:
+        return self.xp.flip(x, axis=axis)
+
+    def argsort(self, x: Array, axis: int) -> Array:
+        """The positions along ``axis`` in the order of rising values; equals stay in order."""
+        return self.xp.argsort(x, axis=axis, stable=True)
+
+    def largest(self, x: Array, count: int, axis: int) -> Array:
+        """Where along ``axis`` the ``count`` largest are, the largest first; of equals the later first."""
+        before = (slice(None),) * axis
+        if count == 1:
+            return (x.shape[axis] - 1 - self.argmax(self.flip(x, axis), axis))[(*before, None)]
+        return self.flip(self.argsort(x, axis), axis)[(*before, slice(count))]
+
     def number(self, x: Array) -> float:
         """A 0-d array as a Python number; on a device this waits for it."""
         return float(x)
 
     def sum_of_squares(self, x: Array) -> Array:
         return self.sum(x * x)
+
+    # -- rows --------------------------------------------------------------------------------------------------------
+
+    def take_rows(self, x: Array, index: Array) -> Array:
+        """``x[i]`` for each i of ``index``, which may have any shape."""
+        return x[index]
+
+    def sum_rows(self, rows: Array, index: Array, count: int) -> Array:
+        """An array of ``count`` rows, to row ``index[i]`` of which each ``rows[i]`` is added: take_rows' gradient."""
+        picked = self.one_hot(self.reshape(index, (-1, 1)), count, 1)
+        flat = self.reshape(rows, (rows.shape[0], prod(rows.shape[1:])))
+        return self.reshape(picked.T @ flat, (count, *rows.shape[1:]))
+
+    def nonzero(self, x: Array) -> Array:
+        """Where a 1-D array is not 0."""
+        if self.tracer is not None:
+            raise NotImplementedError("how many samples it passes on depends on the values it is given")
+        return self.xp.where(x != 0)[0]
 
     # -- neurons -----------------------------------------------------------------------------------------------------
 

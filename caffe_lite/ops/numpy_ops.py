@@ -52,6 +52,14 @@ class NumpyOps(Ops):
     def transpose(self, x: Array, axes: Sequence[int]) -> Array:
         return np.transpose(x, axes)
 
+    def argsort(self, x: Array, axis: int) -> Array:
+        return np.argsort(x, axis, kind="stable")
+
+    def sum_rows(self, rows: Array, index: Array, count: int) -> Array:
+        total = np.zeros((count, *rows.shape[1:]), rows.dtype)
+        np.add.at(total, index, rows)
+        return total
+
     # -- neurons -----------------------------------------------------------------------------------------------------
 
     def relu(self, x: Array, slope: float) -> Array:

@@ -87,6 +87,13 @@ class TorchOps(Ops):
     def sum(self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
         return x.sum() if axis is None and not keepdims else x.sum(axis, keepdim=keepdims)
 
+    def flip(self, x: Array, axis: int) -> Array:
+        return x.flip(axis)
+
+    def sum_rows(self, rows: Array, index: Array, count: int) -> Array:
+        flat = rows.reshape(rows.shape[0], prod(rows.shape[1:]))
+        return aten.embedding_dense_backward(flat, index, count, -1, False).reshape(count, *rows.shape[1:])
+
     def number(self, x: Array) -> float:
         return x.item()
 

@@ -281,3 +281,26 @@ def test_relu(shape: list[int], slope: float, dtype: str, data: Any) -> None:
     dy = x + 1
     assert_same(fast.relu(x, slope), plain.relu(x, slope), dtype)
     assert_same(fast.relu_backward(dy, x, slope), plain.relu_backward(dy, x, slope), dtype)
+
+
+@examples
+@given(dtype=dtypes, count=st.integers(1, 5), index=st.lists(st.integers(0, 9), max_size=8), seed=st.integers(0, 99))
+def test_sums_of_rows(dtype: str, count: int, index: list[int], seed: int) -> None:
+    plain, fast = Plain(dtype), NumpyOps(dtype)
+    rows = np.random.default_rng(seed).standard_normal((len(index), 2, 3)).astype(dtype)
+    places = np.array(index, np.int64) % count
+    wanted = plain.sum_rows(rows, places, count)
+    got = fast.sum_rows(rows, places, count)
+    assert got.shape == wanted.shape == (count, 2, 3) and got.dtype == dtype
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+@examples
+@given(dtype=dtypes, shape=st.lists(st.integers(1, 4), min_size=1, max_size=3), data=st.data())
+def test_the_largest_one_or_more(dtype: str, shape: list[int], data: st.DataObject) -> None:
+    ops, axis = NumpyOps(dtype), data.draw(st.integers(0, len(shape) - 1))
+    values = st.lists(st.integers(-1, 1), min_size=int(np.prod(shape)), max_size=int(np.prod(shape)))
+    x = np.array(data.draw(values), dtype).reshape(shape)
+    every = ops.largest(x, shape[axis], axis)
+    np.testing.assert_array_equal(ops.largest(x, 1, axis), np.take(every, [0], axis))
+    assert (np.diff(np.take_along_axis(x, every, axis), axis=axis) <= 0).all()

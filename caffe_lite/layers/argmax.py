@@ -1,0 +1,61 @@
+"""ArgMax: where the largest values are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+
+
+@register_layer("ArgMax")
+class ArgMaxLayer(Layer):
+    """The indices of the ``top_k`` largest values, the largest first; of equal values the later one comes first.
+
+    Bottom: (N, ...). Without ``axis`` everything behind the first axis is one row of values, and the top is
+    (N, 1, top_k), or with out_max_val (N, 2, top_k): indices, then values; for a bottom of more than three axes as many
+    1s follow. With ``axis`` the top has the bottom's shape, but top_k along that axis: indices, or with out_max_val the
+    values alone.
+    Reads ``argmax_param``: out_max_val (false), top_k (1), axis (none; may be negative). There is no gradient.
+    Source: the original's argmax_layer.cpp. Difference: NaN counts as larger than any number (there: undefined).
+    """
+
+    not_differentiable = (0,)
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.argmax_param
+        self.top_k, self.out_max_val, self.has_axis = p.top_k, p.out_max_val, p.HasField("axis")
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        shape = bottom[0].shape
+        if not shape:
+            self.error("the bottom is a scalar", "ArgMax needs a batch: (N, ...)")
+        if self.has_axis:
+            self.along = self.axis(self.param.argmax_param.axis, len(shape))
+            self.rows = shape
+        else:
+            self.along = 1
+            self.rows = (shape[0], prod(shape[1:]))
+        if not 1 <= self.top_k <= self.rows[self.along]:
+            self.error(
+                f"top_k is {self.top_k}, and the bottom {shape} has {self.rows[self.along]} values to choose from",
+                f"use 1 to {self.rows[self.along]}",
+            )
+        if self.has_axis:
+            top[0].Reshape((*shape[: self.along], self.top_k, *shape[self.along + 1 :]))
+        else:
+            top[0].Reshape((shape[0], 2 if self.out_max_val else 1, self.top_k, *[1] * (len(shape) - 3)))
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        ops = self.ops
+        x = ops.reshape(bottom[0].data, self.rows)
+        index = ops.largest(x, self.top_k, self.along)
+        results = [] if self.has_axis and self.out_max_val else [ops.astype(index)]
+        if self.out_max_val:
+            results.append(ops.pick(x, index, self.along))
+        top[0].data = ops.reshape(ops.concat(results, self.along), top[0].shape)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if any(propagate_down):
+            self.error("an index has no gradient", "set propagate_down: false for its bottom")

@@ -1,0 +1,44 @@
+"""BatchReindex: samples picked from a batch, in any order and number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..indices import row_indices
+from ..layer import Layer, register_layer
+
+
+@register_layer("BatchReindex")
+class BatchReindexLayer(Layer):
+    """y_n = x_i(n): sample n of the top is that sample of x which the index names. Gradients of one sample add up.
+
+    Bottoms: x (N, ...); indices (M), whole numbers from 0 to N - 1. Top: (M, ...).
+    Source: the original's batch_reindex_layer.cpp. As there, an index is truncated to a whole number.
+    """
+
+    bottoms = (2, 2)
+    not_differentiable = (1,)
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x, index = bottom
+        if index.num_axes != 1:
+            self.error(f"the indices have the shape {index.shape}", "give them one axis: (M)")
+        if not x.shape:
+            self.error("the first bottom is a scalar", "give it a batch: (N, ...)")
+        top[0].Reshape((*index.shape, *x.shape[1:]))
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x, index = bottom
+        self.samples = x.shape[0]
+        self.index = row_indices(self, index, self.samples, "samples", "indices count from 0: correct them")
+        top[0].data = self.ops.take_rows(x.data, self.index)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[1]:
+            self.error(
+                "a gradient is asked for the indices, and there is none",
+                "give the layer propagate_down: true for its first bottom and propagate_down: false for its second",
+            )
+        if propagate_down[0]:
+            bottom[0].diff = self.ops.sum_rows(top[0].diff, self.index, self.samples)

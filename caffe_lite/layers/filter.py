@@ -1,0 +1,71 @@
+"""Filter: passes on the samples that a selector names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+from ..ops.base import Array
+
+
+@register_layer("Filter")
+class FilterLayer(Layer):
+    """Each top holds those samples of its bottom for which the selector is not 0, in their order.
+
+    Bottoms: one or more (N, ...); last the selector, (N) or (N, 1, ...). Tops: one for each bottom but the last,
+    (M, ...), M being how many samples are selected, maybe none; before the first pass it is N. A sample that is not
+    selected gets no gradient, nor does the selector.
+    A net with this layer cannot be compiled, since its shapes depend on values.
+    Source: the original's filter_layer.cpp. Differences: in place is refused (there: wrong gradients), so is a
+    loss_weight; that nothing is selected is no error in the backward pass (there: a division by zero).
+    """
+
+    bottoms = (2, None)
+    tops = (1, None)
+    not_differentiable = (-1,)
+    samples = 0
+    index: Array | None = None
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if len(top) != len(bottom) - 1:
+            self.error(f"{len(bottom)} bottoms and {len(top)} tops", "give one top for each bottom but the last")
+        if any(blob is other for blob in top for other in bottom):
+            self.error("Filter cannot run in place", "give its tops other names than its bottoms")
+        if any(self.param.loss_weight):
+            self.error("a loss_weight is given", "let a Reduction layer sum the top, and give it the loss_weight")
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        *filtered, selector = bottom
+        if selector.count != sum(selector.shape[:1]):
+            self.error(f"the selector has the shape {selector.shape}", "give it one number for each sample: (N)")
+        for blob in filtered:
+            if blob.shape[:1] != selector.shape[:1]:
+                self.error(
+                    f"the selector {selector.shape} and the bottom {blob.shape} differ in their first axis",
+                    "give all bottoms the same number of samples",
+                )
+        if self.index is None or self.samples != selector.count:
+            self.index, self.samples = None, selector.count
+        self._shape(bottom, top)
+
+    def _shape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        passed = self.samples if self.index is None else self.index.shape[0]
+        for x, y in zip(bottom, top, strict=False):
+            y.Reshape((passed, *x.shape[1:]))
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.index = self.ops.nonzero(self.ops.reshape(bottom[-1].data, (self.samples,)))
+        self._shape(bottom, top)
+        for x, y in zip(bottom, top, strict=False):
+            y.data = self.ops.take_rows(x.data, self.index)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[-1]:
+            self.error(
+                "a gradient is asked for the selector, and there is none",
+                "give the layer propagate_down: once per bottom, false for the last",
+            )
+        for x, y, wanted in zip(bottom, top, propagate_down, strict=False):
+            if wanted:
+                x.diff = self.ops.sum_rows(y.diff, self.index, self.samples)

@@ -1,0 +1,37 @@
+"""Parameter: a learned blob as the output of a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+from .input import sizes
+
+
+@register_layer("Parameter")
+class ParameterLayer(Layer):
+    """A blob that is learned: the top is the blob, data and diff.
+
+    Top and blob: the shape of ``parameter_param``. It begins as zeros: there is no filler.
+    Source: the original's parameter_layer.hpp. Differences: gradients of several passes (iter_size) add up (there: the
+    last one counts alone); a loss_weight of the top is felt (there: it is lost).
+    """
+
+    bottoms = (0, 0)
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.blobs = [Blob(self.ops, sizes(self, self.param.parameter_param.shape.dim))]
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].Reshape(self.blobs[0].shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].data = self.blobs[0].data
+        if not any(self.param.loss_weight):
+            top[0].diff = self.blobs[0].diff  # whoever writes into one of them writes into the other
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        blob = self.blobs[0]
+        if self.param_propagate_down[0] and not (blob.has_diff and top[0].diff is blob.diff):
+            blob.add_diff(top[0].diff)

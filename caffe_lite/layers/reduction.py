@@ -1,0 +1,57 @@
+"""Reduction: the last axes made one number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+from ..proto.caffe_pb2 import ReductionParameter
+
+SUM, ASUM, SUMSQ, MEAN = (
+    ReductionParameter.SUM,
+    ReductionParameter.ASUM,
+    ReductionParameter.SUMSQ,
+    ReductionParameter.MEAN,
+)
+
+
+@register_layer("Reduction")
+class ReductionLayer(Layer):
+    """y = coeff times the sum of x (SUM), of |x| (ASUM), of x^2 (SUMSQ), or the mean of x (MEAN), from ``axis`` on.
+
+    Bottom: any shape. Top: the axes before ``axis``; a scalar where axis is 0.
+    Reads ``reduction_param``: operation (SUM), axis (0; may be negative), coeff (1).
+    Source: the original's reduction_layer.cpp. Difference: the mean of nothing is 0 (there: NaN).
+    """
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.operation = self.param.reduction_param.operation
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p, shape = self.param.reduction_param, bottom[0].shape
+        first = self.axis(p.axis, len(shape))
+        self.reduced = tuple(range(first, len(shape)))
+        self.coeff = p.coeff / max(1, prod(shape[first:])) if self.operation == MEAN else p.coeff
+        top[0].Reshape(shape[:first])
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.x = x = bottom[0].data
+        if self.operation == ASUM:
+            x = self.ops.abs(x)
+        elif self.operation == SUMSQ:
+            x = x * x
+        top[0].data = self.ops.affine(self.ops.sum(x, self.reduced), self.coeff, 0.0)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if not propagate_down[0]:
+            return
+        ops = self.ops
+        if self.operation in (SUM, MEAN):
+            slope = ops.full(bottom[0].shape, self.coeff)
+        elif self.operation == ASUM:
+            slope = ops.affine(ops.sign(self.x), self.coeff, 0.0)
+        else:
+            slope = self.x * (2 * self.coeff)
+        bottom[0].diff = slope * ops.reshape(top[0].diff, (*top[0].shape, *[1] * len(self.reduced)))
