@@ -18,9 +18,12 @@ COMMANDS = {
     "test": "score trained weights",
     "time": "measure each layer of a net",
     "summary": "show a net's layers, shapes, parameters and costs",
-    "convert-mnist": "make an LMDB from files in MNIST's format",
+    "convert-mnist": "make a database from files in MNIST's format",
     "upgrade-net": "bring a net of an older format to today's, text or binary",
     "upgrade-solver": "bring a solver of an older format to today's",
+    "convert-imageset": "make a database from image files",
+    "compute-image-mean": "compute the mean image of a database",
+    "extract-features": "write what blobs of a net hold into databases",
 }
 PROTOTXT = (".prototxt", ".pbtxt", ".prototext", ".txt")
 
@@ -73,7 +76,7 @@ def _run(words: list[str]) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:14}  {what}" for name, what in COMMANDS.items()]
+    lines = [f"  {name:18}  {what}" for name, what in COMMANDS.items()]
     return "\n".join(
         [
             "usage: caffe-lite COMMAND [OPTIONS]",

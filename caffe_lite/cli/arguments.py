@@ -14,6 +14,10 @@ from ..log import logger
 from ..ops import available_engines, get_ops, set_engine
 from ..proto import caffe_pb2
 
+BACKENDS = ("lmdb", "leveldb")
+# How gflags, which Caffe's tools read their options with, spells what is on and what is off.
+_SWITCHED = dict.fromkeys(("true", "t", "yes", "y", "1"), "") | dict.fromkeys(("false", "f", "no", "n", "0"), "no")
+
 
 class UsageError(Exception):
     """A command line that cannot be understood."""
@@ -29,12 +33,18 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        arguments, unknown = self.parse_known_args(words)
+        arguments, unknown = self.parse_known_args([self._switched(word) for word in words])
         if unknown:
             option = unknown[0].partition("=")[0]
             near = difflib.get_close_matches(option, self._option_string_actions, 1)
             self.error(f"unknown argument {option}" + (f". Did you mean {near[0]}?" if near else ""))
         return arguments
+
+    def _switched(self, word: str) -> str:
+        """``--name=true`` as ``--name``, ``--name=false`` as ``--noname``, for what ``add_switch`` has added."""
+        option, _, value = word.partition("=")
+        is_switch = f"--no{option[2:]}" in self._option_string_actions
+        return f"--{_SWITCHED[value.lower()]}{option[2:]}" if is_switch and value.lower() in _SWITCHED else word
 
 
 def spelled_with_dashes(words: Sequence[str]) -> list[str]:
@@ -62,10 +72,14 @@ def add_state(parser: Parser, phase: bool = False) -> None:
 
 
 def add_backend(parser: Parser) -> None:
-    what = "the database's kind: lmdb or leveldb; default lmdb"
-    parser.add_argument(
-        "--backend", metavar="KIND", choices=("lmdb", "leveldb"), type=str.lower, default="lmdb", help=what
-    )
+    what = f"the database's kind: {' or '.join(BACKENDS)}; default {BACKENDS[0]}"
+    parser.add_argument("--backend", metavar="KIND", choices=BACKENDS, type=str.lower, default=BACKENDS[0], help=what)
+
+
+def add_switch(parser: Parser, name: str, what: str) -> None:
+    """An option that is on or off: ``--name``, and as Caffe's tools take it ``--name=true`` and ``--noname``."""
+    parser.add_argument(f"--{name}", action="store_true", help=what)
+    parser.add_argument(f"--no{name}", action="store_false", dest=name.replace("-", "_"), help=argparse.SUPPRESS)
 
 
 def positive(text: str) -> int:

@@ -1,35 +1,63 @@
-"""A progress bar for training, below the lines of the log, where standard error is a terminal."""
+"""Progress bars below the lines of the log, where standard error is a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..log import LogHandler
 
 if TYPE_CHECKING:
     from ..solvers import Solver
 
+T = TypeVar("T")
+
 
 @contextmanager
 def progress_bar(solver: Solver, log: LogHandler) -> Iterator[None]:
     """Show iteration, speed and loss while the block runs; nothing where the log does not go to a terminal."""
-    if not log.stream.isatty():
-        yield
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=solver.param.max_iter, initial=solver.iter, file=log.stream, dynamic_ncols=True) as bar:
+    with _bar(log, total=solver.param.max_iter, initial=solver.iter) as bar:
+        if bar.disable:
+            yield
+            return
 
         def advance(solver: Solver) -> None:
             bar.set_postfix_str(f"loss {solver.smoothed_loss:.4g}", refresh=False)
             bar.update(solver.iter - bar.n)
 
-        log.around = lambda: tqdm.external_write_mode(log.stream)
         solver.on_iteration.append(advance)
         try:
             yield
         finally:
             solver.on_iteration.remove(advance)
-            del log.around
+
+
+class Progress:
+    """Goes through items with a bar that counts them; nothing is shown where the log does not go to a terminal."""
+
+    def __init__(self, log: LogHandler, unit: str) -> None:
+        self.log = log
+        self.unit = unit
+
+    def __call__(self, items: Iterable[T], total: int | None = None) -> Iterator[T]:
+        with _bar(self.log, total=total, unit=self.unit) as bar:
+            for item in items:
+                yield item
+                bar.update()
+
+
+@contextmanager
+def _bar(log: LogHandler, **options: Any) -> Iterator[Any]:
+    """A bar, for which the lines of the log make room."""
+    from tqdm import tqdm
+
+    terminal = log.stream.isatty()
+    with tqdm(**options, file=log.stream, dynamic_ncols=True, disable=not terminal) as bar:
+        if terminal:
+            log.around = lambda: tqdm.external_write_mode(log.stream)
+        try:
+            yield bar
+        finally:
+            if terminal:
+                del log.around

@@ -66,7 +66,7 @@ def open_database(source: str, backend: int, where: Where | None = None) -> Data
     if not os.path.exists(path):
         raise DataError(
             f"there is no database {source!r}: looked for {searched(source, where)}",
-            hint="Put it there, or correct the source in data_param",
+            hint="Put it there, or correct the " + ("path" if where is None else "source in data_param"),
         )
     is_lmdb = os.path.isfile(path) or os.path.isfile(os.path.join(path, "data.mdb"))
     is_leveldb = os.path.isfile(os.path.join(path, "CURRENT"))
@@ -75,9 +75,9 @@ def open_database(source: str, backend: int, where: Where | None = None) -> Data
         if not is_lmdb:
             raise DataError(
                 f"{path!r} is not an LMDB: it is not a folder with a file data.mdb in it",
-                hint="It is a LevelDB: write `backend: LEVELDB` in data_param"
+                hint="It is a LevelDB: write `backend: LEVELDB` in data_param, or --backend=leveldb"
                 if is_leveldb
-                else "Give source the folder that holds data.mdb",
+                else "Give the folder that holds data.mdb",
             )
         from .lmdb import LMDB
 
@@ -86,9 +86,9 @@ def open_database(source: str, backend: int, where: Where | None = None) -> Data
         if not is_leveldb:
             raise DataError(
                 f"{path!r} is not a LevelDB: it is not a folder with a file CURRENT in it",
-                hint="It is an LMDB: write `backend: LMDB` in data_param (LEVELDB is the default)"
+                hint="It is an LMDB: write `backend: LMDB` in data_param (LEVELDB is the default), or --backend=lmdb"
                 if is_lmdb
-                else "Give source the folder that holds CURRENT and the MANIFEST",
+                else "Give the folder that holds CURRENT and the MANIFEST",
             )
         from .leveldb import LevelDB
 

@@ -41,7 +41,7 @@ def read_lines(source: str, where: Where | None, param: str) -> Iterator[tuple[i
     except FileNotFoundError:
         raise DataError(
             f"there is no file {source!r}: looked for {searched(source, where)}",
-            hint=f"Put it there, or correct the source in {param}",
+            hint="Put it there, or correct the " + (f"source in {param}" if where else "path"),
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{source!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error

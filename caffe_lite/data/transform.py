@@ -98,7 +98,10 @@ def _read_mean(file: str, where: Where | None) -> np.ndarray:
     path = resolve(file, where)
     try:
         with open(path, "rb") as stream:
-            mean = blobproto_to_array(caffe_pb2.BlobProto.FromString(stream.read()))
+            blob = caffe_pb2.BlobProto.FromString(stream.read())
+        if not (blob.data or blob.double_data):  # other files may pass for a BlobProto of unknown fields
+            raise DecodeError("it holds no values")
+        mean = blobproto_to_array(blob)
     except FileNotFoundError:
         raise DataError(
             f"there is no mean_file {file!r}: looked for {searched(file, where)}",
@@ -109,7 +112,7 @@ def _read_mean(file: str, where: Where | None) -> np.ndarray:
     except DecodeError:
         raise DataError(
             f"mean_file {path!r} is not a BlobProto",
-            hint="Give the .binaryproto that compute_image_mean makes",
+            hint="Give the .binaryproto that compute-image-mean makes",
         ) from None
     except DataError as error:
         raise DataError(f"mean_file {path!r} cannot be used: {error.what}", hint=error.hint) from error

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from caffe_lite.cli import COMMANDS
 from caffe_lite.cli.arguments import spelled_with_dashes
 
 from .conftest import command, environment
@@ -16,7 +17,7 @@ from .conftest import command, environment
 def test_help_lists_the_commands(caffe, words):
     result = caffe(*words)
     assert result.returncode == 0
-    for name in ("train", "test", "time", "summary", "convert-mnist"):
+    for name in COMMANDS:
         assert f"\n  {name} " in result.stdout
 
 
@@ -26,7 +27,7 @@ def test_no_command_shows_the_help_and_fails(caffe):
     assert "usage: caffe-lite COMMAND" in result.stdout
 
 
-@pytest.mark.parametrize("name", ["train", "test", "time", "summary", "convert-mnist"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(caffe, name):
     result = caffe(name, "--help")
     assert result.returncode == 0

@@ -179,7 +179,7 @@ def test_without_plyvel_the_error_names_the_extra(folder: Path, monkeypatch: pyt
 
 
 def test_what_is_not_a_leveldb_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"is not a LevelDB: .* no.*file CURRENT in it\. Give source the folder"):
+    with pytest.raises(DataError, match=r"is not a LevelDB: .* no.*file CURRENT in it\. Give the folder"):
         open_database(str(tmp_path), LEVELDB)
     with pytest.raises(DataError, match=r"It is an LMDB: write `backend: LMDB` in data_param \(LEVELDB is the default"):
         open_database(str(write_lmdb(tmp_path / "lmdb", RECORDS[:3])), LEVELDB)

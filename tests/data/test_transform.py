@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from caffe_lite.data.transform import DataTransformer
+from caffe_lite.data.transform import DataTransformer, by
 from caffe_lite.errors import DataError, LayerError, Where
 from caffe_lite.io import array_to_blobproto
 from caffe_lite.net import TEST, TRAIN
@@ -142,6 +142,10 @@ def test_mean_file_beside_the_prototxt(tmp_path: Path) -> None:
     [
         (None, "there is no mean_file"),
         (b"\xff\xff", "is not a BlobProto"),
+        (b"", "is not a BlobProto. Give the .binaryproto that compute-image-mean makes"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f8'", "is not a BlobProto"),
+        (caffe_pb2.NetParameter(name="weights").SerializeToString(), "is not a BlobProto"),
+        (caffe_pb2.Datum(channels=1, height=1, width=1, data=b"1").SerializeToString(), "is not a BlobProto"),
         (array_to_blobproto(np.ones(5)).SerializeToString(), r"an array of shape \(5,\), not one image"),
         (array_to_blobproto(np.ones((2, 3, 6, 7))).SerializeToString(), "not one image"),
         (caffe_pb2.BlobProto(num=1, channels=3, height=6, width=7, data=[1]).SerializeToString(), "holds 1 values"),
@@ -156,6 +160,11 @@ def test_a_broken_mean_file_is_named(tmp_path: Path, content: bytes | None, mess
     assert "mean.binaryproto" in str(caught.value)
 
 
+def test_a_mean_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"mean_file '.*' cannot be read: "):
+        transformer(f'mean_file: "{tmp_path.as_posix()}"')
+
+
 def test_mean_file_and_mean_value_exclude_each_other() -> None:
     with pytest.raises(LayerError, match="mean_file and mean_value exclude each other"):
         transformer('mean_file: "mean.binaryproto" mean_value: 1')
@@ -166,6 +175,7 @@ def test_images_that_cannot_be_transformed(tmp_path: Path) -> None:
         transformer("crop_size: 7").shape((3, 6, 7))
     with pytest.raises(DataError, match="mean_value is given 2 times, the image has 3 channels"):
         transformer("mean_value: 1 mean_value: 2").shape((3, 6, 7))
-    path = mean_file(tmp_path / "mean.binaryproto", np.ones((1, 3, 6, 8)))
-    with pytest.raises(DataError, match=r"the image is 3 x 6 x 7 \(C x H x W\), the one in mean_file 3 x 6 x 8"):
-        transformer(f'mean_file: "{path.as_posix()}"').shape((3, 6, 7))
+    for other in ((3, 6, 8), (1, 6, 7)):
+        path = mean_file(tmp_path / "mean.binaryproto", np.ones((1, *other)))
+        with pytest.raises(DataError, match=rf"image is 3 x 6 x 7 \(C x H x W\), the one in mean_file {by(other)}\."):
+            transformer(f'mean_file: "{path.as_posix()}"').shape((3, 6, 7))

@@ -1,0 +1,86 @@
+"""Run trained weights over the data of a net, and write what some of its blobs hold into databases."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from .arguments import BACKENDS, Parser, UsageError, add_engine, add_state, choose_engine, positive
+
+if TYPE_CHECKING:
+    from ..net import Net
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("weights", metavar="WEIGHTS", help="a .caffemodel or .h5 file")
+    parser.add_argument("net", metavar="NET", help="the net, with a data layer for the TEST phase")
+    parser.add_argument("blobs", metavar="BLOB[,BLOB...]", type=_names, help="the blobs to keep, as fc7,prob")
+    parser.add_argument("outs", metavar="OUT[,OUT...]", type=_names, help="a database for each, not existing yet")
+    parser.add_argument("batches", metavar="NUM_BATCHES", type=positive, help="how many batches to run")
+    parser.add_argument("backend", metavar="BACKEND", type=str.lower, choices=BACKENDS, help="lmdb or leveldb")
+    parser.add_argument("mode", metavar="CPU|GPU", nargs="?", choices=("CPU", "GPU"), help="as Caffe's tool takes it")
+    parser.add_argument("device", metavar="DEVICE_ID", nargs="?", default="0", help="the GPU; default 0")
+    add_state(parser)
+    add_engine(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from ..data.writing import new_database, refuse_existing
+    from ..io import array_to_datum
+    from ..log import logger, start_logging
+    from ..net import TEST, Net
+    from .progress import Progress
+
+    blobs, outs = arguments.blobs, arguments.outs
+    if len(blobs) != len(outs):
+        raise UsageError(f"give as many databases as blobs: there are {len(blobs)} blobs and {len(outs)} databases")
+    if len(set(outs)) < len(outs):
+        raise UsageError("give each blob a database of its own")
+    if arguments.mode == "GPU":
+        arguments.gpu = arguments.gpu or arguments.device
+    log = start_logging()
+    choose_engine(arguments)
+    for out in outs:
+        refuse_existing(out)
+    net = Net(*(arguments.net, TEST, arguments.weights, arguments.level, arguments.stage), compile=arguments.compile)
+    try:
+        for name in blobs:
+            _check(net, name)
+        counts = [0] * len(blobs)
+        with ExitStack() as stack:
+            puts = [stack.enter_context(new_database(out, arguments.backend)) for out in outs]
+            logger.info("Extracting Features")
+            for _ in Progress(log, "batch")(range(arguments.batches), arguments.batches):
+                net.forward_pass(read=blobs)
+                for i, (name, put) in enumerate(zip(blobs, puts, strict=True)):
+                    blob = net.blobs[name]
+                    shape = (blob.num, blob.channels, blob.height, blob.width)
+                    for features in blob.data.reshape(shape).astype("float32", copy=False):
+                        put(b"%010d" % counts[i], array_to_datum(features).SerializeToString())
+                        counts[i] += 1
+        for name, count in zip(blobs, counts, strict=True):
+            logger.info("Extracted features of %d query images for feature blob %s", count, name)
+        logger.info("Successfully extracted the features!")
+    finally:
+        net.close()
+    return 0
+
+
+def _check(net: Net, name: str) -> None:
+    from ..errors import NetError
+
+    if name not in net.blobs:
+        near = difflib.get_close_matches(name, net.blobs, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"It has {', '.join(net.blobs)}"
+        raise NetError(f"the net has no blob {name!r}", hint=hint)
+    if len(net.blobs[name].shape) > 4:
+        raise NetError(
+            f"the blob {name!r} has {len(net.blobs[name].shape)} axes, a database takes at most (N, C, H, W)",
+            hint="Add a Reshape or Flatten layer to the net, and keep what that one gives",
+        )
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")

@@ -1,0 +1,113 @@
+"""Image files and their labels, as a list names them, turned into a database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from ..errors import DataError, Where
+from ..io import array_to_datum
+from ..log import logger
+from ..proto import caffe_pb2
+from .image import channels_first, decode_image, import_cv2, read_image_file, resize_image
+from .image_list import ImageList
+from .transform import by
+from .writing import new_database, refuse_existing
+
+
+def convert_imageset(
+    root: str,
+    list_file: str,
+    out: str,
+    *,
+    backend: str = "lmdb",
+    gray: bool = False,
+    shuffle: bool = False,
+    seed: int | None = None,
+    size: tuple[int, int] | None = None,
+    check_size: bool = False,
+    encoded: bool = False,
+    encode_type: str = "",
+    track: Callable[[Iterable[int], int], Iterable[int]] = lambda lines, _: lines,
+) -> int:
+    """Write the images of a list as a database of Datum records; returns how many there are.
+
+    A record's key is the number of its line and its name, "00000000_cat.jpg". ``size`` is (height, width). With
+    ``encoded`` the records hold files: the image files as they are, in grey too, if neither ``size`` nor another
+    ``encode_type`` asks for a change. A file that cannot be read is left out with a word in the log, as in the
+    original. ``check_size`` wants all images of one shape; the original compares sizes, and fails on encoded images.
+    Source: the original's convert_imageset.cpp.
+    """
+    refuse_existing(out)
+    images = ImageList(list_file, None)
+    order = range(len(images))
+    if shuffle:
+        logger.info("Shuffling data")
+        order = np.random.default_rng(seed).permutation(len(images)).tolist()
+    logger.info("A total of %d images.", len(images))
+    if encode_type and not encoded:
+        logger.info("encode_type specified, assuming encoded=true.")
+    count, expected = 0, None
+    with new_database(out, backend) as put:
+        for number, line in enumerate(track(order, len(images))):
+            name = images.paths[line]
+            file = _join(root, name)
+            try:
+                content = read_image_file(file, None)
+                image = decode_image(content, color=not gray)
+            except DataError as error:
+                logger.error("Could not open or find file %s: %s", file, error.what)
+                continue
+            image = image if size is None else resize_image(image, *size)
+            expected = expected or image.shape
+            if check_size and image.shape != expected:
+                raise DataError(
+                    f"the image {file!r} is {by(image.shape[:2])} (H x W), the first one {by(expected[:2])}",
+                    where=images.where(line),
+                    hint="Leave out --check-size, or make all equal with --resize-height and --resize-width",
+                )
+            if encoded or encode_type:
+                kind = encode_type.lower() or _extension(name)
+                as_it_is = size is None and _same_kind(_extension(name), kind)
+                data = content if as_it_is else _encode(image, kind, file, images.where(line))
+                datum = caffe_pb2.Datum(encoded=True, data=data, label=images.label(line))
+            else:
+                datum = array_to_datum(channels_first(image), images.label(line))
+            put(b"%08d_" % number + name.encode("utf-8", "surrogateescape"), datum.SerializeToString())
+            count += 1
+            if count % 1000 == 0:
+                logger.info("Processed %d files.", count)
+        if not count:
+            raise DataError("it names no image that can be read", where=Where(list_file))
+    if count % 1000:
+        logger.info("Processed %d files.", count)
+    return count
+
+
+def _join(root: str, name: str) -> str:
+    """The original puts the two together as they are, so that a list may hold "/cat.jpg"; the slash may be missing."""
+    return root + name if not root or root.endswith(("/", os.sep)) or name.startswith("/") else f"{root}/{name}"
+
+
+def _extension(name: str) -> str:
+    return os.path.splitext(name)[1][1:].lower()
+
+
+def _same_kind(extension: str, kind: str) -> bool:
+    return extension == kind or (extension, kind) == ("jpeg", "jpg")
+
+
+def _encode(image: np.ndarray, kind: str, file: str, where: Where) -> bytes:
+    cv2 = import_cv2()
+    try:
+        done, content = cv2.imencode(f".{kind}", image)
+    except cv2.error:
+        done = False
+    if not done:
+        what = f"OpenCV cannot encode it as {kind!r}" if kind else "its name does not tell how to encode it"
+        hint = "Give an --encode-type that OpenCV knows: jpg, png, ..."
+        raise DataError(f"the image {file!r}: {what}", where=where, hint=hint)
+    encoded: bytes = content.tobytes()
+    return encoded
