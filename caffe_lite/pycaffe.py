@@ -160,6 +160,14 @@ class PycaffeNet:
             {name: np.asarray(values) for name, values in all_diffs.items()},
         )
 
+    def set_input_arrays(self, data: Any, labels: Any) -> None:
+        """Let the net's MemoryData layer, or the first of several, take its batches from these arrays."""
+        for node in self.nodes:
+            if node.layer.type == "MemoryData":
+                node.layer.set_input_arrays(data, labels)  # type: ignore[attr-defined]
+                return
+        raise NetError("the net has no MemoryData layer", hint="fill its inputs: net.blobs[name].data[...] = array")
+
     def _index(self, layer_name: str) -> int:
         return self.nodes.index(self.node(layer_name))
 

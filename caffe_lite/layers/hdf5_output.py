@@ -1,0 +1,92 @@
+"""HDF5Output: writes two blobs to an HDF5 file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..atomic import atomic_write
+from ..blob import Blob
+from ..errors import CaffeError
+from ..hdf5 import import_h5py
+from ..layer import Layer, register_layer
+from ..log import logger
+
+
+@register_layer("HDF5Output")
+class HDF5OutputLayer(Layer):
+    """Writes its bottoms as the datasets data and label.
+
+    Bottoms: two of any shapes (N, ...), written with 1s behind until they have four axes. Tops: none.
+    Reads ``hdf5_output_param``: file_name.
+    The first pass makes the file, and each one after it appends its rows; the original dies at the second. After each
+    pass the file is complete. The original empties it as soon as a net is made, and takes no more than four axes.
+    Source: the original's hdf5_output_layer.cpp.
+    """
+
+    bottoms = (2, 2)
+    tops = (0, 0)
+    rows = 0
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.file = self.param.hdf5_output_param.file_name
+        if not self.file:
+            self.error("there is no file_name", "Give hdf5_output_param a file_name")
+        folder = os.path.dirname(os.path.abspath(self.file))
+        if not os.path.isdir(folder):
+            self.error(f"there is no folder for file_name {self.file!r}", f"Make it first: mkdir -p {folder}")
+        import_h5py()
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        data, label = (_four_axes(blob.shape) for blob in bottom)
+        if data[0] != label[0]:
+            self.error(f"its bottoms have {data[0]} and {label[0]} rows", "Give it two blobs of one batch")
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.ops.inspect(bottom[0].data, self._keep)
+        self.ops.inspect(bottom[1].data, self._save)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        for blob, needed in zip(bottom, propagate_down, strict=True):
+            if needed:
+                blob.clear_diff()
+
+    def _keep(self, data: np.ndarray) -> None:
+        self.data = data
+
+    def _save(self, label: np.ndarray) -> None:
+        arrays = {"data": self.data, "label": label}
+        arrays = {name: array.reshape(_four_axes(array.shape)) for name, array in arrays.items()}
+        logger.info("Saving HDF5 file %s", self.file)
+        try:
+            self._append(arrays) if self.rows else self._create(arrays)
+        except CaffeError:
+            raise
+        except Exception as error:  # there is hardly an exception that h5py does not raise
+            self.error(f"cannot write {self.file!r}: {error}")
+        self.rows += len(arrays["label"])
+        logger.info("Successfully saved %d rows", len(arrays["label"]))
+
+    def _create(self, arrays: dict[str, np.ndarray]) -> None:
+        with atomic_write(self.file) as part, import_h5py().File(part, "w") as file:
+            for name, array in arrays.items():
+                file.create_dataset(name, data=array, maxshape=(None, *array.shape[1:]))
+
+    def _append(self, arrays: dict[str, np.ndarray]) -> None:
+        with import_h5py().File(self.file, "r+") as file:
+            for name, array in arrays.items():
+                if file[name].shape != (self.rows, *array.shape[1:]):
+                    self.error(
+                        f"dataset {name} of {self.file!r} has shape {file[name].shape} after {self.rows} rows, "
+                        f"which {array.shape} does not fit behind",
+                        "Write blobs of one shape to a file, and let nobody else write to it",
+                    )
+            for name, array in arrays.items():
+                file[name].resize(self.rows + len(array), axis=0)
+                file[name][self.rows :] = array
+
+
+def _four_axes(shape: Sequence[int]) -> tuple[int, ...]:
+    return (*shape, *(1 for _ in range(len(shape), 4)))

@@ -1,0 +1,93 @@
+"""MemoryData: batches from arrays that a script gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+from ..log import logger
+
+
+@register_layer("MemoryData")
+class MemoryDataLayer(Layer):
+    """The rows of two arrays, a batch at a time, around and around.
+
+    Tops: data (N, C, H, W); label (N), and from the first pass on (N, 1, 1, 1), as in the original.
+    Reads ``memory_data_param``: batch_size, channels, height and width, each at least 1.
+    ``net.set_input_arrays(data, labels)`` gives the arrays and starts at their first row; what is written into them
+    later counts, unless they had to be converted to float32 (pycaffe refuses such). Nothing is transformed.
+    A snapshot holds the place in the arrays, not the arrays: give them before resuming.
+    Source: the original's memory_data_layer.cpp.
+    """
+
+    bottoms = (0, 0)
+    tops = (2, 2)
+    data: np.ndarray | None = None
+    labels: np.ndarray
+    next = 0
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.memory_data_param
+        self.batch_size, *self.row = p.batch_size, p.channels, p.height, p.width
+        if min(self.batch_size, *self.row) < 1:
+            self.error(
+                f"batch_size, channels, height, width are {self.batch_size, *self.row}",
+                "Give memory_data_param each of them, at least 1",
+            )
+        top[0].Reshape((self.batch_size, *self.row))
+        top[1].Reshape((self.batch_size,))
+
+    def set_input_arrays(self, data: Any, labels: Any) -> None:
+        """Take these rows from now on: data (n, C, H, W), labels (n) or (n, 1, 1, 1), n a multiple of batch_size."""
+        try:
+            data, labels = np.asarray(data, np.float32), np.asarray(labels, np.float32)
+        except (TypeError, ValueError) as error:
+            self.error(f"data and labels must be arrays of numbers: {error}")
+        if data.ndim != 4 or list(data.shape[1:]) != self.row:
+            self.error(
+                f"data is of shape {data.shape}, not (n, {', '.join(map(str, self.row))})",
+                "Reshape it, or change memory_data_param",
+            )
+        if labels.size != len(data) or labels.shape[:1] != data.shape[:1]:
+            self.error(f"labels is of shape {labels.shape}, data has {len(data)} rows", "Give one label per row")
+        if not len(data) or len(data) % self.batch_size:
+            self.error(
+                f"there are {len(data)} rows, which is no multiple of batch_size {self.batch_size}",
+                "Leave some out, or fill up",
+            )
+        if self.param.HasField("transform_param"):
+            logger.warning("%s does not transform array data on Reset()", self.type)
+        self.data, self.labels = data, labels.reshape(-1, 1, 1, 1)
+        self.next = 0
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """The tops keep the shapes that they have."""
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if self.data is None:
+            self.error(
+                "it has no data yet", "In a script, call net.set_input_arrays(data, labels) before the first pass"
+            )
+        rows = slice(self.next, self.next + self.batch_size)
+        for blob, array in zip(top, (self.data, self.labels), strict=True):
+            blob.Reshape(array[rows].shape)
+            blob.data = self.ops.asarray(array[rows])
+        self.next = rows.stop % len(self.data)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """There is nothing before the data."""
+
+    def state(self) -> dict[str, Any]:
+        return {"next": self.next, "rows": 0 if self.data is None else len(self.data)}
+
+    def restore_state(self, state: Any) -> None:
+        if not isinstance(state, dict) or state.get("rows") != self.state()["rows"]:
+            self.error(
+                "the snapshot was made with other arrays, or with none",
+                "Call net.set_input_arrays with the same arrays before resuming",
+            )
+        self.next = int(state["next"])
