@@ -282,12 +282,13 @@ class CompiledPass:
         for node in nodes:
             if node.layer.type == "Python":
                 raise _cannot(node, "torch does not see what its class computes")
-        self.given = _distinct(blob for i in self.sources for blob in net.nodes[i].top)
+        self.carried = [blob for node in nodes for blob in node.layer.carried]
+        self.given = _distinct([*(blob for i in self.sources for blob in net.nodes[i].top), *self.carried])
         self.made = _distinct(blob for node in nodes for blob in node.top)
         weighted = [blob for node in nodes for blob, w in zip(node.top, node.loss_weights, strict=True) if w]
         self.roots = _distinct([*weighted, *(blob for _, blob, _ in net.output_blobs)])
         kept = {id(blob) for blob in [*self.roots, *self.given]}
-        self.kept = [blob for blob in self.made if id(blob) in kept]
+        self.kept = [*(blob for blob in self.made if id(blob) in kept), *self.carried]
         self.dropped = [blob for blob in self.made if id(blob) not in kept]
         self._shapes: dict[tuple, list] = {}
         self.frozen: tuple[Any, list[Array]] | None = None
@@ -309,6 +310,7 @@ class CompiledPass:
         rooted = [blob.has_diff for blob in self.roots]
         params = self._params()
         constant = self._constant(params)
+        self.carried_in = [blob.data for blob in self.carried]
         results, note = self.compiled(
             [blob.data for blob in self.given] + [blob.diff for blob in self.roots if blob.has_diff],
             [blob.data for blob in params],
@@ -328,6 +330,8 @@ class CompiledPass:
     def rerun(self) -> None:
         """Run the same pass over the same data again, layer by layer, so that every blob can be read."""
         self.net.clear_param_diffs()
+        for blob, array in zip(self.carried, self.carried_in, strict=True):
+            blob.data = array
         for i in self.traced:
             _run(self.net.nodes[i])
         for i in reversed(self.traced if self.backward else []):

@@ -77,6 +77,9 @@ class Layer:
     # Set by the Net before the first Backward: which of ``blobs`` need a gradient (lr_mult 0 asks for none).
     param_propagate_down: Sequence[bool] = ()
 
+    # What a pass leaves for the next one, and no weights file holds: read and bound in every Forward.
+    carried: Sequence[Blob] = ()
+
     def state(self) -> Any:
         """What a snapshot must hold, beyond ``blobs``, for this layer to go on as if never stopped; JSON, or None."""
         return None

@@ -59,6 +59,33 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top
 layer { name: "accuracy" type: "Accuracy" bottom: "score" bottom: "label" top: "accuracy" }
 """
 
+MAPS = """
+name: "maps"
+layer { name: "in" type: "Input" top: "x" top: "like" top: "label"
+        input_param { shape { dim: 2 dim: 3 dim: 6 dim: 7 } shape { dim: 1 dim: 1 dim: 9 dim: 9 } shape { dim: 2 } } }
+layer { name: "conv" type: "Convolution" bottom: "x" top: "conv"
+        convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "larger" type: "Deconvolution" bottom: "conv" top: "larger"
+        convolution_param { num_output: 4 group: 2 kernel_size: 4 stride: 2 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "crop" type: "Crop" bottom: "larger" bottom: "like" top: "crop" crop_param { offset: 1 } }
+layer { name: "columns" type: "Im2col" bottom: "crop" top: "columns" convolution_param { kernel_size: 2 stride: 2 } }
+layer { name: "pyramid" type: "SPP" bottom: "columns" top: "pyramid" spp_param { pyramid_height: 2 } }
+layer { name: "score" type: "InnerProduct" bottom: "pyramid" top: "score"
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }
+"""
+
+SEQUENCES = """
+name: "sequences"
+layer { name: "in" type: "Input" top: "x" top: "cont" top: "label"
+        input_param { shape { dim: 2 dim: 2 dim: 4 } shape { dim: 2 dim: 2 } shape { dim: 2 dim: 2 } } }
+layer { name: "lstm" type: "LSTM" bottom: "x" bottom: "cont" top: "lstm"
+        recurrent_param { num_output: 5 weight_filler { type: "uniform" min: -0.5 max: 0.5 } } }
+layer { name: "rnn" type: "RNN" bottom: "lstm" bottom: "cont" top: "rnn"
+        recurrent_param { num_output: 3 weight_filler { type: "uniform" min: -0.5 max: 0.5 } debug_info: true } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "rnn" bottom: "label" top: "loss" softmax_param { axis: 2 } }
+"""
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "SGD": {"momentum": 0.9},
     "Nesterov": {"momentum": 0.9, "regularization_type": "L1"},
@@ -125,6 +152,42 @@ def test_images_and_other_shapes(caplog: pytest.LogCaptureFixture) -> None:
             check_equal(mine, theirs)
     compiled = [line for line in caplog.messages if line.startswith("Compiled the forward and backward pass")]
     assert len(compiled) == 2
+
+
+@pytest.mark.slow
+def test_maps() -> None:
+    mine, theirs = (solver(MAPS, compile) for compile in (True, False))
+    for _ in range(3):
+        mine.step(1)
+        theirs.step(1)
+        check_equal(mine, theirs)
+
+
+@pytest.mark.slow
+def test_states_go_on_from_pass_to_pass(caplog: pytest.LogCaptureFixture) -> None:
+    mine, theirs = (solver(SEQUENCES, compile) for compile in (True, False))
+    for streams in (2, 2, 1):
+        for one in (mine, theirs):
+            for name in one.net.inputs:
+                one.net.blobs[name].reshape(2, streams, *one.net.blobs[name].shape[2:])
+            feed(one.net)
+            one.net.blobs["cont"].data[...] = 1
+            with caplog.at_level("INFO", "caffe_lite"):
+                caplog.clear()
+                one.step(1)
+            assert len([line for line in caplog.messages if "Layer rnn_h_" in line]) == 6
+        check_equal(mine, theirs)
+    nets = [Net(text_format.Parse(SEQUENCES, NetParameter()), TEST, engine="torch", seed=1, compile=c) for c in (1, 0)]
+    losses = []
+    for _ in range(3):
+        for net in nets:
+            feed(net)
+            net.blobs["cont"].data[...] = 1
+        losses.append([net.forward()["loss"] for net in nets])
+    nets[0].recompute()
+    np.testing.assert_allclose(nets[0].blobs["lstm"].data, nets[1].blobs["lstm"].data, 1e-5)
+    np.testing.assert_allclose(*zip(*losses, strict=True), 1e-5)
+    assert len({float(mine) for mine, _ in losses}) == 3
 
 
 @pytest.mark.slow

@@ -55,10 +55,18 @@ def describe(net: Net) -> str:
 
 def multiply_adds(node: Node) -> int:
     """What a layer's matrix products cost in one forward pass; what is done once per element is not counted."""
+    from ..layers.recurrent import RecurrentLayer
+
     param, blobs = node.layer.param, node.layer.blobs
     if node.layer.type == "Deconvolution":
         # Every weight is used once for each input pixel.
         return sum(blob.count for blob in node.bottom) // blobs[0].shape[0] * blobs[0].count
+    if isinstance(node.layer, RecurrentLayer):
+        # Every weight is used once for each step and stream; those of a static input once for each stream.
+        steps, streams = node.bottom[1].shape
+        sizes = [blob.count for blob in blobs if blob.num_axes > 1]
+        static = sizes.pop(1) if node.layer.has_static else 0
+        return streams * (steps * sum(sizes) + static)
     outputs = {
         "Convolution": param.convolution_param.num_output,
         "InnerProduct": param.inner_product_param.num_output,

@@ -40,3 +40,18 @@ def test_the_phase_chooses_the_layers(caffe):
     train, test = caffe("summary", "net.prototxt"), caffe("summary", "net.prototxt", "--phase", "test")
     assert "accuracy" not in train.stdout
     assert re.search(r"^accuracy +Accuracy .*scalar$", test.stdout, re.MULTILINE)
+
+
+def test_what_sequences_cost(caffe, folder):
+    (folder / "steps.prototxt").write_text(
+        'layer { name: "in" type: "Input" top: "x" top: "cont" top: "fixed" input_param {\n'
+        "  shape { dim: 5 dim: 2 dim: 7 } shape { dim: 5 dim: 2 } shape { dim: 2 dim: 6 } } }\n"
+        'layer { name: "lstm" type: "LSTM" bottom: "x" bottom: "cont" bottom: "fixed" top: "lstm"\n'
+        "  recurrent_param { num_output: 3 } }\n"
+        'layer { name: "rnn" type: "RNN" bottom: "lstm" bottom: "cont" top: "rnn" recurrent_param { num_output: 4 } }\n'
+    )
+    result = caffe("summary", "steps.prototxt")
+    assert result.returncode == 0, result.stderr
+    rows = {cells[0]: cells for line in result.stdout.splitlines() if len(cells := re.split(r" {2,}", line)) > 3}
+    assert rows["lstm"][3:] == ["lstm", "5 x 2 x 3", f"{12 * (7 + 1 + 6 + 3)}", f"{2 * 12 * (5 * (7 + 3) + 6):,}"]
+    assert rows["rnn"][3:] == ["rnn", "5 x 2 x 4", f"{4 * (3 + 1 + 4 + 4 + 1)}", f"{5 * 2 * 4 * (3 + 4 + 4):,}"]

@@ -83,19 +83,20 @@ def make_net(
     return net
 
 
-def check(net: Net, seed: int = 0, layer: str = "under_test") -> None:
-    """Assert that every gradient of a layer is that of <r, tops> for random weights r."""
+def check(net: Net, seed: int = 0, layer: str = "under_test", tops: Sequence[str] | None = None) -> None:
+    """Assert that every gradient of a layer is that of <r, tops> for random weights r; of all tops, or of these."""
     rng = np.random.default_rng(seed)
     random_state = net.rng.bit_generator.state
     node = net.node(layer)
+    names = node.top_names if tops is None else tops
 
     def forward() -> list[np.ndarray]:
         net.rng.bit_generator.state = random_state
         net.forward()
-        return [net.blobs[name].data for name in node.top_names]
+        return [net.blobs[name].data for name in names]
 
     weights = [rng.standard_normal(y.shape) for y in forward()]
-    for name, weight in zip(node.top_names, weights, strict=True):
+    for name, weight in zip(names, weights, strict=True):
         net.blobs[name].diff[...] = weight
     net.clear_param_diffs()
     net.backward()

@@ -87,6 +87,7 @@ class Entry:
 IMAGES = Bottom((2, 3, 5, 4))
 ROWS = Bottom((4, 6))
 SCORES, LABELS = Bottom((4, 5)), labels(5, 4)
+STEPS, CONT = Bottom((3, 2, 4)), Bottom((3, 2), lambda rng: np.array([[0, 0], [1, 0.5], [0, 1]]))
 MAPS, MAP_LABELS = Bottom((2, 5, 3, 2)), labels(5, 2, 1, 3, 2)
 
 TABLE = [
@@ -159,6 +160,9 @@ TABLE = [
     Entry("LRN within", "lrn_param { local_size: 3 alpha: 0.7 norm_region: WITHIN_CHANNEL }", [IMAGES], in_place=True),
     Entry("Log", "", [positive(2, 3, 5, 4)], in_place=True),
     Entry("Log base", "log_param { base: 10 scale: 0.4 shift: 1 }", [IMAGES], in_place=True),
+    Entry("LSTM", "recurrent_param { num_output: 2 }", [STEPS, CONT]),
+    Entry("LSTM static", "recurrent_param { num_output: 2 }", [STEPS, CONT, Bottom((2, 3))]),
+    Entry("LSTMUnit", "", [Bottom((1, 2, 3)), Bottom((1, 2, 12)), Bottom((1, 2), lambda rng: np.array([[1, 0.5]]))], 2),
     Entry("MultinomialLogisticLoss", "", [positive(4, 5), LABELS]),
     Entry("PReLU channels", "", [IMAGES], in_place=True),
     Entry("PReLU shared", "prelu_param { channel_shared: true }", [IMAGES], in_place=True),
@@ -176,6 +180,8 @@ TABLE = [
     Entry("Power square", "power_param { power: 2 scale: -0.5 }", [IMAGES], in_place=True),
     Entry("Power inverse", "power_param { power: -1 }", [IMAGES], in_place=True),
     Entry("Power affine", "power_param { scale: -1.5 shift: 0.5 }", [IMAGES], in_place=True),
+    Entry("RNN", "recurrent_param { num_output: 2 }", [STEPS, CONT]),
+    Entry("RNN static", "recurrent_param { num_output: 2 }", [STEPS, CONT, Bottom((2, 3))]),
     Entry("ReLU", "", [IMAGES], in_place=True),
     Entry("ReLU leaky", "relu_param { negative_slope: 0.1 }", [IMAGES], in_place=True),
     Entry("ReLU negative slope", "relu_param { negative_slope: -0.5 }", [IMAGES], in_place=True),

@@ -1,0 +1,41 @@
+"""LSTM: long short-term memory, over the steps of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..layer import register_layer
+from ..ops.base import Array
+from .lstm_unit import lstm_unit, lstm_unit_backward
+from .recurrent import RecurrentLayer
+
+
+@register_layer("LSTM")
+class LSTMLayer(RecurrentLayer):
+    """In every step (i, f, o, g) = W_xc x + b_c + W_xc_static x_static + W_hc (cont h), then, as LSTMUnit does it,
+    c' = cont sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c'); the output is h'.
+
+    Bottoms: x (T, N, ...), cont (T, N), maybe x_static (N, ...); with expose_hidden then h and c, each (1, N, D).
+    Tops: (T, N, D); with expose_hidden then the last h and c, each (1, N, D).
+    Blobs: W_xc (4 D, I), b_c (4 D), W_xc_static (4 D, S) if there is a static input, W_hc (4 D, D).
+    Reads ``recurrent_param``; see RecurrentLayer for that, for the states between passes, and for what differs.
+    Source: Hochreiter and Schmidhuber 1997; Donahue et al. 2015 (LRCN); the original's lstm_layer.cpp.
+    """
+
+    bottoms = (2, 5)
+    tops = (1, 3)
+    states = ("h", "c")
+    gate_blob = "gate_input"
+    gate_layer = "gate_input"
+    state_layer = "unit"
+    gates_per_output = 4
+
+    def step(self, gates: Array, cont: Array, states: Sequence[Array]) -> tuple[list[Array], Any]:
+        c, h, kept = lstm_unit(self.ops, states[1], gates, cont)
+        return [h, c], kept
+
+    def step_backward(self, kept: Any, *d_states: Array) -> tuple[Array, ...]:
+        dh, dc = d_states
+        dc, d_gates = lstm_unit_backward(self.ops, kept, dc, dh)
+        return d_gates, dc

@@ -1,0 +1,205 @@
+"""What the recurrent layers share: the way through the time steps, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..blob import Blob
+from ..fillers import fill
+from ..layer import Layer
+from ..log import logger
+from ..ops.base import Array
+
+
+class RecurrentLayer(Layer):
+    """gates_t = W_x x_t + b + W_static x_static + W_h (cont_t h_{t-1}); a subclass makes the next h of them.
+
+    Bottoms: x (T, N, ...), T steps of N independent streams; cont (T, N), 0 where a sequence begins, else 1; maybe
+    x_static (N, ...), the same in every step. With expose_hidden then the initial states, each (1, N, D).
+    Tops: the output (T, N, D), D = num_output; with expose_hidden then the states after the last step, each (1, N, D).
+    Blobs: W_x (gates D, I), b (gates D), W_static (gates D, S) if there is a static input, W_h (gates D, D), then those
+    of the subclass.
+    Reads ``recurrent_param``: num_output, expose_hidden (false), weight_filler, bias_filler, debug_info (false: log the
+    gates and states of every step).
+    Without expose_hidden the states go on from one Forward to the next (from 0 in the first one): a sequence may be
+    longer than T, and cont = 0 ends it. A snapshot holds them; the original starts again from 0. If N shrinks the first
+    N streams keep their states, if it grows all start from 0 (in the original the new ones may start from old ones).
+    No gradient goes through states from outside: none to cont or to initial states, none from final ones.
+    T may change; the original refuses that.
+    Source: the original's recurrent_layer.cpp.
+    """
+
+    # Names in the original's unrolled net: the states; a step's gates, and the layers that make gates and states.
+    states: ClassVar[tuple[str, ...]]
+    gate_blob: ClassVar[str]
+    gate_layer: ClassVar[str]
+    state_layer: ClassVar[str]
+    gates_per_output: ClassVar[int] = 1
+    not_differentiable = (1,)
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.recurrent_param
+        if p.num_output < 1:
+            self.error(f"num_output is {p.num_output}", "give recurrent_param a num_output of at least 1")
+        exposed = self.states if p.expose_hidden else ()
+        if len(bottom) - len(exposed) not in (2, 3) or len(top) - len(exposed) != 1:
+            first, last = ("".join(f", {name}_{t}" for name in exposed) for t in "0T")
+            self.error(
+                f"{len(bottom)} bottoms and {len(top)} tops with{'' if exposed else 'out'} expose_hidden",
+                f"give it x, cont, a static input if you have one{first}; and as tops the output{last}",
+            )
+        self.num_output = p.num_output
+        self.has_static = len(bottom) - len(exposed) == 3
+        self.num_input = prod(bottom[0].shape[2:])
+        self.num_static = prod(bottom[2].shape[1:]) if self.has_static else 0
+        rows = self.gates_per_output * p.num_output
+        shapes = [(rows, self.num_input), (rows,), (rows, self.num_static), (rows, p.num_output)]
+        if not self.has_static:
+            del shapes[2]
+        self.hidden = len(shapes) - 1  # W_h's place in blobs
+        for shape in [*shapes, *self.more_shapes()]:
+            self.blobs.append(Blob(self.ops, shape))
+            fill(self.blobs[-1], p.weight_filler if len(shape) > 1 else p.bias_filler, self.rng)
+        self.carried = [] if exposed else [Blob(self.ops, (1, 0, p.num_output)) for _ in self.states]
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        shape = bottom[0].shape
+        if len(shape) < 2:
+            self.error(f"the bottom's shape is {shape}", "it begins with steps and streams: (T, N, ...)")
+        streams = shape[1]
+        state = (1, streams, self.num_output)
+        self._check_inputs("the bottom", shape[2:], self.num_input)
+        self._check_shape("cont", bottom[1].shape, shape[:2])
+        if self.has_static:
+            self._check_shape("the static input", bottom[2].shape, (streams, *bottom[2].shape[1:]))
+            self._check_inputs("the static input", bottom[2].shape[1:], self.num_static)
+        for name, blob in zip(self.states, bottom[2 + self.has_static :], strict=False):
+            self._check_shape(f"{name}_0", blob.shape, state)
+        for blob in self.carried:
+            kept = blob.data[:, :streams] if streams < blob.shape[1] else None
+            blob.Reshape(state)
+            if kept is not None:
+                blob.data = kept
+        top[0].Reshape((*shape[:2], self.num_output))
+        for blob in top[1:]:
+            blob.Reshape(state)
+
+    def _check_shape(self, what: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+        if shape != wanted:
+            self.error(f"the shape of {what} is {shape}", f"beside the first bottom it must be {wanted}")
+
+    def _check_inputs(self, what: str, shape: tuple[int, ...], wanted: int) -> None:
+        if prod(shape) != wanted:
+            self.error(
+                f"{what} gives {prod(shape)} inputs at a time, the weights have {wanted}",
+                "keep the input size that the net was made with, or make the net anew",
+            )
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        ops, (steps, streams) = self.ops, bottom[1].shape
+        weights = [blob.data for blob in self.blobs]
+        self.x = ops.reshape(bottom[0].data, (steps * streams, -1))
+        inputs = ops.reshape(ops.inner_product(self.x, weights[0], weights[1]), (steps, streams, -1))
+        if self.has_static:
+            self.static = ops.reshape(bottom[2].data, (streams, -1))
+            inputs = inputs + ops.inner_product(self.static, weights[2], None)
+        self.cont = ops.reshape(bottom[1].data, (steps, streams, 1))
+        given = self.carried or bottom[2 + self.has_static :]
+        states = [ops.reshape(blob.data, (streams, -1)) for blob in given]
+        outputs, self.before, self.kept = [], [], []
+        for t in range(steps):
+            before = self.cont[t] * states[0]
+            gates = inputs[t] + ops.inner_product(before, weights[self.hidden], None)
+            states, kept = self.step(gates, self.cont[t], states)
+            outputs.append(states[0])
+            self.before.append(before)
+            self.kept.append(kept)
+            self._log("Forward", self.gate_layer, "top", self.gate_blob, t, gates)
+            for name, state in zip(self.states, states, strict=True):
+                self._log("Forward", self.state_layer, "top", name, t, state)
+        top[0].data = ops.reshape(self.output(ops.concat(outputs, 0)), top[0].shape)
+        for blob, state in zip(self.carried or top[1:], states, strict=True):
+            blob.data = ops.reshape(state, blob.shape)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[1]:
+            self.error(
+                "a gradient is asked for cont, and there is none",
+                "give the layer one propagate_down for each bottom: false for cont, true for the others",
+            )
+        ops, (steps, streams) = self.ops, bottom[1].shape
+        d_outputs = self.output_backward(ops.reshape(top[0].diff, (steps * streams, -1)))
+        d_outputs = ops.reshape(d_outputs, (steps, streams, -1))
+        d_states: list[Array] = [0.0] * len(self.states)
+        rows = []
+        for t in reversed(range(steps)):
+            d_gates, *others = self.step_backward(self.kept[t], d_outputs[t] + d_states[0], *d_states[1:])
+            d_states = [self.cont[t] * (d_gates @ self.blobs[self.hidden].data), *others]
+            rows.append(d_gates)
+            self._log("Backward", self.state_layer, "bottom", self.gate_blob, t, d_gates)
+        d_gates = ops.concat(rows[::-1], 0)
+        dx = self.learn(d_gates, self.x, 0, 1, propagate_down[0])
+        self.learn(d_gates, ops.concat(self.before, 0), self.hidden)
+        if propagate_down[0]:
+            bottom[0].diff = ops.reshape(dx, bottom[0].shape)
+        if self.has_static:
+            total = ops.sum(ops.reshape(d_gates, (steps, streams, -1)), 0)
+            d_static = self.learn(total, self.static, 2, None, propagate_down[2])
+            if propagate_down[2]:
+                bottom[2].diff = ops.reshape(d_static, bottom[2].shape)
+
+    def learn(self, dy: Array, x: Array, weight: int, bias: int | None = None, need_x: bool = False) -> Array:
+        """Add the gradients of an inner product to its blobs, and give that in x."""
+        wanted = self.param_propagate_down
+        dx, *gradients = self.ops.inner_product_backward(
+            dy, x, self.blobs[weight].data, (need_x, wanted[weight], bias is not None and wanted[bias])
+        )
+        for index, gradient in zip((weight, bias), gradients, strict=True):
+            if index is not None and wanted[index]:
+                self.blobs[index].add_diff(gradient)
+        return dx
+
+    # -- what a subclass says ----------------------------------------------------------------------------------------
+
+    def more_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the blobs that follow W_h."""
+        return []
+
+    def step(self, gates: Array, cont: Array, states: Sequence[Array]) -> tuple[list[Array], Any]:
+        """The next states, h first, and what ``step_backward`` wants to know."""
+        raise NotImplementedError
+
+    def step_backward(self, kept: Any, *d_states: Array) -> tuple[Array, ...]:
+        """Gradients in the gates, and in the states before other than h."""
+        raise NotImplementedError
+
+    def output(self, h: Array) -> Array:
+        """The layer's output from h, a row for each step and stream."""
+        return h
+
+    def output_backward(self, dy: Array) -> Array:
+        return dy
+
+    # -- between passes ----------------------------------------------------------------------------------------------
+
+    def gradient_reaches(self, bottom_index: int, num_bottoms: int) -> bool:
+        return bottom_index == 0 or (self.has_static and bottom_index == 2)
+
+    def state(self) -> Any:
+        return [self.ops.host_view(blob.data).tolist() for blob in self.carried] or None
+
+    def restore_state(self, state: Any) -> None:
+        for blob, values in zip(self.carried, state, strict=True):
+            array = self.ops.asarray(np.array(values))
+            blob.Reshape(array.shape)
+            blob.data = array
+
+    def _log(self, direction: str, layer: str, end: str, blob: str, t: int, x: Array) -> None:
+        if self.param.recurrent_param.debug_info:
+            part = "data" if direction == "Forward" else "diff"
+            text = f"    [{direction}] Layer {self.name}_{layer}_{t + 1}, {end} blob {blob}_{t + 1} {part}: %g"
+            self.ops.inspect(x, lambda values: logger.info(text, abs(values).mean()))

@@ -1,0 +1,50 @@
+"""RNN: the plain recurrent layer, over the steps of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..layer import register_layer
+from ..ops.base import Array
+from .recurrent import RecurrentLayer
+
+
+@register_layer("RNN")
+class RNNLayer(RecurrentLayer):
+    """In every step h' = tanh(W_xh x + b_h + W_xh_static x_static + W_hh (cont h)); the output is
+    tanh(W_ho h' + b_o).
+
+    Bottoms: x (T, N, ...), cont (T, N), maybe x_static (N, ...); with expose_hidden then h (1, N, D).
+    Tops: (T, N, D); with expose_hidden then the last h (1, N, D).
+    Blobs: W_xh (D, I), b_h (D), W_xh_static (D, S) if there is a static input, W_hh (D, D), W_ho (D, D), b_o (D).
+    Reads ``recurrent_param``; see RecurrentLayer for that, for the states between passes, and for what differs.
+    Source: Elman 1990; Donahue et al. 2015 (LRCN); the original's rnn_layer.cpp.
+    """
+
+    bottoms = (2, 4)
+    tops = (1, 2)
+    states = ("h",)
+    gate_blob = "h_neuron_input"
+    gate_layer = "h_input_sum"
+    state_layer = "h_neuron"
+
+    def more_shapes(self) -> list[tuple[int, ...]]:
+        return [(self.num_output, self.num_output), (self.num_output,)]
+
+    def step(self, gates: Array, cont: Array, states: Sequence[Array]) -> tuple[list[Array], Any]:
+        h = self.ops.tanh(gates)
+        return [h], h
+
+    def step_backward(self, kept: Any, *d_states: Array) -> tuple[Array, ...]:
+        (dh,), h = d_states, kept
+        return (dh * (1 - h * h),)
+
+    def output(self, h: Array) -> Array:
+        self.h = h
+        self.y = self.ops.tanh(self.ops.inner_product(h, self.blobs[-2].data, self.blobs[-1].data))
+        return self.y
+
+    def output_backward(self, dy: Array) -> Array:
+        last = len(self.blobs) - 1
+        return self.learn(dy * (1 - self.y * self.y), self.h, last - 1, last, True)
