@@ -14,6 +14,7 @@ from .data.prefetch import Prefetcher
 from .errors import CaffeError
 from .layer import Layer
 from .log import logger
+from .unknown import Shape, Undetermined, UnknownSize
 
 # What data_param and its kin held before transform_param came, and its name there.
 MOVED = {"scale": "scale", "mean_file": "mean_file", "crop_size": "crop_size", "mirror": "mirror"}
@@ -35,9 +36,17 @@ class BatchLayer(Layer, abc.ABC):
     def open(self) -> Batches:
         """Check the parameters, and open the source."""
 
+    def foresee(self) -> Sequence[Shape]:
+        """Check the parameters, and tell the shapes of a batch as far as they do: ``open`` begins with it."""
+        raise Undetermined
+
+    def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._check_prefetch()
+        self.shapes = self.foresee()
+        self.Reshape(bottom, top)
+
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        if self.param.data_param.prefetch < 1:
-            self.error("prefetch is 0", "Give data_param a prefetch of at least 1")
+        self._check_prefetch()
         self.batches = self.open()
         self.delivered = self.batches.state()
         self.shapes = self.batches.shapes()
@@ -87,11 +96,23 @@ class BatchLayer(Layer, abc.ABC):
             self.prefetcher.close()
             self.prefetcher = None
 
+    def _check_prefetch(self) -> None:
+        if self.param.data_param.prefetch < 1:
+            self.error("prefetch is 0", "Give data_param a prefetch of at least 1")
+
     # -- what several of them check -----------------------------------------------------------------------------------
 
     def new_generator(self) -> np.random.Generator:
         """A generator for the thread alone, seeded by the net's."""
         return np.random.Generator(np.random.PCG64(int(self.rng.integers(2**63))))
+
+    def foreseen_images(self, batch_size: int, channels: int = 0, height: int = 0, width: int = 0) -> Shape:
+        """The shape of a batch of images after transform_param; a 0 stands for what only the images can tell."""
+        p = self.param.transform_param
+        if not channels and len(p.mean_value) > 1:
+            channels = len(p.mean_value)
+        sizes = (channels, p.crop_size or height, p.crop_size or width)
+        return (batch_size, *(size or UnknownSize() for size in sizes))
 
     def check_source(self, name: str) -> None:
         """Refuse a missing source and an empty batch; ``name`` is the message that they stand in."""

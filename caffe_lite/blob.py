@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from .ops.base import Array, Ops
+from .unknown import UnknownSize
 
 
 class Later:
@@ -30,7 +31,7 @@ class Blob:
 
     def __init__(self, ops: Ops, shape: Sequence[int] = ()) -> None:
         self.ops = ops
-        self._shape = tuple(int(n) for n in shape)
+        self._shape = _sizes(shape)
         self._data: Array | None = None
         self._diff: Array | None = None
         self._lent: WeakValueDictionary[int, np.ndarray] | None = None
@@ -51,7 +52,7 @@ class Blob:
     def Reshape(self, shape: Sequence[int]) -> None:
         shape = tuple(shape)
         if shape != self._shape:
-            self._shape = tuple(int(n) for n in shape)
+            self._shape = _sizes(shape)
             self._data = self._diff = None
 
     @property
@@ -177,6 +178,10 @@ class _ReshapedBlob(Blob):
 
     def clear_diff(self) -> None:
         self.owner.clear_diff()
+
+
+def _sizes(shape: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(n if isinstance(n, UnknownSize) else int(n) for n in shape)
 
 
 class HostBlob:

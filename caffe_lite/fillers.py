@@ -23,7 +23,17 @@ def fill(blob: Blob, param: FillerParameter, rng: np.random.Generator) -> None:
         raise CaffeError(f"unknown filler type {param.type!r}", hint=f"use {' or '.join(near)}")
     if param.sparse != -1 and param.type != "gaussian":
         raise CaffeError(f"sparse is set for a {param.type} filler", hint="only the gaussian filler can be sparse")
-    blob.data = blob.ops.asarray(filler(param, blob.shape, rng).astype(np.float32).reshape(blob.shape))
+    _check_shape(param, blob.shape)
+    blob.data = blob.ops.filled(
+        blob.shape, lambda: filler(param, blob.shape, rng).astype(np.float32).reshape(blob.shape)
+    )
+
+
+def _check_shape(param: FillerParameter, shape: tuple[int, ...]) -> None:
+    if param.type == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
+        raise CaffeError(f"the bilinear filler needs a blob (M, C, K, K), not {shape}")
+    if param.sparse >= 0 and (not shape or param.sparse > shape[0]):
+        raise CaffeError(f"sparse {param.sparse} exceeds the {shape[0] if shape else 0} outputs of the blob")
 
 
 def constant(param: FillerParameter, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -40,8 +50,6 @@ def gaussian(param: FillerParameter, shape: tuple[int, ...], rng: np.random.Gene
     """Normal with ``mean`` (0) and ``std`` (1); with ``sparse`` only about so many inputs of each output are not 0."""
     values = rng.normal(param.mean, param.std, shape)
     if param.sparse >= 0:
-        if len(shape) < 1 or param.sparse > shape[0]:
-            raise CaffeError(f"sparse {param.sparse} exceeds the {shape[0] if shape else 0} outputs of the blob")
         values *= rng.random(shape) < param.sparse / shape[0]
     return values
 
@@ -65,8 +73,6 @@ def positive_unitball(param: FillerParameter, shape: tuple[int, ...], rng: np.ra
 
 def bilinear(param: FillerParameter, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """The kernel that makes a Deconvolution interpolate: a pyramid over each square plane of a 4-axis blob."""
-    if len(shape) != 4 or shape[2] != shape[3]:
-        raise CaffeError(f"the bilinear filler needs a blob (M, C, K, K), not {shape}")
     half = ceil(shape[3] / 2)
     centre = (shape[3] - 1) / (2 * half)
     slope = 1 - np.abs(np.arange(shape[3]) / half - centre)

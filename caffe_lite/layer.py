@@ -65,6 +65,15 @@ class Layer:
         """Give the tops their shapes, from the shapes of the bottoms."""
         raise NotImplementedError
 
+    def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Check the parameters and shape the tops, where no values are wanted and there may be no data.
+
+        A layer that opens a source, or runs code of the user's, does it otherwise than in ``Setup`` and ``Reshape``:
+        what only the data could tell are sizes that are not known (``UnknownSize``), or raise ``Undetermined``.
+        """
+        self.Setup(bottom, top)
+        self.Reshape(bottom, top)
+
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Compute ``top[i].data``."""
         raise NotImplementedError

@@ -7,33 +7,45 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from .errors import NetError, Where
 from .log import logger
 from .proto.caffe_pb2 import LayerParameter, NetState, NetStateRule
 
+Report = Callable[[NetError], None]
+
 
 @dataclass
 class PlacedLayer:
-    """A LayerParameter and its place in the prototxt, if it came from one."""
+    """A LayerParameter and its place in the prototxt, if it came from one.
+
+    ``doubtful``: what the prototxt says of it could not be read in full.
+    """
 
     param: LayerParameter
     where: Where | None = None
+    doubtful: bool = False
 
     def error(self, what: str, hint: str = "") -> NetError:
         return NetError(what, where=self.where, layer=self.param.name, layer_type=self.param.type, hint=hint)
 
 
-def filter_layers(layers: list[PlacedLayer], state: NetState) -> list[PlacedLayer]:
+def _raise(error: NetError) -> NoReturn:
+    raise error
+
+
+def filter_layers(layers: Sequence[PlacedLayer], state: NetState, report: Report = _raise) -> list[PlacedLayer]:
     """The layers whose include and exclude rules admit them in this state."""
-    return [layer for layer in layers if _included(layer, state)]
+    return [layer for layer in layers if _included(layer, state, report)]
 
 
-def _included(layer: PlacedLayer, state: NetState) -> bool:
+def _included(layer: PlacedLayer, state: NetState, report: Report) -> bool:
     include, exclude = layer.param.include, layer.param.exclude
     if include and exclude:
-        raise layer.error("it has both include and exclude rules", "keep one kind")
+        report(layer.error("it has both include and exclude rules", "keep one kind"))
     if include:
         return any(_meets(state, rule, layer.param.name) for rule in include)
     return not any(_meets(state, rule, layer.param.name) for rule in exclude)
@@ -61,19 +73,20 @@ def _meets(state: NetState, rule: NetStateRule, name: str) -> bool:
     return True
 
 
-def insert_splits(layers: list[PlacedLayer]) -> list[PlacedLayer]:
+def insert_splits(layers: list[PlacedLayer], report: Report = _raise) -> list[PlacedLayer]:
     """The layers, with a Split after every top that more than one reader shares, so that each has a diff of its own.
 
-    An explicit nonzero loss_weight counts as a reader. A bottom that no earlier layer makes is a NetError.
+    An explicit nonzero loss_weight counts as a reader. ``report`` is given a NetError for each bottom that no earlier
+    layer makes.
     """
     source: dict[str, tuple[int, int]] = {}
-    inputs: list[list[tuple[int, int]]] = []
-    readers: Counter[tuple[int, int]] = Counter()
+    inputs: list[list[tuple[int, int] | None]] = []
+    readers: Counter[tuple[int, int] | None] = Counter()
     for i, layer in enumerate(layers):
         for blob in layer.param.bottom:
             if blob not in source:
-                raise _unknown_bottom(layers, i, blob)
-        inputs.append([source[blob] for blob in layer.param.bottom])
+                report(_unknown_bottom(layers, i, blob))
+        inputs.append([source.get(blob) for blob in layer.param.bottom])
         readers.update(inputs[-1])
         source.update({blob: (i, j) for j, blob in enumerate(layer.param.top)})
         readers.update(
@@ -91,10 +104,10 @@ def insert_splits(layers: list[PlacedLayer]) -> list[PlacedLayer]:
     for i, layer in enumerate(layers):
         param = LayerParameter()
         param.CopyFrom(layer.param)
-        for j, top in enumerate(inputs[i]):
-            if readers[top] > 1:
-                param.bottom[j] = next_copy(top)
-        placed.append(PlacedLayer(param, layer.where))
+        for j, read in enumerate(inputs[i]):
+            if read and readers[read] > 1:
+                param.bottom[j] = next_copy(read)
+        placed.append(PlacedLayer(param, layer.where, layer.doubtful))
         for j, blob in enumerate(param.top):
             top = (i, j)
             if readers[top] < 2:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..batch_layer import MOVED, BatchLayer
 from ..data.batches import DatumBatches
 from ..data.database import open_database
 from ..data.transform import DataTransformer
 from ..layer import register_layer
 from ..log import logger
+from ..unknown import Shape
 
 
 @register_layer("Data")
@@ -26,10 +29,16 @@ class DataLayer(BatchLayer):
 
     tops = (1, 2)
 
-    def open(self) -> DatumBatches:
-        p, transform = self.param.data_param, self.param.transform_param
+    def foresee(self) -> Sequence[Shape]:
+        batch_size, transform = self.param.data_param.batch_size, self.param.transform_param
         self.check_source("data_param")
         self.refuse_moved("data_param", {**MOVED, "force_encoded_color": "force_color"})
+        channels = 3 if transform.force_color else 1 if transform.force_gray else 0
+        return [self.foreseen_images(batch_size, channels), (batch_size,)]
+
+    def open(self) -> DatumBatches:
+        p, transform = self.param.data_param, self.param.transform_param
+        self.foresee()
         if p.rand_skip:
             logger.warning("rand_skip is ignored: no record is left out")
         transformer = DataTransformer(transform, self.phase, self.where)

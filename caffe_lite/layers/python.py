@@ -14,6 +14,7 @@ from ..blob import Blob, HostBlob, HostBlobs
 from ..errors import CaffeError, LayerError
 from ..layer import Layer, register_layer
 from ..proto import caffe_pb2
+from ..unknown import Undetermined
 
 
 class UserLayer:
@@ -71,6 +72,11 @@ class PythonLayer(Layer):
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._call("reshape", _shown(bottom), _shown(top))
 
+    def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Only the user's code could tell the shapes, and it is not run."""
+        self._check_names()
+        raise Undetermined
+
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         # The user writes in place, and others (the maker of an in-place blob, readers of the last pass) hold the array.
         for blob in top:
@@ -85,10 +91,13 @@ class PythonLayer(Layer):
                 blob.clear_diff()
         self._call("backward", _shown(top), list(propagate_down), _shown(bottom))
 
+    def _check_names(self) -> None:
+        if not self.param.python_param.module or not self.param.python_param.layer:
+            self.error("python_param names no class", "give it module: and layer:, the module and the class in it")
+
     def _class(self) -> Any:
         p = self.param.python_param
-        if not p.module or not p.layer:
-            self.error("python_param names no class", "give it module: and layer:, the module and the class in it")
+        self._check_names()
         module = self._module(p.module)
         cls = getattr(module, p.layer, None)
         if not isinstance(cls, type):

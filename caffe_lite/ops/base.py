@@ -64,6 +64,10 @@ class Ops:
         """The engine's array of these values; shares memory where it can."""
         return self.xp.asarray(values, dtype=self.dtype)
 
+    def filled(self, shape: Ints, fill: Callable[[], np.ndarray]) -> Array:
+        """What ``fill`` makes on the host, a parameter of this shape; an engine of shapes alone does without it."""
+        return self.asarray(fill())
+
     def copy(self, x: Array) -> Array:
         return self.xp.asarray(x, copy=True)
 
