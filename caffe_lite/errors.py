@@ -56,10 +56,13 @@ class CaffeError(Exception):
             place.append(f'layer "{self.layer}"' + (f" ({self.layer_type})" if self.layer_type else ""))
         elif self.layer_type:
             place.append(f"a layer of type {self.layer_type}")
+        return (", ".join(place) + ": " if place else "") + self.message
+
+    @property
+    def message(self) -> str:
+        """What is wrong and what to do, without the place."""
         text = f"{_sentence(self.what)} {_sentence(_capitalised(self.hint))}" if self.hint else _sentence(self.what)
-        if text.endswith("'."):
-            text = text[:-1]  # what stands in quotes is to be copied as it is
-        return (", ".join(place) + ": " if place else "") + text
+        return text[:-1] if text.endswith("'.") else text  # what stands in quotes is to be copied as it is
 
     def __reduce__(self) -> tuple[Any, ...]:
         rebuild = functools.partial(
@@ -74,6 +77,14 @@ class PrototxtError(CaffeError):
 
 class NetError(CaffeError):
     """The layers of a net do not fit together."""
+
+
+class UnknownField(PrototxtError):
+    """A field, or a value of an enum, that the schema does not have."""
+
+
+class UnknownLayerType(NetError, PrototxtError):
+    """A layer is of a type that is not there."""
 
 
 class LayerError(CaffeError):

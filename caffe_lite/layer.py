@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 import numpy as np
 
 from .blob import Blob
-from .errors import LayerError, NetError, Where
+from .errors import LayerError, NetError, UnknownLayerType, Where
 from .log import logger
 from .ops.base import Ops
 from .proto import caffe_pb2
@@ -150,7 +150,7 @@ def create_layer(
         near = difflib.get_close_matches(param.type, _registry, 3, 0.5)
         if not near:
             near = [name for name in _registry if name.lower() == param.type.lower()]
-        raise NetError(
+        raise UnknownLayerType(
             f"unknown layer type {param.type!r}",
             where=where,
             layer=param.name,

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from ..errors import PrototxtError, Where
+from ..errors import PrototxtError, UnknownField, UnknownLayerType, Where
 from .schema import Field, advise_enum, advise_field, fields_of, title
 from .text import END, MARK, NAME, NUMBER, STRING, Source, Token, mend_look_alikes, tokenize, unquote
 
@@ -136,9 +136,9 @@ class _Parser:
 
     # ---- Telling -----------------------------------------------------------------------------------------------
 
-    def tell(self, offset: int, what: str, hint: str = "") -> None:
+    def tell(self, offset: int, what: str, hint: str = "", kind: type[PrototxtError] = PrototxtError) -> None:
         """Note a problem at an offset, with the layer around it."""
-        problem = PrototxtError(_printable(what), where=self.source.where(offset), hint=_printable(hint))
+        problem = kind(_printable(what), where=self.source.where(offset), hint=_printable(hint))
         layers = [block for block in self.blocks if block.message.name in _LAYERS]
         if layers:
             problem.located(None, *self._identity(layers[-1].first))
@@ -429,7 +429,8 @@ class _Parser:
         else:
             self.next = start
             self._wrong(field)
-        self.tell(offset, f"{self._shown(start)} is no value of {field.name}", advise_enum(text, field.enum))
+        unknown = UnknownLayerType if field.enum.name == "LayerType" else UnknownField
+        self.tell(offset, f"{self._shown(start)} is no value of {field.name}", advise_enum(text, field.enum), unknown)
         raise _Missing
 
     def _wrong(self, field: Field) -> Any:
@@ -457,7 +458,8 @@ class _Parser:
                 f'"{word}" belongs in {title(last.message, last.name)}, and the one opened in line '
                 f"{self.source.line(last.offset)} was closed in line {self.source.line(at)}: is that '}}' one too many?"
             )
-        self.tell(offset, f'unknown field "{word}" in {title(block.message, block.name) or block.message.name}', hint)
+        what = f'unknown field "{word}" in {title(block.message, block.name) or block.message.name}'
+        self.tell(offset, what, hint, UnknownField)
         if following.text in (":", "="):
             self.next += 1
         self._skip_value()

@@ -18,7 +18,7 @@ from ..errors import PrototxtError, Where
 from . import caffe_pb2
 from .parser import Parsed, parse_text
 from .schema import fields_of, nearest
-from .text import MARK, NAME, STRING, Source, tokenize
+from .text import MARK, NAME, STRING, Source, Token, tokenize
 from .upgrade import default_snapshot_prefix, upgrade_net, upgrade_solver
 
 __all__ = [
@@ -112,16 +112,21 @@ def _read(path: StrPath, wanted: type[M], other: type[Message]) -> Parsed[M]:
     return parsed
 
 
-def _refuse_other_kind(source: Source, wanted: type[Message], other: type[Message]) -> None:
-    """Say so, if the text is a solver where a net is wanted, or a net where a solver is."""
-    mine, others = fields_of(wanted.DESCRIPTOR), fields_of(other.DESCRIPTOR)
-    tokens = tokenize(source.text)
-    foreign, net, depth = [], "", 0
+def top_fields(text: str) -> Iterator[tuple[Token, Token]]:
+    """The names of the fields outside of any block, and the tokens where their values begin."""
+    tokens, depth = tokenize(text), 0
     for token, after, value in zip(tokens, tokens[1:], [*tokens[2:], tokens[-1]], strict=False):
         if token.kind == MARK:
             depth += (token.text in "{<") - (token.text in "}>")
-        if token.kind != NAME or depth or after.text not in (":", "{"):
-            continue
+        if token.kind == NAME and not depth and after.text in (":", "{"):
+            yield token, value
+
+
+def _refuse_other_kind(source: Source, wanted: type[Message], other: type[Message]) -> None:
+    """Say so, if the text is a solver where a net is wanted, or a net where a solver is."""
+    mine, others = fields_of(wanted.DESCRIPTOR), fields_of(other.DESCRIPTOR)
+    foreign, net = [], ""
+    for token, value in top_fields(source.text):
         if token.text in mine and token.text not in others:
             return
         if token.text in others and token.text not in mine:

@@ -23,6 +23,7 @@ __all__ = [
     "Solver",
     "SolverAction",
     "get_solver",
+    "solver_class",
 ]
 
 _SOLVERS: dict[str, type[SGDSolver]] = {
@@ -39,6 +40,11 @@ def get_solver(
 ) -> SGDSolver:
     """The solver of the type that a prototxt (by path, or read) or SolverParameter asks for."""
     parsed = parsed_solver(param)
+    return solver_class(parsed)(parsed, engine=engine, compile=compile)
+
+
+def solver_class(parsed: Parsed[SolverParameter]) -> type[SGDSolver]:
+    """The class of the type that a solver asks for."""
     name = parsed.message.type
     if name not in _SOLVERS:
         near = difflib.get_close_matches(name, _SOLVERS, 1) or [t for t in _SOLVERS if t.lower() == name.lower()]
@@ -47,4 +53,4 @@ def get_solver(
             where=parsed.where("type"),
             hint=f"did you mean {near[0]!r}?" if near else f"types: {', '.join(_SOLVERS)}",
         )
-    return _SOLVERS[name](parsed, engine=engine, compile=compile)
+    return _SOLVERS[name]

@@ -15,17 +15,40 @@ from ..proto.prototxt import Parsed, read_net
 _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
-def train_net(solver: Parsed[SolverParameter], **options: Any) -> Net:
-    """The net in the one field that gives it, in the solver's train_state."""
+def net_problems(solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
+    """What is wrong with the fields for nets, which are not read for it."""
     p = solver.message
     given = [name for name in _TRAIN_FIELDS if p.HasField(name)]
     if len(given) != 1:
-        raise SolverError(
+        yield SolverError(
             f"the net to train is given {len(given)} times" + (f": {', '.join(given)}" if given else ""),
             where=solver.where(*given[1:2]),
             hint=f"give exactly one of {', '.join(_TRAIN_FIELDS)}",
         )
-    field = given[0]
+    tests = len(p.test_net) + len(p.test_net_param)
+    generic = p.HasField("net") or p.HasField("net_param")
+    if len(p.test_iter) < tests or (len(p.test_iter) > tests and not generic):
+        yield SolverError(
+            f"test_iter is given {len(p.test_iter)} times for {tests} test nets",
+            where=solver.where("test_iter", 0) if p.test_iter else solver.where("test_net", 0),
+            hint="give it once for each test_net and test_net_param"
+            + (", and for each test of net" if generic else ""),
+        )
+    elif p.test_state and len(p.test_state) != len(p.test_iter):
+        yield SolverError(
+            f"test_state is given {len(p.test_state)} times for {len(p.test_iter)} test nets",
+            where=solver.where("test_state", 0),
+            hint="give it once per test net or not at all",
+        )
+    if p.test_iter and p.test_interval <= 0:
+        yield SolverError("there is a test net, but no test_interval", where=solver.where("test_iter", 0),
+                          hint="set test_interval: after so many iterations the net is tested")  # fmt: skip
+
+
+def train_net(solver: Parsed[SolverParameter], **options: Any) -> Net:
+    """The net in the one field that gives it, in the solver's train_state."""
+    p = solver.message
+    field = next(name for name in _TRAIN_FIELDS if p.HasField(name))
     if field.endswith("param"):
         logger.info("Creating training net specified in %s.", field)
         net = solver.sub(field)
@@ -39,15 +62,6 @@ def test_nets(solver: Parsed[SolverParameter], **options: Any) -> Iterator[Net]:
     """A net for each test_iter: from test_net_param, then test_net, then as many of net or net_param as are left."""
     p = solver.message
     sources = _test_sources(solver)
-    if p.test_state and len(p.test_state) != len(sources):
-        raise SolverError(
-            f"test_state is given {len(p.test_state)} times for {len(sources)} test nets",
-            where=solver.where("test_state", 0),
-            hint="give it once per test net or not at all",
-        )
-    if sources and p.test_interval <= 0:
-        raise SolverError("there is a test net, but no test_interval", where=solver.where("test_iter", 0),
-                          hint="set test_interval: after so many iterations the net is tested")  # fmt: skip
     for index, (label, net) in enumerate(sources):
         logger.info("Creating test net (#%d) specified by %s", index, label)
         state = p.test_state[index] if p.test_state else NetState()
@@ -61,14 +75,6 @@ def _test_sources(solver: Parsed[SolverParameter]) -> list[tuple[str, Parsed[Net
     sources = [("test_net_param", solver.sub("test_net_param", index)) for index in range(len(p.test_net_param))]
     sources += [(f"test_net file: {path}", _read(path, solver)) for path in p.test_net]
     left = len(p.test_iter) - len(sources)
-    generic = p.HasField("net") or p.HasField("net_param")
-    if left < 0 or (left > 0 and not generic):
-        raise SolverError(
-            f"test_iter is given {len(p.test_iter)} times for {len(sources)} test nets",
-            where=solver.where("test_iter", 0) if p.test_iter else solver.where("test_net", 0),
-            hint="give it once for each test_net and test_net_param"
-            + (", and for each test of net" if generic else ""),
-        )
     if p.HasField("net_param"):
         sources += [("net_param", solver.sub("net_param"))] * left
     elif left:
@@ -105,6 +111,10 @@ def _make(
 
 
 def _read(path: str, solver: Parsed[SolverParameter]) -> Parsed[NetParameter]:
-    """Read a net from the working directory, as the original does; if it is not there, from beside the solver."""
+    return read_net(net_file(path, solver))
+
+
+def net_file(path: str, solver: Parsed[SolverParameter]) -> str:
+    """A path from the working directory, as in the original; if nothing is there, from beside the solver."""
     beside = os.path.join(os.path.dirname(solver.file), path)
-    return read_net(beside if not os.path.exists(path) and os.path.exists(beside) else path)
+    return beside if not os.path.exists(path) and os.path.exists(beside) else path

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from math import sqrt
 from typing import Any, ClassVar
 
 from ..compiled import CompiledFunction, Results
+from ..errors import SolverError
 from ..log import logger
 from ..ops import Array
+from ..proto.caffe_pb2 import SolverParameter
+from ..proto.prototxt import Parsed
 from .learning_rate import learning_rate, next_step
-from .solver import Solver
+from .solver import Solver, setting_error
 
 _SETTINGS = (
     *("momentum", "momentum2", "rms_decay", "delta", "weight_decay", "regularization_type"),
@@ -23,11 +26,13 @@ class SGDSolver(Solver):
     """Stochastic gradient descent with momentum: v = momentum v + rate g, w -= v.
 
     The base of all rules. ``history`` holds ``histories`` arrays per parameter, first one kind for all of them. The
-    parameters and the history are written in place.
+    parameters and the history are written in place. ``fractions`` are settings that must lie between 0 and 1.
     """
 
     type = "SGD"
     histories: ClassVar[int] = 1
+    refuses_momentum: ClassVar[bool] = False
+    fractions: ClassVar[Sequence[str]] = ()
 
     def __init__(self, param: Any, **options: Any) -> None:
         super().__init__(param, **options)
@@ -35,11 +40,20 @@ class SGDSolver(Solver):
         self.history = [self.ops.zeros(shape) for _ in range(self.histories) for shape in shapes]
         self._compiled = CompiledFunction(self.ops, f"the {self.type} update", self._compiled_update)
 
-    def check_parameters(self) -> None:
-        super().check_parameters()
-        kind = self.param.regularization_type
-        if self.param.weight_decay and kind not in ("L1", "L2"):
-            self.refuse("regularization_type", f"unknown regularization type {kind!r}", "use L1 or L2")
+    @classmethod
+    def problems(cls, solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
+        yield from super().problems(solver)
+        field, kind = "regularization_type", solver.message.regularization_type
+        if solver.message.weight_decay and kind not in ("L1", "L2"):
+            yield setting_error(solver, field, f"unknown regularization type {kind!r}", "use L1 or L2")
+        if cls.refuses_momentum and solver.message.momentum:
+            what = f"Momentum cannot be used with {cls.type}"
+            yield setting_error(solver, "momentum", what, "remove momentum, or set it to 0")
+        for field in cls.fractions:
+            value = getattr(solver.message, field)
+            if not 0 <= value < 1:
+                what = f"{field} {value:g} should lie between 0 and 1"
+                yield setting_error(solver, field, what, "1 is too much")
 
     def change(self, w: Array, g: Array, rate: Array | float, decay: float, *history: Array) -> None:
         """Update a parameter and its history arrays from its gradient, learning rate and weight decay (L2)."""
@@ -117,14 +131,6 @@ class SGDSolver(Solver):
                 limit / norm,
             )
 
-    def _refuse_momentum(self) -> None:
-        if self.param.momentum:
-            self.refuse("momentum", f"Momentum cannot be used with {self.type}", "remove momentum, or set it to 0")
-
-    def _need_fraction(self, field: str) -> None:
-        if not 0 <= getattr(self.param, field) < 1:
-            self.refuse(field, f"{field} {getattr(self.param, field):g} should lie between 0 and 1", "1 is too much")
-
 
 class SubtractingSolver(SGDSolver):
     """A rule that is told by what it subtracts."""
@@ -153,10 +159,7 @@ class AdaGradSolver(SubtractingSolver):
     """AdaGrad: h += g^2, w -= rate g / (sqrt(h) + delta)."""
 
     type = "AdaGrad"
-
-    def check_parameters(self) -> None:
-        super().check_parameters()
-        self._refuse_momentum()
+    refuses_momentum = True
 
     def update(self, g: Array, rate: Array | float, h: Array) -> Array:
         h += g * g
@@ -167,11 +170,8 @@ class RMSPropSolver(SubtractingSolver):
     """RMSProp: h = rms_decay h + (1 - rms_decay) g^2, w -= rate g / (sqrt(h) + delta)."""
 
     type = "RMSProp"
-
-    def check_parameters(self) -> None:
-        super().check_parameters()
-        self._refuse_momentum()
-        self._need_fraction("rms_decay")
+    refuses_momentum = True
+    fractions = ("rms_decay",)
 
     def update(self, g: Array, rate: Array | float, h: Array) -> Array:
         _fade(h, self.param.rms_decay, g * g)
@@ -199,11 +199,7 @@ class AdamSolver(SubtractingSolver):
 
     type = "Adam"
     histories = 2
-
-    def check_parameters(self) -> None:
-        super().check_parameters()
-        self._need_fraction("momentum")
-        self._need_fraction("momentum2")
+    fractions = ("momentum", "momentum2")
 
     def update(self, g: Array, rate: Array | float, m: Array, v: Array) -> Array:
         p = self.param

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, dropwhile
 from typing import Any, ClassVar, NoReturn
 
@@ -28,7 +28,7 @@ from ..proto.upgrade import upgrade_solver
 from ..weights import read_weights
 from .divergence import divergence
 from .learning_rate import check_policy, learning_rate, next_step
-from .nets import test_nets, train_net
+from .nets import net_problems, test_nets, train_net
 from .signals import SolverAction
 from .snapshot import Snapshot, damaged_state, read_state, write_state
 
@@ -98,24 +98,29 @@ class Solver:
         for net in (self.net, *self.test_nets):
             net.close()
 
-    def check_parameters(self) -> None:
-        """Raise a SolverError for settings that cannot work."""
-        p = self.param
+    @classmethod
+    def problems(cls, solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
+        """Every setting that cannot work."""
+        p = solver.message
         for field in ("average_loss", "iter_size"):
             if getattr(p, field) < 1:
-                self.refuse(field, f"{field} is {getattr(p, field)}", "it must be at least 1")
+                yield setting_error(solver, field, f"{field} is {getattr(p, field)}", "it must be at least 1")
         if p.HasField("lr_policy"):
-            self._check_policy()
+            yield from policy_problems(solver)
+        yield from net_problems(solver)
+
+    def check_parameters(self) -> None:
+        """Raise a SolverError for settings that cannot work."""
+        for problem in self.problems(self._parsed):
+            raise problem
 
     def refuse(self, field: str, what: str, hint: str = "") -> NoReturn:
         """Raise a SolverError that names the field's place."""
-        raise SolverError(what, where=self._parsed.where(field), hint=hint)
+        raise setting_error(self._parsed, field, what, hint)
 
     def _check_policy(self) -> None:
-        try:
-            check_policy(self.param)
-        except SolverError as error:
-            raise error.located(self._parsed.where("lr_policy")) from None
+        for problem in policy_problems(self._parsed):
+            raise problem
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -358,6 +363,20 @@ class Solver:
             self.refuse(
                 "snapshot_format", "the weights take more than the 2 GB of a protobuf file", "set snapshot_format: HDF5"
             )
+
+
+def setting_error(solver: Parsed[SolverParameter], field: str, what: str, hint: str) -> SolverError:
+    """What is wrong with a setting, at its place."""
+    return SolverError(what, where=solver.where(field), hint=hint)
+
+
+def policy_problems(solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
+    """Why the learning rate cannot be computed."""
+    try:
+        check_policy(solver.message)
+    except SolverError as error:
+        error.located(solver.where("lr_policy"))
+        yield error
 
 
 class SmoothedLoss:
