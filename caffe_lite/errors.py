@@ -51,12 +51,17 @@ class CaffeError(Exception):
         return self
 
     def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.place else self.message
+
+    @property
+    def place(self) -> str:
+        """The file, the line and the layer, as far as they are known."""
         place = [str(self.where)] if self.where else []
         if self.layer is not None:
             place.append(f'layer "{self.layer}"' + (f" ({self.layer_type})" if self.layer_type else ""))
         elif self.layer_type:
             place.append(f"a layer of type {self.layer_type}")
-        return (", ".join(place) + ": " if place else "") + self.message
+        return ", ".join(place)
 
     @property
     def message(self) -> str:

@@ -18,7 +18,7 @@ from .ops.base import Array, Ints, Ops
 from .proto import caffe_pb2
 from .random import new_generator
 from .unknown import RANKS, Shape, Undetermined, choose, explore, joined, known, unknown_shape
-from .wiring import Node, Wiring, loss_weights, refuse_reshaped_bottoms
+from .wiring import Node, Wiring, check_param_count, loss_weights, refuse_reshaped_bottoms
 
 Report = Callable[[CaffeError], None]
 
@@ -50,7 +50,6 @@ class Outline(Wiring):
         super().__init__(state.phase, ShapeOps(), new_generator(0))
         self.report = report
         self.open_sources = open_sources
-        self._determined = True
         for placed in insert_splits(filter_layers(layers, state, report), report):
             self.add(placed)
 
@@ -92,28 +91,29 @@ class Outline(Wiring):
 
     def _set_up(self, node: Node) -> None:
         node.loss_weights = loss_weights(node)
+        self._params: list[Shape | None] | None = None
         before = {blob: cast(_Outlined, blob).outline for blob in (*node.bottom, *node.top)}
-        fits: list[_Fit] = []
+        fit: _Fit | None = None
         refusals: list[CaffeError] = []
         try:
             for outcome in explore(partial(self._fit, node, before)):
                 if isinstance(outcome, CaffeError):
                     refusals.append(outcome)
-                else:
-                    fits.append(outcome)
-            if not fits:
+                    continue
+                fit = outcome if fit is None else fit.joined(outcome)
+                if all(shape is None for shape in fit.tops):  # no other way can change that
+                    fit.params = [None] * len(fit.params)
+                    break
+            if fit is None:
                 raise refusals[0]
         except Undetermined:
-            fits = []
-        self._determined = bool(fits)
-        tops = [joined(shapes) for shapes in zip(*(fit.tops for fit in fits), strict=True)] if fits else []
-        settled = before | dict(zip(node.top, tops or [None] * len(node.top), strict=True))
-        for blob, shape in settled.items():
+            fit = None
+        if fit:
+            node.layer, self._params = fit.layer, fit.params
+            node.layer.blobs = [Blob(self.ops, shape or ()) for shape in fit.params]
+        tops = fit.tops if fit else [None] * len(node.top)
+        for blob, shape in (before | dict(zip(node.top, tops, strict=True))).items():
             cast(_Outlined, blob).settle(shape)
-        if fits:
-            node.layer = fits[0].layer
-            shapes = [joined(params) for params in zip(*(fit.params for fit in fits), strict=False)]
-            node.layer.blobs = [Blob(self.ops, shape) for shape in shapes if shape is not None]
 
     def _fit(self, node: Node, before: dict[Blob, Shape | None]) -> _Fit:
         """Set up a layer as it is met for the first time; where not even the axes of a blob are known, choose some."""
@@ -136,7 +136,11 @@ class Outline(Wiring):
         return _Fit(layer, [blob.shape for blob in node.top], [blob.shape for blob in layer.blobs])
 
     def _register_params(self, node: Node) -> None:
-        if self._determined:
+        if self._params is None:
+            node.layer.blobs = []
+        elif None in self._params:
+            check_param_count(node)
+        else:
             super()._register_params(node)
 
 
@@ -145,8 +149,13 @@ class _Fit:
     """One way in which a layer fits in: the shapes of its tops and of its parameters."""
 
     layer: Layer
-    tops: list[Shape]
-    params: list[Shape]
+    tops: list[Shape | None]
+    params: list[Shape | None]
+
+    def joined(self, other: _Fit) -> _Fit:
+        """What holds in both ways."""
+        tops = [joined(shapes) for shapes in zip(self.tops, other.tops, strict=True)]
+        return _Fit(self.layer, tops, [joined(shapes) for shapes in zip(self.params, other.params, strict=False)])
 
 
 def _open(layer: Layer, node: Node) -> None:

@@ -180,13 +180,8 @@ class Wiring:
         logger.info("Memory required for data: %d", self._memory * 4)
 
     def _register_params(self, node: Node) -> None:
-        layer = node.layer
-        if len(layer.param.param) > len(layer.blobs):
-            raise node.error(
-                f"{len(layer.param.param)} param entries for {len(layer.blobs)} learnable blobs",
-                "remove the surplus ones",
-            )
-        wanted = []
+        layer, wanted = node.layer, []
+        check_param_count(node)
         for index, blob in enumerate(layer.blobs):
             blob.allocate()
             spec = layer.param.param[index] if index < len(layer.param.param) else caffe_pb2.ParamSpec()
@@ -206,6 +201,13 @@ class Wiring:
                 )
                 layer.blobs[index] = _shared_blob(node, blob, spec, owner)
         layer.param_propagate_down = wanted
+
+
+def check_param_count(node: Node) -> None:
+    """Raise if the prototxt says something of learnable blobs that the layer does not have."""
+    given, blobs = len(node.param.param), len(node.layer.blobs)
+    if given > blobs:
+        raise node.error(f"{given} param entries for {blobs} learnable blobs", "remove the surplus ones")
 
 
 def refuse_reshaped_bottoms(node: Node, shapes: Sequence[Sequence[int]]) -> None:

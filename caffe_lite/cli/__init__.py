@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train from a solver or a net, resume, or fine-tune",
     "test": "score trained weights",
     "time": "measure each layer of a net",
+    "check": "find all that is wrong with nets and solvers",
     "summary": "show a net's layers, shapes, parameters and costs",
     "convert-mnist": "make a database from files in MNIST's format",
     "upgrade-net": "bring a net of an older format to today's, text or binary",

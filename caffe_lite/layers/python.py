@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from ..blob import Blob, HostBlob, HostBlobs
-from ..errors import CaffeError, LayerError
+from ..errors import CaffeError, LayerError, Where
 from ..layer import Layer, register_layer
 from ..proto import caffe_pb2
 from ..unknown import Undetermined
@@ -109,9 +110,8 @@ class PythonLayer(Layer):
         return cls
 
     def _module(self, name: str) -> ModuleType:
-        beside = [str(Path(self.where.file).resolve().parent)] if self.where else []
         try:
-            with self._noted("import"), _looked_for_in([*beside, str(Path.cwd())]):
+            with self._noted("import"), _looked_for_in(_folders(self.where)):
                 return importlib.import_module(name)
         except ModuleNotFoundError as error:
             missing = error.name or ""
@@ -150,6 +150,19 @@ class PythonLayer(Layer):
             place = LayerError(f"{doing} of {self._path}", where=self.where, layer=self.name, layer_type=self.type)
             error.__notes__ = [*getattr(error, "__notes__", ()), str(place)]
             raise
+
+
+def finds_module(name: str, where: Where | None) -> bool:
+    """Whether the module of a Python layer, or the package around it, is there; nothing is imported."""
+    with _looked_for_in(_folders(where)):
+        try:
+            return importlib.util.find_spec(name.partition(".")[0]) is not None
+        except ValueError:  # a module that was made by hand
+            return True
+
+
+def _folders(where: Where | None) -> list[str]:
+    return [*([str(Path(where.file).resolve().parent)] if where else []), str(Path.cwd())]
 
 
 def _shown(blobs: Sequence[Blob]) -> list[HostBlob]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import math
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,7 @@ def read_text(path: StrPath) -> str:
         raise PrototxtError(f"this is {kind}, not prototxt", where=where,
                             hint="Weights (.caffemodel) are given beside the net, not in its place")  # fmt: skip
     text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
-    if len(tokenize(text)) == 1:
+    if not re.search(r"^[ \t\r\f\v]*[^\s#]", text, re.MULTILINE):
         raise PrototxtError("the file is empty" if not text.strip() else "there are only comments here", where=where)
     return text
 

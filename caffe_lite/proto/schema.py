@@ -135,3 +135,29 @@ def advise_enum(word: str, enum: EnumDescriptor) -> str:
     names = [value.name for value in enum.values]
     close = nearest(word, names)
     return (f"Did you mean {close}? " if close else "") + f"It is one of {', '.join(names)}"
+
+
+_MOVED = dict.fromkeys(("scale", "mean_file", "crop_size", "mirror"), "the field of that name of transform_param")
+_REPLACED = {
+    "NetParameter": dict.fromkeys(("input", "input_shape", "input_dim"), "a layer of type Input")
+    | {"layers": "layer { type: ... }, with the type in quotes"},
+    "SolverParameter": {"solver_type": "type, in quotes"},
+    "LossParameter": {"normalize": "normalization: VALID, or BATCH_SIZE for false"},
+    "ConcatParameter": {"concat_dim": "axis"},
+    "SliceParameter": {"slice_dim": "axis"},
+    "DummyDataParameter": dict.fromkeys(("num", "channels", "height", "width"), "shape { dim: ... }"),
+    "DataParameter": _MOVED,
+    "ImageDataParameter": _MOVED,
+    "WindowDataParameter": _MOVED,
+}
+_DEPRECATED = frozenset(name for fields in _REPLACED.values() for name in fields)
+
+
+def replacement(message: Descriptor, names: Sequence[str]) -> str | None:
+    """What has taken the place of a deprecated field, given the names of the blocks around it and its own."""
+    if names[-1] not in _DEPRECATED:
+        return None
+    inner: Descriptor | None = message
+    for name in names[:-1]:
+        inner = fields_of(inner)[name].message if inner else None
+    return _REPLACED.get(inner.name, {}).get(names[-1]) if inner else None

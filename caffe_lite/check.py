@@ -1,0 +1,268 @@
+"""Check: all that is wrong with a prototxt, told at once, without its data, its weights or its users' code."""
+
+from __future__ import annotations
+
+import bisect
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from google.protobuf.message import Message
+
+from .errors import CaffeError, PrototxtError, UnknownField, UnknownLayerType, Where
+from .layers.python import finds_module
+from .net_param import PlacedLayer, filter_layers
+from .outline import Outline
+from .proto import caffe_pb2
+from .proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, NetStateRule, SolverParameter
+from .proto.prototxt import Parsed, parse_text, read_text, top_fields
+from .proto.schema import fields_of, replacement
+from .proto.upgrade import refuse_legacy, upgrade_net, upgrade_solver
+from .solvers import solver_class
+from .solvers.nets import net_file
+from .solvers.solver import policy_problems
+
+STATUSES = ("syntax", "unknown_field", "unknown_layer", "invalid")  # the first that a problem has is the file's
+MOST_STATES = 16
+
+
+@dataclass
+class Checked:
+    """What was found in a file: a net, a solver, or another of Caffe's messages.
+
+    ``notes`` are no problems: deprecated fields, and what could not be looked at. ``nets`` are the files that a solver
+    names, where they are there.
+    """
+
+    file: str
+    kind: str = "other"
+    problems: list[CaffeError] = field(default_factory=list)
+    notes: list[CaffeError] = field(default_factory=list)
+    nets: list[str] = field(default_factory=list)
+    _statuses: set[str] = field(default_factory=set)
+
+    @property
+    def status(self) -> str:
+        return next((status for status in STATUSES if status in self._statuses), "ok")
+
+    def tell(self, problem: CaffeError, status: str = "invalid") -> None:
+        for kind, name in ((UnknownField, "unknown_field"), (UnknownLayerType, "unknown_layer")):
+            status = name if isinstance(problem, kind) else status
+        self._statuses.add(status)
+        self.problems.append(problem)
+
+    def note(self, what: str, where: Where, hint: str = "", layer: PlacedLayer | None = None) -> None:
+        name, kind = (layer.param.name, layer.param.type) if layer else (None, None)
+        self.notes.append(CaffeError(what, where=where, layer=name, layer_type=kind, hint=hint))
+
+
+def check(path: str | os.PathLike[str]) -> Checked:
+    """Look at one file."""
+    checked = Checked(os.fspath(path))
+    try:
+        text = read_text(path)
+    except PrototxtError as error:
+        checked.tell(error, "syntax")
+        return checked
+    message = _kind(text)
+    checked.kind = {NetParameter: "net", SolverParameter: "solver"}.get(message, "other")
+    parsed: Parsed[Any] = parse_text(text, message, checked.file, collect=True)
+    for problem in parsed.problems:
+        checked.tell(problem, "syntax")
+    _note_deprecated(parsed, checked)
+    if message is SolverParameter:
+        _check_solver(parsed, checked)
+    elif message is NetParameter:
+        _check_net(parsed, checked)
+    checked.problems.sort(key=lambda problem: (problem.where.line, problem.where.column) if problem.where else (0, 0))
+    return checked
+
+
+def _kind(text: str) -> type[Message]:
+    """The message that a text means: the one that knows most of its fields, rather a net or a solver than another."""
+    names = [token.text for token, _ in top_fields(text)]
+    others = [getattr(caffe_pb2, name) for name in caffe_pb2.DESCRIPTOR.message_types_by_name]
+
+    def known(message: Any) -> int:
+        return sum(name in fields_of(message.DESCRIPTOR) for name in names)
+
+    first: type[Message] = max((NetParameter, SolverParameter), key=known)
+    return first if known(first) or not names else max([first, *others], key=known)
+
+
+def _note_deprecated(parsed: Parsed[Any], checked: Checked) -> None:
+    """Name each deprecated field once, where it stands first, and what replaced it."""
+    told = set()
+    for path in parsed.offsets:
+        names = [step for step in path if isinstance(step, str)]
+        instead = replacement(parsed.message.DESCRIPTOR, names)
+        if instead and names[-1] not in told:
+            told.add(names[-1])
+            checked.note(f"{names[-1]} is deprecated", parsed.where(*path), f"Write {instead} in its place")
+
+
+# -- solvers -----------------------------------------------------------------------------------------------------------
+
+
+def _check_solver(solver: Parsed[SolverParameter], checked: Checked) -> None:
+    p = solver.message
+    if any(not isinstance(problem, UnknownField) for problem in solver.problems):
+        return
+    try:
+        upgrade_solver(solver)
+        rule = solver_class(solver)
+    except CaffeError as error:
+        checked.tell(error)
+        return
+    for problem in rule.problems(solver):
+        checked.tell(problem)
+    if not p.HasField("lr_policy"):
+        for problem in policy_problems(solver):
+            checked.tell(problem)
+    inside: Iterable[tuple[str | int, ...]] = chain(
+        ((name,) for name in ("net_param", "train_net_param") if p.HasField(name)),
+        (("test_net_param", index) for index in range(len(p.test_net_param))),
+    )
+    for path in inside:
+        _check_layers(solver.sub(*path), checked, [])
+    named = [(name, (name,)) for name in ("net", "train_net") if p.HasField(name)]
+    for path in [*(getattr(p, name) for name, _ in named), *p.test_net]:
+        file = net_file(path, solver)
+        if os.path.isfile(file):
+            checked.nets.append(file)
+        else:
+            place = next((at for at in solver.offsets if solver.at(*at) == path), ())
+            checked.note(
+                f"there is no net {path!r} here", solver.where(*place), "paths start from the working directory"
+            )
+
+
+# -- nets --------------------------------------------------------------------------------------------------------------
+
+
+def _check_net(net: Parsed[NetParameter], checked: Checked) -> None:
+    suspects = [problem for problem in net.problems if problem.where]
+    try:
+        refuse_legacy(net)
+        upgrade_net(net)
+    except CaffeError as error:
+        checked.tell(error)
+        return
+    sure = all(isinstance(problem, (UnknownField, UnknownLayerType)) and problem.layer for problem in suspects)
+    _check_layers(net, checked, [problem.where for problem in suspects if problem.where], sure)
+
+
+def _check_layers(
+    net: Parsed[NetParameter], checked: Checked, suspects: Sequence[Where], connected: bool = True
+) -> None:
+    """Outline a net in every state that it seems meant for.
+
+    ``suspects`` are places that could not be read: nothing is told of the layers around them but unknown types; nor of
+    any layer, unless the net is ``connected``: then no layer and no name of a blob may have been missed.
+    """
+    places = net.layers
+    doubtful = {_around(places, place) for place in suspects}
+    layers = [
+        PlacedLayer(param, where, index in doubtful)
+        for index, (param, where) in enumerate(zip(net.message.layer, places, strict=True))
+    ]
+    views = list(_views(layers, net.message.state))
+    sound = {layer.where for view in views if view.meant for layer in view.kept}
+    told: set[Where | None] = set()
+    for view in views:
+        fresh = [p for p in view.problems if p.where not in told and (view.meant or p.where not in sound)]
+        for problem in fresh:
+            if connected or isinstance(problem, UnknownLayerType):
+                problem.what += _only_in(view, views, problem.where)
+                checked.tell(problem)
+        told.update(problem.where for problem in fresh)
+    for layer in layers:
+        module = layer.param.python_param.module
+        if layer.param.type == "Python" and module and not finds_module(module, layer.where):
+            checked.note(
+                f"the module {module!r} is not here", layer.where or Where(checked.file), layer=layer,
+                hint="it is needed to run the net; the check goes on without it",
+            )  # fmt: skip
+
+
+def _around(places: Sequence[Where], place: Where) -> int:
+    """The index of the layer that a place belongs to."""
+    starts = [(where.line, where.column) for where in places]
+    return bisect.bisect_right(starts, (place.line, place.column)) - 1
+
+
+@dataclass
+class _View:
+    """A net in one state: its layers there, their problems, and whether the net seems to be meant for that state."""
+
+    state: NetState
+    kept: Sequence[PlacedLayer]
+    meant: bool
+    problems: list[CaffeError]
+
+
+def _views(layers: Sequence[PlacedLayer], base: NetState) -> Iterator[_View]:
+    """One for each state that chooses other layers.
+
+    TRAIN and TEST are meant if there is a layer that needs no bottom: a net without is for the other phase, or for a
+    stage. A state that a rule asks for is meant if its layers find each other; no rule says which ones combine.
+    """
+    seen = set()
+    makes = [set(layer.param.top) for layer in layers]
+    for state in _states(layers, base):
+        kept = filter_layers(layers, state, lambda error: None)
+        chosen = frozenset(map(id, kept))
+        if chosen in seen:
+            continue
+        seen.add(chosen)
+        elsewhere = set().union(*(tops for layer, tops in zip(layers, makes, strict=True) if id(layer) not in chosen))
+        plain = not state.stage and not state.level and any(not layer.param.bottom for layer in kept)
+        problems: list[CaffeError] = []
+        Outline(layers, state, problems.append)
+        yield _View(state, kept, plain or _find_each_other(kept, elsewhere), problems)
+
+
+def _states(layers: Sequence[PlacedLayer], base: NetState) -> Iterator[NetState]:
+    """TEST and TRAIN, then what the rules of the layers ask for."""
+    rules = [rule for layer in layers for rule in (*layer.param.include, *layer.param.exclude)]
+    asked = [base, *(_asked_by(rule, stages) for rule in rules for stages in (rule.stage, rule.not_stage))]
+    told: list[NetState] = []
+    for wanted in asked:
+        for phase in (TEST, TRAIN):
+            state = NetState(phase=phase, level=wanted.level, stage=dict.fromkeys((*base.stage, *wanted.stage)))
+            if state not in told and len(told) < MOST_STATES:
+                told.append(state)
+                yield state
+
+
+def _asked_by(rule: NetStateRule, stages: Iterable[str]) -> NetState:
+    return NetState(level=rule.min_level if rule.HasField("min_level") else rule.max_level, stage=stages)
+
+
+def _find_each_other(kept: Sequence[PlacedLayer], elsewhere: set[str]) -> bool:
+    """Whether no layer misses a blob that another state would bring, and none makes one a second time."""
+    made: set[str] = set()
+    for layer in kept:
+        bottom, top = list(layer.param.bottom), list(layer.param.top)
+        if any(name not in made and name in elsewhere for name in bottom):
+            return False
+        if any(name in made and bottom[i : i + 1] != [name] for i, name in enumerate(top)):
+            return False
+        made.update(top)
+    return True
+
+
+def _only_in(view: _View, views: Sequence[_View], place: Where | None) -> str:
+    """Where else the layer is without a problem, the state in which it has one."""
+    fine = [
+        other
+        for other in views
+        if other.meant and any(layer.where == place for layer in other.kept)
+        and all(problem.where != place for problem in other.problems)
+    ]  # fmt: skip
+    if not fine:
+        return ""
+    phase = caffe_pb2.Phase.Name(view.state.phase)
+    return f" (in {phase}" + "".join(f", stage {stage!r}" for stage in view.state.stage) + ")"
