@@ -19,7 +19,7 @@ from .proto import caffe_pb2
 from .proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, NetStateRule, SolverParameter
 from .proto.prototxt import Parsed, parse_text, read_text, top_fields
 from .proto.schema import fields_of, replacement
-from .proto.upgrade import refuse_legacy, upgrade_net, upgrade_solver
+from .proto.upgrade import upgrade_net, upgrade_solver
 from .solvers import solver_class
 from .solvers.nets import net_file
 from .solvers.solver import policy_problems
@@ -145,7 +145,6 @@ def _check_solver(solver: Parsed[SolverParameter], checked: Checked) -> None:
 def _check_net(net: Parsed[NetParameter], checked: Checked) -> None:
     suspects = [problem for problem in net.problems if problem.where]
     try:
-        refuse_legacy(net)
         upgrade_net(net)
     except CaffeError as error:
         checked.tell(error)
