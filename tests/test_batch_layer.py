@@ -15,6 +15,7 @@ from caffe_lite.net import Net
 from tests.data.databases import image_lmdb, random_images
 from tests.data.hdf5_files import hdf5_list
 from tests.data.image_files import image_list
+from tests.data.window_files import random_windows
 
 MakeNet = Callable[..., Net]
 RANDOM = "transform_param { crop_size: 4 mirror: true scale: 0.5 }"
@@ -43,7 +44,15 @@ def hdf5_shuffled(folder: Path, count: int) -> str:
     return hdf5_data(folder, count).replace("batch_size: 3", "batch_size: 3 shuffle: true")
 
 
-SOURCES = [data, image_data, shuffled, hdf5_data, hdf5_shuffled]
+def window_data(folder: Path, count: int) -> str:
+    source = random_windows(folder / "windows", count)
+    return (
+        'type: "WindowData" transform_param { crop_size: 6 mirror: true } '
+        f'window_data_param {{ source: "{source.as_posix()}" batch_size: 3 context_pad: 1 fg_fraction: 0.5 }}'
+    )
+
+
+SOURCES = [data, image_data, shuffled, hdf5_data, hdf5_shuffled, window_data]
 
 
 @pytest.fixture(params=SOURCES, ids=lambda source: source.__name__)

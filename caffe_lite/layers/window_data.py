@@ -1,0 +1,76 @@
+"""WindowData: windows cut out of images, to learn to detect objects in them (R-CNN)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ..batch_layer import MOVED, BatchLayer
+from ..data.transform import DataTransformer
+from ..data.window_batches import WindowBatches
+from ..data.window_file import LABEL, WindowFile
+from ..layer import register_layer
+from ..log import logger
+
+
+@register_layer("WindowData")
+class WindowDataLayer(BatchLayer):
+    """y = (x - mean) * scale over windows drawn by chance, each warped to crop_size x crop_size; 0 outside of images.
+
+    Tops: data (N, 3, crop_size, crop_size), in the order B, G, R; label (N), 0 for the background.
+    Reads ``window_data_param``: source, see WindowFile; batch_size; fg_threshold (0.5), from which overlap on a window
+    is foreground, and bg_threshold (0.5), below which it is background; fg_fraction (0.25) of each batch is
+    foreground; context_pad (0), how many pixels around the window a crop shows; crop_mode ("warp"), or "square" for
+    the window's larger side; cache_images (false), which keeps the files in memory; root_folder (""), what is put
+    before each path; scale (1). ``transform_param``: crop_size; mirror (false), which flips by chance, in TEST too;
+    mean_file, of which the middle is taken and never flipped, or mean_value. ``data_param``: prefetch (4).
+    transform_param's scale is ignored, as in the original. Where the original reads other memory or dies, there are
+    errors: no windows of a kind, windows not inside their image, images not numbered from 0 on. A window of which less
+    than half a pixel would be left inside the image gives zeros.
+    Source: the original's window_data_layer.cpp.
+    """
+
+    tops = (2, 2)
+
+    def open(self) -> WindowBatches:
+        p, transform = self.param.window_data_param, self.param.transform_param
+        self.check_source("window_data_param")
+        self.refuse_moved("window_data_param", {field: name for field, name in MOVED.items() if field != "scale"})
+        if not 0 <= 2 * p.context_pad < transform.crop_size:
+            self.error(
+                f"crop_size is {transform.crop_size}, with a context_pad of {p.context_pad}",
+                "Give transform_param a crop_size of more than twice context_pad",
+            )
+        if p.crop_mode not in ("warp", "square"):
+            self.error(f"crop_mode {p.crop_mode!r} is unknown", "Write warp or square")
+        if not 0 <= p.fg_fraction <= 1:
+            self.error(f"fg_fraction is {p.fg_fraction:g}", "Give a share between 0 and 1")
+        if transform.scale != 1:
+            logger.warning("scale in transform_param is ignored: scale in window_data_param is %g", p.scale)
+        transformer = DataTransformer(transform, self.phase, self.where)
+        logger.info(
+            "Window data layer:\n"
+            "  foreground (object) overlap threshold: %g\n"
+            "  background (non-object) overlap threshold: %g\n"
+            "  foreground sampling fraction: %g\n"
+            "  cache_images: %d\n"
+            "  root_folder: %s",
+            *(p.fg_threshold, p.bg_threshold, p.fg_fraction, p.cache_images, p.root_folder),
+        )
+        windows = WindowFile(p.source, self.where, p.fg_threshold, p.bg_threshold)
+        logger.info("Number of images: %d", len(windows.paths))
+        samples = {0: len(windows.background), **Counter(windows.foreground[:, LABEL].tolist())}
+        for label, count in sorted(samples.items()):
+            logger.info("class %d has %d samples", label, count)
+        logger.info("Amount of context padding: %d", p.context_pad)
+        logger.info("Crop mode: %s", p.crop_mode)
+        batches = WindowBatches(windows, p, transformer, self.new_generator(), self.where)
+        for kind, wanted, found in (
+            ("background", p.batch_size - batches.num_fg, windows.background),
+            ("foreground", batches.num_fg, windows.foreground),
+        ):
+            if wanted and not len(found):
+                self.error(
+                    f"a batch needs {wanted} windows of the {kind}, and {p.source!r} has none",
+                    "Change fg_fraction, or the thresholds",
+                )
+        return batches
