@@ -32,6 +32,30 @@ class LossLayer(Layer):
                 "give both bottoms the same number of samples",
             )
 
+    def check_pairs(self, bottom: Sequence[Blob]) -> int:
+        """That the first two bottoms hold vectors of one size for as many samples; gives how many samples."""
+        self.check_first_axis(bottom)
+        sizes = [prod(blob.shape[1:]) for blob in bottom[:2]]
+        if sizes[0] != sizes[1]:
+            self.error(
+                f"the bottoms {bottom[0].shape} and {bottom[1].shape} have "
+                f"{sizes[0]} and {sizes[1]} values for each sample",
+                "give both bottoms as many values",
+            )
+        return bottom[0].shape[0] if bottom[0].shape else 1
+
+    def samples_and_classes(self, bottom: Sequence[Blob]) -> tuple[int, int]:
+        """How many samples and classes, where everything behind the first axis is classes, and a sample has a label."""
+        self.check_first_axis(bottom)
+        samples = bottom[0].shape[0] if bottom[0].shape else 1
+        if bottom[1].count != samples:
+            self.error(
+                f"the predictions {bottom[0].shape} need {samples} labels, "
+                f"and the labels {bottom[1].shape} are {bottom[1].count}",
+                "give one class number for each sample (for one per pixel use SoftmaxWithLoss)",
+            )
+        return samples, prod(bottom[0].shape[1:])
+
     def refuse_label_gradient(self, propagate_down: Sequence[bool]) -> None:
         if propagate_down[1]:
             self.error(

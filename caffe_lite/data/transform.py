@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from ..errors import DataError, LayerError, Where
-from ..io import blobproto_to_array
 from ..log import logger
 from ..proto import caffe_pb2
-from .paths import resolve, searched
+from .binaryproto import read_binaryproto
 
 Shape = tuple[int, ...]
 
@@ -95,27 +93,7 @@ class DataTransformer:
 def _read_mean(file: str, where: Where | None) -> np.ndarray:
     """The mean image (C, H, W) of a .binaryproto."""
     logger.info("Loading mean file from: %s", file)
-    path = resolve(file, where)
-    try:
-        with open(path, "rb") as stream:
-            blob = caffe_pb2.BlobProto.FromString(stream.read())
-        if not (blob.data or blob.double_data):  # other files may pass for a BlobProto of unknown fields
-            raise DecodeError("it holds no values")
-        mean = blobproto_to_array(blob)
-    except FileNotFoundError:
-        raise DataError(
-            f"there is no mean_file {file!r}: looked for {searched(file, where)}",
-            hint="Put it there, or correct mean_file in transform_param",
-        ) from None
-    except OSError as error:
-        raise DataError(f"mean_file {path!r} cannot be read: {error.strerror or error}") from error
-    except DecodeError:
-        raise DataError(
-            f"mean_file {path!r} is not a BlobProto",
-            hint="Give the .binaryproto that compute-image-mean makes",
-        ) from None
-    except DataError as error:
-        raise DataError(f"mean_file {path!r} cannot be used: {error.what}", hint=error.hint) from error
+    path, mean = read_binaryproto(file, "mean_file", "transform_param", where, "compute-image-mean makes")
     if mean.ndim < 3 or prod(mean.shape[:-3]) != 1:
         raise DataError(f"mean_file {path!r} holds an array of shape {mean.shape}, not one image (1, C, H, W)")
     return mean.reshape(mean.shape[-3:]).astype(np.float32)

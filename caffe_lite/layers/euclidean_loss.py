@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 from ..blob import Blob
 from ..layer import register_layer
@@ -21,14 +20,7 @@ class EuclideanLossLayer(LossLayer):
     not_differentiable = ()
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.check_first_axis(bottom)
-        if prod(bottom[0].shape[1:]) != prod(bottom[1].shape[1:]):
-            self.error(
-                f"the bottoms {bottom[0].shape} and {bottom[1].shape} have "
-                f"{prod(bottom[0].shape[1:])} and {prod(bottom[1].shape[1:])} values for each sample",
-                "give both bottoms as many values",
-            )
-        self.samples = max(1, bottom[0].shape[0] if bottom[0].shape else 1)
+        self.samples = max(1, self.check_pairs(bottom))
         top[0].Reshape(())
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -22,25 +22,18 @@ class MultinomialLogisticLossLayer(LossLayer):
     """
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.check_first_axis(bottom)
-        self.samples = bottom[0].shape[0] if bottom[0].shape else 1
-        if bottom[1].count != self.samples:
-            self.error(
-                f"the probabilities {bottom[0].shape} need {self.samples} labels, "
-                f"and the labels {bottom[1].shape} are {bottom[1].count}",
-                "give one class number for each sample (for one per pixel use SoftmaxWithLoss)",
-            )
-        self.shape = (self.samples, bottom[0].count // max(1, self.samples))
+        self.shape = self.samples_and_classes(bottom)
+        self.samples = max(1, self.shape[0])
         top[0].Reshape(())
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops = self.ops
         self.index, _ = class_labels(self, bottom[1], self.shape, 1, ignorable=False)
         self.prob = ops.at_least(ops.pick(ops.reshape(bottom[0].data, self.shape), self.index, 1), SMALLEST)
-        top[0].data = ops.scalar((0.0 - ops.sum(ops.log(self.prob))) / max(1, self.samples))
+        top[0].data = ops.scalar((0.0 - ops.sum(ops.log(self.prob))) / self.samples)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
         if propagate_down[0]:
-            dp = self.ops.one_hot(self.index, self.shape[1], 1) * (top[0].diff / -max(1, self.samples) / self.prob)
+            dp = self.ops.one_hot(self.index, self.shape[1], 1) * (top[0].diff / -self.samples / self.prob)
             bottom[0].diff = self.ops.reshape(dp, bottom[0].shape)

@@ -86,6 +86,8 @@ class Entry:
 
 IMAGES = Bottom((2, 3, 5, 4))
 ROWS = Bottom((4, 6))
+SIMILAR = labels(2, 4)
+APART = Bottom((4, 6), lambda rng: rng.uniform(-2000, 2000, (4, 6)))  # so far that 1e-4 added to a distance is nothing
 SCORES, LABELS = Bottom((4, 5)), labels(5, 4)
 STEPS, CONT = Bottom((3, 2, 4)), Bottom((3, 2), lambda rng: np.array([[0, 0], [1, 0.5], [0, 1]]))
 MAPS, MAP_LABELS = Bottom((2, 5, 3, 2)), labels(5, 2, 1, 3, 2)
@@ -107,6 +109,11 @@ TABLE = [
     Entry("Concat channels", "", [Bottom((2, 3, 2, 2)), Bottom((2, 1, 2, 2)), Bottom((2, 2, 2, 2))]),
     Entry("Concat from the end", "concat_param { axis: -1 }", [Bottom((2, 3)), Bottom((2, 4))]),
     Entry("Concat one", "", [IMAGES], in_place=True),
+    Entry("ContrastiveLoss", "contrastive_loss_param { margin: 9000 }", [APART, APART, SIMILAR]),
+    Entry("ContrastiveLoss near", "contrastive_loss_param { margin: 1e-3 }", [ROWS, ROWS, SIMILAR]),
+    Entry(
+        "ContrastiveLoss legacy", "contrastive_loss_param { margin: 20 legacy_version: true }", [ROWS, ROWS, SIMILAR]
+    ),
     Entry("Convolution plain", "convolution_param { num_output: 4 kernel_size: 3 }", [IMAGES]),
     Entry("Convolution same", "convolution_param { num_output: 3 kernel_size: 3 pad: 1 }", [IMAGES], in_place=True),
     Entry("Convolution group", "convolution_param { num_output: 6 kernel_size: 3 group: 3 }", [IMAGES]),
@@ -151,6 +158,11 @@ TABLE = [
     Entry("Im2col", "convolution_param { kernel_size: 3 stride: 2 pad: 1 }", [IMAGES]),
     Entry("Im2col 1-D", "convolution_param { kernel_size: 2 dilation: 2 axis: -2 }", [Bottom((2, 3, 2, 7))]),
     Entry("Im2col pixels", "convolution_param { kernel_size: 1 }", [IMAGES], in_place=True),
+    Entry("HingeLoss", "", [SCORES, LABELS]),
+    Entry("HingeLoss L2", "loss_weight: 0.3 hinge_loss_param { norm: L2 }", [MAPS, labels(30, 2)]),
+    Entry("InfogainLoss", "", [SCORES, LABELS, Bottom((1, 1, 5, 5))]),
+    Entry("InfogainLoss maps", "loss_weight: 0.3 loss_param { ignore_label: 2 }", [MAPS, MAP_LABELS, Bottom((5, 5))]),
+    Entry("InfogainLoss last axis", "infogain_loss_param { axis: -1 }", [MAPS, labels(2, 2, 5, 3), Bottom((2, 2))]),
     Entry("InnerProduct", "inner_product_param { num_output: 3 }", [IMAGES]),
     Entry("InnerProduct same", "inner_product_param { num_output: 6 }", [ROWS], in_place=True),
     Entry("InnerProduct axis", "inner_product_param { num_output: 3 axis: -1 bias_term: false }", [IMAGES]),
@@ -163,6 +175,10 @@ TABLE = [
     Entry("LSTM", "recurrent_param { num_output: 2 }", [STEPS, CONT]),
     Entry("LSTM static", "recurrent_param { num_output: 2 }", [STEPS, CONT, Bottom((2, 3))]),
     Entry("LSTMUnit", "", [Bottom((1, 2, 3)), Bottom((1, 2, 12)), Bottom((1, 2), lambda rng: np.array([[1, 0.5]]))], 2),
+    Entry("MVN", "", [IMAGES], in_place=True),
+    Entry("MVN across", "mvn_param { across_channels: true eps: 1e-8 }", [IMAGES], in_place=True),
+    Entry("MVN mean", "mvn_param { normalize_variance: false }", [IMAGES], in_place=True),
+    Entry("MVN rows", "mvn_param { across_channels: true }", [ROWS]),
     Entry("MultinomialLogisticLoss", "", [positive(4, 5), LABELS]),
     Entry("PReLU channels", "", [IMAGES], in_place=True),
     Entry("PReLU shared", "prelu_param { channel_shared: true }", [IMAGES], in_place=True),

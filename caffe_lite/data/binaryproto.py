@@ -1,0 +1,35 @@
+"""Files that hold one array as a BlobProto: mean images and infogain matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from ..errors import DataError, Where
+from ..io import blobproto_to_array
+from ..proto import caffe_pb2
+from .paths import resolve, searched
+
+
+def read_binaryproto(file: str, field: str, param: str, where: Where | None, made_by: str) -> tuple[str, np.ndarray]:
+    """Where the file was found and the array in it; a DataError that names ``field`` of the message ``param``."""
+    path = resolve(file, where)
+    try:
+        with open(path, "rb") as stream:
+            blob = caffe_pb2.BlobProto.FromString(stream.read())
+        if not (
+            blob.data or blob.double_data or blob.raw_data
+        ):  # other files may pass for a BlobProto of unknown fields
+            raise DecodeError("it holds no values")
+        return path, blobproto_to_array(blob)
+    except FileNotFoundError:
+        raise DataError(
+            f"there is no {field} {file!r}: looked for {searched(file, where)}",
+            hint=f"Put it there, or correct {field} in {param}",
+        ) from None
+    except OSError as error:
+        raise DataError(f"{field} {path!r} cannot be read: {error.strerror or error}") from error
+    except DecodeError:
+        raise DataError(f"{field} {path!r} is not a BlobProto", hint=f"Give the .binaryproto that {made_by}") from None
+    except DataError as error:
+        raise DataError(f"{field} {path!r} cannot be used: {error.what}", hint=error.hint) from error

@@ -1,0 +1,71 @@
+"""ContrastiveLoss: similar pairs close to each other, others at least a margin apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blob import Blob
+from ..layer import register_layer
+from ..loss import LossLayer
+
+
+@register_layer("ContrastiveLoss")
+class ContrastiveLossLayer(LossLayer):
+    """loss = 1/(2N) sum_n (d_n^2 if the pair is similar, else max(margin - d_n, 0)^2), with d_n = |a_n - b_n|.
+
+    dloss/da = 1/N (a - b) for a similar pair, else -1/N (a - b) max(margin - d, 0) / (d + 1e-4); dloss/db = -dloss/da.
+    With legacy_version a pair that is not similar costs max(margin - d^2, 0), its gradient is -1/N (a - b) where
+    that is above 0.
+    Bottoms: a and b, (N, ...), as many values behind the first axis; the similarities, N of them: 0 for pairs that are
+    not similar, anything from 1 (or down from -1) for those that are. Top: ().
+    Reads ``contrastive_loss_param``: margin (1), legacy_version (false).
+    The 1e-4, without which d = 0 had no gradient, is the original's. Source: Hadsell et al. 2006; the original's
+    contrastive_loss_layer.cpp. Difference: vectors may have any shape (there: (N, C, 1, 1)).
+    """
+
+    bottoms = (3, 3)
+    not_differentiable = (2,)
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.contrastive_loss_param
+        self.margin, self.legacy = p.margin, p.legacy_version
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        samples = self.check_pairs(bottom)
+        if bottom[2].count != samples:
+            self.error(
+                f"the bottoms {bottom[0].shape} and {bottom[1].shape} make {samples} pairs, "
+                f"and the similarities {bottom[2].shape} are {bottom[2].count}",
+                "give one number for each pair: 1 for a similar one, else 0",
+            )
+        self.shape = (samples, bottom[0].count // max(1, samples))
+        self.samples = max(1, samples)
+        top[0].Reshape(())
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        ops = self.ops
+        a, b = (ops.reshape(blob.data, self.shape) for blob in bottom[:2])
+        # The original truncates to whole numbers.
+        similar = ops.abs(ops.reshape(bottom[2].data, self.shape[:1])) >= 1
+        self.difference = a - b
+        squares = ops.sum(self.difference * self.difference, 1)
+        if self.legacy:
+            cost = ops.at_least(self.margin - squares, 0.0)
+            pull = -ops.sign(cost)
+        else:
+            distance = ops.sqrt(squares)
+            gap = ops.at_least(self.margin - distance, 0.0)
+            cost, pull = gap * gap, -gap / (distance + 1e-4)
+        self.pull = ops.reshape(ops.where(similar, ops.scalar(1), pull), (-1, 1))
+        top[0].data = ops.scalar(ops.sum(ops.where(similar, squares, cost)) / (2 * self.samples))
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[2]:
+            self.error(
+                "a gradient is asked for the similarities, and there is none",
+                "give the layer propagate_down: three times, true, true, and false for the similarities",
+            )
+        for blob, wanted, divisor in zip(bottom, propagate_down, (self.samples, -self.samples), strict=False):
+            if wanted:
+                dx = self.difference * (self.pull * (top[0].diff / divisor))
+                blob.diff = self.ops.reshape(dx, blob.shape)

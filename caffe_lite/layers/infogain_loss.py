@@ -1,0 +1,99 @@
+"""InfogainLoss: softmax, and a cross entropy in which every pair of classes has its own weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ..blob import Blob
+from ..data.binaryproto import read_binaryproto
+from ..layer import register_layer
+from ..loss import LossLayer, check_label_count, class_labels, ignored_label, normalization, normalizer
+from ..ops.base import Array
+from .multinomial_logistic_loss import SMALLEST
+
+
+@register_layer("InfogainLoss")
+class InfogainLossLayer(LossLayer):
+    """loss = -1/Z sum_i sum_k H(y_i, k) ln p_i(k), p = softmax(x), y the labels; with H = 1 it is SoftmaxWithLoss.
+
+    dloss/dx_i(k) = (p_i(k) sum_l H(y_i, l) - H(y_i, k)) / Z.
+    Bottoms: scores x (N, K, ...) with the classes along ``axis``; labels, one for each of the other positions in their
+    order; maybe H, (1, 1, K, K), a row for each label. Tops: the loss, (); if asked for, p, shaped like the scores.
+    Reads ``infogain_loss_param``: source, a .binaryproto with H, where H is no bottom; axis (1; may be negative).
+    Reads ``loss_param``: ignore_label, normalization and normalize, all as SoftmaxWithLoss does.
+    Source: the original's infogain_loss_layer.cpp. As there, a probability below 1e-20 counts as that, but the gradient
+    does not know. Differences: a label that is no class is an error (there: memory beyond the scores is read); H may
+    have the shape (K, K); a gradient that reaches p counts (there: dropped).
+    """
+
+    bottoms = (2, 3)
+    tops = (1, 2)
+    not_differentiable = (1, -1)
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.ignore = ignored_label(self.param.loss_param)
+        self.normalization = normalization(self.param.loss_param)
+        if len(bottom) < 3:
+            self.matrix = self._stored()
+
+    def _stored(self) -> Array:
+        source = self.param.infogain_loss_param.source
+        if not source:
+            self.error("there is no infogain matrix", "give it as third bottom, or as source: in infogain_loss_param")
+        made_by = "array_to_blobproto(matrix).SerializeToString() makes"
+        return self.ops.asarray(read_binaryproto(source, "source", "infogain_loss_param", self.where, made_by)[1])
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        scores, labels, *matrix = bottom
+        self.class_axis = self.axis(self.param.infogain_loss_param.axis, scores.num_axes)
+        if self.class_axis > 0:
+            self.check_first_axis(bottom)
+        check_label_count(self, scores, labels, self.class_axis)
+        classes = scores.shape[self.class_axis]
+        shape = tuple(matrix[0].shape if matrix else self.matrix.shape)
+        if shape[-2:] != (classes, classes) or prod(shape) != classes * classes:
+            self.error(
+                f"the infogain matrix has the shape {shape}, and the scores {scores.shape} have {classes} classes "
+                f"along axis {self.class_axis}",
+                f"give a matrix of shape {(1, 1, classes, classes)}, or set axis",
+            )
+        self.samples = prod(scores.shape[: self.class_axis])
+        top[0].Reshape(())
+        if len(top) > 1:
+            top[1].Reshape(scores.shape)
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        ops, axis, (scores, labels, *matrix) = self.ops, self.class_axis, bottom
+        shape, last = scores.shape, scores.num_axes - 1
+        index, self.valid = class_labels(self, labels, shape, axis, self.ignore)
+        rows = ops.reshape(matrix[0].data if matrix else self.matrix, (shape[axis], shape[axis]))
+        gains = ops.take_rows(rows, ops.reshape(index, (*shape[:axis], *shape[axis + 1 :])))
+        self.gains = ops.transpose(gains, (*range(axis), last, *range(axis, last)))
+        self.prob = ops.softmax(scores.data, axis)
+        self.normalizer = normalizer(ops, self.normalization, self.samples, labels.count, self.valid)
+        costs = self.gains * ops.log(ops.at_least(self.prob, SMALLEST))
+        if self.valid is not None:
+            costs = ops.where(self.valid, costs, ops.scalar(0))
+        # From 0.0, since a perfect batch should cost 0 and not -0.
+        top[0].data = ops.scalar((0.0 - ops.sum(costs)) / self.normalizer)
+        if len(top) > 1:
+            top[1].data = self.prob
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.refuse_label_gradient(propagate_down)
+        if any(propagate_down[2:]):
+            self.error(
+                "a gradient is asked for the infogain matrix, and there is none",
+                "give the layer propagate_down: three times, true, false and false",
+            )
+        if not propagate_down[0]:
+            return
+        ops = self.ops
+        total = ops.sum(self.gains, self.class_axis, keepdims=True)
+        dx = (self.prob * total - self.gains) * (top[0].diff / self.normalizer)
+        if self.valid is not None:
+            dx = ops.where(self.valid, dx, ops.scalar(0))
+        if len(top) > 1 and top[1].has_diff:
+            dx = dx + ops.softmax_backward(top[1].diff, self.prob, self.class_axis)
+        bottom[0].diff = dx

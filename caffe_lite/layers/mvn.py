@@ -1,0 +1,55 @@
+"""MVN: every plane to mean 0, and to variance 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ..blob import Blob
+from ..layer import Layer, register_layer
+from ..ops.base import Array
+
+
+@register_layer("MVN")
+class MVNLayer(Layer):
+    """y = (x - mean) / (deviation + eps), or only x - mean; for each channel of each sample by itself.
+
+    Bottom: (N, C, H, W), where fewer axes count as having 1s behind them. Top: that shape, always with four axes at
+    least; in place it stays as it is.
+    Reads ``mvn_param``: normalize_variance (true), across_channels (false): over all channels of a sample together,
+    eps (1e-9).
+    As in the original, the gradient is that of eps 0, divided by deviation + eps: right where eps is small beside the
+    deviation. Source: the original's mvn_layer.cpp. Difference: more than four axes are taken, too.
+    """
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.mvn_param
+        self.normalize_variance, self.across_channels, self.eps = p.normalize_variance, p.across_channels, p.eps
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        shape = bottom[0].shape
+        self.shape = (*shape, *[1] * (4 - len(shape)))
+        self.axes = tuple(range(1 if self.across_channels else 2, len(self.shape)))
+        self.size = max(1, prod(self.shape[axis] for axis in self.axes))
+        if top[0] is not bottom[0]:
+            top[0].Reshape(self.shape)
+
+    def _mean(self, x: Array) -> Array:
+        return self.ops.sum(x, self.axes, keepdims=True) / self.size
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x = self.ops.reshape(bottom[0].data, self.shape)
+        y = x - self._mean(x)
+        if self.normalize_variance:
+            self.deviation = self.ops.sqrt(self._mean(y * y)) + self.eps
+            self.y = y = y / self.deviation
+        top[0].data = self.ops.reshape(y, top[0].shape)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if not propagate_down[0]:
+            return
+        dy = self.ops.reshape(top[0].diff, self.shape)
+        dx = dy - self._mean(dy)
+        if self.normalize_variance:
+            dx = (dx - self.y * self._mean(dy * self.y)) / self.deviation
+        bottom[0].diff = self.ops.reshape(dx, bottom[0].shape)
