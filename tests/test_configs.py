@@ -20,10 +20,12 @@ DEPLOY = ("deploy",)
 HEAVY = ("caffenet", "googlenet", "resnet50")
 HEAVY_ARE_SLOW = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in NAMES]
 
-# What each net learns, and the blob before its linear layer or, in SqueezeNet, before its average.
+# What each net learns, and the blob before its linear layer or, in SqueezeNet, before its average; or its code.
 SIZES = {
     "lenet": (431_080, "pool2", (50, 4, 4)),
     "cifar10_quick": (145_578, "pool3", (64, 4, 4)),
+    "cifar10_full": (89_578, "pool3", (64, 4, 4)),
+    "mnist_autoencoder": (2_837_314, "encode4", (30,)),
     "caffenet": (60_965_224, "pool5", (256, 6, 6)),
     "googlenet": (6_998_552, "pool5/7x7_s1", (1024, 1, 1)),
     "resnet50": (25_557_032, "res5c", (2048, 7, 7)),
@@ -31,7 +33,14 @@ SIZES = {
 }
 # GoogLeNet's auxiliary classifiers, which only training has: 1x1 convolution to 128 maps, two linear layers, in each.
 AUXILIARY = sum(c * 128 + 128 + 128 * 4 * 4 * 1024 + 1024 + 1024 * 1000 + 1000 for c in (512, 528))
-TEST_IMAGES = {"lenet": 1_000, "cifar10_quick": 10_000}
+# What deploy gives, and the shape of one image's: without a word, prob with a probability for each class.
+DEPLOYED = {"mnist_autoencoder": ("decode1neuron", (784,))}
+# Losses of other weights than 1, and those that are not called loss.
+LOSSES = {
+    "googlenet": {"loss3/loss3": 1, "loss1/loss1": 0.3, "loss2/loss2": 0.3},
+    "mnist_autoencoder": {"cross_entropy_loss": 1},
+}
+TEST_IMAGES = {"lenet": 1_000, "cifar10_quick": 10_000, "cifar10_full": 10_000, "mnist_autoencoder": 1_000}
 IMAGENET_TEST_IMAGES = 50_000
 
 
@@ -56,9 +65,10 @@ def without_data(name: str, phase: int, batch: int, stages: tuple[str, ...] = ()
             layer.type = "DummyData"
             layer.ClearField("transform_param")
             layer.dummy_data_param.shape.add(dim=[batch, *deployed_shape(name)[1:]])
-            layer.dummy_data_param.shape.add(dim=[batch])
             layer.dummy_data_param.data_filler.add(type="gaussian", std=1)
-            layer.dummy_data_param.data_filler.add(type="constant", value=0)
+            if len(layer.top) > 1:
+                layer.dummy_data_param.shape.add(dim=[batch])
+                layer.dummy_data_param.data_filler.add(type="constant", value=0)
         for weights in ("convolution_param", "inner_product_param") if not filled else ():
             if layer.HasField(weights):
                 getattr(layer, weights).ClearField("weight_filler")
@@ -78,11 +88,12 @@ def test_deploy(name):
     net = Net(config(name), TEST, stages=DEPLOY, seed=1)
     parameters, blob, shape = SIZES[name]
     batch = deployed_shape(name)[0]
-    assert net.inputs == ["data"] and net.outputs == ["prob"]
+    output, values = DEPLOYED.get(name, ("prob", (classes(name),)))
+    assert net.inputs == ["data"] and net.outputs == [output]
     assert learned(net) == parameters
     assert net.blobs[blob].data.shape == (batch, *shape)
-    prob = net.blobs["prob"].data.shape
-    assert prob[:2] == (batch, classes(name)) and set(prob[2:]) <= {1}
+    shape = net.blobs[output].data.shape
+    assert shape[:2] == (batch, *values) and set(shape[2:]) <= {1}
     # The numbers that people read.
     assert f"{parameters:,}" in " ".join(
         (CONFIGS / name / "net.prototxt").read_text(encoding="utf-8").replace("#", "").split()
@@ -102,12 +113,9 @@ def test_training_and_testing_have_the_parameters_of_deploy(name):
         if phase == TRAIN:
             assert learned(net) == SIZES[name][0] + (AUXILIARY if name == "googlenet" else 0)
             losses = {blob: weight for blob, weight in net.blob_loss_weights.items() if weight}
-            assert set(losses) == set(net.outputs)
-            main = {"googlenet": "loss3/loss3"}.get(name, "loss")
-            assert losses.pop(main) == 1
-            auxiliary = {"loss1/loss1": 0.3, "loss2/loss2": 0.3} if name == "googlenet" else {}
-            assert losses == pytest.approx(auxiliary)
-        elif not stages:
+            assert losses == pytest.approx(LOSSES.get(name, {"loss": 1}))
+            assert set(losses) <= set(net.outputs)
+        elif not stages and name not in DEPLOYED:
             accuracies = [node.layer.param.accuracy_param.top_k for node in net.nodes if node.layer.type == "Accuracy"]
             assert accuracies == ([1] if name in TEST_IMAGES else [1, 5])
     train, test, deploy = shapes
@@ -128,7 +136,8 @@ def test_the_gradient_reaches_every_parameter(name):
     losses = [net.blobs[blob].data for blob in net.outputs]
     # Fresh weights know nothing yet: about the loss of a guess.
     assert np.isfinite(losses).all()
-    assert all(0.2 * log(classes(name)) < loss < 3 * log(classes(name)) for loss in losses), losses
+    if name not in DEPLOYED:
+        assert all(0.2 * log(classes(name)) < loss < 3 * log(classes(name)) for loss in losses), losses
     for param in net.learnable_params:
         if param.lr_mult:
             diff = param.blob.ops.host_view(param.blob.diff)
