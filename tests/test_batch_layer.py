@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from caffe_lite.batch_layer import BatchLayer
 from caffe_lite.errors import DataError, LayerError
-from caffe_lite.net import Net
+from caffe_lite.net import TRAIN, Net
+from caffe_lite.unknown import Undetermined, UnknownSize
 from tests.data.databases import image_lmdb, random_images
 from tests.data.hdf5_files import hdf5_list
 from tests.data.image_files import image_list
@@ -153,3 +156,19 @@ def test_prefetch_of_0_is_refused(make_net: MakeNet, text: str) -> None:
 
 def test_tops_are_in_the_dtype_of_the_net(make_net: MakeNet, text: str) -> None:
     assert all(array.dtype == np.float64 for array in batch(make_net(text, dtype="float64")))
+
+
+def test_what_is_foreseen_of_the_shapes_comes_true(make_net: MakeNet, text: str, tmp_path: Path) -> None:
+    """Without a look at the source; of HDF5Data nothing can be told."""
+    net = make_net(text)
+    param = net.nodes[0].layer.param
+    assert isinstance(net.nodes[0].layer, BatchLayer)
+    shutil.rmtree(tmp_path / "of_10")
+    layer = type(net.nodes[0].layer)(param, net.ops, TRAIN, net.rng, None)
+    if param.type == "HDF5Data":
+        with pytest.raises(Undetermined):
+            layer.foresee()
+        return
+    for shape, blob in zip(layer.foresee(), net.blobs.values(), strict=True):
+        assert [n for n in shape if not isinstance(n, UnknownSize)]
+        assert all(isinstance(n, UnknownSize) or n == m for n, m in zip(shape, blob.shape, strict=True))

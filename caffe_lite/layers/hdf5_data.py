@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from ..batch_layer import BatchLayer
 from ..data.hdf5 import HDF5Batches
 from ..layer import register_layer
 from ..log import logger
+from ..unknown import Undetermined
 
 
 @register_layer("HDF5Data")
@@ -23,12 +26,20 @@ class HDF5DataLayer(BatchLayer):
 
     tops = (1, None)
 
+    def foresee(self) -> NoReturn:
+        """Only the files could tell the shapes of rows."""
+        self._check()
+        raise Undetermined
+
     def open(self) -> HDF5Batches:
         p = self.param.hdf5_data_param
-        self.check_source("hdf5_data_param")
-        if self.param.HasField("transform_param"):
-            self.error("HDF5Data transforms nothing", "Remove transform_param; transform the data before storing it")
+        self._check()
         logger.info("Loading list of HDF5 filenames from: %s", p.source)
         batches = HDF5Batches(p.source, self.param.top, p.batch_size, self.new_generator(), p.shuffle, self.where)
         logger.info("Number of HDF5 files: %d", len(batches.paths))
         return batches
+
+    def _check(self) -> None:
+        self.check_source("hdf5_data_param")
+        if self.param.HasField("transform_param"):
+            self.error("HDF5Data transforms nothing", "Remove transform_param; transform the data before storing it")

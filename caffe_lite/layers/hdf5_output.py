@@ -31,13 +31,15 @@ class HDF5OutputLayer(Layer):
     rows = 0
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.file = self.param.hdf5_output_param.file_name
-        if not self.file:
-            self.error("there is no file_name", "Give hdf5_output_param a file_name")
+        self._check_name()
         folder = os.path.dirname(os.path.abspath(self.file))
         if not os.path.isdir(folder):
             self.error(f"there is no folder for file_name {self.file!r}", f"Make it first: mkdir -p {folder}")
         import_h5py()
+
+    def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._check_name()
+        self.Reshape(bottom, top)
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         data, label = (_four_axes(blob.shape) for blob in bottom)
@@ -52,6 +54,11 @@ class HDF5OutputLayer(Layer):
         for blob, needed in zip(bottom, propagate_down, strict=True):
             if needed:
                 blob.clear_diff()
+
+    def _check_name(self) -> None:
+        self.file = self.param.hdf5_output_param.file_name
+        if not self.file:
+            self.error("there is no file_name", "Give hdf5_output_param a file_name")
 
     def _keep(self, data: np.ndarray) -> None:
         self.data = data

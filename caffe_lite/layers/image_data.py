@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..batch_layer import BatchLayer
 from ..data.image_list import ImageList, ListBatches
 from ..data.transform import DataTransformer
 from ..layer import register_layer
 from ..log import logger
+from ..unknown import Shape
 
 
 @register_layer("ImageData")
@@ -28,12 +31,18 @@ class ImageDataLayer(BatchLayer):
 
     tops = (2, 2)
 
-    def open(self) -> ListBatches:
+    def foresee(self) -> Sequence[Shape]:
         p = self.param.image_data_param
         self.check_source("image_data_param")
         self.refuse_moved("image_data_param")
         if bool(p.new_height) != bool(p.new_width):
             self.error("one of new_height and new_width is given", "Give both, or none")
+        images = self.foreseen_images(p.batch_size, 3 if p.is_color else 1, p.new_height, p.new_width)
+        return [images, (p.batch_size,)]
+
+    def open(self) -> ListBatches:
+        p = self.param.image_data_param
+        self.foresee()
         transformer = DataTransformer(self.param.transform_param, self.phase, self.where)
         rng = self.new_generator()
         logger.info("Opening file %s", p.source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from ..batch_layer import MOVED, BatchLayer
 from ..data.transform import DataTransformer
@@ -10,6 +11,7 @@ from ..data.window_batches import WindowBatches
 from ..data.window_file import LABEL, WindowFile
 from ..layer import register_layer
 from ..log import logger
+from ..unknown import Shape
 
 
 @register_layer("WindowData")
@@ -31,7 +33,7 @@ class WindowDataLayer(BatchLayer):
 
     tops = (2, 2)
 
-    def open(self) -> WindowBatches:
+    def foresee(self) -> Sequence[Shape]:
         p, transform = self.param.window_data_param, self.param.transform_param
         self.check_source("window_data_param")
         self.refuse_moved("window_data_param", {field: name for field, name in MOVED.items() if field != "scale"})
@@ -44,6 +46,11 @@ class WindowDataLayer(BatchLayer):
             self.error(f"crop_mode {p.crop_mode!r} is unknown", "Write warp or square")
         if not 0 <= p.fg_fraction <= 1:
             self.error(f"fg_fraction is {p.fg_fraction:g}", "Give a share between 0 and 1")
+        return [self.foreseen_images(p.batch_size, 3), (p.batch_size,)]
+
+    def open(self) -> WindowBatches:
+        p, transform = self.param.window_data_param, self.param.transform_param
+        self.foresee()
         if transform.scale != 1:
             logger.warning("scale in transform_param is ignored: scale in window_data_param is %g", p.scale)
         transformer = DataTransformer(transform, self.phase, self.where)
