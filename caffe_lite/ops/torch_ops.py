@@ -19,7 +19,7 @@ from .memory import recycle_freed_memory
 
 aten = torch.ops.aten
 
-_LARGE_PRODUCT = 4_000_000  # multiplications
+_LARGE_PRODUCT = 100_000  # multiplications
 
 
 class TorchOps(Ops):
