@@ -7,7 +7,7 @@ from .errors import CaffeError
 from .layer import layer_type_list, register_layer
 from .layers.python import UserLayer as Layer
 from .net import TEST, TRAIN, Net
-from .ops import available_engines, set_engine, set_mode_cpu, set_mode_gpu
+from .ops import available_engines, set_device, set_engine, set_mode_cpu, set_mode_gpu
 from .random import set_random_seed
 from .solvers import (
     AdaDeltaSolver,
@@ -38,6 +38,7 @@ __all__ = [
     "io",
     "layer_type_list",
     "register_layer",
+    "set_device",
     "set_engine",
     "set_mode_cpu",
     "set_mode_gpu",

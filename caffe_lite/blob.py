@@ -20,6 +20,22 @@ class Later:
         self.compute = compute
 
 
+class _Touched(Later):
+    """A copy on the host, which a user may write into, of an array that lies elsewhere; read next, it is written back.
+
+    That is the original's rule for memory on a GPU (syncedmem.cpp): what was touched last holds.
+    """
+
+    def __init__(self, ops: Ops, array: Array) -> None:
+        self.values = np.array(ops.host_view(array))
+
+        def write_back() -> Array:
+            ops.write(array, self.values)
+            return array
+
+        super().__init__(write_back)
+
+
 class Blob:
     """A shape with two arrays of one engine: ``data``, and ``diff``, the gradient of the loss in it.
 
@@ -118,14 +134,34 @@ class Blob:
     def lend(self) -> np.ndarray:
         """``data`` as a NumPy array for a user to write into; ``lent`` tells whether he still can.
 
-        Whatever he derives from it, a slice or a transpose, keeps it alive.
+        Whatever he derives from it, a slice or a transpose, keeps it alive. On an engine that shares no memory with
+        the host he can until the engine next reads the blob.
         """
+        self.times_lent += 1
+        if not self.ops.shares_memory:
+            if not isinstance(self._data, _Touched):
+                self._data = _Touched(self.ops, self.data)
+            return self._data.values
         view = self.ops.host_view(self.data)
         if self._lent is None:
             self._lent = WeakValueDictionary()
-        self.times_lent += 1
         self._lent[self.times_lent] = view
         return view
+
+    def lend_diff(self) -> np.ndarray:
+        """``diff`` as a NumPy array for a user to write into."""
+        if self.ops.shares_memory:
+            return self.ops.host_view(self.diff)
+        if not isinstance(self._diff, _Touched):
+            self._diff = _Touched(self.ops, self.diff)
+        return self._diff.values
+
+    def take_back(self) -> None:
+        """Let the engine have what the user wrote: another blob may share the array."""
+        if isinstance(self._data, _Touched):
+            self.data = self._data.compute()
+        if isinstance(self._diff, _Touched):
+            self.diff = self._diff.compute()
 
     @property
     def lent(self) -> bool:
@@ -152,6 +188,12 @@ class _ReshapedBlob(Blob):
 
     def lend(self) -> np.ndarray:
         return self.owner.lend().reshape(self._shape)
+
+    def lend_diff(self) -> np.ndarray:
+        return self.owner.lend_diff().reshape(self._shape)
+
+    def take_back(self) -> None:
+        self.owner.take_back()
 
     @property
     def data(self) -> Array:
@@ -206,7 +248,7 @@ class HostBlob:
 
     @property
     def diff(self) -> np.ndarray:
-        return self.blob.ops.host_view(self.blob.diff)
+        return self.blob.lend_diff()
 
     @diff.setter
     def diff(self, values: Any) -> None:

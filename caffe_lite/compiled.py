@@ -257,6 +257,7 @@ def _captured(module: Any, moving: Sequence[Array], staying: Sequence[Array]) ->
         for mine, theirs in zip(own, given, strict=False):
             mine.copy_(theirs)
         graph.replay()
+        torch.autograd.graph.increment_version(staying)  # a replay does not count as writing by itself
         return [x.clone() for x in results]
 
     return run

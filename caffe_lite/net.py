@@ -185,6 +185,7 @@ class Net(PycaffeNet):
     def run_forward(self, start: int = 0, end: int | None = None) -> Array:
         """``forward_pass``, layer by layer."""
         loss: Any = 0.0
+        self._take_back()
         try:
             with self.ops.quiet():
                 for step in self.fusion.steps(start, end, self._one_by_one):
@@ -202,6 +203,7 @@ class Net(PycaffeNet):
 
     def run_backward(self, start: int | None = None, end: int = 0) -> None:
         """``backward_pass``, layer by layer."""
+        self._take_back()
         try:
             with self.ops.quiet():
                 for step in reversed(self.fusion.steps(end, start, self._one_by_one)):
@@ -213,6 +215,12 @@ class Net(PycaffeNet):
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
         if self.debug_info:
             debug_info.log_params(self.learnable_params)
+
+    def _take_back(self) -> None:
+        """Let the engine see whatever users have written into blobs."""
+        if not self.ops.shares_memory:
+            for blob in self._blob.values():
+                blob.take_back()
 
     @property
     def _one_by_one(self) -> bool:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from ..errors import EngineError
 from ..log import logger
-from ..ops import available_engines, get_ops, set_engine
+from ..ops import available_engines, get_ops, set_device, set_engine, set_mode_gpu
 from ..proto import caffe_pb2
 
 BACKENDS = ("lmdb", "leveldb")
@@ -59,7 +59,7 @@ def spelled_with_dashes(words: Sequence[str]) -> list[str]:
 def add_engine(parser: Parser) -> None:
     engines = ["auto", *available_engines()]
     parser.add_argument("--engine", metavar="NAME", help=f"what computes: {', '.join(engines)}; default auto")
-    parser.add_argument("--gpu", metavar="ID", help="refused: no engine of this version computes on a GPU")
+    parser.add_argument("--gpu", metavar="ID", help="compute on this GPU, counted from 0, with the torch engine")
     what = "compile whole passes with torch: a start of half a minute or so, then faster iterations"
     parser.add_argument("--compile", action="store_const", const=True, help=f"{what}; needs a C++ compiler")
 
@@ -95,11 +95,24 @@ def choose_engine(arguments: argparse.Namespace) -> None:
     That is --engine, else CAFFE_LITE_ENGINE, else the fastest that is installed.
     """
     set_engine(arguments.engine or os.environ.get("CAFFE_LITE_ENGINE") or "auto")
-    if arguments.gpu:
-        raise EngineError("this version has no engine that computes on a GPU yet", hint="leave out --gpu")
-    ops = get_ops()
-    logger.info("Use CPU.")
-    logger.info("Engine: %s", ops.describe())
+    if arguments.gpu is None:
+        logger.info("Use CPU.")
+    else:
+        set_device(_only_gpu(arguments.gpu))
+        set_mode_gpu()
+        logger.info("Use GPU with device ID %s", arguments.gpu)
+    logger.info("Engine: %s", get_ops().describe())
+
+
+def _only_gpu(text: str) -> int:
+    if text == "all" or "," in text:
+        raise EngineError(
+            f"--gpu {text}: training on several GPUs, one process for each, is not there yet",
+            hint="choose one GPU: --gpu 0",
+        )
+    if not text.isdecimal():
+        raise EngineError(f"--gpu {text!r} is no GPU's number", hint="give its number, counted from 0: --gpu 0")
+    return int(text)
 
 
 def phase_of(arguments: argparse.Namespace) -> int:

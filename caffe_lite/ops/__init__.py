@@ -8,10 +8,21 @@ from importlib.util import find_spec
 from ..errors import EngineError, MissingExtra
 from .base import Array, Ops
 
-__all__ = ["Array", "Ops", "available_engines", "get_ops", "set_engine", "set_mode_cpu", "set_mode_gpu"]
+__all__ = [
+    "Array",
+    "Ops",
+    "available_engines",
+    "get_ops",
+    "set_device",
+    "set_engine",
+    "set_mode_cpu",
+    "set_mode_gpu",
+]
 
 _engines = ("numpy", "torch")
 _chosen: str | None = None
+_gpu = 0
+_on_gpu = False
 
 
 def available_engines() -> list[str]:
@@ -31,23 +42,59 @@ def set_engine(name: str | None) -> None:
 
 
 def set_mode_cpu() -> None:
-    """Compute on the CPU, as every engine of this version does."""
+    """Let nets made from now on compute on the CPU, as they do without a word."""
+    global _on_gpu
+    _on_gpu = False
 
 
 def set_mode_gpu() -> None:
-    """Refuse: an EngineError, for no engine of this version computes on a GPU."""
-    raise EngineError("this version has no engine that computes on a GPU yet", hint="use the CPU: set_mode_cpu()")
+    """Let nets made from now on compute on the GPU of ``set_device``, with the torch engine.
+
+    An EngineError if there is no such GPU that torch can use.
+    """
+    global _on_gpu
+    _check_gpu(_gpu)
+    _on_gpu = True
+
+
+def set_device(index: int) -> None:
+    """Choose the GPU that ``set_mode_gpu`` means, counted from 0; an EngineError if it is not there."""
+    global _gpu
+    _check_gpu(index)
+    _gpu = index
 
 
 def get_ops(engine: str | None = None, dtype: str = "float32") -> Ops:
     """The operations of an engine by name; without one, of the engine in force."""
-    if _resolved(engine or _chosen or os.environ.get("CAFFE_LITE_ENGINE") or "numpy") == "torch":
+    wanted = engine or _chosen or os.environ.get("CAFFE_LITE_ENGINE") or ("torch" if _on_gpu else "numpy")
+    name = _resolved(wanted)
+    if _on_gpu and name != "torch":
+        raise EngineError(
+            f"the {name} engine does not compute on GPUs", hint="choose torch, or the CPU: set_mode_cpu()"
+        )
+    if name == "torch":
         from .torch_ops import TorchOps
 
-        return TorchOps(dtype)
+        return TorchOps(dtype, f"cuda:{_gpu}" if _on_gpu else "cpu")
     from .numpy_ops import NumpyOps
 
     return NumpyOps(dtype)
+
+
+def _check_gpu(index: int) -> None:
+    if not find_spec("torch"):
+        raise MissingExtra("torch", "torch", "compute on a GPU")
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        build = f"a build for CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
+        raise EngineError(
+            f"there is no GPU here that torch {torch.__version__}, {build}, can use",
+            hint="use the CPU (no --gpu; in a script set_mode_cpu()), or install a driver and a torch that suit it",
+        )
+    if not 0 <= index < count:
+        raise EngineError(f"there is no GPU {index}", hint=f"choose among 0 to {count - 1}")
 
 
 def _resolved(name: str) -> str:

@@ -34,6 +34,7 @@ class Ops:
 
     name: ClassVar[str] = "base"
     array_type: ClassVar[Any]
+    shares_memory: bool = True  # with the host: no array lies on a device that NumPy cannot see
     tracer: Tracer | None = None  # while a pass is traced to be compiled
 
     def __init__(self, xp: Any, dtype: str = "float32") -> None:
@@ -72,8 +73,12 @@ class Ops:
         return self.xp.asarray(x, copy=True)
 
     def host_view(self, x: Array) -> np.ndarray:
-        """A NumPy array of the same values; what a user writes into it, the engine sees."""
+        """A NumPy array of the same values: the same memory; where none is shared, a copy that cannot be written to."""
         raise NotImplementedError
+
+    def write(self, x: Array, values: np.ndarray) -> None:
+        """Put the host's values into an array, in place."""
+        x[...] = self.asarray(values)
 
     def drawn(self, draw: Callable[[], np.ndarray]) -> Array:
         """What ``draw`` gives, random numbers; a compiled pass draws anew in every run."""

@@ -32,6 +32,7 @@ class TorchOps(Ops):
         recycle_freed_memory()
         super().__init__(torch, dtype)
         self.device = torch.device(device)
+        self.shares_memory = self.device.type == "cpu"
         self.onednn = dtype == "float32" and self.device.type == "cpu" and torch.backends.mkldnn.is_available()
 
     def describe(self) -> str:
@@ -63,9 +64,9 @@ class TorchOps(Ops):
         return x.clone()
 
     def host_view(self, x: Array) -> np.ndarray:
-        """On a CPU the same memory. From a GPU a copy that refuses to be written to: the GPU would not see it."""
         values = x.numpy(force=True)
-        if self.device.type != "cpu":
+        if not self.shares_memory:
+            values = values.copy(order="K")
             values.flags.writeable = False
         return values
 

@@ -44,7 +44,41 @@ def test_an_engine_that_is_not_installed_names_its_extra(monkeypatch):
         caffe_lite.set_engine("torch")
 
 
-def test_modes_of_pycaffe():
-    caffe_lite.set_mode_cpu()
-    with pytest.raises(EngineError, match="no engine that computes on a GPU yet"):
+def without_gpus(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def with_gpus(monkeypatch, count):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+
+@pytest.mark.parametrize("ask", [caffe_lite.set_mode_gpu, lambda: caffe_lite.set_device(0)])
+def test_no_gpu_is_an_error_that_says_what_to_do(ask, monkeypatch):
+    without_gpus(monkeypatch)
+    with pytest.raises(EngineError, match=r"no GPU here that torch .* can use\. Use the CPU"):
+        ask()
+    assert ops.get_ops().name == "numpy"
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    with_gpus(monkeypatch, 2)
+    with pytest.raises(EngineError, match=r"no GPU 2\. Choose among 0 to 1"):
+        caffe_lite.set_device(2)
+
+
+def test_the_gpu_of_set_device_counts_from_set_mode_gpu_to_set_mode_cpu(monkeypatch):
+    with_gpus(monkeypatch, 2)
+    try:
+        caffe_lite.set_device(1)
+        assert ops.get_ops("torch").device.type == "cpu"
         caffe_lite.set_mode_gpu()
+        assert str(ops.get_ops().device) == "cuda:1"
+        with pytest.raises(EngineError, match="numpy engine does not compute on GPUs"):
+            ops.get_ops("numpy")
+    finally:
+        caffe_lite.set_mode_cpu()
+        caffe_lite.set_device(0)
+    assert ops.get_ops().name == "numpy"
