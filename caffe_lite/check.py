@@ -205,22 +205,22 @@ class _View:
 def _views(layers: Sequence[PlacedLayer], base: NetState) -> Iterator[_View]:
     """One for each state that chooses other layers.
 
-    TRAIN and TEST are meant if there is a layer that needs no bottom: a net without is for the other phase, or for a
-    stage. A state that a rule asks for is meant if its layers find each other; no rule says which ones combine.
+    A state is meant if its layers find each other, as far as its rules go; no rule says which stages go together. TRAIN
+    and TEST are also meant if they have data of their own.
     """
     seen = set()
-    makes = [set(layer.param.top) for layer in layers]
     for state in _states(layers, base):
         kept = filter_layers(layers, state, lambda error: None)
         chosen = frozenset(map(id, kept))
         if chosen in seen:
             continue
         seen.add(chosen)
-        elsewhere = set().union(*(tops for layer, tops in zip(layers, makes, strict=True) if id(layer) not in chosen))
-        plain = not state.stage and not state.level and any(not layer.param.bottom for layer in kept)
+        left_out = [layer for layer in layers if id(layer) not in chosen]
+        plain = not state.stage and not state.level
         problems: list[CaffeError] = []
         Outline(layers, state, problems.append)
-        yield _View(state, kept, plain or _find_each_other(kept, elsewhere), problems)
+        meant = (plain and _has_data(state.phase, kept, left_out)) or _find_each_other(kept, left_out)
+        yield _View(state, kept, meant, problems)
 
 
 def _states(layers: Sequence[PlacedLayer], base: NetState) -> Iterator[NetState]:
@@ -240,8 +240,19 @@ def _asked_by(rule: NetStateRule, stages: Iterable[str]) -> NetState:
     return NetState(level=rule.min_level if rule.HasField("min_level") else rule.max_level, stage=stages)
 
 
-def _find_each_other(kept: Sequence[PlacedLayer], elsewhere: set[str]) -> bool:
+def _has_data(phase: int, kept: Sequence[PlacedLayer], left_out: Sequence[PlacedLayer]) -> bool:
+    """Whether layers without bottoms bring data as those do that are there in other states: a net with data for TRAIN
+    alone may still have constants in TEST. Nobody trains from an Input."""
+    types = {layer.param.type for layer in kept if not layer.param.bottom}
+    mine, others = (
+        {top for layer in some if not layer.param.bottom for top in layer.param.top} for some in (kept, left_out)
+    )
+    return bool(types - {"Input"} if phase == TRAIN else types) and (not others or not mine.isdisjoint(others))
+
+
+def _find_each_other(kept: Sequence[PlacedLayer], left_out: Sequence[PlacedLayer]) -> bool:
     """Whether no layer misses a blob that another state would bring, and none makes one a second time."""
+    elsewhere = {top for layer in left_out for top in layer.param.top}
     made: set[str] = set()
     for layer in kept:
         bottom, top = list(layer.param.bottom), list(layer.param.top)

@@ -30,11 +30,10 @@ class DataLayer(BatchLayer):
     tops = (1, 2)
 
     def foresee(self) -> Sequence[Shape]:
-        batch_size, transform = self.param.data_param.batch_size, self.param.transform_param
+        batch_size = self.param.data_param.batch_size
         self.check_source("data_param")
         self.refuse_moved("data_param", {**MOVED, "force_encoded_color": "force_color"})
-        channels = 3 if transform.force_color else 1 if transform.force_gray else 0
-        return [self.foreseen_images(batch_size, channels), (batch_size,)]
+        return [self.foreseen_images(batch_size), (batch_size,)]
 
     def open(self) -> DatumBatches:
         p, transform = self.param.data_param, self.param.transform_param

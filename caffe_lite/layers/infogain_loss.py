@@ -10,6 +10,7 @@ from ..data.binaryproto import read_binaryproto
 from ..layer import register_layer
 from ..loss import LossLayer, check_label_count, class_labels, ignored_label, normalization, normalizer
 from ..ops.base import Array
+from ..unknown import Undetermined
 from .multinomial_logistic_loss import SMALLEST
 
 
@@ -37,10 +38,21 @@ class InfogainLossLayer(LossLayer):
         if len(bottom) < 3:
             self.matrix = self._stored()
 
-    def _stored(self) -> Array:
+    def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if len(bottom) == 3:
+            super().outline(bottom, top)
+        else:  # the file tells how many classes there are
+            self._source()
+            raise Undetermined
+
+    def _source(self) -> str:
         source = self.param.infogain_loss_param.source
         if not source:
             self.error("there is no infogain matrix", "give it as third bottom, or as source: in infogain_loss_param")
+        return source
+
+    def _stored(self) -> Array:
+        source = self._source()
         made_by = "array_to_blobproto(matrix).SerializeToString() makes"
         return self.ops.asarray(read_binaryproto(source, "source", "infogain_loss_param", self.where, made_by)[1])
 
