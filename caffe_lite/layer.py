@@ -108,7 +108,9 @@ class Layer:
         if not -num_axes <= axis < num_axes:
             self.error(
                 f"{field} {axis} is out of range for a bottom with {num_axes} axes",
-                f"use {-num_axes} to {num_axes - 1}",
+                f"use {-num_axes} to {num_axes - 1}"
+                if num_axes
+                else "a scalar has no axes: give the layer another bottom",
             )
         return axis % num_axes
 

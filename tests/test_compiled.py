@@ -344,3 +344,62 @@ def test_whole_passes_are_timed(phase: str, passes: str, tmp_path: Path) -> None
     assert run.returncode == 0, run.stderr
     assert f"Average {passes}: " in run.stderr
     assert "forward:" not in run.stderr
+
+
+MANY = """
+name: "many"
+layer { name: "in" type: "Input" top: "x" top: "label" input_param { shape { dim: 4 dim: 6 } shape { dim: 4 } } }
+layer { name: "gain" type: "DummyData" top: "gain"
+        dummy_data_param { shape { dim: 3 dim: 3 } data_filler { type: "uniform" } } }
+layer { name: "shift" type: "Parameter" top: "shift" parameter_param { shape { dim: 6 } } }
+layer { name: "shifted" type: "Bias" bottom: "x" bottom: "shift" top: "shifted" }
+layer { name: "ip" type: "InnerProduct" bottom: "shifted" top: "h"
+        inner_product_param { num_output: 6 weight_filler { type: "xavier" } } }
+layer { name: "elu" type: "ELU" bottom: "h" top: "h" elu_param { alpha: 0.5 } }
+layer { name: "swish" type: "Swish" bottom: "h" top: "h" swish_param { beta: 2 } }
+layer { name: "bnll" type: "BNLL" bottom: "h" top: "h" }
+layer { name: "log" type: "Log" bottom: "h" top: "h" log_param { base: 2 shift: 1 } }
+layer { name: "exp" type: "Exp" bottom: "h" top: "h" exp_param { scale: -0.5 } }
+layer { name: "power" type: "Power" bottom: "h" top: "h" power_param { power: 1.5 scale: 0.9 shift: 0.2 } }
+layer { name: "clip" type: "Clip" bottom: "h" top: "h" clip_param { min: 0.3 max: 0.9 } }
+layer { name: "words" type: "Embed" bottom: "label" top: "words"
+        embed_param { input_dim: 3 num_output: 6 weight_filler { type: "gaussian" } } }
+layer { name: "abs" type: "AbsVal" bottom: "words" top: "abs" }
+layer { name: "tile" type: "Tile" bottom: "abs" top: "tile" tile_param { tiles: 2 } }
+layer { name: "picked" type: "BatchReindex" bottom: "h" bottom: "label" top: "picked" }
+layer { name: "join" type: "Concat" bottom: "h" bottom: "tile" bottom: "picked" top: "join" }
+layer { name: "planes" type: "Reshape" bottom: "join" top: "planes"
+        reshape_param { shape { dim: 0 dim: 3 dim: 2 dim: 4 } } }
+layer { name: "mvn" type: "MVN" bottom: "planes" top: "planes" mvn_param { eps: 0.01 } }
+layer { name: "score" type: "InnerProduct" bottom: "planes" top: "score"
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "best" type: "ArgMax" bottom: "score" top: "best" argmax_param { top_k: 2 out_max_val: true } }
+layer { name: "over" type: "Threshold" bottom: "score" top: "over" }
+layer { name: "size" type: "Reduction" bottom: "score" top: "size" loss_weight: 0.1
+        reduction_param { operation: SUMSQ coeff: 0.5 } }
+layer { name: "hinge" type: "HingeLoss" bottom: "score" bottom: "label" top: "hinge" hinge_loss_param { norm: L2 } }
+layer { name: "info" type: "InfogainLoss" bottom: "score" bottom: "label" bottom: "gain" top: "info" }
+layer { name: "pairs" type: "ContrastiveLoss" bottom: "h" bottom: "picked" bottom: "label" top: "pairs" }
+"""
+
+
+@pytest.mark.slow
+def test_layers_of_every_kind() -> None:
+    mine, theirs = (solver(MANY, compile) for compile in (True, False))
+    for _ in range(3):
+        for one in (mine, theirs):
+            one.step(1)
+        check_equal(mine, theirs)
+    assert mine.net.params["shift"][0].diff.any()
+    mine.net.blobs["label"].data[1] = 3
+    with pytest.raises(LayerError, match=r'layer "words" \(Embed\): index 3 of sample 1 is none of the 3 rows'):
+        mine.step(1)
+
+
+def test_a_shape_that_depends_on_values_is_refused() -> None:
+    filtered = 'layer { name: "some" type: "Filter" bottom: "x" bottom: "label" top: "some" }'
+    net = Net(text_format.Parse(SMALL + filtered, NetParameter()), TEST, engine="torch", compile=True)
+    with pytest.raises(
+        EngineError, match=r'layer "some" \(Filter\): it cannot be compiled: how many samples it passes'
+    ):
+        net.forward()

@@ -53,6 +53,18 @@ def test_nothing_reduces_to_zero(engine, operation) -> None:
     np.testing.assert_array_equal(net.blobs["y0"].data, [0, 0])
 
 
-def test_an_axis_that_is_not_there(engine) -> None:
-    with pytest.raises(LayerError, match="axis 2 is out of range for a bottom with 2 axes"):
-        make_layer_net('type: "Reduction" reduction_param { axis: 2 }', [Bottom((2, 3))], engine=engine)
+@pytest.mark.parametrize(
+    ("shape", "axis", "what"),
+    [
+        ((2, 3), 2, "axis 2 is out of range for a bottom with 2 axes. Use -2 to 1."),
+        (
+            (),
+            0,
+            "axis 0 is out of range for a bottom with 0 axes. A scalar has no axes: give the layer another bottom.",
+        ),
+    ],
+)
+def test_an_axis_that_is_not_there(engine, shape, axis, what) -> None:
+    with pytest.raises(LayerError) as error:
+        make_layer_net(f'type: "Reduction" reduction_param {{ axis: {axis} }}', [Bottom(shape)], engine=engine)
+    assert what in str(error.value)
