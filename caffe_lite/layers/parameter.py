@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blob import Blob
 from ..layer import Layer, register_layer
+from ..ops.base import Array
 from .input import sizes
 
 
@@ -19,6 +20,7 @@ class ParameterLayer(Layer):
     """
 
     bottoms = (0, 0)
+    lent: Array | None = None
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.blobs = [Blob(self.ops, sizes(self, self.param.parameter_param.shape.dim))]
@@ -29,9 +31,10 @@ class ParameterLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].data = self.blobs[0].data
         if not any(self.param.loss_weight):
-            top[0].diff = self.blobs[0].diff  # whoever writes into one of them writes into the other
+            top[0].diff = self.blobs[0].diff  # one array: whoever writes into one diff writes into the other
+            self.lent = top[0].diff
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         blob = self.blobs[0]
-        if self.param_propagate_down[0] and not (blob.has_diff and top[0].diff is blob.diff):
+        if self.param_propagate_down[0] and not (blob.has_diff and top[0].diff is self.lent):
             blob.add_diff(top[0].diff)

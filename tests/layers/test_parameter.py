@@ -49,15 +49,24 @@ def test_what_is_written_into_the_diff_of_the_top_is_the_blobs(make_net) -> None
     np.testing.assert_array_equal(net.params["w"][0].diff, [1, 2])
 
 
-def test_two_layers_may_share_it(make_net) -> None:
-    named = 'param { name: "both" }'
-    text = NET.replace("MORE", named) + NET.partition("\n")[2].replace('"in"', '"in2"').replace('"x"', '"x2"').replace(
-        '"w"', '"w2"'
-    ).replace('"loss"', '"loss2"').replace("MORE", named)
-    net = make_net(text)
-    net.forward(x=np.full((2, 3), -4), x2=np.full((2, 3), 2))
-    net.backward()
-    np.testing.assert_array_equal(net.params["w"][0].diff, np.full((2, 3), 2 - 1))
+@pytest.mark.parametrize("mode", ["STRICT", "PERMISSIVE"])
+@pytest.mark.parametrize("both", [True, False])
+def test_two_layers_may_share_it(make_net, mode, both) -> None:
+    named = f'param {{ name: "both" share_mode: {mode} }}'
+    shape = "dim: 2 dim: 3" if mode == "STRICT" else "dim: 6"
+    net = make_net(
+        NET.replace("MORE", named)
+        + f"""
+        layer {{ name: "in2" type: "Input" top: "x2" input_param {{ shape {{ {shape} }} }} }}
+        layer {{ name: "w2" type: "Parameter" top: "w2" parameter_param {{ shape {{ {shape} }} }} {named} }}
+        layer {{ name: "loss2" type: "EuclideanLoss" bottom: "w2" bottom: "x2" top: "loss2"
+                 propagate_down: {str(both).lower()} propagate_down: false }}"""
+    )
+    for passes in (1, 2):
+        net.forward(x=np.full((2, 3), -4), x2=np.full(net.blobs["x2"].shape, 3))
+        net.backward()
+        second = 0 if not both else -1.5 if mode == "STRICT" else -0.5
+        np.testing.assert_array_equal(net.params["w"][0].diff, np.full((2, 3), passes * (2 + second)))
 
 
 def test_a_scalar(make_net) -> None:
