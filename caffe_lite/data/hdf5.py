@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, Where
-from ..hdf5 import open_hdf5, read_array
+from ..hdf5 import SIGNATURE, open_hdf5, read_array
 from .batches import Batch, Batches
 from .order import Order
 from .paths import read_lines, resolve, searched
 from .transform import Shape, by
+
+# What read_lines makes of an HDF5 file, where a list should be.
+_FIRST_LINE = SIGNATURE.decode(errors="surrogateescape").split("\r")[0]
 
 
 class HDF5Batches(Batches):
@@ -34,6 +37,10 @@ class HDF5Batches(Batches):
         file = resolve(source, where)
         self.paths: list[str] = []
         for number, line in read_lines(source, where, "hdf5_data_param"):
+            if number == 1 and line == _FIRST_LINE:
+                raise DataError(
+                    "this is an HDF5 file, not a list of them", where=Where(file), hint="List it in a text file"
+                )
             self.paths += [_existing(path, where, Where(file, number, 1)) for path in line.split()]
         if not self.paths:
             raise DataError("the list of HDF5 files is empty", where=Where(file), hint="Write a path on each line")

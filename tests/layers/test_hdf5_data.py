@@ -199,6 +199,15 @@ def test_lists_that_are_not_as_they_should_be(make_net: MakeNet, source: Path) -
         assert message in str(caught.value)
 
 
+def test_a_file_where_its_list_should_be(make_net: MakeNet, source: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        make_net(hdf5_layer(source.parent / "part0.h5"))
+    assert (
+        'part0.h5, layer "rows" (HDF5Data): this is an HDF5 file, not a list of them. List it in a text file.'
+        in str(caught.value)
+    )
+
+
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_ends_in_an_error_or_in_a_batch(data: st.DataObject, tmp_path: Path, make_net: MakeNet) -> None:
