@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 import numpy as np
 
@@ -14,26 +14,45 @@ from .unknown import UnknownSize
 
 
 class Later:
-    """Stands for an array in a blob: it is computed when it is first read."""
+    """Stands for an array in a blob: it is computed when it is first read, or, while it ``lasts``, whenever it is."""
+
+    lasts = False
 
     def __init__(self, compute: Callable[[], Array]) -> None:
         self.compute = compute
 
 
-class _Touched(Later):
-    """A copy on the host, which a user may write into, of an array that lies elsewhere; read next, it is written back.
+class _Lent(Later):
+    """An array on a device while a user may write into a copy of it on the host.
 
-    That is the original's rule for memory on a GPU (syncedmem.cpp): what was touched last holds.
+    What was touched last holds, as in the original (syncedmem.cpp): whenever the engine reads the array, the copy is
+    written back, until the engine itself has written into it or the user has let go of the copy.
     """
 
     def __init__(self, ops: Ops, array: Array) -> None:
-        self.values = np.array(ops.host_view(array))
+        super().__init__(self._write_back)
+        self.ops = ops
+        self.array = array
+        self.version = ops.version(array)  # when it was last read or written back
+        self.unread: np.ndarray | None = np.array(ops.host_view(array))
+        self.copy = ref(self.unread)
 
-        def write_back() -> Array:
-            ops.write(array, self.values)
-            return array
+    @property
+    def values(self) -> np.ndarray:
+        """The copy, for as long as it ``lasts``."""
+        values = self.copy()
+        assert values is not None
+        return values
 
-        super().__init__(write_back)
+    @property
+    def lasts(self) -> bool:  # type: ignore[override]
+        return self.copy() is not None and self.version == self.ops.version(self.array)
+
+    def _write_back(self) -> Array:
+        if self.lasts:
+            self.ops.write(self.array, self.values)
+            self.version, self.unread = self.ops.version(self.array), None
+        return self.array
 
 
 class Blob:
@@ -76,7 +95,7 @@ class Blob:
         if self._data is None:
             self._data = self.ops.zeros(self._shape)
         elif isinstance(self._data, Later):
-            self.data = self._data.compute()
+            return self._computed(self._data, "data")
         return self._data
 
     @data.setter
@@ -88,12 +107,18 @@ class Blob:
         if self._diff is None:
             self._diff = self.ops.zeros(self._shape)
         elif isinstance(self._diff, Later):
-            self.diff = self._diff.compute()
+            return self._computed(self._diff, "diff")
         return self._diff
 
     @diff.setter
     def diff(self, array: Array) -> None:
         self._diff = self._bound(array)
+
+    def _computed(self, later: Later, name: str) -> Array:
+        array = later.compute()
+        if not later.lasts:
+            setattr(self, name, array)
+        return array
 
     def _bound(self, array: Array) -> Array:
         if isinstance(array, Later):
@@ -134,13 +159,12 @@ class Blob:
     def lend(self) -> np.ndarray:
         """``data`` as a NumPy array for a user to write into; ``lent`` tells whether he still can.
 
-        Whatever he derives from it, a slice or a transpose, keeps it alive. On an engine that shares no memory with
-        the host he can until the engine next reads the blob.
+        Whatever he derives from it, a slice or a transpose, keeps it alive.
         """
         self.times_lent += 1
         if not self.ops.shares_memory:
-            if not isinstance(self._data, _Touched):
-                self._data = _Touched(self.ops, self.data)
+            if not (isinstance(self._data, _Lent) and self._data.lasts):
+                self._data = _Lent(self.ops, self.data)
             return self._data.values
         view = self.ops.host_view(self.data)
         if self._lent is None:
@@ -152,16 +176,15 @@ class Blob:
         """``diff`` as a NumPy array for a user to write into."""
         if self.ops.shares_memory:
             return self.ops.host_view(self.diff)
-        if not isinstance(self._diff, _Touched):
-            self._diff = _Touched(self.ops, self.diff)
+        if not (isinstance(self._diff, _Lent) and self._diff.lasts):
+            self._diff = _Lent(self.ops, self.diff)
         return self._diff.values
 
     def take_back(self) -> None:
         """Let the engine have what the user wrote: another blob may share the array."""
-        if isinstance(self._data, _Touched):
-            self.data = self._data.compute()
-        if isinstance(self._diff, _Touched):
-            self.diff = self._diff.compute()
+        for held in (self._data, self._diff):
+            if isinstance(held, _Lent):
+                held.compute()
 
     @property
     def lent(self) -> bool:

@@ -346,7 +346,7 @@ class CompiledPass:
         if self.backward or self.changed or self.net.ops.device.type == "cuda":  # type: ignore[attr-defined]
             return False
         arrays = [blob.data for blob in params]
-        state = [(id(x), None if x.is_inference() else x._version) for x in arrays], [b.times_lent for b in params]
+        state = [(id(x), self.net.ops.version(x)) for x in arrays], [blob.times_lent for blob in params]
         if self.frozen is None and not any(blob.lent for blob in params):
             self.frozen = state, arrays  # kept alive, so that their ids stay theirs
         self.changed = self.frozen is None or self.frozen[0] != state

@@ -189,7 +189,7 @@ class Folded(Run):
         """The kernel of the parameters as they are now, for arrays like ``x``; None if there cannot be one yet."""
         blobs = [blob.source for layer in self.layers for blob in layer.blobs]
         arrays = [blob.data for blob in blobs]
-        versions = [self.kernels.version(array) for array in arrays]
+        versions = [self.ops.version(array) for array in arrays]
         key = (x.shape, [id(array) for array in arrays], versions, [blob.times_lent for blob in blobs])
         if None in versions or any(blob.lent for blob in blobs) or key != self.key:
             self.key, self.kernel, self.copies = key, None, []

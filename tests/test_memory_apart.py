@@ -63,6 +63,18 @@ def test_what_the_engine_writes_in_place_is_read_anew(ops):
     assert HostBlob(blob).data.tolist() == [3, 3]
 
 
+def test_a_copy_that_the_user_keeps_counts_whenever_the_engine_reads(ops):
+    blob = Blob(ops, (2,))
+    kept = HostBlob(blob).data
+    for value in (1, 2):
+        kept[...] = value
+        assert blob.data.tolist() == [value] * 2
+    assert HostBlob(blob).data is kept
+    blob.data.add_(1)
+    kept[...] = 9
+    assert blob.data.tolist() == [3, 3]
+
+
 def test_reshaped_blobs_have_one_memory(ops):
     owner = Blob(ops, (2, 3))
     HostBlob(owner.reshaped((3, 2))).data[0, 0] = 9

@@ -91,6 +91,10 @@ class Ops:
         else:
             self.tracer.inspect(x, check)
 
+    def version(self, x: Array) -> int | None:
+        """How often this engine has written into an array, if it can tell; what a user writes does not count."""
+        raise NotImplementedError
+
     def indices(self, x: Array) -> Array:
         """Labels, kept in blobs as floats, as whole numbers."""
         return self.xp.asarray(x, dtype=self.xp.int64)

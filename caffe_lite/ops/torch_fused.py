@@ -12,11 +12,6 @@ from .base import Array, Ints
 aten = torch.ops.aten
 
 
-def version(x: Array) -> int | None:
-    """How often torch has written into ``x``; None where it does not count (tensors made in inference mode)."""
-    return None if x.is_inference() else x._version
-
-
 def convolution(
     x: Array,
     weight: Array,

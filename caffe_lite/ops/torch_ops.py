@@ -70,6 +70,9 @@ class TorchOps(Ops):
             values.flags.writeable = False
         return values
 
+    def version(self, x: Array) -> int | None:
+        return None if x.is_inference() else x._version  # torch does not count in a user's inference mode
+
     def indices(self, x: Array) -> Array:
         return x.to(torch.int64)
 

@@ -1,4 +1,4 @@
-"""Whatever the torch engine computes, it computes on its own device: seen on torch's device of arrays without values."""
+"""The torch engine computes on its own device alone: seen on torch's device of arrays without values."""
 
 from __future__ import annotations
 
