@@ -9,8 +9,12 @@ from weakref import WeakValueDictionary, ref
 
 import numpy as np
 
+from .errors import NetError
 from .ops.base import Array, Ops
 from .unknown import UnknownSize
+
+# As in the original, which counts with ints.
+MOST_VALUES = 2**31 - 1
 
 
 class Later:
@@ -246,7 +250,11 @@ class _ReshapedBlob(Blob):
 
 
 def _sizes(shape: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(n if isinstance(n, UnknownSize) else int(n) for n in shape)
+    sizes = tuple(n if isinstance(n, UnknownSize) else int(n) for n in shape)
+    known = [n for n in sizes if isinstance(n, int)]
+    if prod(known) > MOST_VALUES or min(known, default=0) < 0:
+        raise NetError(f"there is no blob of shape {sizes}", hint=f"Blobs hold from 0 to {MOST_VALUES:,} values")
+    return sizes
 
 
 class HostBlob:

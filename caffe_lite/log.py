@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TextIO
 
 logger = logging.getLogger("caffe_lite")
+logger.addHandler(logging.NullHandler())  # or Python shows warnings before anybody asked for the log
 
 # What GLOG_minloglevel counts.
 _LEVELS = {"0": logging.INFO, "1": logging.WARNING, "2": logging.ERROR, "3": logging.CRITICAL}

@@ -199,6 +199,8 @@ class Net(PycaffeNet):
                         debug_info.log_forward(node)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
+        except MemoryError:
+            raise node.out_of_memory() from None
         return self.ops.scalar(loss)
 
     def run_backward(self, start: int | None = None, end: int = 0) -> None:
@@ -213,6 +215,8 @@ class Net(PycaffeNet):
                         debug_info.log_backward(node)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
+        except MemoryError:
+            raise node.out_of_memory() from None
         if self.debug_info:
             debug_info.log_params(self.learnable_params)
 

@@ -41,6 +41,13 @@ class Node:
     def error(self, what: str, hint: str = "") -> NetError:
         return NetError(what, where=self.where, layer=self.name, layer_type=self.layer.type, hint=hint)
 
+    def out_of_memory(self) -> NetError:
+        shapes = [blob.shape for blob in (*self.layer.blobs, *self.top)]
+        return self.error(
+            f"there is not enough memory for it: its blobs are of the shapes {', '.join(map(str, shapes))}",
+            "check its sizes, or take smaller batches",
+        )
+
     def reshape(self) -> None:
         self.layer.Reshape(self.bottom, self.top)
         for blob, weight in zip(self.top, self.loss_weights, strict=True):
@@ -106,9 +113,11 @@ class Wiring:
         self._connect_tops(node, placed)
         try:
             self._set_up(node)
+            self._register_params(node)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
-        self._register_params(node)
+        except MemoryError:
+            raise node.out_of_memory() from None
         node.need_backward = any(node.bottom_need_backward) or any(node.layer.param_propagate_down)
         for name in node.top_names:
             self._needs_backward[name] = node.need_backward or self._needs_backward.get(name, False)

@@ -7,6 +7,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any, Generic, TypeVar
@@ -26,6 +27,8 @@ _LEADING_ZERO = re.compile(r"0[0-9]")
 _TRUTH = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
 _CLOSER = {"{": "}", "<": ">", "[": "]"}
 _LAYERS = ("LayerParameter", "V1LayerParameter")
+_MOST_PROBLEMS = 200
+_MOST_DIGITS = 100
 
 
 @dataclass
@@ -105,6 +108,10 @@ class _Missing(Exception):
     """A value could not be read; the problem is already told."""
 
 
+class _Enough(Exception):
+    """So much is wrong that the rest is not worth reading."""
+
+
 @dataclass
 class _Block:
     """An open brace: what it holds, the name before it, and the tokens where both start."""
@@ -122,6 +129,7 @@ class _Parser:
         self.source = source
         self.problems: list[tuple[int, PrototxtError]] = []
         self.offsets: dict[Path, int] = {}
+        self.identities: dict[int, tuple[str | None, str | None]] = {}
         self.blocks: list[_Block] = []
         self.closed: list[tuple[_Block, int]] = []  # blocks closed by a brace that is not in their column
         self.last_closed: tuple[_Block, int] | None = None
@@ -129,7 +137,9 @@ class _Parser:
         self.ended = False
         self.tokens: list[Token] = []
         self.next = 0
-        text = mend_look_alikes(source.text, self.tell)
+        text = source.text
+        with suppress(_Enough):
+            text = mend_look_alikes(text, self.tell)
         self.tokens = tokenize(text)
         for offset, problem in self.problems:  # told before there were tokens to find layers in
             self._name_layer(offset, problem)
@@ -138,10 +148,15 @@ class _Parser:
 
     def tell(self, offset: int, what: str, hint: str = "", kind: type[PrototxtError] = PrototxtError) -> None:
         """Note a problem at an offset, with the layer around it."""
+        if len(self.problems) == _MOST_PROBLEMS:
+            raise _Enough
         problem = kind(_printable(what), where=self.source.where(offset), hint=_printable(hint))
         layers = [block for block in self.blocks if block.message.name in _LAYERS]
         if layers:
-            problem.located(None, *self._identity(layers[-1].first))
+            first = layers[-1].first
+            if first not in self.identities:
+                self.identities[first] = self._identity(first)
+            problem.located(None, *self.identities[first])
         self.problems.append((offset, problem))
 
     def _identity(self, index: int) -> tuple[str | None, str | None]:
@@ -178,8 +193,9 @@ class _Parser:
 
     def read(self, message: Any) -> None:
         """Read the whole text into a message."""
-        self._body(message, (), _Block(message.DESCRIPTOR, "", 0, 0, "", ""))
-        self._check_required(message)
+        with suppress(_Enough):
+            self._body(message, (), _Block(message.DESCRIPTOR, "", 0, 0, "", ""))
+            self._check_required(message)
 
     def _body(self, message: Any, path: Path, block: _Block) -> None:
         fields = fields_of(block.message)
@@ -382,7 +398,8 @@ class _Parser:
             self.tell(offset, f"{text} starts with 0, as octal numbers do", f"Write {decimal}")
             raise _Missing
         if field.kind == "float":
-            value = sign * (float(_integer(text)) if plain else float(text.rstrip("fF")))
+            octal_or_hex = plain and text[0] == "0"
+            value = sign * (float(_integer(text)) if octal_or_hex else float(text.rstrip("fF")))
             return _to_single(value) if field.single else value
         if not plain:
             whole = float(text.rstrip("fF"))
@@ -392,7 +409,7 @@ class _Parser:
         integer = sign * _integer(text)
         low, high = field.range
         if not low <= integer <= high:
-            self.tell(self.tokens[start].offset, f"{field.name}: {integer} is out of range",
+            self.tell(self.tokens[start].offset, f"{field.name}: {self._shown(start)} is out of range",
                       f"It takes an integer from {low} to {high}")  # fmt: skip
             raise _Missing
         return integer
@@ -611,6 +628,8 @@ _MARKS_CLOSE = ("}", ">", "]")
 
 def _integer(text: str) -> int:
     """The value of an integer in C's notation: 0x is hexadecimal, a leading 0 octal."""
+    if len(text) > _MOST_DIGITS:  # Python refuses to read some thousand of them
+        return 1 << 8 * _MOST_DIGITS
     if text[:2] in ("0x", "0X"):
         return int(text, 16)
     return int(text, 8 if text[0] == "0" else 10)
