@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..blob import Blob
 from ..layer import Layer, register_layer
 from ..ops.base import Array
+from ..unknown import UnknownSize
 
 
 @register_layer("Filter")
@@ -48,6 +50,12 @@ class FilterLayer(Layer):
         if self.index is None or self.samples != selector.count:
             self.index, self.samples = None, selector.count
         self._shape(bottom, top)
+
+    def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().outline(bottom, top)
+        passed: Any = UnknownSize()
+        for blob in top:
+            blob.Reshape((passed, *blob.shape[1:]))
 
     def _shape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         passed = self.samples if self.index is None else self.index.shape[0]

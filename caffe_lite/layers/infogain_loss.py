@@ -10,7 +10,6 @@ from ..data.binaryproto import read_binaryproto
 from ..layer import register_layer
 from ..loss import LossLayer, check_label_count, class_labels, ignored_label, normalization, normalizer
 from ..ops.base import Array
-from ..unknown import Undetermined
 from .multinomial_logistic_loss import SMALLEST
 
 
@@ -31,49 +30,49 @@ class InfogainLossLayer(LossLayer):
     bottoms = (2, 3)
     tops = (1, 2)
     not_differentiable = (1, -1)
+    matrix: Array | None = None  # as a file holds it
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.ignore = ignored_label(self.param.loss_param)
-        self.normalization = normalization(self.param.loss_param)
+        self._settle(bottom)
         if len(bottom) < 3:
-            self.matrix = self._stored()
+            source = self.param.infogain_loss_param.source
+            made_by = "array_to_blobproto(matrix).SerializeToString() makes"
+            _, matrix = read_binaryproto(source, "source", "infogain_loss_param", self.where, made_by)
+            self.matrix = self.ops.asarray(matrix)
 
     def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        if len(bottom) == 3:
-            super().outline(bottom, top)
-        else:  # the file tells how many classes there are
-            self._source()
-            raise Undetermined
+        self._settle(bottom)
+        self.Reshape(bottom, top)
 
-    def _source(self) -> str:
-        source = self.param.infogain_loss_param.source
-        if not source:
+    def _settle(self, bottom: Sequence[Blob]) -> None:
+        self.ignore = ignored_label(self.param.loss_param)
+        self.normalization = normalization(self.param.loss_param)
+        if len(bottom) < 3 and not self.param.infogain_loss_param.source:
             self.error("there is no infogain matrix", "give it as third bottom, or as source: in infogain_loss_param")
-        return source
-
-    def _stored(self) -> Array:
-        source = self._source()
-        made_by = "array_to_blobproto(matrix).SerializeToString() makes"
-        return self.ops.asarray(read_binaryproto(source, "source", "infogain_loss_param", self.where, made_by)[1])
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        scores, labels, *matrix = bottom
+        scores, labels = bottom[:2]
         self.class_axis = self.axis(self.param.infogain_loss_param.axis, scores.num_axes)
         if self.class_axis > 0:
             self.check_first_axis(bottom)
         check_label_count(self, scores, labels, self.class_axis)
+        if len(bottom) > 2:
+            self._check_matrix(bottom[2].shape, scores)
+        elif self.matrix is not None:
+            self._check_matrix(tuple(self.matrix.shape), scores)
+        self.samples = prod(scores.shape[: self.class_axis])
+        top[0].Reshape(())
+        if len(top) > 1:
+            top[1].Reshape(scores.shape)
+
+    def _check_matrix(self, shape: tuple[int, ...], scores: Blob) -> None:
         classes = scores.shape[self.class_axis]
-        shape = tuple(matrix[0].shape if matrix else self.matrix.shape)
         if shape[-2:] != (classes, classes) or prod(shape) != classes * classes:
             self.error(
                 f"the infogain matrix has the shape {shape}, and the scores {scores.shape} have {classes} classes "
                 f"along axis {self.class_axis}",
                 f"give a matrix of shape {(1, 1, classes, classes)}, or set axis",
             )
-        self.samples = prod(scores.shape[: self.class_axis])
-        top[0].Reshape(())
-        if len(top) > 1:
-            top[1].Reshape(scores.shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops, axis, (scores, labels, *matrix) = self.ops, self.class_axis, bottom

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from caffe_lite.check import check as check_file
 from caffe_lite.errors import LayerError
 
 from .gradient import Bottom, check
@@ -82,3 +83,14 @@ def test_what_is_refused(make_net, shapes, layer, what) -> None:
     with pytest.raises(LayerError) as error:
         make_net(f'{text} layer {{ name: "some" type: "Filter" {layer} }}')
     assert what in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "problems"), [("dim: 3 dim: 2", []), ("dim: 1 dim: 2", []), ("dim: 1 dim: 3", ["far"])]
+)
+def test_the_number_of_samples_is_not_known_beforehand(tmp_path, target, problems) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(f"""{NET}
+        layer {{ name: "target" type: "Input" top: "target" input_param {{ shape {{ {target} }} }} }}
+        layer {{ name: "far" type: "EuclideanLoss" bottom: "some" bottom: "target" top: "far" }}""")
+    assert [problem.layer for problem in check_file(path).problems] == problems

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from caffe_lite.check import check as check_file
 from caffe_lite.errors import DataError, LayerError
 from caffe_lite.io import array_to_blobproto
 
@@ -142,3 +143,18 @@ def test_a_broken_file_is_named(make_net, tmp_path, content, what) -> None:
     with pytest.raises(DataError, match=what) as error:
         loss_net(make_net, 'infogain_loss_param { source: "gain.binaryproto" }')
     assert 'layer "loss" (InfogainLoss)' in str(error.value)
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize(("labels", "problems"), [("dim: 2", 0), ("dim: 2 dim: 3", 1)])
+def test_its_shapes_are_checked_without_the_file(tmp_path, there, labels, problems) -> None:
+    if there:
+        write(tmp_path / "gain.binaryproto", MATRIX)
+    path = tmp_path / "net.prototxt"
+    path.write_text(f"""
+        layer {{ name: "in" type: "Input" top: "x" top: "label"
+                 input_param {{ shape {{ dim: 2 dim: 3 }} shape {{ {labels} }} }} }}
+        layer {{ name: "loss" type: "InfogainLoss" bottom: "x" bottom: "label" top: "loss"
+                 infogain_loss_param {{ source: "gain.binaryproto" }} }}""")
+    checked = check_file(path)
+    assert [problem.layer for problem in checked.problems] == ["loss"] * problems
