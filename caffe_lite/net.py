@@ -17,7 +17,7 @@ from .fusion import Fusion
 from .io import array_to_blobproto
 from .loading import LoadReport, load
 from .log import logger
-from .net_param import PlacedLayer, filter_layers, insert_splits
+from .net_param import PlacedLayer, filter_layers, insert_splits, state_of
 from .ops import get_ops
 from .ops.base import Array
 from .proto import caffe_pb2
@@ -76,9 +76,7 @@ class Net(PycaffeNet):
         param, where = _parameter_of(network)
         self.name = param.name
         self.debug_info: bool = param.debug_info
-        param.state.phase = self.phase
-        param.state.level = level or param.state.level
-        param.state.stage.extend(stage for stage in stages or () if stage not in param.state.stage)
+        param.state.CopyFrom(state_of(param, self.phase, level, stages or ()))
         self.state_of_rules = param.state
         placed = [PlacedLayer(layer, at) for layer, at in zip(param.layer, where, strict=True)]
         placed = insert_splits(filter_layers(placed, param.state))

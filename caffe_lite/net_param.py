@@ -13,7 +13,8 @@ from typing import NoReturn
 
 from .errors import NetError, Where
 from .log import logger
-from .proto.caffe_pb2 import LayerParameter, NetState, NetStateRule
+from .proto.caffe_pb2 import LayerParameter, NetParameter, NetState, NetStateRule, Phase
+from .proto.parser import Parsed
 
 Report = Callable[[NetError], None]
 
@@ -31,6 +32,21 @@ class PlacedLayer:
 
     def error(self, what: str, hint: str = "") -> NetError:
         return NetError(what, where=self.where, layer=self.param.name, layer_type=self.param.type, hint=hint)
+
+
+def placed_layers(net: Parsed[NetParameter]) -> list[PlacedLayer]:
+    """The layers of a net that was read from a file."""
+    return [PlacedLayer(param, where) for param, where in zip(net.message.layer, net.layers, strict=True)]
+
+
+def state_of(net: NetParameter, phase: Phase, level: int = 0, stages: Sequence[str] = ()) -> NetState:
+    """The state of a net in a phase: what it says of itself, and the level and stages asked for."""
+    state = NetState()
+    state.CopyFrom(net.state)
+    state.phase = phase
+    state.level = level or state.level
+    state.stage.extend(stage for stage in stages if stage not in state.stage)
+    return state
 
 
 def _raise(error: NetError) -> NoReturn:

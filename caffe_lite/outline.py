@@ -11,13 +11,13 @@ import numpy as np
 
 from . import layers as _register_layers  # noqa: F401
 from .blob import Blob
-from .errors import CaffeError, NetError
+from .errors import CaffeError, NetError, UnknownLayerType
 from .layer import Layer, create_layer
 from .net_param import PlacedLayer, filter_layers, insert_splits
 from .ops.base import Array, Ints, Ops
 from .proto import caffe_pb2
 from .random import new_generator
-from .unknown import RANKS, Shape, Undetermined, choose, explore, joined, known, unknown_shape
+from .unknown import RANKS, Shape, Undetermined, UnknownSize, choose, explore, joined, known, unknown_shape
 from .wiring import Node, Wiring, check_param_count, loss_weights, refuse_reshaped_bottoms
 
 Report = Callable[[CaffeError], None]
@@ -65,7 +65,8 @@ class Outline(Wiring):
             else:
                 super().add(placed)
         except CaffeError as error:
-            self.report(error.located(placed.where, placed.param.name, placed.param.type))
+            if not placed.doubtful or isinstance(error, UnknownLayerType):
+                self.report(error.located(placed.where, placed.param.name, placed.param.type))
             self._stand_in(placed)
         for name in absent:
             if name not in placed.param.top:
@@ -110,7 +111,7 @@ class Outline(Wiring):
             fit = None
         if fit:
             node.layer, self._params = fit.layer, fit.params
-            node.layer.blobs = [Blob(self.ops, shape or ()) for shape in fit.params]
+            node.layer.blobs = [_Outlined(self.ops, shape) for shape in fit.params]
         tops = fit.tops if fit else [None] * len(node.top)
         for blob, shape in (before | dict(zip(node.top, tops, strict=True))).items():
             cast(_Outlined, blob).settle(shape)
@@ -170,14 +171,23 @@ def _open(layer: Layer, node: Node) -> None:
         layer.close()
 
 
+def shape_of(blob: Blob) -> Shape | None:
+    """The shape of a blob, None where not even the axes are known."""
+    return blob.outline if isinstance(blob, _Outlined) else blob.shape
+
+
 class _Outlined(Blob):
     """A blob that may have a shape of which not even the number of axes is known."""
 
     __slots__ = ("outline",)
 
-    def __init__(self, ops: Ops) -> None:
-        super().__init__(ops)
-        self.outline: Shape | None = ()
+    def __init__(self, ops: Ops, shape: Shape | None = ()) -> None:
+        super().__init__(ops, shape or ())
+        self.outline = shape
+
+    @property
+    def count(self) -> Any:
+        return UnknownSize() if self.outline is None else super().count
 
     def settle(self, shape: Shape | None) -> None:
         self.outline = shape

@@ -115,8 +115,8 @@ def _only_gpu(text: str) -> int:
     return int(text)
 
 
-def phase_of(arguments: argparse.Namespace) -> int:
-    phase: int = caffe_pb2.Phase.Value(arguments.phase)
+def phase_of(arguments: argparse.Namespace) -> caffe_pb2.Phase:
+    phase: caffe_pb2.Phase = getattr(caffe_pb2, arguments.phase)
     return phase
 
 

@@ -6,57 +6,61 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..net_param import placed_layers, state_of
+from ..outline import Outline, shape_of
+from ..proto.prototxt import read_net
+from ..unknown import Size, UnknownSize
 from .arguments import Parser, add_state, phase_of
 
 if TYPE_CHECKING:
-    from ..net import Net, Node
+    from ..blob import Blob
+    from ..wiring import Node
 
 COLUMNS = ("Layer", "Type", "Bottom", "Top", "Shape", "Parameters", "Multiply-adds")
 NUMBERS = ("Parameters", "Multiply-adds")
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("net", metavar="NET", help="the net; its data layers open their data")
+    parser.add_argument("net", metavar="NET", help="the net; its data may be absent")
     add_state(parser, phase=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..net import Net
-
-    net = Net(arguments.net, phase_of(arguments), level=arguments.level, stages=arguments.stage, compile=False)
-    try:
-        print(describe(net))
-    finally:
-        net.close()
+    net = read_net(arguments.net)
+    state = state_of(net.message, phase_of(arguments), arguments.level, arguments.stage)
+    print(describe(net.message.name, Outline(placed_layers(net), state, open_sources=True)))
     return 0
 
 
-def describe(net: Net) -> str:
+def describe(name: str, net: Outline) -> str:
     """The table of a net's layers, and its totals."""
     rows = [COLUMNS, *(row for node in net.nodes for row in _rows(node))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_line(row, widths) for row in rows]
     lines.insert(1, "-" * max(map(len, lines)))
-    parameters = {id(param.blob): param.blob.count for param in net.learnable_params}
+    shared = {id(param.blob): param.blob.count for param in net.params}
+    unshared = {id(blob): blob.count for node in net.nodes for blob in node.layer.blobs if shape_of(blob) is None}
+    parameters = shared | unshared
     blobs = {id(blob): blob.count for node in net.nodes for blob in node.top}
-    item = net.ops.zeros(()).itemsize
     return "\n".join(
         [
-            f"{net.name or 'Net'}, {'TRAIN' if net.phase == 0 else 'TEST'}: {len(net.nodes)} layers",
+            f"{name or 'Net'}, {'TRAIN' if net.phase == 0 else 'TEST'}: {len(net.nodes)} layers",
             "",
             *lines,
             "",
-            f"Parameters       {sum(parameters.values()):,} ({_memory(sum(parameters.values()) * item)})",
-            f"Blobs            {sum(blobs.values()):,} values ({_memory(sum(blobs.values()) * item)})",
+            f"Parameters       {sum(parameters.values()):,} ({_memory(sum(parameters.values()))})",
+            f"Blobs            {sum(blobs.values()):,} values ({_memory(sum(blobs.values()))})",
             f"Multiply-adds    {sum(map(multiply_adds, net.nodes)):,} forward, for the whole batch",
         ]
     )
 
 
-def multiply_adds(node: Node) -> int:
+def multiply_adds(node: Node) -> Size:
     """What a layer's matrix products cost in one forward pass; what is done once per element is not counted."""
     from ..layers.recurrent import RecurrentLayer
 
+    if node.layer.blobs and any(shape_of(blob) is None for blob in (*node.bottom, *node.top, *node.layer.blobs)):
+        return UnknownSize()
     param, blobs = node.layer.param, node.layer.blobs
     if node.layer.type == "Deconvolution":
         # Every weight is used once for each input pixel.
@@ -81,12 +85,12 @@ def _rows(node: Node) -> list[tuple[str, ...]]:
     """One row for the layer, and one more for each further top."""
     parameters = sum(blob.count for blob in node.layer.blobs)
     cost = multiply_adds(node)
-    shapes = [" x ".join(map(str, blob.shape)) or "scalar" for blob in node.top]
+    shapes = [_shape(blob) for blob in node.top]
     tops = list(zip(node.top_names, shapes, strict=True))
     (top, shape), *more = tops or [("", "")]
     first = (node.name, node.layer.type, ", ".join(node.bottom_names), top, shape)
     return [
-        (*first, f"{parameters:,}" if parameters else "", f"{cost:,}" if cost else ""),
+        (*first, _number(parameters), _number(cost)),
         *(("", "", "", name, other, "", "") for name, other in more),
     ]
 
@@ -99,8 +103,20 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cells).rstrip()
 
 
-def _memory(size: int) -> str:
-    value = float(size)
+def _shape(blob: Blob) -> str:
+    shape = shape_of(blob)
+    return "?" if shape is None else " x ".join(map(str, shape)) or "scalar"
+
+
+def _number(count: Size) -> str:
+    return f"{count:,}" if isinstance(count, UnknownSize) or count else ""
+
+
+def _memory(count: Size) -> str:
+    """What so many float32 take."""
+    if isinstance(count, UnknownSize):
+        return "?"
+    value = 4.0 * count
     for unit in ("bytes", "KiB", "MiB"):
         if value < 1024:
             return f"{value:.4g} {unit}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 DEPLOY = """\
 name: "Shapes"
@@ -55,3 +56,35 @@ def test_what_sequences_cost(caffe, folder):
     rows = {cells[0]: cells for line in result.stdout.splitlines() if len(cells := re.split(r" {2,}", line)) > 3}
     assert rows["lstm"][3:] == ["lstm", "5 x 2 x 3", f"{12 * (7 + 1 + 6 + 3)}", f"{2 * 12 * (5 * (7 + 3) + 6):,}"]
     assert rows["rnn"][3:] == ["rnn", "5 x 2 x 4", f"{4 * (3 + 1 + 4 + 4 + 1)}", f"{5 * 2 * 4 * (3 + 4 + 4):,}"]
+
+
+def test_without_data_what_the_net_says_is_shown(caffe, folder):
+    shutil.rmtree(folder / "train_lmdb")
+    result = caffe("summary", "net.prototxt")
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^images +Data +data +8 x \? x \? x \?$", result.stdout, re.MULTILINE)
+    assert re.search(r"^ip1 .* 8 x 6 +\? +\?$", result.stdout, re.MULTILINE)
+    assert re.search(r"^ip2 .* 8 x 3 +21 +144$", result.stdout, re.MULTILINE)
+    assert re.search(r"^Parameters +\? \(\?\)$", result.stdout, re.MULTILINE)
+
+
+def test_with_data_their_shape_is_shown(caffe):
+    assert re.search(r"^images +Data +data +8 x 1 x 3 x 4$", caffe("summary", "net.prototxt").stdout, re.MULTILINE)
+
+
+def test_the_user_s_layers_run_where_they_are_there(caffe, folder):
+    (folder / "doubled.prototxt").write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
+        'layer { name: "y" type: "Python" bottom: "x" top: "y" python_param { module: "mine" layer: "Twice" } }\n'
+    )
+    assert re.search(r"^y .* \?$", caffe("summary", "doubled.prototxt").stdout, re.MULTILINE)
+    (folder / "mine.py").write_text(
+        "import caffe_lite as caffe\n"
+        "class Twice(caffe.Layer):\n"
+        "    def setup(self, bottom, top):\n"
+        "        self.blobs.add_blob(5).data[...] = 1\n"
+        "    def reshape(self, bottom, top):\n"
+        "        top[0].reshape(2 * bottom[0].data.shape[0], 3)\n"
+        "    def forward(self, bottom, top): ...\n"
+    )
+    assert re.search(r"^y .* 4 x 3 +5$", caffe("summary", "doubled.prototxt").stdout, re.MULTILINE)

@@ -1,0 +1,46 @@
+"""``caffe-lite check``, as a process."""
+
+from __future__ import annotations
+
+import json
+
+BROKEN = 'layer { name: "x" type: "Input" top: "x" }\nlayer { name: "y" type: "Relu" bottom: "x" top: "y" }\n'
+
+
+def test_what_it_prints(caffe, folder):
+    (folder / "broken.prototxt").write_text(BROKEN)
+    (folder / "old.prototxt").write_text('input: "x" input_dim: 1 input_dim: 1 input_dim: 1 input_dim: 1')
+    result = caffe("check", "broken.prototxt", "old.prototxt", "sovler.prototxt")
+    assert result.returncode == 1 and result.stderr == ""
+    assert result.stdout.splitlines() == [
+        "broken.prototxt:2:1, layer \"y\" (Relu): unknown layer type 'Relu'. Did you mean ReLU?",
+        "old.prototxt:1:1: note: input is deprecated. Write a layer of type Input in its place.",
+        "old.prototxt:1:12: note: input_dim is deprecated. Write a layer of type Input in its place.",
+        "old.prototxt: ok",
+        "sovler.prototxt: there is no such file. Did you mean solver.prototxt?",
+    ]
+
+
+def test_a_solver_brings_its_net(caffe, folder):
+    result = caffe("check", "solver.prototxt")
+    assert result.stdout == "solver.prototxt: ok\nnet.prototxt: ok\n" and result.returncode == 0
+    with (folder / "net.prototxt").open("a") as net:
+        net.write('layer { name: "late" type: "ReLU" bottom: "nobody" top: "late" }\n')
+    result = caffe("check", "solver.prototxt")
+    assert result.returncode == 1 and "unknown bottom blob 'nobody'" in result.stdout
+
+
+def test_json(caffe, folder):
+    (folder / "broken.prototxt").write_text(BROKEN)
+    result = caffe("check", "--json", "broken.prototxt", "solver.prototxt")
+    assert result.returncode == 1
+    broken, solver, net = json.loads(result.stdout)
+    message = "unknown layer type 'Relu'. Did you mean ReLU?"
+    assert broken == {
+        "file": "broken.prototxt",
+        "kind": "net",
+        "status": "unknown_layer",
+        "problems": [{"line": 2, "column": 1, "layer": "y", "message": message}],
+        "notes": [],
+    }
+    assert (solver["kind"], solver["status"], net["kind"], net["status"]) == ("solver", "ok", "net", "ok")
