@@ -27,6 +27,7 @@ SIZES = {
     "cifar10_quick": (145_578, "pool3", (64, 4, 4)),
     "cifar10_full": (89_578, "pool3", (64, 4, 4)),
     "mnist_autoencoder": (2_837_314, "encode4", (30,)),
+    "mnist_siamese": (431_102, "ip2", (10,)),
     "caffenet": (60_965_224, "pool5", (256, 6, 6)),
     "alexnet": (60_965_224, "pool5", (256, 6, 6)),
     "vgg16": (138_357_544, "pool5", (512, 7, 7)),
@@ -38,14 +39,16 @@ SIZES = {
 # GoogLeNet's auxiliary classifiers, which only training has: 1x1 convolution to 128 maps, two linear layers, in each.
 AUXILIARY = sum(c * 128 + 128 + 128 * 4 * 4 * 1024 + 1024 + 1024 * 1000 + 1000 for c in (512, 528))
 # What deploy gives, and the shape of one image's: without a word, prob with a probability for each class.
-DEPLOYED = {"mnist_autoencoder": ("decode1neuron", (784,))}
+DEPLOYED = {"mnist_autoencoder": ("decode1neuron", (784,)), "mnist_siamese": ("feat", (2,))}
 # Losses of other weights than 1, and those that are not called loss.
 LOSSES = {
     "googlenet": {"loss3/loss3": 1, "loss1/loss1": 0.3, "loss2/loss2": 0.3},
     "mnist_autoencoder": {"cross_entropy_loss": 1},
 }
+# Biases that move both points of a pair alike, which no distance notices.
+IDLE = {"mnist_siamese": {("ip2", 1), ("feat", 1)}}
 TEST_IMAGES = {"lenet": 1_000, "cifar10_quick": 10_000, "cifar10_full": 10_000, "mnist_autoencoder": 1_000}
-TEST_IMAGES |= {"fcn8s": 1_449, "lrcn": 472 * 8 * 16}
+TEST_IMAGES |= {"mnist_siamese": 1_000, "fcn8s": 1_449, "lrcn": 472 * 8 * 16}
 IMAGENET_TEST_IMAGES = 50_000
 
 
@@ -111,10 +114,11 @@ def test_deploy(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_training_and_testing_have_the_parameters_of_deploy(name):
-    shapes = []
+    shapes, twins = [], "_p" if name == "mnist_siamese" else ()
     for phase, stages in ((TRAIN, ()), (TEST, ()), (TEST, DEPLOY)):
         net = without_data(name, phase, 2, stages, filled=False)
-        shapes.append({layer: [blob.data.shape for blob in blobs] for layer, blobs in net.params.items()})
+        layers = {layer: blobs for layer, blobs in net.params.items() if not layer.endswith(twins)}
+        shapes.append({layer: [blob.data.shape for blob in blobs] for layer, blobs in layers.items()})
         if phase == TRAIN:
             assert learned(net) == SIZES[name][0] + (AUXILIARY if name == "googlenet" else 0)
             losses = {blob: weight for blob, weight in net.blob_loss_weights.items() if weight}
@@ -135,7 +139,7 @@ def test_googlenet_with_its_auxiliary_classifiers():
 
 @pytest.mark.parametrize("name", HEAVY_ARE_SLOW)
 def test_the_gradient_reaches_every_parameter(name):
-    net = without_data(name, TRAIN, 1)
+    net = without_data(name, TRAIN, 2 if name == "mnist_siamese" else 1)
     net.forward()
     net.backward()
     losses = [net.blobs[blob].data for blob in net.outputs]
@@ -144,7 +148,7 @@ def test_the_gradient_reaches_every_parameter(name):
     if name not in DEPLOYED:
         assert all(0.2 * log(classes(name)) < loss < 3 * log(classes(name)) for loss in losses), losses
     for param in net.learnable_params:
-        if param.lr_mult:
+        if param.lr_mult and (param.owner.name, param.index) not in IDLE.get(name, ()):
             diff = param.blob.ops.host_view(param.blob.diff)
             assert np.isfinite(diff).all() and diff.any(), (param.owner.name, param.index)
 

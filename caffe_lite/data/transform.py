@@ -15,6 +15,14 @@ from .binaryproto import read_binaryproto
 Shape = tuple[int, ...]
 
 
+ROW_MAJOR = (0, 1, 2, 3)
+
+
+def lay_out(images: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    """The same images (N, C, H, W), with their axes in this order in memory."""
+    return np.ascontiguousarray(images.transpose(order)).transpose(np.argsort(order))
+
+
 def by(shape: Shape) -> str:
     """A shape as it reads best in a message."""
     return " x ".join(map(str, shape))
@@ -26,10 +34,17 @@ class DataTransformer:
     Reads ``transform_param``: crop_size (0, the whole image), a random place in the TRAIN phase and the centre in TEST;
     mirror (false), which flips every second image by chance, in TEST too, as in the original; mean_file, a mean image
     that is cropped and flipped along, or mean_value, one or one per channel; scale (1).
+    ``order`` is how the axes of a batch lie in memory: an engine's ``image_order``.
     Source: the original's data_transformer.cpp.
     """
 
-    def __init__(self, param: caffe_pb2.TransformationParameter, phase: int, where: Where | None = None) -> None:
+    def __init__(
+        self,
+        param: caffe_pb2.TransformationParameter,
+        phase: int,
+        where: Where | None = None,
+        order: Sequence[int] = ROW_MAJOR,
+    ) -> None:
         if param.mean_file and param.mean_value:
             raise LayerError("mean_file and mean_value exclude each other", hint="Keep one of them in transform_param")
         self.crop_size = param.crop_size
@@ -38,6 +53,7 @@ class DataTransformer:
         self.scale = np.float32(param.scale)
         self.mean_values = np.array(param.mean_value, np.float32)
         self.mean_image = _read_mean(param.mean_file, where) if param.mean_file else None
+        self.order = order
 
     def shape(self, image: Shape) -> Shape:
         """What becomes of an image of this shape (C, H, W); DataError if it cannot be transformed."""
@@ -60,22 +76,29 @@ class DataTransformer:
         return (channels, self.crop_size or height, self.crop_size or width)
 
     def __call__(self, images: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-        """The batch (N, C, H, W), in float32, of images that ``shape`` makes equal.
-
-        In memory the images are innermost, as the NumPy engine likes them best.
-        """
-        channels, height, width = self.shape(images[0].shape)
+        """The batch (N, C, H, W), in float32, of images that ``shape`` makes equal."""
         bytes_only = self.mean_image is None and all(image.dtype == np.uint8 for image in images)
-        pixels = np.empty((len(images), channels, height, width), np.uint8 if bytes_only else np.float32)
+        dtype: type = np.uint8 if bytes_only else np.float32
+        if self.crop_size or self.mirror:
+            pixels = self._patches(images, rng, dtype)
+        else:
+            pixels = np.array(images, dtype)
+            pixels = pixels if self.mean_image is None else pixels - self.mean_image
+        batch = lay_out(pixels, self.order)
+        if self.mean_values.size:
+            batch = batch - self.mean_values[:, None, None]
+        return np.multiply(batch, self.scale, dtype=np.float32)
+
+    def _patches(self, images: Sequence[np.ndarray], rng: np.random.Generator, dtype: type) -> np.ndarray:
+        """Of each image its crop, less the mean image's, mirrored or not."""
+        channels, height, width = self.shape(images[0].shape)
+        pixels: np.ndarray = np.empty((len(images), channels, height, width), dtype)
         rows, columns, steps = self._choices([image.shape for image in images], rng)
         for i, image in enumerate(images):
             window = (slice(None), slice(rows[i], rows[i] + height), slice(columns[i], columns[i] + width))
             patch = image[window] if self.mean_image is None else image[window] - self.mean_image[window]
             pixels[i, :, :, :: steps[i]] = patch
-        batch = np.ascontiguousarray(pixels.transpose(1, 2, 3, 0))
-        if self.mean_values.size:
-            batch = batch - self.mean_values[:, None, None, None]
-        return np.multiply(batch, self.scale, dtype=np.float32).transpose(3, 0, 1, 2)
+        return pixels
 
     def _choices(self, shapes: Sequence[Shape], rng: np.random.Generator) -> tuple[list[int], list[int], list[int]]:
         """For every image the first row and column of its crop, and -1 where it is mirrored, else 1.

@@ -11,7 +11,7 @@ from ..errors import DataError, Where
 from ..proto import caffe_pb2
 from .batches import Batch, Batches
 from .image import decode_image, read_image_file, resize_image
-from .transform import DataTransformer, Shape, by
+from .transform import DataTransformer, Shape, by, lay_out
 from .window_file import IMAGE, LABEL, X1, Y2, WindowFile
 
 _CHANNELS = 3
@@ -34,6 +34,7 @@ class WindowBatches(Batches):
         self.where = where
         self.crop_size = transformer.crop_size
         self.mirror = transformer.mirror
+        self.order = transformer.order
         self.mean = _mean(transformer)
         self.scale = np.float32(param.scale)
         self.num_fg = int(np.float32(param.batch_size) * np.float32(param.fg_fraction))
@@ -56,9 +57,7 @@ class WindowBatches(Batches):
         for crop, window, flip in zip(data, chosen, flips.tolist(), strict=True):
             self._cut(window, bool(flip), crop)
         labels[:] = chosen[:, LABEL]
-        # In memory the images are innermost, as the NumPy engine likes them best.
-        data = np.ascontiguousarray(data.transpose(1, 2, 3, 0)).transpose(3, 0, 1, 2)
-        return Batch((data, labels), self.state())
+        return Batch((lay_out(data, self.order), labels), self.state())
 
     def place(self) -> dict[str, Any]:
         return {"windows": [len(self.windows.background), len(self.windows.foreground)]}

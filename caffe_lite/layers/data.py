@@ -40,7 +40,7 @@ class DataLayer(BatchLayer):
         self.foresee()
         if p.rand_skip:
             logger.warning("rand_skip is ignored: no record is left out")
-        transformer = DataTransformer(transform, self.phase, self.where)
+        transformer = DataTransformer(transform, self.phase, self.where, self.ops.image_order)
         database = open_database(p.source, p.backend, self.where)
         generator = self.new_generator()
         return DatumBatches(database, transformer, p.batch_size, generator, transform.force_color, transform.force_gray)

@@ -43,7 +43,7 @@ class ImageDataLayer(BatchLayer):
     def open(self) -> ListBatches:
         p = self.param.image_data_param
         self.foresee()
-        transformer = DataTransformer(self.param.transform_param, self.phase, self.where)
+        transformer = DataTransformer(self.param.transform_param, self.phase, self.where, self.ops.image_order)
         rng = self.new_generator()
         logger.info("Opening file %s", p.source)
         images = ImageList(p.source, self.where)

@@ -53,7 +53,7 @@ class WindowDataLayer(BatchLayer):
         self.foresee()
         if transform.scale != 1:
             logger.warning("scale in transform_param is ignored: scale in window_data_param is %g", p.scale)
-        transformer = DataTransformer(transform, self.phase, self.where)
+        transformer = DataTransformer(transform, self.phase, self.where, self.ops.image_order)
         logger.info(
             "Window data layer:\n"
             "  foreground (object) overlap threshold: %g\n"

@@ -35,6 +35,7 @@ class Ops:
     name: ClassVar[str] = "base"
     array_type: ClassVar[Any]
     shares_memory: bool = True  # with the host: no array lies on a device that NumPy cannot see
+    image_order: ClassVar[tuple[int, ...]] = (0, 1, 2, 3)  # the axes of (N, C, H, W) as they best lie in memory
     tracer: Tracer | None = None  # while a pass is traced to be compiled
 
     def __init__(self, xp: Any, dtype: str = "float32") -> None:

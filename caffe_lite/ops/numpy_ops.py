@@ -27,6 +27,7 @@ _CACHED = 1 << 19
 class NumpyOps(Ops):
     name = "numpy"
     array_type = np.ndarray
+    image_order = (1, 2, 3, 0)
 
     def __init__(self, dtype: str = "float32") -> None:
         recycle_freed_memory()

@@ -27,6 +27,7 @@ class TorchOps(Ops):
 
     name = "torch"
     array_type = torch.Tensor
+    image_order = (0, 2, 3, 1)
 
     def __init__(self, dtype: str = "float32", device: str = "cpu") -> None:
         recycle_freed_memory()

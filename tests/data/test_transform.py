@@ -113,9 +113,16 @@ def test_one_generator_state_gives_one_batch() -> None:
     assert (batch == transform(images, rng)).all()
 
 
-def test_a_batch_has_its_images_innermost() -> None:
-    batch = transformer("scale: 2")(list(random_images(8)), np.random.default_rng(0))
-    assert batch.transpose(1, 2, 3, 0).flags.c_contiguous
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (1, 2, 3, 0)])
+@pytest.mark.parametrize(
+    "text", ["", "scale: 2", "mean_value: 1 mean_value: 2 mean_value: 3", "crop_size: 4 mirror: true"]
+)
+def test_a_batch_lies_in_memory_as_asked_for(order: tuple[int, ...], text: str) -> None:
+    param = text_format.Parse(text, caffe_pb2.TransformationParameter())
+    images = list(random_images(8))
+    batch = DataTransformer(param, TEST, order=order)(images, np.random.default_rng(0))
+    assert batch.transpose(order).flags.c_contiguous
+    assert (batch == transformer(text, TEST)(images, np.random.default_rng(0))).all()
 
 
 @pytest.mark.parametrize("shape", [(3, 6, 7), (1, 3, 6, 7)])

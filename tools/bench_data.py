@@ -1,0 +1,134 @@
+"""Time LeNet's training on databases of images beside the same training on DummyData: what it costs to read the data.
+
+Each side runs in a process of its own, in turn, for several rounds: a slow moment of the machine meets them all. The
+databases are made of the sample in configs/lenet: raw as it is, and with each image as a PNG or JPEG file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+LENET = Path(__file__).resolve().parent.parent / "configs" / "lenet"
+SIDES = ("dummy", "raw", "png", "jpg")
+# The largest ratio to DummyData that we are content with.
+BAR = 1.1
+WARM_UP = 20
+
+
+def main() -> None:
+    args = arguments()
+    if args.process:
+        print(json.dumps(measure(args.process, args.folder, args)))
+        return
+    seconds: dict[str, list[float]] = {side: [] for side in args.sides}
+    with TemporaryDirectory() as folder:
+        make_databases(Path(folder), args.sides)
+        for _ in range(args.rounds):
+            for side in args.sides:
+                seconds[side].append(in_a_process(side, folder, args))
+    print(f"LeNet, batches of {args.batch_size}, {args.engine} engine, {args.threads} threads; milliseconds\n")
+    print("| data  | median |  least |   most | ratio | of leasts | bar  |")
+    print("| :---- | -----: | -----: | -----: | ----: | --------: | ---: |")
+    dummy = seconds["dummy"]
+    for side, times in seconds.items():
+        columns = " | ".join(f"{1e3 * pick(times):6.2f}" for pick in (median, min, max))
+        ratios = f"{median(times) / median(dummy):5.2f} | {min(times) / min(dummy):9.2f}"
+        print(f"| {side:5} | {columns} | {ratios} | {'' if side == 'dummy' else BAR:4} |")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", default="torch", help="what computes (%(default)s)")
+    parser.add_argument("--sides", default=",".join(SIDES), help="which, joined by commas (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="processes per side (%(default)s)")
+    parser.add_argument("--iterations", type=int, default=300, help="timed in each process (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=64, help="images in a batch (%(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="of the engine (%(default)s)")
+    parser.add_argument("--process", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.sides = args.sides.split(",")
+    if unknown := [side for side in args.sides if side not in SIDES]:
+        parser.error(f"no {unknown[0]!r} among the sides: {', '.join(SIDES)}")
+    args.sides = ["dummy", *(side for side in args.sides if side != "dummy")]
+    return args
+
+
+def in_a_process(side: str, folder: str, args: argparse.Namespace) -> float:
+    """The median of the iterations' seconds in a fresh process."""
+    options = [f"--{name}={getattr(args, name.replace('-', '_'))}" for name in ("engine", "iterations", "batch-size")]
+    settings = {name: str(args.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    command = [sys.executable, __file__, "--process", side, "--folder", folder, *options]
+    done = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"bench_data.py: {side} failed with exit status {done.returncode}")
+    seconds: float = json.loads(done.stdout)
+    return seconds
+
+
+def make_databases(folder: Path, sides: list[str]) -> None:
+    """An LMDB of the sample for each kind of file."""
+    import cv2
+
+    from caffe_lite.data.lmdb import LMDB
+    from caffe_lite.data.writing import new_database
+    from caffe_lite.io import datum_to_array
+    from caffe_lite.proto.caffe_pb2 import Datum
+
+    sample = LMDB(str(LENET / "fashion_mnist_train_lmdb"))
+    for side in sides:
+        if side == "dummy":
+            continue
+        with new_database(str(folder / side)) as put:
+            for key, value in sample.records():
+                datum = Datum.FromString(value)
+                if side != "raw":
+                    content = cv2.imencode(f".{side}", datum_to_array(datum)[0])[1].tobytes()
+                    datum = Datum(encoded=True, data=content, label=datum.label)
+                put(key, datum.SerializeToString())
+    sample.close()
+
+
+def measure(side: str, folder: Path, args: argparse.Namespace) -> float:
+    """The median of the iterations' seconds, in this process."""
+    import caffe_lite as caffe
+    from caffe_lite.proto.caffe_pb2 import DataParameter, SolverParameter
+    from caffe_lite.proto.prototxt import read_net
+
+    caffe.set_engine(args.engine)
+    param = SolverParameter(base_lr=1e-4, lr_policy="fixed", momentum=0.9, weight_decay=5e-4, random_seed=1)
+    param.net_param.CopyFrom(read_net(LENET / "net.prototxt").message)
+    data = param.net_param.layer[0]
+    if side == "dummy":
+        data.type = "DummyData"
+        data.ClearField("transform_param")
+        data.dummy_data_param.shape.add(dim=[args.batch_size, 1, 28, 28])
+        data.dummy_data_param.shape.add(dim=[args.batch_size])
+        for value in (0.5, 3):
+            data.dummy_data_param.data_filler.add(type="constant", value=value)
+    else:
+        data.data_param.source, data.data_param.backend = str(folder / side), DataParameter.LMDB
+        data.data_param.batch_size = args.batch_size
+    solver = caffe.get_solver(param)
+    solver.step(WARM_UP)
+    seconds = []
+    for _ in range(args.iterations):
+        begin = time.perf_counter()
+        solver.step(1)
+        seconds.append(time.perf_counter() - begin)
+    solver.net.close()
+    return float(np.median(seconds))
+
+
+if __name__ == "__main__":
+    main()
