@@ -190,11 +190,11 @@ class TorchOps(Ops):
     def deconvolution(
         self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
     ) -> Array:
-        if not stride:
+        if len(stride) not in (1, 2, 3):
             return super().deconvolution(x, weight, bias, stride, pad, dilation, group)
-        none = [0] * len(stride)
         return aten.convolution(
-            _channels_last(x), _channels_last(weight), bias, list(stride), list(pad), list(dilation), True, none, group
+            *(_channels_last(x), _channels_last(weight), bias),
+            *(list(stride), list(pad), list(dilation), True, [0] * len(stride), group),
         )
 
     def deconvolution_backward(
@@ -208,21 +208,15 @@ class TorchOps(Ops):
         group: int,
         need: tuple[bool, bool, bool],
     ) -> tuple[Array, Array, Array]:
-        if not stride:
+        if len(stride) not in (1, 2, 3):
             return super().deconvolution_backward(dy, x, weight, stride, pad, dilation, group, need)
-        return aten.convolution_backward(
-            _channels_last(dy),
-            _channels_last(x),
-            _channels_last(weight),
-            [weight.shape[1] * group],
-            list(stride),
-            list(pad),
-            list(dilation),
-            True,
-            [0] * len(stride),
-            group,
-            list(need),
+        gradients = aten.convolution_backward(
+            *(_channels_last(dy), _channels_last(x), _channels_last(weight), [weight.shape[1] * group]),
+            *(list(stride), list(pad), list(dilation), True, [0] * len(stride), group, list(need)),
         )
+        # Some of torch's kernels give more than they are asked for.
+        dx, dw, db = (gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
+        return dx, dw, db
 
     # -- pooling -----------------------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ def slowly(x, weight, bias, stride, pad, dilation, group):
         ("num_output: 3 kernel_size: 3 stride: 2 pad: 1 dilation: 2", (2, 2, 4), (2,), (1,), (2,), 1),
         ("num_output: 2 kernel_size: 2 stride: 2 pad: 1 group: 2 force_nd_im2col: true",
          (1, 2, 2, 3, 2), (2, 2, 2), (1, 1, 1), (1, 1, 1), 2),
+        ("num_output: 2 kernel_size: 2 stride: 2", (1, 2, 2, 1, 2, 2), (2,) * 4, (0,) * 4, (1,) * 4, 1),
         ("num_output: 4 group: 2", (3, 6), (), (), (), 2),
     ],
 )  # fmt: skip

@@ -293,7 +293,7 @@ small = st.integers(1, 3)
 @settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_filters_of_any_geometry(type: str, data: st.DataObject, engine: str) -> None:
-    axes, group = data.draw(st.integers(1, 3), "axes"), data.draw(small, "group")
+    axes, group = data.draw(st.integers(1, 4), "axes"), data.draw(small, "group")
 
     def each(values: st.SearchStrategy[int], name: str) -> list[int]:
         return data.draw(st.lists(values, min_size=axes, max_size=axes), name)
