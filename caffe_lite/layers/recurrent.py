@@ -138,7 +138,8 @@ class RecurrentLayer(Layer):
         rows = []
         for t in reversed(range(steps)):
             d_gates, *others = self.step_backward(self.kept[t], d_outputs[t] + d_states[0], *d_states[1:])
-            d_states = [self.cont[t] * (d_gates @ self.blobs[self.hidden].data), *others]
+            d_before = ops.inner_product(d_gates, self.blobs[self.hidden].data.T, None)
+            d_states = [self.cont[t] * d_before, *others]
             rows.append(d_gates)
             self._log("Backward", self.state_layer, "bottom", self.gate_blob, t, d_gates)
         d_gates = ops.concat(rows[::-1], 0)
