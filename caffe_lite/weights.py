@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import DecodeError, EncodeError, Message
+from google.protobuf.message import EncodeError, Message
 
 from .atomic import atomic_write
 from .errors import CaffeError, WeightsError, Where
@@ -17,6 +17,7 @@ from .hdf5 import SIGNATURE, groups_below, import_h5py, open_hdf5, read_array
 from .io import PROTOBUF_LIMIT, blobproto_to_array
 from .log import logger
 from .proto import caffe_pb2
+from .proto.binary import DecodeError, parse_binary
 from .proto.legacy import type_today
 from .proto.schema import fields_of
 
@@ -147,9 +148,8 @@ def _parse_net(path: StrPath) -> caffe_pb2.NetParameter:
     data = read_binary(path)
     if data[0] == _TAG_OF_ITER:
         raise _a_state(where)
-    net = caffe_pb2.NetParameter()
     try:
-        net.ParseFromString(data)
+        net = parse_binary(caffe_pb2.NetParameter, data)
     except DecodeError:
         raise _not_weights("it is no weights file, or it is damaged or cut short", data, where) from None
     if not (net.layer or net.layers):

@@ -355,9 +355,10 @@ def limit_memory() -> None:
 # -- tests -------------------------------------------------------------------------------------------------------------
 
 
-def child(*arguments: object) -> tuple[int, int]:
+def child(*arguments: object, **settings: str) -> tuple[int, int]:
     """How many files were read well, and how many refused."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    settings |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, **settings}
     done = subprocess.run(
         [sys.executable, __file__, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=280
     )
@@ -369,6 +370,12 @@ def child(*arguments: object) -> tuple[int, int]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_mutations(kind: str, tmp_path: Path) -> None:
     good, refused = child("mutate", kind, tmp_path, 150)
+    assert good + refused == 150 and refused > 10
+
+
+@pytest.mark.parametrize("kind", ["BinaryNet", "State"])
+def test_mutations_read_by_protobuf_without_its_c_part(kind: str, tmp_path: Path) -> None:
+    good, refused = child("mutate", kind, tmp_path, 150, PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION="python")
     assert good + refused == 150 and refused > 10
 
 

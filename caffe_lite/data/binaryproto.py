@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from ..errors import DataError, Where
 from ..io import blobproto_to_array
 from ..proto import caffe_pb2
+from ..proto.binary import DecodeError, parse_binary
 from .paths import resolve, searched
 
 
@@ -16,7 +16,7 @@ def read_binaryproto(file: str, field: str, param: str, where: Where | None, mad
     path = resolve(file, where)
     try:
         with open(path, "rb") as stream:
-            blob = caffe_pb2.BlobProto.FromString(stream.read())
+            blob = parse_binary(caffe_pb2.BlobProto, stream.read())
         if not (
             blob.data or blob.double_data or blob.raw_data
         ):  # other files may pass for a BlobProto of unknown fields

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from ..errors import DataError
 from ..proto import caffe_pb2
+from ..proto.binary import DecodeError, parse_binary
 from .image import channels_first, decode_image
-
-_parse = caffe_pb2.Datum.FromString
 
 
 def decode_datum(value: bytes, force_color: bool = False, force_gray: bool = False) -> tuple[np.ndarray, int]:
@@ -19,7 +17,7 @@ def decode_datum(value: bytes, force_color: bool = False, force_gray: bool = Fal
     The original reads past the end of a Datum whose data is too short; here it is an error.
     """
     try:
-        datum = _parse(value)
+        datum = parse_binary(caffe_pb2.Datum, value)
     except DecodeError:
         raise DataError("it is not a Datum", hint="A Data layer reads databases of Datum messages only") from None
     if datum.encoded:

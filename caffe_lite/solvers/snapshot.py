@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from ..atomic import atomic_write
 from ..errors import DataError, SolverError, Where
 from ..hdf5 import import_h5py, open_hdf5, read_array
 from ..io import array_to_blobproto, blobproto_to_array
+from ..proto.binary import DecodeError, parse_binary
 from ..proto.caffe_pb2 import SolverState
 from ..weights import StrPath, as_text, is_hdf5, read_binary, require_protobuf_size, write_message
 
@@ -64,9 +64,8 @@ def _write_binary(path: StrPath, snapshot: Snapshot) -> None:
 
 
 def _read_binary(path: StrPath) -> Snapshot:
-    state = SolverState()
     try:
-        state.ParseFromString(read_binary(path, SolverError))
+        state = parse_binary(SolverState, read_binary(path, SolverError))
         if not state.HasField("iter"):
             raise DecodeError
         history = [blobproto_to_array(blob) for blob in state.history]
