@@ -32,6 +32,7 @@ def test_any_shape(samples, behind, ones, margin, legacy, engine) -> None:
     layer = f'type: "ContrastiveLoss" contrastive_loss_param {{ {param} }}'
     net = make_layer_net(layer, [vectors, vectors, labels(2, samples, *[1] * ones)], engine=engine)
     net.forward()
+    margin = float(np.float32(margin))  # as a prototxt holds it
     a, b, similar = (net.blobs[f"x{i}"].data for i in range(3))
     assert float(net.blobs["y0"].data) == pytest.approx(by_hand(a, b, similar, margin, legacy), rel=1e-12)
     if legacy:
