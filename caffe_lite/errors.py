@@ -112,6 +112,10 @@ class EngineError(CaffeError):
     """An engine is unknown, or cannot do what is asked of it."""
 
 
+class PluginError(CaffeError):
+    """A package that brings layers cannot be imported."""
+
+
 class MissingExtra(CaffeError):
     """An optional package is needed and not installed: `MissingExtra("lmdb", "data", "write LMDB databases")`."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
@@ -12,6 +14,7 @@ from .blob import Blob
 from .errors import LayerError, NetError, UnknownLayerType, Where
 from .log import logger
 from .ops.base import Ops
+from .plugins import load_plugins
 from .proto import caffe_pb2
 
 Range = tuple[int, "int | None"]
@@ -103,6 +106,35 @@ class Layer:
         """Refuse: raise a LayerError that names this layer and its place in the prototxt."""
         raise LayerError(what, where=self.where, layer=self.name, layer_type=self.type, hint=hint)
 
+    def settings(self, **defaults: Any) -> SimpleNamespace:
+        """The parameters of a layer whose type has no message in the schema: JSON in its python_param.
+
+            python_param { param_str: '{"slope": 0.2}' }
+
+        gives ``self.settings(slope=0.1).slope == 0.2``. A default also says what may stand there; a type in its place
+        (``num_output=int``), that something must.
+        """
+        text = self.param.python_param.param_str
+        try:
+            given = json.loads(text or "{}")
+        except ValueError as error:
+            self.error(f"param_str is no JSON: {error}", f"Write it as in {_JSON_EXAMPLE}")
+        if not isinstance(given, dict):
+            self.error(f"param_str is {text}, which has no names", f"Write it as in {_JSON_EXAMPLE}")
+        for name, value in given.items():
+            if name not in defaults:
+                near = difflib.get_close_matches(name, defaults, 1)
+                known = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(defaults) or 'none'}"
+                self.error(f"unknown setting {name!r} in param_str", known)
+            kind = defaults[name] if isinstance(defaults[name], type) else type(defaults[name])
+            fits = (int, float) if kind is float else kind
+            if not isinstance(value, fits) or (isinstance(value, bool) and kind is not bool):
+                self.error(f"{name} in param_str is {json.dumps(value)}", f"it takes {_KINDS.get(kind, kind.__name__)}")
+        for name, default in defaults.items():
+            if isinstance(default, type) and name not in given:
+                self.error(f"{name} is not given", f"write python_param {{ param_str: '{{\"{name}\": ...}}' }}")
+        return SimpleNamespace(**(defaults | given))
+
     def axis(self, axis: int, num_axes: int, field: str = "axis") -> int:
         """The axis counted from 0, where the prototxt may count from the end."""
         if not -num_axes <= axis < num_axes:
@@ -119,6 +151,9 @@ class Layer:
         return bottom_index not in [i % num_bottoms for i in self.not_differentiable]
 
 
+_JSON_EXAMPLE = """python_param { param_str: '{"name": 1}' }"""
+_KINDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text", list: "a list"}
+
 LayerClass = TypeVar("LayerClass", bound=type[Layer])
 _registry: dict[str, type[Layer]] = {}
 
@@ -127,8 +162,9 @@ def register_layer(type_name: str) -> Callable[[LayerClass], LayerClass]:
     """Class decorator: make the layer known to every Net under the type string that prototxt files use."""
 
     def register(cls: LayerClass) -> LayerClass:
-        if type_name in _registry and _registry[type_name].__qualname__ != cls.__qualname__:
-            raise ValueError(f"layer type {type_name!r} is taken by {_registry[type_name].__qualname__}")
+        taken = _registry.get(type_name, cls)
+        if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f"layer type {type_name!r} is taken by {taken.__module__}.{taken.__qualname__}")
         cls.type = type_name
         _registry[type_name] = cls
         return cls
@@ -137,27 +173,34 @@ def register_layer(type_name: str) -> Callable[[LayerClass], LayerClass]:
 
 
 def layer_type_list() -> list[str]:
-    """Every type string a prototxt may use, sorted."""
+    """Every type string a prototxt may use, sorted; those of plug-ins, too."""
+    for problem in load_plugins():
+        raise problem
     return sorted(_registry)
 
 
 def create_layer(
     param: caffe_pb2.LayerParameter, ops: Ops, phase: int, rng: np.random.Generator, where: Where | None = None
 ) -> Layer:
-    """The layer that a LayerParameter asks for; NetError with the nearest known types if there is none."""
+    """The layer that a LayerParameter asks for; NetError with the nearest known types if there is none.
+
+    Plug-ins are loaded when a type is not known without them.
+    """
     if not param.type:
         raise NetError("it has no type", where=where, layer=param.name, hint='Give it one, as in type: "ReLU"')
+    problems = load_plugins() if param.type not in _registry else []
     cls = _registry.get(param.type)
     if cls is None:
         near = difflib.get_close_matches(param.type, _registry, 3, 0.5)
         if not near:
             near = [name for name in _registry if name.lower() == param.type.lower()]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known types: {', '.join(sorted(_registry))}."
         raise UnknownLayerType(
             f"unknown layer type {param.type!r}",
             where=where,
             layer=param.name,
             layer_type=param.type,
-            hint=f"did you mean {' or '.join(near)}?" if near else f"known types: {', '.join(layer_type_list())}",
+            hint=" ".join([hint, *(f"Perhaps a plug-in is missing: {problem.what}" for problem in problems)]),
         )
     logger.info("Creating layer %s", param.name)
     return cls(param, ops, phase, rng, where)

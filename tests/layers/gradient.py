@@ -1,21 +1,18 @@
-"""The directional gradient check: a layer's gradients against differences of its outputs, along random directions.
-
-One direction takes two evaluations where one derivative per element would take two each (as HIPS autograd checks).
-"""
+"""Nets of one layer whose gradients are to be checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from google.protobuf import text_format
 
-from caffe_lite.net import TRAIN, Net, Node
+from caffe_lite.gradient_check import check_gradients
+from caffe_lite.net import TRAIN, Net
 from caffe_lite.proto import caffe_pb2
 
 Values = Callable[[np.random.Generator], np.ndarray]
-STEP = 1e-5
 
 
 @dataclass(frozen=True)
@@ -85,44 +82,4 @@ def make_net(
 
 def check(net: Net, seed: int = 0, layer: str = "under_test", tops: Sequence[str] | None = None) -> None:
     """Assert that every gradient of a layer is that of <r, tops> for random weights r; of all tops, or of these."""
-    rng = np.random.default_rng(seed)
-    random_state = net.rng.bit_generator.state
-    node = net.node(layer)
-    names = node.top_names if tops is None else tops
-
-    def forward() -> list[np.ndarray]:
-        net.rng.bit_generator.state = random_state
-        net.forward()
-        return [net.blobs[name].data for name in names]
-
-    weights = [rng.standard_normal(y.shape) for y in forward()]
-    for name, weight in zip(names, weights, strict=True):
-        net.blobs[name].diff[...] = weight
-    net.clear_param_diffs()
-    net.backward()
-
-    variables = list(_variables(net, node))
-    gradients = {name: diff.copy() for name, _, diff in variables}
-    for name, data, _ in variables:
-        direction, kept = rng.uniform(-1, 1, data.shape), data.copy()
-        values = []
-        for step in (STEP, -STEP):
-            data[...] = kept + step * direction
-            values.append(sum(float(np.sum(w * y)) for w, y in zip(weights, forward(), strict=True)))
-        data[...] = kept
-        expected = (values[0] - values[1]) / (2 * STEP)
-        products = gradients[name] * direction
-        assert abs(products.sum() - expected) <= 1e-6 * (1 + np.abs(products).sum()), (
-            f"the gradient of {name} along a direction is {products.sum():.9g}, the difference {expected:.9g}"
-        )
-
-
-def _variables(net: Net, node: Node) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, data and diff of all that the layer can have a gradient in."""
-    for i, name in enumerate(node.bottom_names):
-        if node.layer.gradient_reaches(i, len(node.bottom)):
-            yield name, net.blobs[name].data, net.blobs[name].diff
-    for param in net.learnable_params:
-        if param.owner is node and param.lr_mult:
-            blob = net.params[node.name][param.index]
-            yield f"param {param.index}", blob.data, blob.diff
+    check_gradients(net, layer, seed, tops)
