@@ -39,7 +39,6 @@ class RecurrentLayer(Layer):
     gate_layer: ClassVar[str]
     state_layer: ClassVar[str]
     gates_per_output: ClassVar[int] = 1
-    not_differentiable = (1,)
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.recurrent_param
