@@ -16,11 +16,12 @@ train: $(VENV)/.user ## Train LeNet on the sample data
 test: $(VENV)/.dev ## Run the tests; the slow ones too if CI is set: make test CI=1
 	$(BIN)/python -m pytest $(if $(CI),,-m "not slow")
 
-check: $(VENV)/.dev ## Lint, check the formatting, the types and the generated messages
+check: $(VENV)/.dev ## Lint, check the formatting, the types, the generated messages and the configs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tools/make_proto.py --check
+	$(BIN)/caffe-lite check configs/*/*.prototxt
 
 format: $(VENV)/.dev ## Put imports and formatting right
 	$(BIN)/ruff check --fix-only .

@@ -11,6 +11,7 @@ import numpy as np
 from .blob import Blob
 from .data.batches import Batch, Batches
 from .data.prefetch import Prefetcher
+from .data.transform import check_transform
 from .errors import CaffeError
 from .layer import Layer
 from .log import logger
@@ -109,6 +110,7 @@ class BatchLayer(Layer, abc.ABC):
     def foreseen_images(self, batch_size: int, channels: int = 0, height: int = 0, width: int = 0) -> Shape:
         """The shape of a batch of images after transform_param; a 0 stands for what only the images can tell."""
         p = self.param.transform_param
+        check_transform(p)
         if not channels and len(p.mean_value) > 1:
             channels = len(p.mean_value)
         sizes = (channels, p.crop_size or height, p.crop_size or width)

@@ -19,6 +19,7 @@ from .proto import caffe_pb2
 from .proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, NetStateRule, SolverParameter
 from .proto.prototxt import Parsed, parse_text, read_text, top_fields
 from .proto.schema import fields_of, replacement
+from .proto.text import Source
 from .proto.upgrade import upgrade_net, upgrade_solver
 from .solvers import solver_class
 from .solvers.nets import net_file
@@ -67,6 +68,9 @@ def check(path: str | os.PathLike[str]) -> Checked:
         checked.tell(error, "syntax")
         return checked
     message = _kind(text)
+    if message is None:
+        checked.tell(_foreign(text, checked.file))
+        return checked
     checked.kind = {NetParameter: "net", SolverParameter: "solver"}.get(message, "other")
     parsed: Parsed[Any] = parse_text(text, message, checked.file, collect=True)
     for problem in parsed.problems:
@@ -80,7 +84,7 @@ def check(path: str | os.PathLike[str]) -> Checked:
     return checked
 
 
-def _kind(text: str) -> type[Message]:
+def _kind(text: str) -> type[Message] | None:
     """The message that a text means: the one that knows most of its fields, rather a net or a solver than another."""
     names = [token.text for token, _ in top_fields(text)]
     others = [getattr(caffe_pb2, name) for name in caffe_pb2.DESCRIPTOR.message_types_by_name]
@@ -89,7 +93,19 @@ def _kind(text: str) -> type[Message]:
         return sum(name in fields_of(message.DESCRIPTOR) for name in names)
 
     first: type[Message] = max((NetParameter, SolverParameter), key=known)
-    return first if known(first) or not names else max([first, *others], key=known)
+    if known(first) or not names:
+        return first
+    other: type[Message] = max(others, key=known)
+    return other if known(other) else None
+
+
+def _foreign(text: str, file: str) -> UnknownField:
+    token, _ = next(top_fields(text))
+    return UnknownField(
+        f'no message of Caffe\'s begins with a field "{token.text}"',
+        where=Source(text, file).where(token.offset),
+        hint="it is neither a net nor a solver; another program, or a fork of Caffe, may read it",
+    )
 
 
 def _note_deprecated(parsed: Parsed[Any], checked: Checked) -> None:

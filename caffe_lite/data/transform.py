@@ -28,6 +28,12 @@ def by(shape: Shape) -> str:
     return " x ".join(map(str, shape))
 
 
+def check_transform(param: caffe_pb2.TransformationParameter) -> None:
+    """Refuse a transform_param that contradicts itself."""
+    if param.mean_file and param.mean_value:
+        raise LayerError("mean_file and mean_value exclude each other", hint="Keep one of them in transform_param")
+
+
 class DataTransformer:
     """y = (x - mean) * scale over a crop of x, mirrored or not.
 
@@ -45,8 +51,7 @@ class DataTransformer:
         where: Where | None = None,
         order: Sequence[int] = ROW_MAJOR,
     ) -> None:
-        if param.mean_file and param.mean_value:
-            raise LayerError("mean_file and mean_value exclude each other", hint="Keep one of them in transform_param")
+        check_transform(param)
         self.crop_size = param.crop_size
         self.random_crop = bool(param.crop_size) and phase == caffe_pb2.TRAIN
         self.mirror = param.mirror

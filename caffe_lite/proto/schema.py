@@ -103,6 +103,8 @@ def advise_field(word: str, path: Sequence[tuple[Descriptor, str]], layer_type: 
             return f'"{word}" belongs in {title(outer, name)}, outside {title(*path[-1])}'
     if inside:
         return f'"{word}" belongs in {_either(own or inside)}: {(own or inside)[0]} {{ {word} ... }}'
+    if layer_type and word.endswith("_param") and _same_words(word.removesuffix("_param"), layer_type):
+        return f"Caffe knows no {layer_type} layer; a fork of Caffe may"
     close = nearest(word, fields_of(message))
     if close:
         return f'Did you mean "{close}"?'
