@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from .net import Node
 
 
+# An array, and what to add to the result of the convolution, to the result.
+Kernel = Callable[[Array, "Array | None"], Array]
+
+
 class Fusion:
     """The runs of a net."""
 
@@ -78,7 +82,9 @@ class Run(ABC):
         self.layers: list[Any] = [node.layer for node in nodes]
         self.bottom, self.top = nodes[0].bottom[0], nodes[-1].top[0]
         self.ops = self.top.ops
-        self.x: Array | None = None  # what went in, while the layers do not know of the last forward pass
+        # What went in, and into a sum beside it, while the layers do not know of the last forward pass.
+        self.x: Array | None = None
+        self.addend: Array | None = None
 
     @staticmethod
     @abstractmethod
@@ -103,29 +109,34 @@ class Run(ABC):
     def separate(self) -> None:
         """Let each layer have what it would have kept for its backward pass, had it run by itself."""
         if self.x is not None:
-            for layer, (twin, _) in zip(self.layers, self._one_by_one(self.x, self._blobs()), strict=True):
+            made = self._one_by_one(self.x, self.addend, self._blobs())
+            for layer, (twin, _) in zip(self.layers, made, strict=True):
                 layer.__dict__.update({name: value for name, value in vars(twin).items() if name != "blobs"})
-            self.x = None
+            self.x = self.addend = None
 
     def _blobs(self) -> list[list[Blob]]:
         return [layer.blobs for layer in self.layers]
 
-    def _one_by_one(self, x: Array, blobs: Sequence[list[Blob]]) -> Iterator[tuple[Layer, Array]]:
+    def _one_by_one(self, x: Array, addend: Array | None, blobs: Sequence[list[Blob]]) -> Iterator[tuple[Layer, Array]]:
         """Twins of the layers that have run on ``x`` with these blobs, and what they made."""
-        bottom = Blob(self.ops, x.shape)
-        bottom.data = x
+        bottom = _holding(self.ops, x)
         with self.ops.quiet():
             for layer, own in zip(self.layers, blobs, strict=True):
                 twin, top = copy(layer), Blob(self.ops)
                 twin.blobs = own
-                twin.Reshape([bottom], [top])
-                twin.Forward([bottom], [top])
+                bottoms = [bottom]
+                if addend is not None and isinstance(layer, EltwiseLayer):
+                    bottoms.append(_holding(self.ops, addend))
+                twin.Reshape(bottoms, [top])
+                twin.Forward(bottoms, [top])
                 yield twin, top.data
                 bottom = top
 
 
 class Folded(Run):
     """In TEST: a convolution, or an inner product, whose weights do the work of the BatchNorm, Scale and Bias after it.
+
+    A sum with one other blob may follow a convolution, and a ReLU everything.
 
     The weights are folded in the second pass with the same parameters, and serve until these change. The engine counts
     what it writes into an array; a user writes through a NumPy array that ``Blob.lend`` gave him. So while one of those
@@ -135,12 +146,15 @@ class Folded(Run):
 
     def __init__(self, first: int, nodes: Sequence[Node], kernels: Any) -> None:
         super().__init__(first, nodes, kernels)
+        self.other = next((_other_bottom(b, a) for a, b in pairwise(nodes) if len(b.bottom) > 1), None)
         self.between = [(i, a.top[0]) for i, (a, b) in enumerate(pairwise(nodes)) if a.top[0] is not b.top[0]]
+        last = self.between[-1][0] if self.between else 0
+        self.keeps_addend = any(len(node.bottom) > 1 for node in nodes[: last + 1])
         self.differentiable = any(node.need_backward for node in nodes)
         self.differentiated = False
         self.key: Any = None
         self.arrays: list[Array] = []
-        self.kernel: Callable[[Array], Array] | None = None
+        self.kernel: Kernel | None = None
         self.copies: list[list[Blob]] = []
 
     @staticmethod
@@ -155,8 +169,11 @@ class Folded(Run):
         count = 1
         while count < len(row) and _folds(row[count]):
             count += 1
-        if isinstance(head, InnerProductLayer) and count == 1:
-            return 0
+        if isinstance(head, InnerProductLayer):
+            if count == 1:
+                return 0
+        elif count < len(row) and len(row[count].bottom) > 1:
+            count += 1
         return count + (count < len(row) and isinstance(row[count].layer, ReLULayer))
 
     def fused(self) -> bool:
@@ -165,27 +182,30 @@ class Folded(Run):
         if kernel is None:
             return False
         head = self.layers[0]
-        y = kernel(self.ops.reshape(x, (-1, head.num_input)) if isinstance(head, InnerProductLayer) else x)
+        addend = None if self.other is None else self.other.data
+        y = kernel(self.ops.reshape(x, (-1, head.num_input)) if isinstance(head, InnerProductLayer) else x, addend)
         if self.between:
             copy_of_x = self.ops.copy(x)
+            copy_of_addend = self.ops.copy(addend) if self.keeps_addend else None
             for place, blob in self.between:
-                blob.data = Later(partial(self._made, place, copy_of_x, self.copies))
+                blob.data = Later(partial(self._made, place, copy_of_x, copy_of_addend, self.copies))
         self.top.data = y
-        self.x = x if self.differentiable else None
+        if self.differentiable:
+            self.x, self.addend = x, addend
         return True
 
     def backward(self) -> None:
         self.differentiated = True  # and will be again: from now on the layers keep what they need for it
         super().backward()
 
-    def _made(self, place: int, x: Array, blobs: list[list[Blob]]) -> Array:
+    def _made(self, place: int, x: Array, addend: Array | None, blobs: list[list[Blob]]) -> Array:
         """What the layer at this place makes of ``x``."""
-        made = self._one_by_one(x, blobs)
+        made = self._one_by_one(x, addend, blobs)
         for _ in range(place):
             next(made)
         return next(made)[1]
 
-    def _kernel_for(self, x: Array) -> Callable[[Array], Array] | None:
+    def _kernel_for(self, x: Array) -> Kernel | None:
         """The kernel of the parameters as they are now, for arrays like ``x``; None if there cannot be one yet."""
         blobs = [blob.source for layer in self.layers for blob in layer.blobs]
         arrays = [blob.data for blob in blobs]
@@ -199,12 +219,14 @@ class Folded(Run):
             self.copies = [[_copied(blob) for blob in own] for own in self._blobs()] if self.between else []
         return self.kernel
 
-    def _fold(self, x: Array) -> Callable[[Array], Array]:
+    def _fold(self, x: Array) -> Kernel:
         head, ops = self.layers[0], self.ops
         weight = head.blobs[0].data
         scale, shift = None, (head.blobs[1].data if len(head.blobs) > 1 else None)
         slope = None
         for layer in self.layers[1:]:
+            if isinstance(layer, EltwiseLayer):
+                continue
             if isinstance(layer, ReLULayer):
                 slope = layer.slope
                 break
@@ -220,14 +242,20 @@ class Folded(Run):
         if scale is not None:
             weight = weight * ops.reshape(scale, (-1, *[1] * (weight.ndim - 1)))
         if linear:
-            return self._rectified(partial(ops.inner_product, weight=weight, bias=shift), slope)
+            return self._finished(partial(ops.inner_product, weight=weight, bias=shift), slope)
         w = head.windows
         geometry = {"stride": w.stride, "pad": w.pad, "dilation": w.dilation, "group": head.group}
         packed = self.kernels.convolution(x, weight, shift, slope, **geometry)
-        return packed or self._rectified(partial(ops.convolution, weight=weight, bias=shift, **geometry), slope)
+        return packed or self._finished(partial(ops.convolution, weight=weight, bias=shift, **geometry), slope)
 
-    def _rectified(self, kernel: Callable[..., Array], slope: float | None) -> Callable[[Array], Array]:
-        return kernel if slope is None else lambda x: self.kernels.rectify(kernel(x), slope)
+    def _finished(self, linear: Callable[[Array], Array], slope: float | None) -> Kernel:
+        def kernel(x: Array, addend: Array | None) -> Array:
+            y = linear(x)
+            if addend is not None:
+                y += addend
+            return y if slope is None else self.kernels.rectify(y, slope)
+
+        return kernel
 
 
 class Normalized(Run):
@@ -310,13 +338,29 @@ class Rectified(Run):
 
 
 def _row(nodes: Sequence[Node]) -> list[Node]:
-    """The first nodes as far as each makes one blob, which counts in no loss and which only the next one reads."""
+    """The first nodes as far as each makes one blob, which counts in no loss and which only the next one reads.
+
+    One that adds another blob to it may follow, but not take part otherwise.
+    """
     row: list[Node] = []
     for node in nodes:
-        if len(node.top) != 1 or any(node.loss_weights) or (row and node.bottom != row[-1].top):
+        if len(node.top) != 1 or any(node.loss_weights):
+            break
+        if row and node.bottom != row[-1].top and not _adds(node, row[-1]):
             break
         row.append(node)
     return row
+
+
+def _adds(node: Node, before: Node) -> bool:
+    """Whether it is the plain sum of what the node before makes and another blob."""
+    layer = node.layer
+    plain = isinstance(layer, EltwiseLayer) and layer.operation == EltwiseParameter.SUM and layer.coeff == [1.0, 1.0]
+    return plain and sum(blob is before.top[0] for blob in node.bottom) == 1
+
+
+def _other_bottom(node: Node, before: Node) -> Blob:
+    return next(blob for blob in node.bottom if blob is not before.top[0])
 
 
 def _in_place(node: Node) -> bool:
@@ -355,6 +399,10 @@ def _factor_and_term(layer: Any, ops: Ops) -> tuple[Array | None, Array | None]:
 
 
 def _copied(blob: Blob) -> Blob:
-    twin = Blob(blob.ops, blob.shape)
-    twin.data = blob.ops.copy(blob.data)
-    return twin
+    return _holding(blob.ops, blob.ops.copy(blob.data))
+
+
+def _holding(ops: Ops, array: Array) -> Blob:
+    blob = Blob(ops, array.shape)
+    blob.data = array
+    return blob

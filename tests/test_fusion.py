@@ -216,6 +216,29 @@ def test_in_test_a_block_is_one_kernel(in_place):
     same(net, one_by_one(net_of(INPUT + block(in_place))))
 
 
+@pytest.mark.parametrize(
+    ("order", "rest", "kernels"),
+    [
+        ("c data", layer("relu", "ReLU", "e", "e"), 1),
+        ("data c", "", 1),
+        ("data c", layer("relu", "ReLU", "e", "positive"), 1),
+        ("c data", layer("leaky", "ReLU", "e", "e", "relu_param { negative_slope: 0.1 }"), 2),
+        ("c data", layer("wrong", "ReLU", "e", "e", "relu_param { negative_slope: -0.1 }"), 2),
+    ],
+)
+def test_in_test_a_sum_with_another_blob_belongs_to_the_kernel(order, rest, kernels):
+    text = INPUT + conv("c", "data") + layer("s", "Scale", "c", "c") + layer("e", "Eltwise", order, "e") + rest
+    nets = net_of(text), net_of(text)
+    assert [len(run) for run in runs(nets[0])] == [4 if rest else 3]
+    for _ in range(2):
+        nets[0].forward_pass()
+    counted = calls(nets[0].forward_pass)
+    assert counted["_convolution_pointwise"] == 1 and counted["add"] == 0
+    assert counted["add_"] == kernels - 1
+    one_by_one(nets[1])
+    same(*nets)
+
+
 def test_in_train_normalisation_and_scale_are_one_kernel_each_way():
     net = net_of(INPUT + block() + loss("c"), TRAIN)
     assert runs(net) == [["b", "s", "r"]]

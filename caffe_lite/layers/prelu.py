@@ -42,7 +42,7 @@ class PReLULayer(Layer):
         self.x = x = bottom[0].data
         slope = self.blobs[0].data
         self.slope = slope if self.shared else self.ops.along_channels(slope, x.ndim)
-        top[0].data = self.ops.where(x > 0, x, self.slope * x)
+        top[0].data = self.ops.prelu(x, self.slope)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy, x = top[0].diff, self.x

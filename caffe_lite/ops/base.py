@@ -227,6 +227,10 @@ class Ops:
         """``x`` is what went in; where ``slope`` is not negative, what came out serves as well."""
         return self.xp.where(x > 0, dy, slope * dy)
 
+    def prelu(self, x: Array, slope: Array) -> Array:
+        """``slope`` has one element, or one for each channel, shaped to broadcast."""
+        return self.xp.where(x > 0, x, slope * x)
+
     def dropout_mask(self, rng: np.random.Generator, shape: Ints, ratio: float) -> Array:
         """0 with probability ``ratio``, else 1 / (1 - ratio)."""
         return self.drawn(lambda: rng.random(tuple(shape), dtype=np.float32) >= ratio) * (1.0 / (1.0 - ratio))

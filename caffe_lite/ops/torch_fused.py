@@ -21,8 +21,9 @@ def convolution(
     pad: Ints,
     dilation: Ints,
     group: int,
-) -> Callable[[Array], Array] | None:
-    """A convolution of arrays like ``x`` with these weights, followed by a rectifier unless ``slope`` is None.
+) -> Callable[[Array, Array | None], Array] | None:
+    """A convolution of arrays like ``x`` with these weights, to be given one and what to add to the result, or None,
+    followed by a rectifier unless ``slope`` is None.
 
     oneDNN keeps the weights in the order that its kernel for this shape reads, where it would bring them into it in
     every call. None where it does not serve.
@@ -34,8 +35,20 @@ def convolution(
     rectifier: tuple[str, list[float]] = ("none", [])
     if slope is not None:
         rectifier = ("leaky_relu", [slope]) if slope else ("relu", [])
-    call = torch.ops.mkldnn._convolution_pointwise.default
-    return lambda x: call(x.contiguous(memory_format=torch.channels_last), packed, bias, *geometry, *rectifier, "")
+    alone = torch.ops.mkldnn._convolution_pointwise.default
+    added = torch.ops.mkldnn._convolution_pointwise.binary
+    plain = None if slope is None else "relu"
+
+    def kernel(x: Array, addend: Array | None) -> Array:
+        x = x.contiguous(memory_format=torch.channels_last)
+        if addend is None:
+            return alone(x, packed, bias, *geometry, *rectifier, "")
+        addend = addend.contiguous(memory_format=torch.channels_last)
+        if slope:  # after a sum oneDNN has the plain rectifier only
+            return rectify(alone(x, packed, bias, *geometry, "none", [], "").add_(addend), slope)
+        return added(x, addend, packed, bias, *geometry, "add", 1.0, plain, [], "")
+
+    return kernel
 
 
 def rectify(y: Array, slope: float) -> Array:

@@ -118,6 +118,9 @@ class TorchOps(Ops):
             return aten.threshold_backward(dy, x, 0)
         return aten.leaky_relu_backward(dy, x, slope, False)
 
+    def prelu(self, x: Array, slope: Array) -> Array:
+        return aten._prelu_kernel(x, slope)
+
     def softmax(self, x: Array, axis: int) -> Array:
         return aten._softmax(x, axis, False)
 
