@@ -381,7 +381,7 @@ class CompiledPass:
             results = [self._trace_nodes(), *[blob.data for blob in self.kept]]
             learned = [blob for blob in params if blob.has_diff]
             results += [blob.diff for blob in learned]
-            unread = {id(blob) for blob in [*rooted, *params]}
+            unread = {id(blob) for blob in [*self.roots, *params]}
             return results, _Note(learned, [blob for blob in blobs if blob.has_diff and id(blob) not in unread])
         finally:
             net.rng.bit_generator.state = random

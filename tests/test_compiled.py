@@ -403,3 +403,13 @@ def test_a_shape_that_depends_on_values_is_refused() -> None:
         EngineError, match=r'layer "some" \(Filter\): it cannot be compiled: how many samples it passes'
     ):
         net.forward()
+
+
+@pytest.mark.slow
+def test_an_output_without_a_loss_is_passed_on_from_pass_to_pass() -> None:
+    text = "force_backward: true\n" + SMALL + 'layer { name: "r" type: "Reduction" bottom: "ip2" top: "total" }\n'
+    compiled, plain = solver(text), solver(text, compile=False)
+    for _ in range(2):
+        compiled.step(1)
+        plain.step(1)
+    check_equal(compiled, plain)
