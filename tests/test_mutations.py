@@ -352,6 +352,15 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
 
+def sparing(kind: str) -> int:
+    """How many times fewer files to read where each takes a process of its own."""
+    import h5py
+
+    from caffe_lite.hdf5 import _NEVER_CRASHES
+
+    return 40 if kind.startswith("HDF5") and h5py.version.hdf5_version_tuple < _NEVER_CRASHES else 1
+
+
 # -- tests -------------------------------------------------------------------------------------------------------------
 
 
@@ -382,21 +391,21 @@ def test_mutations_read_by_protobuf_without_its_c_part(kind: str, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_ten_thousand_mutations(kind: str, tmp_path: Path) -> None:
-    count = 10_000 // len(KINDS) + 1
+    count = (10_000 // len(KINDS) + 1) // sparing(kind)
     good, refused = child("mutate", kind, tmp_path, count)
     assert good + refused == count and good > count / 50 and refused > count / 10
 
 
 @pytest.mark.parametrize("kind", CUT_SHORT)
 def test_files_cut_short(kind: str, tmp_path: Path) -> None:
-    good, refused = child("cut", kind, tmp_path, 37)
+    good, refused = child("cut", kind, tmp_path, 37 * sparing(kind))
     assert refused > good
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CUT_SHORT)
 def test_files_cut_short_at_every_place(kind: str, tmp_path: Path) -> None:
-    good, refused = child("cut", kind, tmp_path, 1)
+    good, refused = child("cut", kind, tmp_path, sparing(kind))
     assert refused > good
 
 
