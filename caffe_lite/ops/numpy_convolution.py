@@ -68,7 +68,7 @@ def _scatter(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray, grid: Grid) -> 
     columns = np.zeros((grid.size[0], taps, dy.shape[-1]), dy.dtype)
     for place, kernel_rows, image_rows in grid.rows():
         part = by_row[:, kernel_rows.start * taps : kernel_rows.stop * taps]
-        columns[image_rows] += (part.T @ dy[:, place]).reshape(-1, taps, dy.shape[-1])
+        columns[image_rows] += (part.T @ dy[:, place]).reshape(part.shape[1] // taps, taps, dy.shape[-1])
     inner = grid.inner()
     columns = columns.reshape(grid.size[0], *grid.kernel[1:], dx.shape[0], *inner.out, dx.shape[-1])
     dx[...] = 0
@@ -115,7 +115,7 @@ def _weight_by_row(weight: np.ndarray) -> np.ndarray:
 
 
 def _as_matrix(rows: np.ndarray) -> np.ndarray:
-    return rows.reshape(-1, rows.shape[-1])
+    return rows.reshape(prod(rows.shape[:-1]), rows.shape[-1])
 
 
 # -- one input channel per group: too little for products of matrices ------------------------------------------------

@@ -136,3 +136,16 @@ def test_what_makes_no_sense(engine, params, message) -> None:
 def test_bottoms_of_different_shapes(engine) -> None:
     with pytest.raises(LayerError, match=r"the bottoms' shapes \(1, 2, 5, 5\) and \(1, 2, 5, 4\) differ"):
         convolution("num_output: 2 kernel_size: 3", (1, 2, 5, 5), (1, 2, 5, 4), engine=engine)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_empty_batch_passes_through(make_net, stride):
+    conv = f"convolution_param {{ num_output: 2 kernel_size: 3 pad: 1 stride: {stride} }}"
+    net = make_net(
+        f"""layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: [0, 3, 6, 6] }} }} }}
+        layer {{ name: "a" type: "Convolution" bottom: "x" top: "a" {conv} }}
+        layer {{ name: "b" type: "Convolution" bottom: "a" top: "b" {conv} loss_weight: 1 }}"""
+    )
+    assert net.forward()["b"].shape == (0, 2, 6 if stride == 1 else 2, 6 if stride == 1 else 2)
+    net.backward()
+    assert not any(blob.diff.any() for blobs in net.params.values() for blob in blobs)
