@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from . import io
+from . import io, layers
 from .errors import CaffeError
 from .layer import layer_type_list, register_layer
 from .layers.python import UserLayer as Layer
 from .net import TEST, TRAIN, Net
+from .net_spec import NetSpec, params, to_proto
 from .ops import available_engines, set_device, set_engine, set_mode_cpu, set_mode_gpu
 from .random import set_random_seed
 from .solvers import (
@@ -30,6 +31,7 @@ __all__ = [
     "CaffeError",
     "Layer",
     "Net",
+    "NetSpec",
     "NesterovSolver",
     "RMSPropSolver",
     "SGDSolver",
@@ -37,10 +39,13 @@ __all__ = [
     "get_solver",
     "io",
     "layer_type_list",
+    "layers",
+    "params",
     "register_layer",
     "set_device",
     "set_engine",
     "set_mode_cpu",
     "set_mode_gpu",
     "set_random_seed",
+    "to_proto",
 ]

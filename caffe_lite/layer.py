@@ -172,6 +172,11 @@ def register_layer(type_name: str) -> Callable[[LayerClass], LayerClass]:
     return register
 
 
+def is_registered(type_name: str) -> bool:
+    """Whether a layer of this type is known so far; plug-ins that nobody asked for are not loaded."""
+    return type_name in _registry
+
+
 def layer_type_list() -> list[str]:
     """Every type string a prototxt may use, sorted; those of plug-ins, too."""
     for problem in load_plugins():

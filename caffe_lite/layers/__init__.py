@@ -1,7 +1,22 @@
-"""One module per layer type, named after it; importing this package registers them all."""
+"""One module per layer type, named after it; importing this package registers them all.
+
+``from caffe_lite import layers as L; L.Convolution(bottom, num_output=2)``: an attribute with a capital, or the name of
+a registered type, is the function of ``caffe_lite.net_spec`` that makes such a layer, as in pycaffe.
+"""
 
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
+
+from ..layer import is_registered
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
+
+
+def __getattr__(name: str) -> Any:
+    if not (name[:1].isupper() or is_registered(name)):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ..net_spec import layer_function
+
+    return layer_function(name)

@@ -1,0 +1,286 @@
+"""pycaffe's `caffe.net_spec`: nets written in Python, as in `n.conv1 = L.Convolution(n.data, num_output=20)`."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from . import layers
+from .errors import NetError
+from .proto import caffe_pb2
+from .proto.schema import advise_enum, advise_field, fields_of, nearest
+
+__all__ = ["Function", "NetSpec", "NotATop", "Parameters", "Top", "assign_proto", "layers", "params", "to_proto"]
+
+
+class NotATop(NetError, TypeError):
+    """What a layer is given as a bottom is no top of another layer. Its text is the original's, the hint is a note."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(what, hint=hint)
+        self.__notes__ = [hint]
+
+    def __str__(self) -> str:
+        return self.what
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.what, self.hint)
+
+
+class Top:
+    """One output of a layer: what other layers take as a bottom."""
+
+    def __init__(self, fn: Function, n: int) -> None:
+        self.fn = fn
+        self.n = n
+
+    def to_proto(self) -> caffe_pb2.NetParameter:
+        """The net that ends in this top, with names made of types: Convolution1, ReLU1, ..."""
+        return to_proto(self)
+
+    def __iter__(self) -> NoReturn:
+        raise NotATop(
+            f"{self.fn.type_name} has one top, which cannot be unpacked", "Ask for more with ntop, as in ntop=2"
+        )
+
+
+class Function:
+    """A layer in the making: its type, its bottoms, and in ``tops`` what it gives.
+
+    The parameters are fields of the message of its type or, where that has none of the name, of LayerParameter
+    (``name``, ``include``, ``loss_weight``, ...). Those of a layer that reads another type's message are given whole:
+    ``L.Deconvolution(x, convolution_param=dict(num_output=2))``. ``ntop`` says how many tops there are (1), and
+    ``in_place`` that they are the bottoms.
+    """
+
+    def __init__(self, type_name: str, inputs: Sequence[Top], params: Mapping[str, Any]) -> None:
+        for index, given in enumerate(inputs):
+            if not isinstance(given, Top):
+                raise NotATop(
+                    f"{type_name} input {index} is not a Top (type is {type(given)})",
+                    "Give the tops one by one: *data in place of data"
+                    if isinstance(given, (tuple, list))
+                    else "Give what a layer function returned",
+                )
+        self.type_name = type_name
+        self.inputs = tuple(inputs)
+        self.params = dict(params)
+        self.ntop: int = self.params.pop("ntop", 1)
+        self.in_place: bool = self.params.pop("in_place", False)
+        self.tops = tuple(Top(self, n) for n in range(self.ntop))
+
+    def add_to(self, spec: _Naming) -> None:
+        """Put the layer, after those that it takes its bottoms from, into the net in the making."""
+        # By hand, not by recursion: deep nets have more layers than Python has frames.
+        waiting = [self]
+        while waiting:
+            function = waiting[-1]
+            missing = [top.fn for top in function.inputs if top.fn not in spec.layers]
+            if missing:
+                waiting.extend(reversed(missing))
+                continue
+            waiting.pop()
+            if function not in spec.layers:
+                spec.layers[function] = function._layer(spec)
+
+    def _layer(self, spec: _Naming) -> caffe_pb2.LayerParameter:
+        layer = caffe_pb2.LayerParameter(type=self.type_name)
+        layer.bottom.extend(spec.layers[top.fn].top[top.n] for top in self.inputs)
+        layer.top.extend(layer.bottom if self.in_place else [spec.name_of(top) for top in self.tops])
+        layer.name = spec.name_of(self.tops[0] if self.tops else self)
+        own = _message_names().get(self.type_name)
+        for name, value in self.params.items():
+            # What ends in "param" is the layer's, whatever its own message has.
+            inside = own and not name.endswith("param") and name in fields_of(getattr(layer, own).DESCRIPTOR)
+            try:
+                assign_proto(getattr(layer, own) if own and inside else layer, name, value, self.type_name)
+            except NetError as error:
+                raise error.located(layer=layer.name, layer_type=self.type_name) from None
+        return layer
+
+
+class _Naming:
+    """The net in the making: its layers so far, and the names of what has no name of its own."""
+
+    def __init__(self, names: Mapping[Any, str]) -> None:
+        self.layers: dict[Function, caffe_pb2.LayerParameter] = {}
+        self._names = dict(names)
+        self._numbers: Counter[str] = Counter()
+
+    def name_of(self, thing: Top | Function) -> str:
+        if thing not in self._names:
+            kind = (thing.fn if isinstance(thing, Top) else thing).type_name
+            self._numbers[kind] += 1
+            self._names[thing] = f"{kind}{self._numbers[kind]}"
+        return self._names[thing]
+
+    def net(self) -> caffe_pb2.NetParameter:
+        return caffe_pb2.NetParameter(layer=self.layers.values())
+
+
+class NetSpec:
+    """A net whose blobs get the names under which they are assigned: ``n.data, n.label = L.Data(..., ntop=2)``.
+
+    ``n["conv1/3x3"] = ...`` is for names that are none of Python's. A layer is called as its first top, or, if it has
+    no tops, as what it was assigned to.
+    """
+
+    tops: dict[str, Top | Function]
+
+    def __init__(self) -> None:
+        super().__setattr__("tops", {})
+
+    def __setattr__(self, name: str, value: Top | Function) -> None:
+        if not isinstance(value, (Top, Function)):
+            raise NotATop(
+                f"{name} is not a Top (type is {type(value)})",
+                "Assign tops one by one: n.data, n.label = L.Data(..., ntop=2)"
+                if isinstance(value, tuple)
+                else "Assign what a layer function returned",
+            )
+        self.tops[name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "tops":  # what copy and pickle ask for
+            raise AttributeError(name)
+        if name not in self.tops:
+            near = nearest(name, self.tops)
+            raise AttributeError(f"the net has no {name!r} yet" + (f"; did you mean {near!r}?" if near else ""))
+        return self.tops[name]
+
+    __setitem__ = __setattr__
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return getattr(self, name)
+        except AttributeError as error:
+            raise KeyError(str(error)) from None
+
+    def __delitem__(self, name: str) -> None:
+        del self.tops[name]
+
+    def __delattr__(self, name: str) -> None:
+        if self.tops.pop(name, None) is None:
+            raise AttributeError(name)
+
+    def to_proto(self) -> caffe_pb2.NetParameter:
+        """The net, its layers in the order in which their tops were assigned."""
+        spec = _Naming({top: name for name, top in self.tops.items()})
+        for top in self.tops.values():
+            _function(top).add_to(spec)
+        return spec.net()
+
+
+def to_proto(*tops: Top | Function) -> caffe_pb2.NetParameter:
+    """The net that ends in these tops, with names made of types: Convolution1, ReLU1, ..."""
+    spec = _Naming({})
+    for index, top in enumerate(tops):
+        if not isinstance(top, (Top, Function)):
+            raise NotATop(f"to_proto input {index} is not a Top (type is {type(top)})", "Give the tops one by one")
+        _function(top).add_to(spec)
+    return spec.net()
+
+
+def _function(top: Top | Function) -> Function:
+    return top.fn if isinstance(top, Top) else top
+
+
+def layer_function(type_name: str) -> Callable[..., Any]:
+    """What ``L.Convolution`` is: a function that gives the top of a layer of this type.
+
+    Several tops come as a tuple; with ``ntop=0`` it gives the layer itself.
+    """
+
+    def function(*inputs: Top, **params: Any) -> Any:
+        made = Function(type_name, inputs, params)
+        if not made.tops:
+            return made
+        return made.tops[0] if len(made.tops) == 1 else made.tops
+
+    function.__name__ = function.__qualname__ = type_name
+    return function
+
+
+class Parameters:
+    """``P.Pooling.MAX``: the constants of the messages of layers."""
+
+    def __getattr__(self, name: str) -> Any:
+        message = getattr(caffe_pb2, f"{name}Parameter", None)
+        if message is None:
+            known = [found[: -len("Parameter")] for found in vars(caffe_pb2) if found.endswith("Parameter")]
+            near = nearest(name, known)
+            raise AttributeError(f"Caffe has no {name}Parameter" + (f"; did you mean P.{near}?" if near else ""))
+        return message
+
+
+params = Parameters()
+
+
+def assign_proto(proto: Any, name: str, val: Any, layer_type: str | None = None) -> None:
+    """Set a field of a message from what Python has: numbers, text, names of enums, dicts for messages, lists of those.
+
+    A single value becomes the only one of a repeated field. A NetError tells what does not fit.
+    """
+    field = fields_of(proto.DESCRIPTOR).get(name)
+    if field is None:
+        raise NetError(
+            f"{proto.DESCRIPTOR.name} has no field {name!r}",
+            hint=advise_field(name, [(proto.DESCRIPTOR, proto.DESCRIPTOR.name)], layer_type),
+        )
+    if field.repeated:
+        values = val.tolist() if hasattr(val, "tolist") else val
+        for value in values if isinstance(values, (list, tuple)) else [values]:
+            _append(getattr(proto, name), field, value)
+    elif field.message is not None:
+        _merge(getattr(proto, name), field.name, val)
+    else:
+        try:
+            setattr(proto, name, _plain(field, val))
+        except (TypeError, ValueError):
+            _refuse(field, val)
+
+
+def _append(values: Any, field: Any, value: Any) -> None:
+    if field.message is not None:
+        _merge(values.add(), field.name, value)
+        return
+    try:
+        values.append(_plain(field, value))
+    except (TypeError, ValueError):
+        _refuse(field, value)
+
+
+def _merge(message: Any, name: str, value: Any) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            assign_proto(message, key, inner)
+    elif isinstance(value, type(message)):
+        message.CopyFrom(value)
+    else:
+        raise NetError(f"{name} is {value!r}", hint=f"it takes a dict of the fields of {message.DESCRIPTOR.name}")
+
+
+def _plain(field: Any, value: Any) -> Any:
+    """The value as protobuf takes it: enums by number, NumPy's scalars as Python's."""
+    if field.enum is not None and isinstance(value, str):
+        if value not in field.enum.values_by_name:
+            raise NetError(f"{field.name} is {value!r}", hint=advise_enum(value, field.enum))
+        return field.enum.values_by_name[value].number
+    return value.item() if hasattr(value, "item") else value
+
+
+def _refuse(field: Any, value: Any) -> NoReturn:
+    raise NetError(f"{field.name} is {value!r}", hint=f"it takes {field.takes}") from None
+
+
+@functools.cache
+def _message_names() -> dict[str, str]:
+    """The field of a layer's own parameters by its type: "InnerProduct" has "inner_product_param"."""
+    fields = fields_of(caffe_pb2.LayerParameter.DESCRIPTOR).values()
+    return {
+        field.message.name.removesuffix("Parameter"): field.name
+        for field in fields
+        if field.message is not None and field.name.endswith("_param")
+    }
