@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import io, layers
+from .alias import install_as_caffe
 from .errors import CaffeError
 from .layer import layer_type_list, register_layer
 from .layers.python import UserLayer as Layer
@@ -37,6 +38,7 @@ __all__ = [
     "SGDSolver",
     "available_engines",
     "get_solver",
+    "install_as_caffe",
     "io",
     "layer_type_list",
     "layers",

@@ -44,8 +44,13 @@ def start_logging(stream: TextIO | None = None) -> LogHandler:
         logger.removeHandler(old)
     handler = LogHandler(stream or sys.stderr)
     handler.setFormatter(GlogFormatter())
+    handler.addFilter(_wanted)
     logger.addHandler(handler)
-    handler.setLevel(_LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO))  # noqa: SIM112
     logger.setLevel(logging.INFO)
     logger.propagate = False
     return handler
+
+
+def _wanted(record: logging.LogRecord) -> bool:
+    """What GLOG_minloglevel says now: scripts set it just before `import caffe`, when `caffe-lite run` logs already."""
+    return record.levelno >= _LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO)  # noqa: SIM112

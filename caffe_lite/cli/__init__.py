@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .. import __version__
+from ..alias import install_as_caffe
 from ..errors import CaffeError
 from .arguments import Parser, UsageError, spelled_with_dashes
 
@@ -25,16 +26,17 @@ COMMANDS = {
     "convert-imageset": "make a database from image files",
     "compute-image-mean": "compute the mean image of a database",
     "extract-features": "write what blobs of a net hold into databases",
+    "run": "run a script written for pycaffe, with caffe_lite as its caffe",
 }
 PROTOTXT = (".prototxt", ".pbtxt", ".prototext", ".txt")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status is 0, or 1 after an error, 2 for a wrong command line, 130 after Ctrl-C."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words, script_words = _split(list(sys.argv[1:] if argv is None else argv))
     traceback = "--traceback" in words
     try:
-        status = _run([word for word in words if word != "--traceback"])
+        status = _run([word for word in words if word != "--traceback"], script_words)
         sys.stdout.flush()
         return status
     except UsageError as error:
@@ -57,7 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _run(words: list[str]) -> int:
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Our words, and those of the script that ``run`` names: what follows it is not ours, whatever it looks like."""
+    if words[:1] != ["run"]:
+        return words, []
+    end = next((index for index, word in enumerate(words[1:], 2) if not word.startswith("-")), len(words))
+    return words[:end], words[end:]
+
+
+def _run(words: list[str], script_words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "-help", "help"):
         print(_help())
         return 0 if words else 2
@@ -72,7 +82,11 @@ def _run(words: list[str]) -> int:
     command = import_module(f"{__name__}.{name.replace('-', '_')}")
     parser = Parser(prog=f"caffe-lite {name}", description=command.__doc__)
     command.add_arguments(parser)
-    status: int = command.run(parser.parse(spelled_with_dashes(words)))
+    arguments = parser.parse(spelled_with_dashes(words))
+    if name == "run":
+        arguments.arguments = script_words
+    install_as_caffe()  # Python layers, too, were written with `import caffe`
+    status: int = command.run(arguments)
     return status
 
 

@@ -121,7 +121,10 @@ class PythonLayer(Layer):
                     "put it beside the prototxt, in the current directory, or in a folder that PYTHONPATH names",
                 )
             if missing.partition(".")[0] == "caffe":
-                self.error(f"module {name!r} imports caffe", "write `import caffe_lite as caffe` there")
+                self.error(
+                    f"module {name!r} imports caffe",
+                    "write `import caffe_lite as caffe` there, or call caffe_lite.install_as_caffe() first",
+                )
             raise
 
     def _method(self, name: str) -> Callable[..., None]:
