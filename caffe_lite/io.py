@@ -1,14 +1,31 @@
-"""pycaffe's `caffe.io`: arrays to and from the messages of weights files, mean files and databases."""
+"""pycaffe's `caffe.io`: arrays to and from the messages of weights files, mean files and databases; images."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from .errors import DataError
+from .images import Transformer, load_image, oversample, resize_image
 from .proto import caffe_pb2
+from .proto.binary import DecodeError, parse_binary
+
+__all__ = [
+    "PROTOBUF_LIMIT",
+    "Transformer",
+    "array_to_blobproto",
+    "array_to_datum",
+    "arraylist_to_blobprotovector_str",
+    "blobproto_to_array",
+    "blobprotovector_str_to_arraylist",
+    "datum_to_array",
+    "load_image",
+    "oversample",
+    "resize_image",
+]
 
 # The largest message in bytes.
 PROTOBUF_LIMIT = 2**31 - 1
@@ -106,3 +123,17 @@ def datum_to_array(datum: caffe_pb2.Datum) -> np.ndarray:
     if prod(shape) != values.size:
         raise DataError(f"a Datum of shape {shape} holds {values.size} values, not {prod(shape)}")
     return values.reshape(shape)
+
+
+def arraylist_to_blobprotovector_str(arraylist: Iterable[Any]) -> bytes:
+    """Arrays as one string of bytes, a BlobProtoVector."""
+    return caffe_pb2.BlobProtoVector(blobs=[array_to_blobproto(array) for array in arraylist]).SerializeToString()
+
+
+def blobprotovector_str_to_arraylist(string: bytes) -> list[np.ndarray]:
+    """The arrays in what ``arraylist_to_blobprotovector_str`` gave."""
+    try:
+        vector = parse_binary(caffe_pb2.BlobProtoVector, string)
+    except (DecodeError, TypeError) as error:
+        raise DataError(f"it is no BlobProtoVector: {error}") from None
+    return [blobproto_to_array(blob) for blob in vector.blobs]

@@ -70,3 +70,11 @@ def test_what_is_no_image_is_refused() -> None:
         io.datum_to_array(caffe_pb2.Datum(channels=3, height=2, width=2, data=b"\xff\xd8", encoded=True))
     with pytest.raises(DataError, match=r"shape \(3, 2, 2\) holds 2 values, not 12"):
         io.datum_to_array(caffe_pb2.Datum(channels=3, height=2, width=2, data=b"ab"))
+
+
+def test_lists_of_arrays_survive_as_bytes() -> None:
+    arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros((0, 2), np.float32)]
+    back = io.blobprotovector_str_to_arraylist(io.arraylist_to_blobprotovector_str(arrays))
+    assert [array.tolist() for array in back] == [array.tolist() for array in arrays]
+    with pytest.raises(DataError, match="no BlobProtoVector"):
+        io.blobprotovector_str_to_arraylist(b"\xff")
