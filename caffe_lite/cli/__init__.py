@@ -27,6 +27,8 @@ COMMANDS = {
     "compute-image-mean": "compute the mean image of a database",
     "extract-features": "write what blobs of a net hold into databases",
     "run": "run a script written for pycaffe, with caffe_lite as its caffe",
+    "parse-log": "make tables of a training run's log",
+    "plot-log": "draw training runs from their logs",
 }
 PROTOTXT = (".prototxt", ".pbtxt", ".prototext", ".txt")
 
