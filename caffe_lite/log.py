@@ -54,3 +54,13 @@ def start_logging(stream: TextIO | None = None) -> LogHandler:
 def _wanted(record: logging.LogRecord) -> bool:
     """What GLOG_minloglevel says now: scripts set it just before `import caffe`, when `caffe-lite run` logs already."""
     return record.levelno >= _LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO)  # noqa: SIM112
+
+
+def init_log(level: int = 0) -> None:
+    """pycaffe's: show the log on standard error, from this level on (0 info, 1 warning, 2 error, 3 fatal)."""
+    start_logging().setLevel(_LEVELS[str(min(max(int(level), 0), 3))])
+
+
+def log(message: str) -> None:
+    """pycaffe's: write a line into the log."""
+    logger.info("%s", message, stacklevel=2)

@@ -72,3 +72,10 @@ def test_a_library_logs_nothing_unasked():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert result.stdout + result.stderr == ""
+
+
+@pytest.mark.parametrize(("level", "shown"), [("", True), ("0", True), ("1", False)])
+def test_scripts_start_the_log_and_write_into_it(level, shown):
+    code = f"import caffe_lite as caffe; caffe.init_log({level}); caffe.log('100% done')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.endswith("<string>:1] 100% done\n") == shown and bool(done.stderr) == shown
