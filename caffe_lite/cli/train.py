@@ -38,6 +38,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--solver", metavar="FILE", help="the same, as Caffe spells it")
     parser.add_argument("--weights", metavar="FILES", help="start from .caffemodel or .h5 files, with commas between")
     parser.add_argument("--snapshot", metavar="FILE", help="resume from a .solverstate or .solverstate.h5")
+    parser.add_argument("--plot", metavar="FILE", help="keep a picture of loss and accuracy current: .png, .svg, .pdf")
     add_state(parser)
     add_engine(parser)
     for signal, effect in (("sigint", "stop"), ("sighup", "snapshot")):
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ..solvers import get_solver
     from ..solvers.signals import SignalHandler
+    from .live_plot import live_plot
     from .progress import progress_bar
     from .report import report
 
@@ -73,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         with (
             SignalHandler(arguments.sigint_effect, arguments.sighup_effect) as signals,
             progress_bar(solver, log),
+            live_plot(solver, arguments.plot),
         ):
             solver.requested_action = signals.requested_action
             if arguments.snapshot:

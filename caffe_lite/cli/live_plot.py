@@ -1,0 +1,73 @@
+"""A picture of loss and accuracy that is kept current while ``caffe-lite train`` runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..log import GlogFormatter, logger
+from ..plotting import new_figure, plot_run
+from ..training_log import parse_training_log
+
+if TYPE_CHECKING:
+    from ..solvers import Solver
+
+SHARE = 0.1  # of the time at most goes into drawing
+
+
+@contextmanager
+def live_plot(solver: Solver, path: str | None) -> Iterator[None]:
+    """While the block runs, draw anew after displays and tests, and once more at its end; nothing without a path.
+
+    A path that cannot be drawn to, or no matplotlib, is an error before training; what fails later is a warning.
+    """
+    if path is None:
+        yield
+        return
+    new_figure(path)
+    plot = _LivePlot(path, solver.net.name)
+    logger.addHandler(plot)
+    solver.on_iteration.append(plot.after_iteration)
+    try:
+        yield
+    finally:
+        solver.on_iteration.remove(plot.after_iteration)
+        logger.removeHandler(plot)
+        plot.draw()
+
+
+class _LivePlot(logging.Handler):
+    """Keeps those lines of the log that the picture is made of, so that it shows what plot-log would."""
+
+    def __init__(self, path: str, title: str) -> None:
+        super().__init__(logging.INFO)
+        self.setFormatter(GlogFormatter())
+        self.path, self.title = path, title
+        self.lines: list[str] = []
+        self.drawn = 0
+        self.rest_until = 0.0
+        self.warned = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message.startswith(("Solving ", "Iteration ")) or " net output #" in message:
+            self.lines.append(self.format(record) + "\n")
+
+    def after_iteration(self, solver: Solver) -> None:
+        if self.drawn < len(self.lines) and time.monotonic() >= self.rest_until:
+            self.draw()
+
+    def draw(self) -> None:
+        start = time.monotonic()
+        try:
+            plot_run(parse_training_log(self.lines), self.path, self.title)
+        except Exception as error:  # whatever it is, hours of training must not end for a picture
+            if str(error) != self.warned:
+                self.warned = str(error)
+                logger.warning("The picture is not drawn: %s", error)
+        self.drawn = len(self.lines)
+        now = time.monotonic()
+        self.rest_until = now + (now - start) * (1 / SHARE - 1)
