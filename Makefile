@@ -14,7 +14,7 @@ train: $(VENV)/.user ## Train LeNet on the sample data
 	$(BIN)/caffe-lite train configs/lenet/solver.prototxt
 
 test: $(VENV)/.dev ## Run the tests; the slow ones too if CI is set: make test CI=1
-	$(BIN)/python -m pytest $(if $(CI),,-m "not slow")
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(if $(CI),,-m "not slow")
 
 check: $(VENV)/.dev ## Lint, check the formatting, the types, the generated messages and the configs
 	$(BIN)/ruff check .
