@@ -29,6 +29,7 @@ COMMANDS = {
     "run": "run a script written for pycaffe, with caffe_lite as its caffe",
     "parse-log": "make tables of a training run's log",
     "plot-log": "draw training runs from their logs",
+    "classify": "tell what is in images",
 }
 PROTOTXT = (".prototxt", ".pbtxt", ".prototext", ".txt")
 
