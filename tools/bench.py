@@ -7,7 +7,6 @@ The tables are Markdown; docs/performance.md says how to read them.
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import os
 import platform
@@ -114,8 +113,6 @@ def arguments() -> argparse.Namespace:
         if unknown := [name for name in chosen if name not in known]:
             parser.error(f"no {unknown[0]!r} among the {option}: {', '.join(known)}")
         setattr(args, option, chosen)
-    if not args.process and "compile" in args.sides and not can_compile():
-        parser.error("this caffe_lite cannot compile a net")
     if not args.process and args.gpu and not gpu_is_there():
         parser.error("PyTorch finds no GPU here")
     return args
@@ -223,12 +220,6 @@ def prepare_torch(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.backends.cuda.matmul.allow_tf32 = args.tf32
     torch.backends.cudnn.allow_tf32 = args.tf32
-
-
-def can_compile() -> bool:
-    import caffe_lite
-
-    return "compile" in inspect.signature(caffe_lite.Net).parameters
 
 
 def gpu_is_there() -> bool:
