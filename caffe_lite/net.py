@@ -23,7 +23,7 @@ from .ops.base import Array
 from .proto import caffe_pb2
 from .proto.prototxt import Parsed, read_net, to_text
 from .proto.upgrade import upgrade_net
-from .pycaffe import PycaffeNet
+from .pycaffe import Callbacks, PycaffeNet
 from .random import new_generator
 from .weights import LayerWeights, read_weights, require_protobuf_size, write_hdf5, write_message
 from .wiring import Node, Param, Wiring
@@ -76,6 +76,7 @@ class Net(PycaffeNet):
         param, where = _parameter_of(network)
         self.name = param.name
         self.debug_info: bool = param.debug_info
+        self.callbacks = Callbacks()
         param.state.CopyFrom(state_of(param, self.phase, level, stages or ()))
         self.state_of_rules = param.state
         placed = [PlacedLayer(layer, at) for layer, at in zip(param.layer, where, strict=True)]
@@ -145,7 +146,7 @@ class Net(PycaffeNet):
         """
         whole = start == 0 and end in (None, len(self.nodes) - 1)
         compiled = self._compiled
-        serves = whole and compiled and not (compiled.backward or self.debug_info)
+        serves = whole and compiled and not (compiled.backward or self._watched)
         if compiled and serves and all(compiled.keeps(self._blob[name]) for name in read):
             self._retained = False
             return compiled()
@@ -163,7 +164,7 @@ class Net(PycaffeNet):
 
     def forward_backward_pass(self) -> Array:
         """Run the whole net forward and backward; the sum of its weighted losses, on the engine."""
-        if self._compiled and self._compiled.backward and not self.debug_info:
+        if self._compiled and self._compiled.backward and not self._watched:
             self._retained = False
             return self._compiled()
         loss = self.forward_pass()
@@ -186,7 +187,8 @@ class Net(PycaffeNet):
         self._take_back()
         try:
             with self.ops.quiet():
-                for step in self.fusion.steps(start, end, self._one_by_one):
+                for index, step in enumerate(self.fusion.steps(start, end, self._one_by_one), start):
+                    self.callbacks.call("before_forward", index)
                     for node in step.nodes:
                         node.reshape()
                     step.forward()
@@ -195,6 +197,7 @@ class Net(PycaffeNet):
                             loss = loss + weight * self.ops.sum(blob.data)
                     if self.debug_info:
                         debug_info.log_forward(node)
+                    self.callbacks.call("after_forward", index)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
         except MemoryError:
@@ -206,11 +209,13 @@ class Net(PycaffeNet):
         self._take_back()
         try:
             with self.ops.quiet():
-                for step in reversed(self.fusion.steps(end, start, self._one_by_one)):
+                for index, step in reversed(list(enumerate(self.fusion.steps(end, start, self._one_by_one), end))):
                     node = step.nodes[0]
+                    self.callbacks.call("before_backward", index)
                     step.backward()
                     if self.debug_info and node.need_backward:
                         debug_info.log_backward(node)
+                    self.callbacks.call("after_backward", index)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
         except MemoryError:
@@ -226,7 +231,12 @@ class Net(PycaffeNet):
 
     @property
     def _one_by_one(self) -> bool:
-        return self.debug_info or self.ops.tracer is not None
+        return self._watched or self.ops.tracer is not None
+
+    @property
+    def _watched(self) -> bool:
+        """Whether somebody wants to see every layer run."""
+        return self.debug_info or bool(self.callbacks)
 
     def clear_param_diffs(self) -> None:
         for param in self.learnable_params:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,14 +35,35 @@ class HostLayer:
         return f"<{self.type} layer {self._layer.name!r}>"
 
 
+class Callbacks:
+    """What is called with a layer's index when that layer has run, or is about to, by the name of the moment."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, list[Callable[[int], Any]]] = {}
+
+    def add(self, moment: str, callback: Callable[[int], Any]) -> None:
+        self._at.setdefault(moment, []).append(callback)
+
+    def call(self, moment: str, index: int) -> None:
+        for callback in self._at.get(moment, ()):
+            callback(index)
+
+    def __bool__(self) -> bool:
+        return bool(self._at)
+
+
 class PycaffeNet:
-    """Names, arrays and calls of pycaffe's Net; ``Net`` adds the rest."""
+    """Names, arrays and calls of pycaffe's Net; ``Net`` adds the rest.
+
+    The names with an underscore are those of the original's C++ face, which some scripts use.
+    """
 
     if TYPE_CHECKING:
         ops: Ops
         nodes: list[Node]
         inputs: list[str]
         outputs: list[str]
+        callbacks: Callbacks
         _blob: dict[str, Blob]
 
         def forward_pass(self, start: int = 0, end: int | None = None, read: Sequence[str] = ()) -> Array: ...
@@ -79,6 +100,50 @@ class PycaffeNet:
     @property
     def _blob_names(self) -> list[str]:
         return list(self._blob)
+
+    @property
+    def _blobs(self) -> list[HostBlob]:
+        return [HostBlob(blob) for blob in self._blob.values()]
+
+    @property
+    def _blob_loss_weights(self) -> list[float]:
+        return list(self.blob_loss_weights.values())
+
+    @property
+    def _inputs(self) -> list[int]:
+        return [self._blob_names.index(name) for name in self.inputs]
+
+    @property
+    def _outputs(self) -> list[int]:
+        return [self._blob_names.index(name) for name in self.outputs]
+
+    def _bottom_ids(self, layer_index: int) -> list[int]:
+        return [self._blob_names.index(name) for name in self.nodes[layer_index].bottom_names]
+
+    def _top_ids(self, layer_index: int) -> list[int]:
+        return [self._blob_names.index(name) for name in self.nodes[layer_index].top_names]
+
+    def _forward(self, start: int, end: int) -> float:
+        return self.ops.number(self.forward_pass(start, end))
+
+    def _backward(self, start: int, end: int) -> None:
+        self.backward_pass(start, end)
+
+    def before_forward(self, callback: Callable[[int], Any]) -> None:
+        """Call this with a layer's index before it runs forward. With callbacks nothing is fused or compiled."""
+        self.callbacks.add("before_forward", callback)
+
+    def after_forward(self, callback: Callable[[int], Any]) -> None:
+        """Call this with a layer's index after it ran forward."""
+        self.callbacks.add("after_forward", callback)
+
+    def before_backward(self, callback: Callable[[int], Any]) -> None:
+        """Call this with a layer's index before it runs backward."""
+        self.callbacks.add("before_backward", callback)
+
+    def after_backward(self, callback: Callable[[int], Any]) -> None:
+        """Call this with a layer's index after it ran backward."""
+        self.callbacks.add("after_backward", callback)
 
     @property
     def bottom_names(self) -> OrderedDict[str, list[str]]:
@@ -167,6 +232,8 @@ class PycaffeNet:
                 node.layer.set_input_arrays(data, labels)  # type: ignore[attr-defined]
                 return
         raise NetError("the net has no MemoryData layer", hint="fill its inputs: net.blobs[name].data[...] = array")
+
+    _set_input_arrays = set_input_arrays
 
     def _index(self, layer_name: str) -> int:
         return self.nodes.index(self.node(layer_name))
