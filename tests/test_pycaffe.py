@@ -153,7 +153,7 @@ layer { name: "data" type: "DummyData" top: "data" top: "label"
         dummy_data_param { shape { dim: 5 dim: 3 } shape { dim: 5 dim: 1 }
                            data_filler { type: "gaussian" std: 1 } data_filler { type: "constant" } } }
 layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc"
-        inner_product_param { num_output: 4 weight_filler { type: "gaussian" std: 2.5 } bias_filler { value: -3 } } }
+        inner_product_param { num_output: 4 weight_filler { type: "gaussian" std: 0.1 } bias_filler { value: -3 } } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }
 """
 
@@ -287,7 +287,7 @@ def test_a_python_layer_of_a_script(tmp_path, monkeypatch):
 
 
 SOLVER = """
-train_net: "loss.prototxt" test_net: "loss.prototxt" test_iter: 2 test_interval: 10 base_lr: 0.01 momentum: 0.9
+train_net: "loss.prototxt" test_net: "loss.prototxt" test_iter: 2 test_interval: 10 base_lr: 0.1 momentum: 0.9 random_seed: 1
 lr_policy: "inv" gamma: 0.0001 power: 0.75 max_iter: 30 snapshot_prefix: "model"
 """
 
@@ -314,7 +314,7 @@ def test_an_update_by_hand(solver):
     before = solver.net.params["fc"][0].data.copy()
     solver.net.params["fc"][0].diff[...] = 1
     solver.apply_update()
-    np.testing.assert_allclose(solver.net.params["fc"][0].data, before - 0.01, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(solver.net.params["fc"][0].data, before - 0.1, rtol=1e-5, atol=1e-6)
 
 
 def test_the_nets_outlive_their_solver(solver, monkeypatch):
