@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "find all that is wrong with nets and solvers",
     "summary": "show a net's layers, shapes, parameters and costs",
     "convert-mnist": "make a database from files in MNIST's format",
+    "draw": "draw a net as SVG or as a page to look around in",
     "upgrade-net": "bring a net of an older format to today's, text or binary",
     "upgrade-solver": "bring a solver of an older format to today's",
     "convert-imageset": "make a database from image files",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_lite.cli.summary import multiply_adds
+from caffe_lite.costs import multiply_adds
 from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import NetParameter
 from caffe_lite.proto.prototxt import read_net

@@ -1,0 +1,222 @@
+"""pycaffe's module of this name: pictures of nets. SVG and HTML need no other package, all else pydot and graphviz."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from .atomic import atomic_write
+from .drawing.picture import picture_of
+from .drawing.svg import LEARNING, RANKDIRS, svg_text
+from .errors import CaffeError, MissingExtra, Where
+from .net_param import filter_layers, placed_layers, state_of
+from .proto.caffe_pb2 import LayerParameter, NetParameter, Phase, PoolingParameter
+from .proto.parser import Parsed
+from .proto.upgrade import upgrade_net
+
+if TYPE_CHECKING:
+    import pydot
+
+OWN = (".svg", ".html", ".htm")
+LAYER_STYLE = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
+NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}
+BLOB_STYLE = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
+
+
+def get_pooling_types_dict() -> dict[int, str]:
+    """The names of the pooling methods, by number."""
+    return {value: name for name, value in PoolingParameter.PoolMethod.items()}
+
+
+def get_edge_label(layer: LayerParameter) -> str:
+    """What stands beside a layer's tops: the size of a batch, or the number of outputs."""
+    if layer.type == "Data":
+        return f"Batch {layer.data_param.batch_size}"
+    if layer.type in ("Convolution", "Deconvolution"):
+        return str(layer.convolution_param.num_output)
+    if layer.type == "InnerProduct":
+        return str(layer.inner_product_param.num_output)
+    return '""'
+
+
+def get_layer_lr_mult(layer: LayerParameter) -> float | None:
+    """The learning rate's multiplier for a layer's weights; None where there are none."""
+    if layer.type not in LEARNING:
+        return None
+    return layer.param[0].lr_mult if layer.param else 1.0
+
+
+def get_layer_label(layer: LayerParameter, rankdir: str, display_lrm: bool = False) -> str:
+    """A layer's name, type and window, in quotes as dot wants them; on one line if the net runs up or down."""
+    between = " " if rankdir in ("TB", "BT") else "\\n"
+    words = [layer.name, f"({layer.type})"]
+    if layer.type in ("Convolution", "Deconvolution"):
+        conv = layer.convolution_param
+        words += _window(_first(conv.kernel_size, 1), _first(conv.stride, 1), _first(conv.pad, 0))
+    elif layer.type == "Pooling":
+        pool = layer.pooling_param
+        words[1] = f"({get_pooling_types_dict()[pool.pool]} {layer.type})"
+        words += _window(pool.kernel_size, pool.stride, pool.pad)
+    if display_lrm and (multiplier := get_layer_lr_mult(layer)) is not None:
+        words.append(f"lr mult: {multiplier:.1f}")
+    return '"' + between.join(words).replace('"', '\\"') + '"'
+
+
+def _window(kernel: int, stride: int, pad: int) -> list[str]:
+    return [f"kernel size: {kernel}", f"stride: {stride}", f"pad: {pad}"]
+
+
+def _first(sizes: Sequence[int], usual: int) -> int:
+    return sizes[0] if sizes else usual
+
+
+def choose_color_by_layertype(layertype: str) -> str:
+    """Convolutions are red, pooling is orange, inner products are purple, all else is blue."""
+    return {
+        "Convolution": "#FF5050",
+        "Deconvolution": "#FF5050",
+        "Pooling": "#FF9900",
+        "InnerProduct": "#CC33FF",
+    }.get(layertype, LAYER_STYLE["fillcolor"])
+
+
+def get_pydot_graph(
+    caffe_net: NetParameter,
+    rankdir: str,
+    label_edges: bool = True,
+    phase: int | None = None,
+    display_lrm: bool = False,
+) -> pydot.Dot:
+    """The net as a graph of pydot's. With a phase, layers whose rules refuse it are left out."""
+    pydot = _pydot()
+    net = _upgraded(caffe_net)
+    layers = placed_layers(net)
+    if phase is not None:
+        layers = filter_layers(layers, state_of(net.message, _phase(phase)))
+    graph = pydot.Dot(_quoted(net.message.name or "Net"), graph_type="digraph", rankdir=_rankdir(rankdir))
+    blobs: dict[str, Any] = {}
+
+    def blob(name: str) -> Any:
+        if name not in blobs:
+            blobs[name] = pydot.Node(_quoted(f"{name}_blob"), label=_quoted(name), **BLOB_STYLE)
+            graph.add_node(blobs[name])
+        return blobs[name]
+
+    for number, layer in enumerate(layer.param for layer in layers):
+        in_place = len(layer.bottom) == len(layer.top) == 1 and layer.bottom[0] == layer.top[0]
+        style = NEURON_LAYER_STYLE if in_place else LAYER_STYLE | {"fillcolor": choose_color_by_layertype(layer.type)}
+        label = get_layer_label(layer, rankdir, display_lrm)
+        node = pydot.Node(_quoted(f"{layer.name}_{layer.type}_{number}"), label=label, **style)
+        graph.add_node(node)
+        for name in layer.bottom:
+            graph.add_edge(pydot.Edge(blob(name), node))
+        for name in layer.top:
+            label = get_edge_label(layer) if label_edges else '""'
+            graph.add_edge(pydot.Edge(node, blob(name), label=label))
+    return graph
+
+
+def draw_net(
+    caffe_net: NetParameter, rankdir: str, ext: str = "png", phase: int | None = None, display_lrm: bool = False
+) -> bytes:
+    """The picture as bytes, of any format that graphviz writes; "svg" and "html" are made without it."""
+    return _drawn(_upgraded(caffe_net), rankdir, ext, phase, display_lrm)[0]
+
+
+def draw_net_to_file(
+    caffe_net: NetParameter,
+    filename: str | os.PathLike[str],
+    rankdir: str = "LR",
+    phase: int | None = None,
+    display_lrm: bool = False,
+) -> None:
+    """Draw a net into a file whose suffix names the format. With a phase, layers that it refuses are left out, and the
+    shapes of blobs are told; ``.raw`` is graphviz's text."""
+    write_picture(_upgraded(caffe_net), filename, rankdir, phase, display_lrm)
+
+
+def write_picture(
+    net: Parsed[NetParameter],
+    filename: str | os.PathLike[str],
+    rankdir: str,
+    phase: int | None = None,
+    display_lrm: bool = False,
+    level: int = 0,
+    stages: Sequence[str] = (),
+) -> list[CaffeError]:
+    """Draw a net in a state into a file, and tell what is wrong with its layers: they are drawn nevertheless."""
+    suffix = Path(filename).suffix
+    if not suffix:
+        raise CaffeError("its name has no suffix, which tells the format", where=Where(os.fspath(filename)),
+                         hint="name it .svg or .html")  # fmt: skip
+    drawing, problems = _drawn(net, rankdir, suffix[1:].lower(), phase, display_lrm, level, stages)
+    with atomic_write(filename) as part:
+        part.write_bytes(drawing)
+    return problems
+
+
+def _drawn(
+    net: Parsed[NetParameter],
+    rankdir: str,
+    ext: str,
+    phase: int | None,
+    display_lrm: bool,
+    level: int = 0,
+    stages: Sequence[str] = (),
+) -> tuple[bytes, list[CaffeError]]:
+    if f".{ext}" not in OWN:
+        return _by_graphviz(get_pydot_graph(net.message, rankdir, True, phase, display_lrm), ext), []
+    from .drawing.page import page_text
+
+    picture = picture_of(net, None if phase is None else _phase(phase), level, stages, look=True)
+    write = svg_text if ext == "svg" else page_text
+    return write(picture, _rankdir(rankdir), display_lrm).encode(), picture.problems
+
+
+def _by_graphviz(graph: pydot.Dot, ext: str) -> bytes:
+    try:
+        drawing: bytes = graph.create(format=ext)
+    except FileNotFoundError as error:
+        raise CaffeError(
+            f"graphviz's program dot is needed to draw {ext} and is not found",
+            hint="install it (apt install graphviz, brew install graphviz), or draw .svg or .html, which need nothing",
+        ) from error
+    except Exception as error:  # pydot raises an AssertionError, and has raised others, where dot fails
+        raise CaffeError(f"graphviz cannot draw this as {ext}: {error}", hint="draw .svg or .html") from error
+    return drawing
+
+
+def _pydot() -> Any:
+    try:
+        import pydot
+    except ImportError:
+        what = "draw anything but .svg and .html, together with graphviz's program dot"
+        raise MissingExtra("pydot", "draw", what) from None
+    return pydot
+
+
+def _upgraded(net: NetParameter) -> Parsed[NetParameter]:
+    """A copy in today's form, where the original draws nothing of older ones."""
+    message = NetParameter()
+    message.CopyFrom(net)
+    parsed = Parsed(message)
+    upgrade_net(parsed)
+    return parsed
+
+
+def _phase(phase: int) -> Phase:
+    if phase not in Phase.values():
+        raise CaffeError(f"phase {phase!r} is neither TRAIN (0) nor TEST (1)", hint="give None for all layers")
+    return cast("Phase", phase)
+
+
+def _rankdir(rankdir: str) -> str:
+    if rankdir not in RANKDIRS:
+        raise CaffeError(f"rankdir {rankdir!r} is no direction", hint=f"give one of {', '.join(RANKDIRS)}")
+    return rankdir
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

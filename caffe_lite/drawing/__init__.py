@@ -1,0 +1,1 @@
+"""Pictures of nets without graphviz: what is drawn (`picture`), where (`layout`), as SVG (`svg`) and HTML (`page`)."""

@@ -1,0 +1,164 @@
+"""What a drawing of a net shows: its layers, where layers in place stand, and which blob leads where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..costs import Totals, multiply_adds, totals
+from ..errors import CaffeError, Where
+from ..net_param import PlacedLayer, filter_layers, placed_layers, state_of
+from ..outline import Outline, shape_of
+from ..proto.caffe_pb2 import LayerParameter, NetParameter, Phase
+from ..proto.parser import Parsed
+from ..unknown import Shape, Size
+from ..wiring import Node
+from .layout import Wire
+
+KINDS = {
+    "data": "Data DummyData HDF5Data ImageData Input MemoryData Parameter WindowData AnnotatedData",
+    "convolution": "Convolution ConvolutionDepthwise Deconvolution DepthwiseConvolution Im2col",
+    "product": "Embed InnerProduct LSTM LSTMUnit RNN",
+    "pooling": "Pooling PSROIPooling ROIPooling SPP Unpooling Upsample",
+    "neuron": "AbsVal BNLL Clip Dropout ELU Exp Log Mish PReLU Power ReLU ReLU6 Sigmoid Softmax Swish TanH Threshold",
+    "normalisation": "BN BatchNorm Bias L2Norm LRN MVN Normalize Scale",
+    "arrangement": "ArgMax BatchReindex Concat Crop Eltwise Filter Flatten Interp Permute Reduction Reshape Silence"
+    " Slice ShuffleChannel Split Tile",
+    "loss": "Accuracy HDF5Output",
+}
+_KIND_OF = {name: kind for kind, names in KINDS.items() for name in names.split()}
+
+
+@dataclass
+class DrawnLayer:
+    """A layer, and what is known of it; ``shapes`` and ``cost`` only of a net in one state."""
+
+    param: LayerParameter
+    where: Where | None
+    box: int = -1
+    shapes: list[Shape | None] = field(default_factory=list)  # of its learnable blobs
+    parameters: Size = 0
+    cost: Size = 0
+    problem: str = ""
+
+    @property
+    def kind(self) -> str:
+        """One of KINDS, or "other"."""
+        layer_type = self.param.type
+        return _KIND_OF.get(layer_type, "loss" if layer_type.endswith("Loss") else "other")
+
+
+@dataclass
+class DrawnBox:
+    """A layer with those that run in place on its top, by their numbers; and the blobs that leave it."""
+
+    layers: list[int]
+    tops: list[str]
+
+
+@dataclass
+class Picture:
+    """A net to draw. ``shapes`` are those of its blobs, and empty if the layers of every state are drawn."""
+
+    name: str
+    state: str
+    layers: list[DrawnLayer]
+    boxes: list[DrawnBox] = field(default_factory=list)
+    wires: list[Wire] = field(default_factory=list)
+    shapes: dict[str, Shape | None] = field(default_factory=dict)
+    totals: Totals | None = None
+    problems: list[CaffeError] = field(default_factory=list)
+    # Who makes and who reads a blob at a layer: the numbers of those layers, by (layer, index of bottom or top).
+    makers: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    readers: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+
+
+def picture_of(
+    net: Parsed[NetParameter], phase: Phase | None, level: int = 0, stages: Sequence[str] = (), look: bool = False
+) -> Picture:
+    """The picture of a net in one state or, without a phase, of the layers of all its states together.
+
+    Nothing of a net is refused: layers that are wrong are drawn with what is wrong with them. ``look`` allows layers to
+    look into their sources.
+    """
+    message = net.message
+    placed = placed_layers(net)
+    if phase is None:
+        picture = Picture(message.name, "all phases", [DrawnLayer(layer.param, layer.where) for layer in placed])
+    else:
+        state = state_of(message, phase, level, stages)
+        problems: list[CaffeError] = []
+        outline = Outline(placed, state, problems.append, open_sources=look)
+        picture = _known(message.name, filter_layers(placed, state, lambda error: None), outline, problems)
+    _connect(picture)
+    return picture
+
+
+def _known(name: str, layers: list[PlacedLayer], outline: Outline, problems: list[CaffeError]) -> Picture:
+    shapes = {blob_name: shape_of(blob) for blob_name, blob in outline.blobs.items()}
+    state = "TRAIN" if outline.phase == Phase.Value("TRAIN") else "TEST"
+    picture = Picture(name, state, [], shapes=shapes, totals=totals(outline), problems=problems)
+    nodes = iter([*outline.nodes, None])
+    node = next(nodes)
+    for layer in layers:
+        drawn = DrawnLayer(layer.param, layer.where)
+        while node and _inserted(node, layer):
+            node = next(nodes)
+        if node and (node.name, node.layer.type) == (layer.param.name, layer.param.type):
+            drawn.shapes = [shape_of(blob) for blob in node.layer.blobs]
+            drawn.parameters = sum(blob.count for blob in node.layer.blobs)
+            drawn.cost = multiply_adds(node)
+            node = next(nodes)
+        drawn.problem = " ".join(error.message for error in problems if _is_about(error, layer))
+        picture.layers.append(drawn)
+    return picture
+
+
+def _inserted(node: Node, layer: PlacedLayer) -> bool:
+    return node.layer.type == "Split" and (node.name, "Split") != (layer.param.name, layer.param.type)
+
+
+def _is_about(error: CaffeError, layer: PlacedLayer) -> bool:
+    return error.layer == layer.param.name and error.where == layer.where
+
+
+def _connect(picture: Picture) -> None:
+    """Put the layers into boxes and wire these."""
+    ports: dict[str, list[tuple[int, int]]] = {}  # the boxes, and their ports, that make a blob
+    owners: dict[str, list[tuple[int, int]]] = {}  # the layers, and which of their tops it is, that made it last
+    read: set[str] = set()  # blobs that a box other than their maker's has read
+    for number, layer in enumerate(picture.layers):
+        bottoms, tops = list(layer.param.bottom), list(layer.param.top)
+        for index, name in enumerate(bottoms):
+            picture.makers[number, index] = [maker for maker, _ in owners.get(name, [])]
+            for owner in owners.get(name, []):
+                picture.readers.setdefault(owner, []).append(number)
+        stands_on = _below(picture, ports, bottoms, tops) if tops == bottoms and read.isdisjoint(tops) else None
+        if stands_on is not None:
+            layer.box = stands_on
+            picture.boxes[stands_on].layers.append(number)
+        else:
+            layer.box = len(picture.boxes)
+            picture.boxes.append(DrawnBox([number], tops))
+            picture.wires += [Wire(*port, layer.box) for name in bottoms for port in ports.get(name, [])]
+            read.update(bottoms)
+        for index, name in enumerate(tops):
+            if name not in bottoms and picture.state == "all phases" and name not in read:
+                # TRAIN and TEST make the same blob in different layers
+                owners.setdefault(name, []).append((number, index))
+                ports.setdefault(name, []).append((layer.box, index))
+                continue
+            owners[name] = [(number, index)]
+            if stands_on is None:
+                ports[name] = [(layer.box, index)]
+                read.discard(name)
+
+
+def _below(
+    picture: Picture, ports: dict[str, list[tuple[int, int]]], bottoms: list[str], tops: list[str]
+) -> int | None:
+    """The box on whose only top a layer in place stands."""
+    if len(bottoms) != 1 or len(ports.get(bottoms[0], [])) != 1:
+        return None
+    box = ports[bottoms[0]][0][0]
+    return box if picture.boxes[box].tops == tops else None
