@@ -287,8 +287,8 @@ def test_a_python_layer_of_a_script(tmp_path, monkeypatch):
 
 
 SOLVER = """
-train_net: "loss.prototxt" test_net: "loss.prototxt" test_iter: 2 test_interval: 10 base_lr: 0.1 momentum: 0.9 random_seed: 1
-lr_policy: "inv" gamma: 0.0001 power: 0.75 max_iter: 30 snapshot_prefix: "model"
+train_net: "loss.prototxt" test_net: "loss.prototxt" test_iter: 2 test_interval: 10 base_lr: 0.1 momentum: 0.9
+random_seed: 1 lr_policy: "inv" gamma: 0.0001 power: 0.75 max_iter: 30 snapshot_prefix: "model"
 """
 
 
