@@ -110,9 +110,9 @@ class ConvolutionLayer(FilteringLayer):
     Tops, one per bottom, through the same filters: (N..., num_output, *out) with
     out = floor((image + 2 pad - dilation (kernel - 1) - 1) / stride) + 1.
     Blobs: W (num_output, C / group, *kernel); b (num_output).
-    Reads ``convolution_param``: num_output, kernel_size (or kernel_h, kernel_w), stride (1), pad (0), dilation (1),
-    group (1), bias_term (true), axis (1), weight_filler, bias_filler. ``engine`` and ``force_nd_im2col`` are accepted
-    and choose nothing.
+    Reads ``convolution_param``: num_output; kernel_size (or kernel_h, kernel_w), stride (1) (or stride_h, stride_w),
+    pad (0) (or pad_h, pad_w), dilation (1), group (1), bias_term (true), axis (1), weight_filler, bias_filler.
+    ``engine`` and ``force_nd_im2col`` are accepted and choose nothing.
     Where the kernel exceeds the padded image by less than the stride, the original computes one output from zeros
     past the edge (its division rounds towards 0); here a kernel that does not fit is an error.
     Source: LeCun et al. 1989; the original's base_conv_layer.cpp.

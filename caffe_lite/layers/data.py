@@ -23,7 +23,7 @@ class DataLayer(BatchLayer):
     prototxt if nothing is there); batch_size; backend (LEVELDB), or LMDB; prefetch (4), how many batches to read ahead.
     ``transform_param``: see DataTransformer; force_color and force_gray, for encoded images.
     rand_skip is ignored, as in the original. The fields of data_param that have moved to transform_param are
-    refused; the original ignores them.
+    refused (force_encoded_color is force_color there); the original ignores them.
     Source: the original's data_layer.cpp.
     """
 

@@ -19,9 +19,9 @@ class PoolingLayer(Layer):
     round_mode FLOOR; with padding, one less where the last window would start in the padding behind the image.
     A second top of MAX pooling, the mask, has where each window's largest element (the first of equals) lies in its
     plane, h W + w.
-    Reads ``pooling_param``: pool (MAX), kernel_size (or kernel_h, kernel_w), stride (1), pad (0; only MAX and AVE),
-    global_pooling (false: the kernel is the whole image), round_mode (CEIL). ``engine`` is accepted and chooses
-    nothing.
+    Reads ``pooling_param``: pool (MAX), kernel_size (or kernel_h, kernel_w), stride (1) (or stride_h, stride_w),
+    pad (0; only MAX and AVE) (or pad_h, pad_w), global_pooling (false: the kernel is the whole image), round_mode
+    (CEIL). ``engine`` is accepted and chooses nothing.
     AVE counts the padding, but not what lies beyond it. STOCHASTIC wants bottoms >= 0: in TRAIN it draws an element
     with probability x / sum(x); in TEST y = sum(x^2) / sum(x), the mean of what would be drawn.
     A window that lies past the edge (stride > kernel) gives 0, mask -1 and no gradient; there the original's MAX writes
