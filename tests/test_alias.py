@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def python(code: str, folder: Path, *options: str) -> str:
     """What the code prints, or the last line of what it complains."""
-    environment = {"PYTHONPATH": str(ROOT), "SYSTEMROOT": ""}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(
         [sys.executable, *options, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -23,6 +23,9 @@ name = net.inputs[0]
 _, channels, *_ = net.blobs[name].data.shape
 transformer = caffe.io.Transformer({name: net.blobs[name].data.shape})
 transformer.set_transpose(name, (2, 0, 1))
+# As the net was trained: for most published ones also set_raw_scale(name, 255) and set_mean(name, mean).
+if channels == 3:
+    transformer.set_channel_swap(name, (2, 1, 0))
 image = caffe.io.load_image(image_file, color=channels == 3)
 net.blobs[name].data[...] = transformer.preprocess(name, image)
 net.forward()
@@ -33,18 +36,19 @@ filters = net.params[layer][0].data
 maps = net.blobs[net.top_names[layer][0]].data[0]
 
 
-# %% Tiles in a square, each stretched from its own darkest to its own brightest value.
+# %% Tiles in rows, each stretched from its own darkest to its own brightest value.
 def tiled(tiles):
     """One image (H, W) or (H, W, 3) of tiles (N, H, W) or (N, H, W, 3), with white lines between."""
     axes = tuple(range(1, tiles.ndim))
     low, high = tiles.min(axes, keepdims=True), tiles.max(axes, keepdims=True)
     tiles = (tiles - low) / np.maximum(high - low, 1e-12)
-    side = int(np.ceil(np.sqrt(len(tiles))))
-    missing = side * side - len(tiles)
+    columns = int(np.ceil(np.sqrt(len(tiles))))
+    rows = int(np.ceil(len(tiles) / columns))
+    missing = rows * columns - len(tiles)
     tiles = np.pad(tiles, [(0, missing), (0, 1), (0, 1)] + [(0, 0)] * (tiles.ndim - 3), constant_values=1)
     height, width = tiles.shape[1:3]
-    grid = tiles.reshape(side, side, *tiles.shape[1:]).swapaxes(1, 2)
-    return grid.reshape(side * height, side * width, *tiles.shape[3:])
+    grid = tiles.reshape(rows, columns, *tiles.shape[1:]).swapaxes(1, 2)
+    return grid.reshape(rows * height, columns * width, *tiles.shape[3:])
 
 
 in_color = filters.shape[1] == 3

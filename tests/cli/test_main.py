@@ -119,7 +119,7 @@ def test_only_the_command_that_runs_is_imported(folder):
 import sys
 from caffe_lite.cli import main
 main(["summary", "net.prototxt"])
-print([name for name in ("torch", "cv2", "h5py", "tqdm", "caffe_lite.cli.train", "caffe_lite.cli.time")
+print([name for name in ("torch", "cv2", "h5py", "tqdm", "matplotlib", "caffe_lite.cli.train", "caffe_lite.cli.time")
        if name in sys.modules], file=sys.stderr)
 """
     result = subprocess.run(
