@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +16,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     When the block raises, the target stays as it was and nothing is left behind. A symbolic link stays a link.
     """
+    import secrets  # these two only where a file is written: they would slow down every start
+    import shutil
+
     target = Path(os.path.realpath(path))
     part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:

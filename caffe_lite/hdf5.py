@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +59,8 @@ def open_hdf5(path: str | os.PathLike[str], error_class: type[CaffeError]) -> It
 @functools.lru_cache
 def _survive(path: str, _size: int, _time: float) -> None:
     """Raise if a process of its own, which reads all of a file, does not come to its end."""
+    import subprocess
+
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", _READ_ALL, path], env=environment, capture_output=True, check=False)
     if b"survived" not in done.stdout:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-_seeds = np.random.SeedSequence()
+# Made with the first generator: numpy.random takes a while to import.
+_seeds: np.random.SeedSequence | None = None
 
 
 def set_random_seed(seed: int) -> None:
@@ -15,4 +16,6 @@ def set_random_seed(seed: int) -> None:
 
 def new_generator(seed: int | None = None) -> np.random.Generator:
     """A generator of this seed; without one, the next of those that ``set_random_seed`` started."""
+    global _seeds
+    _seeds = _seeds or np.random.SeedSequence()
     return np.random.Generator(np.random.PCG64(_seeds.spawn(1)[0] if seed is None else seed))

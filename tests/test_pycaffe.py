@@ -1,5 +1,8 @@
 """The face of a Net that pycaffe's scripts know."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -347,3 +350,10 @@ def test_every_name_is_there():
     assert {"Convolution", "Python"} <= set(caffe.layer_type_list())
     with pytest.raises(AttributeError, match="has no attribute 'nets'"):
         caffe.nets  # noqa: B018
+
+
+def test_the_start_imports_nothing_heavy():
+    heavy = ("torch", "h5py", "lmdb", "plyvel", "cv2", "scipy", "skimage", "matplotlib", "tqdm", "subprocess")
+    code = f"import sys, caffe_lite; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
