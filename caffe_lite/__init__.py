@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import io, layers
-from .alias import install_as_caffe
 from .errors import CaffeError
 from .layer import layer_type_list, register_layer
 from .layers.python import UserLayer as Layer
@@ -26,6 +25,7 @@ from .solvers import (
 )
 
 if TYPE_CHECKING:
+    from .alias import install_as_caffe
     from .classifier import Classifier
     from .detector import Detector
     from .parallel import (
@@ -83,7 +83,12 @@ __all__ = [
 ]
 
 # What few scripts use is imported when one does: names by their module, and modules of pycaffe's.
-_MODULES = {"Classifier": "classifier", "Detector": "detector", "Timer": "timer"} | dict.fromkeys(
+_MODULES = {
+    "Classifier": "classifier",
+    "Detector": "detector",
+    "Timer": "timer",
+    "install_as_caffe": "alias",
+} | dict.fromkeys(
     ("NCCL", "has_nccl", "set_multiprocess", "set_solver_count", "set_solver_rank", "solver_count", "solver_rank"),
     "parallel",
 )

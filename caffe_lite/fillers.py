@@ -12,7 +12,7 @@ from .blob import Blob
 from .errors import CaffeError
 from .proto.caffe_pb2 import FillerParameter
 
-Filler = Callable[[FillerParameter, tuple[int, ...], np.random.Generator], np.ndarray]
+Filler = Callable[[FillerParameter, tuple[int, ...], "np.random.Generator"], np.ndarray]  # quoted: it is slow to import
 
 
 def fill(blob: Blob, param: FillerParameter, rng: np.random.Generator) -> None:
