@@ -8,6 +8,7 @@ const panel = document.getElementById("panel");
 const search = document.getElementById("search");
 const found = document.getElementById("found");
 const elements = layers.map((_, number) => document.getElementById(`layer-${number}`));
+for (const layer of elements) layer.setAttribute("role", "button");
 const wires = [...svg.querySelectorAll(".wire")];
 const size = { width: svg.viewBox.baseVal.width, height: svg.viewBox.baseVal.height };
 const hint = panel.innerHTML;

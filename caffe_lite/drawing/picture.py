@@ -22,8 +22,8 @@ KINDS = {
     "pooling": "Pooling PSROIPooling ROIPooling SPP Unpooling Upsample",
     "neuron": "AbsVal BNLL Clip Dropout ELU Exp Log Mish PReLU Power ReLU ReLU6 Sigmoid Softmax Swish TanH Threshold",
     "normalisation": "BN BatchNorm Bias L2Norm LRN MVN Normalize Scale",
-    "arrangement": "ArgMax BatchReindex Concat Crop Eltwise Filter Flatten Interp Permute Reduction Reshape Silence"
-    " Slice ShuffleChannel Split Tile",
+    "arrangement": "ArgMax Axpy BatchReindex Concat Crop Eltwise Filter Flatten Interp Permute Reduction Reshape"
+    " MergeCrop Silence Slice ShuffleChannel Split Tile",
     "loss": "Accuracy HDF5Output",
 }
 _KIND_OF = {name: kind for kind, names in KINDS.items() for name in names.split()}

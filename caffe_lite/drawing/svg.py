@@ -60,7 +60,7 @@ def svg(picture: Picture, rankdir: str = "TB", lr_mult: bool = False, header: bo
         attributes = {"class": "wire", "data-tail": str(wire.tail), "data-head": str(wire.head)}
         SubElement(wires, "path", attributes | {"d": _path([turn(point) for point in points], upright)})
     for box, at in zip(boxes, placed.boxes, strict=True):
-        box.draw(drawing, at, turn, upright)
+        box.draw(drawing, at, turn, rankdir)
     _size(root, width + 2 * MARGIN, height + top + MARGIN)
     return root
 
@@ -105,6 +105,7 @@ class _DrawnAs:
         self.width = max(70.0, max(widths) + 22)
         self.height = sum(height for _, _, height in self.rows)
         self.blobs = [self._blob_text(name, index) for index, name in enumerate(self.box.tops)]
+        self.blob_widths = [_width(text, 10.5) + 16 for text in self.blobs]
 
     def _blob_text(self, name: str, index: int) -> str:
         if name not in self.picture.shapes:
@@ -113,16 +114,19 @@ class _DrawnAs:
         return shape if index == 0 and name == self.layers[0].param.name else f"{_shortened(name)}  {shape}"
 
     def to_place(self, upright: bool) -> Box:
-        widths = [_width(text, 10.5) + 16 for text in self.blobs]
         if upright:
-            return Box(self.width, self.height + (BLOB + 3 if widths else 0), [width + 6 for width in widths])
-        return Box(self.height, self.width + (max(widths) + 3 if widths else 0), [BLOB + 4] * len(widths))
+            return Box(self.width, self.height + (BLOB + 3) * bool(self.blobs), [w + 6 for w in self.blob_widths])
+        # One above the other they are equally wide, so that all touch their layer and their wires.
+        self.blob_widths = [max(self.blob_widths)] * len(self.blobs) if self.blobs else []
+        return Box(
+            self.height, self.width + (3 + self.blob_widths[0] if self.blobs else 0), [BLOB + 4] * len(self.blobs)
+        )
 
-    def draw(self, parent: Element, at: Box, turn: Callable[[Point], Point], upright: bool) -> None:
+    def draw(self, parent: Element, at: Box, turn: Callable[[Point], Point], rankdir: str) -> None:
+        upright = rankdir in ("TB", "BT")
         across, along = (self.width, self.height) if upright else (self.height, self.width)
         x, y = _corner(turn, at.across - across / 2, at.along, across, along)
-        for offset, text in zip(at.port_offsets, self.blobs, strict=True):
-            wide = _width(text, 10.5) + 16
+        for offset, text, wide in zip(at.port_offsets, self.blobs, self.blob_widths, strict=True):
             size = (wide, BLOB) if upright else (BLOB, wide)
             corner = _corner(turn, at.across + offset - size[0] / 2, at.along + at.depth - size[1], *size)
             blob = SubElement(parent, "g", {"class": "blob", "transform": "translate({:.1f} {:.1f})".format(*corner)})
@@ -130,7 +134,8 @@ class _DrawnAs:
             _text(blob, wide / 2, 12, text, "shape")
         group = SubElement(parent, "g", {"class": "box", "transform": f"translate({x:.1f} {y:.1f})"})
         below = 0.0
-        for layer, number, (name, what, height) in zip(self.layers, self.box.layers, self.rows, strict=True):
+        rows = list(zip(self.layers, self.box.layers, self.rows, strict=True))
+        for layer, number, (name, what, height) in reversed(rows) if rankdir == "BT" else rows:
             self._draw_layer(group, layer, number, name, what, below, height)
             below += height
 

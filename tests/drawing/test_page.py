@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium and chromedriver are not installed")
+CONTROL = "\ue009"
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --disable-sync "
     "--disable-background-networking --disable-component-update --window-size=1200,800"
@@ -161,6 +163,13 @@ def test_zooming_and_moving(page, lenet):
     frame(browser)
     assert (layer.rect["x"] - at["x"], layer.rect["y"] - at["y"]) == pytest.approx((60, 40), abs=1)
     assert "Click a layer" in panel(browser)  # it was moved, not chosen
+    at, view = layer.rect, element(browser, "#view")
+    origin = webdriver.common.actions.wheel_input.ScrollOrigin.from_element(view)
+    webdriver.ActionChains(browser).scroll_from_origin(origin, 0, 50).perform()
+    frame(browser)
+    assert layer.rect["y"] - at["y"] == pytest.approx(-50, abs=1)
+    webdriver.ActionChains(browser).key_down(CONTROL).scroll_from_origin(origin, 0, -90).key_up(CONTROL).perform()
+    assert scale(browser) == pytest.approx(before * math.exp(0.3), rel=1e-3)
     press(browser, "0")
     drawing, view = element(browser, "#view svg").rect, element(browser, "#view").rect
     frame(browser)

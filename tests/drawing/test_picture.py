@@ -59,6 +59,18 @@ def test_layers_in_place_stand_on_their_layer(picture):
     assert drawn.shapes["ip"] == (2, 5)
 
 
+def test_a_net_that_runs_up_runs_up_in_its_boxes_too(picture):
+    ip = 'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 5 } }'
+    drawn = picture(INPUT + ip + 'layer { name: "relu" type: "ReLU" bottom: "ip" top: "ip" }')
+    tops = {}
+    for rankdir in ("TB", "BT"):
+        root = ElementTree.fromstring(svg_text(drawn, rankdir))
+        rows = {g.get("id"): g.find(f"{SVG}rect") for g in root.iter(f"{SVG}g")}
+        tops[rankdir] = [float(rows[f"layer-{number}"].get("y")) for number in (1, 2)]
+    assert tops["TB"][0] < tops["TB"][1]
+    assert tops["BT"][0] > tops["BT"][1]
+
+
 def test_in_place_after_another_reader_it_is_a_box_of_its_own(picture):
     drawn = picture(
         INPUT + 'layer { name: "early" type: "Power" bottom: "x" top: "early" }\n'
