@@ -142,7 +142,7 @@ class _Clock:
             now = datetime(self.year, month, 1, hour, minute, second) + timedelta(
                 day - 1, 0, int(fraction.ljust(6, "0"))
             )
-        except ValueError:
+        except (ValueError, OverflowError):
             return False
         if self.training and self.now is not None:
             self.trained += now - self.now

@@ -96,7 +96,13 @@ def test_a_line_that_breaks_off_tells_nothing(cut):
 
 def test_lines_of_others_and_odd_dates_are_skipped():
     lines = written("Solving N", *display(0, 1))
-    lines[2:2] = ["Iteration 5, loss = 7\n", "\n", "I20261399 99:00:00.1 7 a:1] Iteration 7, loss = 1\n", "\0\xff\n"]
+    lines[2:2] = [
+        "Iteration 5, loss = 7\n",
+        "\n",
+        "I20261399 99:00:00.1 7 a:1] Iteration 7, loss = 1\n",
+        "I99991299 09:00:00.1 7 a:1] Iteration 7\n",
+        "\0\xff\n",
+    ]
     assert iterations(parse_training_log(lines).train) == [0]
 
 
