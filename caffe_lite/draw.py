@@ -90,12 +90,24 @@ def get_pydot_graph(
     display_lrm: bool = False,
 ) -> pydot.Dot:
     """The net as a graph of pydot's. With a phase, layers whose rules refuse it are left out."""
-    pydot = _pydot()
     net = _upgraded(caffe_net)
+    return _graph(net.message.name, _layers(net, phase), rankdir, label_edges, display_lrm)
+
+
+def _layers(
+    net: Parsed[NetParameter], phase: int | None, level: int = 0, stages: Sequence[str] = ()
+) -> list[LayerParameter]:
     layers = placed_layers(net)
     if phase is not None:
-        layers = filter_layers(layers, state_of(net.message, _phase(phase)))
-    graph = pydot.Dot(_quoted(net.message.name or "Net"), graph_type="digraph", rankdir=_rankdir(rankdir))
+        layers = filter_layers(layers, state_of(net.message, _phase(phase), level, stages))
+    return [layer.param for layer in layers]
+
+
+def _graph(
+    name: str, layers: Sequence[LayerParameter], rankdir: str, label_edges: bool, display_lrm: bool
+) -> pydot.Dot:
+    pydot = _pydot()
+    graph = pydot.Dot(_quoted(name or "Net"), graph_type="digraph", rankdir=_rankdir(rankdir))
     blobs: dict[str, Any] = {}
 
     def blob(name: str) -> Any:
@@ -104,7 +116,7 @@ def get_pydot_graph(
             graph.add_node(blobs[name])
         return blobs[name]
 
-    for number, layer in enumerate(layer.param for layer in layers):
+    for number, layer in enumerate(layers):
         in_place = len(layer.bottom) == len(layer.top) == 1 and layer.bottom[0] == layer.top[0]
         style = NEURON_LAYER_STYLE if in_place else LAYER_STYLE | {"fillcolor": choose_color_by_layertype(layer.type)}
         label = get_layer_label(layer, rankdir, display_lrm)
@@ -167,7 +179,8 @@ def _drawn(
     stages: Sequence[str] = (),
 ) -> tuple[bytes, list[CaffeError]]:
     if f".{ext}" not in OWN:
-        return _by_graphviz(get_pydot_graph(net.message, rankdir, True, phase, display_lrm), ext), []
+        layers = _layers(net, phase, level, stages)
+        return _by_graphviz(_graph(net.message.name, layers, rankdir, True, display_lrm), ext), []
     from .drawing.page import page_text
 
     picture = picture_of(net, None if phase is None else _phase(phase), level, stages, look=True)
@@ -176,6 +189,9 @@ def _drawn(
 
 
 def _by_graphviz(graph: pydot.Dot, ext: str) -> bytes:
+    if ext == "raw":
+        text: str = graph.to_string()
+        return text.encode()
     try:
         drawing: bytes = graph.create(format=ext)
     except FileNotFoundError as error:

@@ -11,6 +11,7 @@ from caffe_lite.errors import MissingExtra
 from caffe_lite.net import TEST, TRAIN
 from caffe_lite.proto.caffe_pb2 import NetParameter
 from caffe_lite.proto.parser import parse_text
+from caffe_lite.proto.prototxt import read_net, to_text
 
 TEXT = """
 name: "Small"
@@ -81,6 +82,25 @@ def test_by_graphviz(net, tmp_path):
     else:
         with pytest.raises(CaffeError, match="apt install graphviz"):
             draw.draw_net_to_file(net, tmp_path / "net.png")
+
+
+def test_raw_is_the_text_for_graphviz(net, tmp_path):
+    pytest.importorskip("pydot")
+    draw.draw_net_to_file(net, tmp_path / "net.raw", "BT")
+    text = (tmp_path / "net.raw").read_text(encoding="utf-8")
+    assert text.startswith('digraph "Small" {')
+    assert "rankdir=BT" in text
+
+
+@pytest.mark.skipif(not shutil.which("dot"), reason="graphviz is not installed")
+def test_stages_choose_the_layers_for_graphviz_too(net, tmp_path):
+    pytest.importorskip("pydot")
+    net.layer[-1].include[0].stage.append("deploy")
+    (tmp_path / "net.prototxt").write_text(to_text(net))
+    parsed = read_net(tmp_path / "net.prototxt")
+    for stages, there in [((), False), (("deploy",), True)]:
+        draw.write_picture(parsed, tmp_path / "net.dot", "LR", TEST, stages=stages)
+        assert ("Softmax" in (tmp_path / "net.dot").read_text()) == there
 
 
 def test_what_makes_no_sense_is_refused(net, tmp_path):
