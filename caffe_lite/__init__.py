@@ -92,7 +92,7 @@ _MODULES = {
     ("NCCL", "has_nccl", "set_multiprocess", "set_solver_count", "set_solver_rank", "solver_count", "solver_rank"),
     "parallel",
 )
-_SUBMODULES = ("classifier", "coord_map", "detector")
+_SUBMODULES = ("classifier", "coord_map", "detector", "draw")
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -286,3 +287,10 @@ class PycaffeNet:
 def _forever(item: Any) -> Iterator[Any]:
     while True:
         yield item
+
+
+def __getattr__(name: str) -> Any:
+    """Nets and solvers, which pycaffe has in this module, too."""
+    if name == "Net" or name.endswith("Solver"):
+        return getattr(import_module(__package__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

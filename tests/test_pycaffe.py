@@ -346,10 +346,24 @@ def test_snapshots_and_callbacks_of_a_solver(solver, tmp_path):
 def test_every_name_is_there():
     for name in caffe.__all__:
         assert getattr(caffe, name) is not None
-    assert set(caffe.__all__) <= set(dir(caffe)) and caffe.coord_map.crop and caffe.classifier and caffe.detector
+    assert (
+        set(caffe.__all__) <= set(dir(caffe))
+        and caffe.coord_map.crop
+        and caffe.classifier
+        and caffe.detector
+        and caffe.draw
+    )
     assert {"Convolution", "Python"} <= set(caffe.layer_type_list())
     with pytest.raises(AttributeError, match="has no attribute 'nets'"):
         caffe.nets  # noqa: B018
+
+
+def test_nets_and_solvers_are_in_its_module_too():
+    from caffe_lite.pycaffe import AdamSolver, Net, SGDSolver
+
+    assert (Net, SGDSolver, AdamSolver) == (caffe.Net, caffe.SGDSolver, caffe.AdamSolver)
+    with pytest.raises(ImportError, match="cannot import name 'Nets'"):
+        from caffe_lite.pycaffe import Nets  # noqa: F401
 
 
 def test_the_start_imports_nothing_heavy():
