@@ -26,8 +26,9 @@ class RecurrentLayer(Layer):
     Reads ``recurrent_param``: num_output, expose_hidden (false), weight_filler, bias_filler, debug_info (false: log the
     gates and states of every step).
     Without expose_hidden the states go on from one Forward to the next (from 0 in the first one): a sequence may be
-    longer than T, and cont = 0 ends it. A snapshot holds them; the original starts again from 0. If N shrinks the first
-    N streams keep their states, if it grows all start from 0 (in the original the new ones may start from old ones).
+    longer than T, and cont = 0 ends it. A snapshot holds the states; the original starts again from 0. If N shrinks the
+    first N streams keep their states, if it grows all start from 0 (in the original the new ones may start from old
+    ones).
     No gradient goes through states from outside: none to cont or to initial states, none from final ones.
     T may change; the original refuses that.
     Source: the original's recurrent_layer.cpp.
