@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from caffe_lite.errors import MissingExtra
 from caffe_lite.net import TRAIN, Net
 from caffe_lite.ops import Ops, available_engines, get_ops
+
+
+def skip_without_extra() -> Generator[None, object, object]:
+    """Whatever runs here is skipped, not failed, where an optional package that it needs is not installed."""
+    try:
+        return (yield)
+    except MissingExtra as missing:
+        pytest.skip(str(missing))
+
+
+pytest_runtest_setup = pytest.hookimpl(wrapper=True)(skip_without_extra)
+pytest_runtest_call = pytest.hookimpl(wrapper=True)(skip_without_extra)
 
 
 @pytest.fixture(scope="session", params=available_engines())

@@ -15,6 +15,8 @@ from caffe_lite.data.lmdb import LMDB
 from caffe_lite.proto.caffe_pb2 import Datum
 from tools.bench_data import make_databases, measure
 
+pytest.importorskip("cv2")
+
 ROOT = Path(__file__).parents[1]
 
 

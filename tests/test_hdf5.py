@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
 from caffe_lite import hdf5
 from caffe_lite.errors import DataError
 from caffe_lite.hdf5 import groups_below, open_hdf5, read_array
+
+h5py = pytest.importorskip("h5py")
 
 
 @pytest.fixture

@@ -354,11 +354,12 @@ def limit_memory() -> None:
 
 def sparing(kind: str) -> int:
     """How many times fewer files to read where each takes a process of its own."""
-    import h5py
-
+    if not kind.startswith("HDF5"):
+        return 1
     from caffe_lite.hdf5 import _NEVER_CRASHES
 
-    return 40 if kind.startswith("HDF5") and h5py.version.hdf5_version_tuple < _NEVER_CRASHES else 1
+    h5py = pytest.importorskip("h5py")
+    return 40 if h5py.version.hdf5_version_tuple < _NEVER_CRASHES else 1
 
 
 # -- tests -------------------------------------------------------------------------------------------------------------
@@ -371,6 +372,8 @@ def child(*arguments: object, **settings: str) -> tuple[int, int]:
     done = subprocess.run(
         [sys.executable, __file__, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=280
     )
+    if "MissingExtra" in done.stderr or "Skipped" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-1])
     assert done.returncode == 0, f"status {done.returncode}: {done.stdout[-500:]}{done.stderr[-3000:]}"
     good, refused = map(int, done.stdout.split())
     return good, refused

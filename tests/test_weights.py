@@ -4,7 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -56,6 +55,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
 
 def test_hdf5_has_the_layout_of_the_original(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+
     def layout(path: Path) -> dict[str, object]:
         found: dict[str, object] = {}
         with h5py.File(path) as file:
@@ -68,6 +69,7 @@ def test_hdf5_has_the_layout_of_the_original(tmp_path: Path) -> None:
 
 
 def test_hdf5_holds_diffs_shared_blobs_and_names_with_slashes(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
     ones, twos = np.ones((2, 2), "f"), np.full(2, 2, "f")
     layers = [
         LayerWeights("a", "InnerProduct", [ones], [twos]),
@@ -143,6 +145,7 @@ def test_a_blob_of_a_wrong_size_names_the_layer(tmp_path: Path) -> None:
 
 
 def test_hdf5_files_of_others_are_refused(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         file["weights"] = np.ones(3)
@@ -231,6 +234,7 @@ def test_a_blob_of_too_many_axes_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_group_inside_itself_is_refused(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         group = file.create_group("data/a")
         group["again"] = file["data"]
@@ -239,6 +243,7 @@ def test_a_group_inside_itself_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_dataset_that_claims_more_than_the_file_holds_is_not_read(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("data/a/0", (2**20, 2**20), "f4")  # never written: HDF5 gives it no room
     with pytest.raises(WeightsError, match="larger than the file"):

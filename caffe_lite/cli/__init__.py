@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status is 0, or 1 after an error, 2 for a wrong command line, 130 after Ctrl-C."""
     words, script_words = _split(list(sys.argv[1:] if argv is None else argv))
     traceback = "--traceback" in words
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal's encoding lacks is shown escaped, as Python does it on standard error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = _run([word for word in words if word != "--traceback"], script_words)
         sys.stdout.flush()

@@ -21,6 +21,15 @@ def test_what_it_prints(caffe, folder):
     ]
 
 
+def test_names_that_the_terminal_cannot_show(caffe, folder, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    (folder / "café.prototxt").write_text('layer { name: "→" type: "Relu" top: "y" }\n', encoding="utf-8")
+    for command in ("check", "summary"):
+        result = caffe(command, "café.prototxt")
+        assert result.returncode == 1 and "Traceback" not in result.stderr
+        assert r'layer "\u2192" (Relu)' in result.stdout + result.stderr
+
+
 def test_a_solver_brings_its_net(caffe, folder):
     result = caffe("check", "solver.prototxt")
     assert result.stdout == "solver.prototxt: ok\nnet.prototxt: ok\n" and result.returncode == 0

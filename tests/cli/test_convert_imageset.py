@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -18,6 +17,8 @@ from caffe_lite.data.database import open_database
 from caffe_lite.proto.caffe_pb2 import DataParameter, Datum
 
 from .conftest import command, environment
+
+cv2 = pytest.importorskip("cv2")
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@ from __future__ import annotations
 import gzip
 import struct
 
-import lmdb
 import numpy as np
 import pytest
 
 from caffe_lite.proto.caffe_pb2 import Datum
+
+lmdb = pytest.importorskip("lmdb")
 
 
 @pytest.fixture

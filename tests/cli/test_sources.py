@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -13,6 +12,8 @@ from tests.data.databases import random_images
 from tests.data.hdf5_files import write_hdf5
 from tests.data.image_files import image_list
 from tests.data.window_files import random_windows
+
+h5py = pytest.importorskip("h5py")
 
 LAYERS = {
     "ImageData": """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import lmdb
 import numpy as np
+import pytest
 
 from caffe_lite.proto import caffe_pb2
 
@@ -15,6 +15,7 @@ Record = tuple[bytes, bytes]
 
 def write_lmdb(path: Path, records: Iterable[Record], append: bool = False, **options: bool) -> Path:
     """An LMDB without a lock file, as it looks when it was copied from elsewhere; the options are ``lmdb.open``'s."""
+    lmdb = pytest.importorskip("lmdb")
     with (
         lmdb.open(str(path), map_size=2**24, lock=False, sync=False, **options) as environment,
         environment.begin(write=True) as transaction,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
+import pytest
 
 
 def write_hdf5(path: Path, **datasets: np.ndarray) -> None:
+    h5py = pytest.importorskip("h5py")
     with h5py.File(path, "w") as file:
         for name, array in datasets.items():
             file[name] = array

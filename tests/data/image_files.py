@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
 import numpy as np
+import pytest
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write an image (C, H, W) of bytes; PNG keeps it as it is."""
+    cv2 = pytest.importorskip("cv2")
     assert cv2.imwrite(str(path), np.ascontiguousarray(image.transpose(1, 2, 0)))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import cv2
 import numpy as np
 import pytest
 
@@ -18,6 +17,7 @@ IMAGE = random_images(1, (3, 5, 4))[0]
 
 def encoded(image: np.ndarray, extension: str = ".png") -> bytes:
     """An encoded image of shape (C, H, W), channels in the order B, G, R."""
+    cv2 = pytest.importorskip("cv2")
     ok, data = cv2.imencode(extension, image.transpose(1, 2, 0))
     assert ok
     return caffe_pb2.Datum(encoded=True, data=data.tobytes(), label=3).SerializeToString()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from caffe_lite.data.image import channels_first, decode_image, read_image_file, resize_image
 from caffe_lite.errors import DataError, Where
+
+cv2 = pytest.importorskip("cv2")
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data" / "images"
 FLAGS = {True: cv2.IMREAD_COLOR, False: cv2.IMREAD_GRAYSCALE, None: cv2.IMREAD_UNCHANGED}

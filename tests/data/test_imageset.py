@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -15,6 +14,8 @@ from caffe_lite.data.imageset import convert_imageset
 from caffe_lite.errors import DataError
 from caffe_lite.proto import caffe_pb2
 from tests.data.databases import random_images
+
+cv2 = pytest.importorskip("cv2")
 
 NAMES = ["0.png", "cats/1.png", "cats/a b.png", "3.bmp"]
 LABELS = [3, 0, -1, 2147483647]

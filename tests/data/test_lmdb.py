@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import lmdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +21,8 @@ from caffe_lite.data.lmdb import LMDB
 from caffe_lite.errors import DataError
 from caffe_lite.proto import caffe_pb2
 from tests.data.databases import Record, write_lmdb
+
+lmdb = pytest.importorskip("lmdb")
 
 META_SIZE = 152
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -35,6 +34,7 @@ def test_mean(tmp_path: Path, floats: bool) -> None:
 
 
 def test_of_encoded_images(tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
     images = random_images(5)
     png = [cv2.imencode(".png", image.transpose(1, 2, 0))[1].tobytes() for image in images]
     records = [(b"%d" % i, caffe_pb2.Datum(encoded=True, data=data).SerializeToString()) for i, data in enumerate(png)]

@@ -6,7 +6,6 @@ import gzip
 import struct
 from pathlib import Path
 
-import lmdb
 import numpy as np
 import pytest
 
@@ -42,6 +41,7 @@ def files(tmp_path: Path) -> Files:
 
 
 def records(path: str | Path) -> list[tuple[bytes, bytes]]:
+    lmdb = pytest.importorskip("lmdb")
     with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin() as transaction:
         return list(transaction.cursor())
 

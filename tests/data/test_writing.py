@@ -133,6 +133,8 @@ def test_a_full_disk(tmp_path: Path, backend: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
     )
+    if "MissingExtra" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-1])
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("db: cannot write it: ")
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -147,6 +146,7 @@ def test_images_of_different_sizes_in_one_batch(make_net: MakeNet, tmp_path: Pat
 
 
 def test_encoded_images_run_beside_raw_ones(make_net: MakeNet, tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
     images = random_images(4)
     png = [cv2.imencode(".png", image.transpose(1, 2, 0))[1].tobytes() for image in images]
     encoded = [caffe_pb2.Datum(encoded=True, data=data, label=i).SerializeToString() for i, data in enumerate(png)]

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +15,8 @@ from hypothesis import strategies as st
 from caffe_lite.errors import CaffeError, DataError, LayerError
 from caffe_lite.net import TEST, Net
 from tests.data.hdf5_files import hdf5_list, write_hdf5
+
+h5py = pytest.importorskip("h5py")
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 MakeNet = Callable[..., Net]

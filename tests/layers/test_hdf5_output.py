@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
 from caffe_lite.errors import CaffeError, LayerError
 from caffe_lite.net import TEST, TRAIN, Net
 from tests.data.hdf5_files import hdf5_list
+
+h5py = pytest.importorskip("h5py")
 
 MakeNet = Callable[..., Net]
 

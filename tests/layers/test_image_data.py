@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +15,8 @@ from caffe_lite.errors import CaffeError, DataError, LayerError
 from caffe_lite.net import TEST, Net
 from tests.data.databases import random_images
 from tests.data.image_files import image_list, write_image
+
+cv2 = pytest.importorskip("cv2")
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 MakeNet = Callable[..., Net]

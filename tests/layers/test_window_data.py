@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +17,8 @@ from caffe_lite.io import array_to_blobproto
 from caffe_lite.net import TEST, TRAIN, Net
 from tests.data.databases import random_images
 from tests.data.window_files import Window, random_windows, window_file
+
+cv2 = pytest.importorskip("cv2")
 
 MakeNet = Callable[..., Net]
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -134,6 +133,7 @@ def test_the_fields_are_the_original_s(solvers: list[SGDSolver]) -> None:
 
 
 def test_hdf5_has_the_original_s_datasets(solvers: list[SGDSolver]) -> None:
+    h5py = pytest.importorskip("h5py")
     write_solver("Adam", hdf5=True)
     solvers.append(solver := get_solver("solver.prototxt"))
     solver.step(2)
@@ -172,6 +172,7 @@ def test_states_are_read_as_they_were_written(hdf5: bool, tmp_path: Path) -> Non
 
 
 def test_snapshot_diff_saves_the_gradients(solvers: list[SGDSolver]) -> None:
+    h5py = pytest.importorskip("h5py")
     for hdf5 in (False, True):
         write_solver(hdf5=hdf5, extra="snapshot_diff: true")
         solvers.append(solver := get_solver("solver.prototxt"))
