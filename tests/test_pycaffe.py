@@ -35,7 +35,7 @@ def test_names(net):
     assert list(net._layer_names) == ["in", "fc", "act", "out"]
     assert net.bottom_names["act"] == net.top_names["act"] == ["fc"]
     assert [layer.type for layer in net.layers] == ["Input", "InnerProduct", "ReLU", "InnerProduct"]
-    assert net.layer_dict["fc"].blobs[0].data is net.params["fc"][0].data
+    assert np.shares_memory(net.layer_dict["fc"].blobs[0].data, net.params["fc"][0].data)
     assert len(net.params["fc"]) == 2 and len(net.params["out"]) == 1
     assert net.blob_loss_weights["out"] == 0
 
