@@ -164,10 +164,7 @@ class TorchOps(Ops):
     ) -> Array:
         if len(stride) not in (1, 2, 3):
             return super().convolution(x, weight, bias, stride, pad, dilation, group)
-        return aten.convolution(
-            *(_channels_last(x), _channels_last(weight), bias),
-            *(list(stride), list(pad), list(dilation), False, [0] * len(stride), group),
-        )
+        return aten.convolution(*_channels_last_all(x, weight), bias, *_geometry(stride, pad, dilation, False), group)
 
     def convolution_backward(
         self,
@@ -182,23 +179,15 @@ class TorchOps(Ops):
     ) -> tuple[Array, Array, Array]:
         if len(stride) not in (1, 2, 3):
             return super().convolution_backward(dy, x, weight, stride, pad, dilation, group, need)
-        gradients = aten.convolution_backward(
-            *(_channels_last(dy), _channels_last(x), _channels_last(weight), [weight.shape[0]]),
-            *(list(stride), list(pad), list(dilation), False, [0] * len(stride), group, list(need)),
-        )
-        # Some of torch's kernels give more than they are asked for.
-        dx, dw, db = (gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
-        return dx, dw, db
+        arrays, geometry = _channels_last_all(dy, x, weight), _geometry(stride, pad, dilation, False)
+        return _wanted(aten.convolution_backward(*arrays, [weight.shape[0]], *geometry, group, list(need)), need)
 
     def deconvolution(
         self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
     ) -> Array:
         if len(stride) not in (1, 2, 3):
             return super().deconvolution(x, weight, bias, stride, pad, dilation, group)
-        return aten.convolution(
-            *(_channels_last(x), _channels_last(weight), bias),
-            *(list(stride), list(pad), list(dilation), True, [0] * len(stride), group),
-        )
+        return aten.convolution(*_channels_last_all(x, weight), bias, *_geometry(stride, pad, dilation, True), group)
 
     def deconvolution_backward(
         self,
@@ -213,13 +202,9 @@ class TorchOps(Ops):
     ) -> tuple[Array, Array, Array]:
         if len(stride) not in (1, 2, 3):
             return super().deconvolution_backward(dy, x, weight, stride, pad, dilation, group, need)
-        gradients = aten.convolution_backward(
-            *(_channels_last(dy), _channels_last(x), _channels_last(weight), [weight.shape[1] * group]),
-            *(list(stride), list(pad), list(dilation), True, [0] * len(stride), group, list(need)),
-        )
-        # Some of torch's kernels give more than they are asked for.
-        dx, dw, db = (gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
-        return dx, dw, db
+        arrays, geometry = _channels_last_all(dy, x, weight), _geometry(stride, pad, dilation, True)
+        maps = weight.shape[1] * group
+        return _wanted(aten.convolution_backward(*arrays, [maps], *geometry, group, list(need)), need)
 
     # -- pooling -----------------------------------------------------------------------------------------------------
 
@@ -316,6 +301,21 @@ def _channels_last(x: Array) -> Array:
     n, c, h, w = x.shape
     # Any stride will do for an axis of one element, but torch judges by the strides which order it should go on with.
     return x.as_strided((n, c, h, w), (h * w * c, 1, w * c, c)) if 1 in (c, h * w) else x
+
+
+def _channels_last_all(*arrays: Array) -> list[Array]:
+    return [_channels_last(x) for x in arrays]
+
+
+def _geometry(stride: Ints, pad: Ints, dilation: Ints, transposed: bool) -> tuple[Any, ...]:
+    """What torch's convolution is told of its windows: last how much larger than it must be its output is."""
+    return list(stride), list(pad), list(dilation), transposed, [0] * len(stride)
+
+
+def _wanted(gradients: Sequence[Array], need: tuple[bool, bool, bool]) -> tuple[Array, Array, Array]:
+    """None for those not needed: some of torch's kernels give more than they are asked for."""
+    dx, dw, db = (gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
+    return dx, dw, db
 
 
 def _rounds_up(size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> bool | None:
