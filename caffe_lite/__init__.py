@@ -5,13 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import io, layers
+from . import io
 from .errors import CaffeError
 from .layer import layer_type_list, register_layer
-from .layers.python import UserLayer as Layer
 from .log import init_log, log
 from .net import TEST, TRAIN, Net
-from .net_spec import NetSpec, params, to_proto
 from .ops import available_engines, set_device, set_engine, set_mode_cpu, set_mode_gpu
 from .random import set_random_seed
 from .solvers import (
@@ -25,9 +23,12 @@ from .solvers import (
 )
 
 if TYPE_CHECKING:
+    from . import layers
     from .alias import install_as_caffe
     from .classifier import Classifier
     from .detector import Detector
+    from .layers.python import UserLayer as Layer
+    from .net_spec import NetSpec, params, to_proto
     from .parallel import (
         NCCL,
         has_nccl,
@@ -82,25 +83,34 @@ __all__ = [
     "to_proto",
 ]
 
-# What few scripts use is imported when one does: names by their module, and modules of pycaffe's.
-_MODULES = {
-    "Classifier": "classifier",
-    "Detector": "detector",
-    "Timer": "timer",
-    "install_as_caffe": "alias",
-} | dict.fromkeys(
-    ("NCCL", "has_nccl", "set_multiprocess", "set_solver_count", "set_solver_rank", "solver_count", "solver_rank"),
-    "parallel",
-)
-_SUBMODULES = ("classifier", "coord_map", "detector", "draw")
+# What not every script uses is imported when one does: names by where they are, and modules of pycaffe's.
+_LATER = {
+    "Classifier": "classifier.Classifier",
+    "Detector": "detector.Detector",
+    "Layer": "layers.python.UserLayer",
+    "NCCL": "parallel.NCCL",
+    "NetSpec": "net_spec.NetSpec",
+    "Timer": "timer.Timer",
+    "has_nccl": "parallel.has_nccl",
+    "install_as_caffe": "alias.install_as_caffe",
+    "params": "net_spec.params",
+    "set_multiprocess": "parallel.set_multiprocess",
+    "set_solver_count": "parallel.set_solver_count",
+    "set_solver_rank": "parallel.set_solver_rank",
+    "solver_count": "parallel.solver_count",
+    "solver_rank": "parallel.solver_rank",
+    "to_proto": "net_spec.to_proto",
+}
+_SUBMODULES = ("classifier", "coord_map", "detector", "draw", "layers", "net_spec")
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return import_module(f".{name}", __name__)
-    if name not in _MODULES:
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    module, _, attribute = _LATER[name].rpartition(".")
+    value = globals()[name] = getattr(import_module(f".{module}", __name__), attribute)
     return value
 
 

@@ -8,7 +8,6 @@ CPU torch inductor makes C++ of the trace; on a GPU it is captured as a CUDA gra
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,8 +40,10 @@ def check_compiler(ops: Ops) -> None:
         raise EngineError(f"the {ops.name} engine cannot compile", hint=f"choose the torch engine, or {LEAVE_OUT}")
     if ops.device.type == "cuda":  # type: ignore[attr-defined]
         return
+    from shutil import which
+
     compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-    if shutil.which(compiler) is None:
+    if which(compiler) is None:
         raise EngineError(
             f"compiling needs a C++ compiler, and there is no {compiler!r} here",
             hint=f"install one (on Debian: apt install g++), name yours in the variable CXX, or {LEAVE_OUT}",

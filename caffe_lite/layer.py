@@ -158,11 +158,18 @@ LayerClass = TypeVar("LayerClass", bound=type[Layer])
 _registry: dict[str, type[Layer]] = {}
 
 
+def _registered() -> dict[str, type[Layer]]:
+    """Every type known so far by its layer; the first to ask has those of this package imported."""
+    from . import layers  # noqa: F401
+
+    return _registry
+
+
 def register_layer(type_name: str) -> Callable[[LayerClass], LayerClass]:
     """Class decorator: make the layer known to every Net under the type string that prototxt files use."""
 
     def register(cls: LayerClass) -> LayerClass:
-        taken = _registry.get(type_name, cls)
+        taken = _registered().get(type_name, cls)
         if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(f"layer type {type_name!r} is taken by {taken.__module__}.{taken.__qualname__}")
         cls.type = type_name
@@ -174,14 +181,14 @@ def register_layer(type_name: str) -> Callable[[LayerClass], LayerClass]:
 
 def is_registered(type_name: str) -> bool:
     """Whether a layer of this type is known so far; plug-ins that nobody asked for are not loaded."""
-    return type_name in _registry
+    return type_name in _registered()
 
 
 def layer_type_list() -> list[str]:
     """Every type string a prototxt may use, sorted; those of plug-ins, too."""
     for problem in load_plugins():
         raise problem
-    return sorted(_registry)
+    return sorted(_registered())
 
 
 def create_layer(
@@ -193,13 +200,14 @@ def create_layer(
     """
     if not param.type:
         raise NetError("it has no type", where=where, layer=param.name, hint='Give it one, as in type: "ReLU"')
-    problems = load_plugins() if param.type not in _registry else []
-    cls = _registry.get(param.type)
+    known = _registered()
+    problems = load_plugins() if param.type not in known else []
+    cls = known.get(param.type)
     if cls is None:
-        near = difflib.get_close_matches(param.type, _registry, 3, 0.5)
+        near = difflib.get_close_matches(param.type, known, 3, 0.5)
         if not near:
-            near = [name for name in _registry if name.lower() == param.type.lower()]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known types: {', '.join(sorted(_registry))}."
+            near = [name for name in known if name.lower() == param.type.lower()]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known types: {', '.join(sorted(known))}."
         raise UnknownLayerType(
             f"unknown layer type {param.type!r}",
             where=where,

@@ -9,11 +9,9 @@ from typing import Any, cast
 import numpy as np
 
 from . import debug_info
-from . import layers as _register_layers  # noqa: F401
 from .blob import Blob
 from .compiled import LEAVE_OUT, CompiledPass, compile_wanted
 from .errors import CaffeError, EngineError, NetError, Where
-from .fusion import Fusion
 from .io import array_to_blobproto
 from .loading import LoadReport, load
 from .log import logger
@@ -104,6 +102,8 @@ class Net(PycaffeNet):
         self._prune_backward()
         if force_backward:
             self._force_backward()
+        from .fusion import Fusion  # it imports layers, which `import caffe_lite` leaves for later
+
         self.fusion = Fusion(self.nodes, self.ops)
         self.outputs = sorted(wiring.unread)
         for blob_name in self.outputs:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, NoReturn, cast
 
 import numpy as np
 
-from . import layers as _register_layers  # noqa: F401
 from .blob import Blob
 from .errors import CaffeError, NetError, UnknownLayerType
 from .layer import Layer, create_layer

@@ -367,7 +367,19 @@ def test_nets_and_solvers_are_in_its_module_too():
 
 
 def test_the_start_imports_nothing_heavy():
-    heavy = ("torch", "h5py", "lmdb", "plyvel", "cv2", "scipy", "skimage", "matplotlib", "tqdm", "subprocess")
+    heavy = (
+        "torch",
+        "h5py",
+        "lmdb",
+        "plyvel",
+        "cv2",
+        "scipy",
+        "skimage",
+        "matplotlib",
+        "tqdm",
+        "subprocess",
+        "caffe_lite.layers",
+    )
     code = (
         "import sys, numpy; before = set(sys.modules); import caffe_lite; "
         f"print([name for name in {heavy} if name in sys.modules and name not in before])"
