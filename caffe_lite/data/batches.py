@@ -86,32 +86,40 @@ class ImageBatches(Batches, Generic[R]):
         """The error that says this of the record."""
 
     def shapes(self) -> list[Shape]:
-        _, _, shape = self._decode(self.peek())
-        return [(self.batch_size, *shape), (self.batch_size,)]
+        record = self.peek()
+        image, _ = self._decode(record)
+        return [(self.batch_size, *self._transformed(record, image.shape)), (self.batch_size,)]
 
     def load(self) -> Batch:
         """The next batch; all its images must come out in the shape of the first."""
-        images, labels, expected = [], [], None
-        for record in self.read(self.batch_size):
-            image, label, shape = self._decode(record)
-            expected = expected or shape
-            if shape != expected:
+        records = self.read(self.batch_size)
+        images, labels = zip(*map(self._decode, records), strict=True)
+        expected = self._transformed(records[0], images[0].shape)
+        for record, image in zip(records, images, strict=True):
+            if image.shape != images[0].shape and (shape := self._transformed(record, image.shape)) != expected:
                 raise self.error(
                     record,
                     f"gives an image of {by(shape)}, the first of its batch one of {by(expected)}",
                     "Set crop_size in transform_param, or a batch_size of 1, or make the images equal",
                 )
-            images.append(image)
-            labels.append(label)
         return Batch((self.transformer(images, self.rng), np.array(labels, np.float32)), self.state())
 
-    def _decode(self, record: R) -> tuple[np.ndarray, int, Shape]:
-        """The image and the label of a record, and the shape that the image will have in a batch."""
+    def _decode(self, record: R) -> tuple[np.ndarray, int]:
+        """The image and the label of a record."""
         try:
-            image, label = self.decode(record)
-            return image, label, self.transformer.shape(image.shape)
+            return self.decode(record)
         except DataError as error:
-            raise self.error(record, f"cannot be used: {error.what}", error.hint) from error.__cause__
+            raise self._unusable(record, error) from error.__cause__
+
+    def _transformed(self, record: R, shape: Shape) -> Shape:
+        """The shape that the record's image, of this shape, will have in a batch."""
+        try:
+            return self.transformer.shape(shape)
+        except DataError as error:
+            raise self._unusable(record, error) from error.__cause__
+
+    def _unusable(self, record: R, error: DataError) -> DataError:
+        return self.error(record, f"cannot be used: {error.what}", error.hint)
 
 
 class DatumBatches(ImageBatches[Record]):

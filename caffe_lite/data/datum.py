@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import DataError
 from ..proto import caffe_pb2
 from ..proto.binary import DecodeError, parse_binary
-from .image import channels_first, decode_image
+from .image import BYTE, channels_first, decode_image
 
 
 def decode_datum(value: bytes, force_color: bool = False, force_gray: bool = False) -> tuple[np.ndarray, int]:
@@ -39,7 +39,7 @@ def _decode_image(data: bytes, force_color: bool, force_gray: bool) -> np.ndarra
     if force_color and force_gray:
         raise DataError("force_color and force_gray exclude each other", hint="Keep one of them in transform_param")
     image = decode_image(data, color=True if force_color else False if force_gray else None)
-    if image.dtype != np.uint8:
+    if image.dtype != BYTE:
         raise DataError(
             f"its image has values of type {image.dtype}, not bytes",
             hint="Set force_color or force_gray in transform_param, which convert it",

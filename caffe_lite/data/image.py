@@ -9,6 +9,8 @@ import numpy as np
 from ..errors import DataError, MissingExtra, Where
 from .paths import resolve, searched
 
+BYTE = np.dtype(np.uint8)
+
 
 def import_cv2() -> Any:
     try:
@@ -21,11 +23,11 @@ def import_cv2() -> Any:
 def decode_image(data: bytes, color: bool | None = None) -> np.ndarray:
     """The image, (H, W, 3) in the order B, G, R or (H, W); in color or in gray, or without a word as it is stored."""
     cv2 = import_cv2()
-    flag = {True: cv2.IMREAD_COLOR, False: cv2.IMREAD_GRAYSCALE, None: cv2.IMREAD_UNCHANGED}[color]
+    flag = cv2.IMREAD_UNCHANGED if color is None else cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE
     image: Any = None
     if data:
         try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+            image = cv2.imdecode(np.frombuffer(data, BYTE), flag)
         except (cv2.error, MemoryError) as error:
             raise DataError(f"OpenCV cannot decode its image: {error}") from error
     if image is None:

@@ -11,6 +11,7 @@ from ..errors import DataError, LayerError, Where
 from ..log import logger
 from ..proto import caffe_pb2
 from .binaryproto import read_binaryproto
+from .image import BYTE
 
 Shape = tuple[int, ...]
 
@@ -82,8 +83,8 @@ class DataTransformer:
 
     def __call__(self, images: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
         """The batch (N, C, H, W), in float32, of images that ``shape`` makes equal."""
-        bytes_only = self.mean_image is None and all(image.dtype == np.uint8 for image in images)
-        dtype: type = np.uint8 if bytes_only else np.float32
+        bytes_only = self.mean_image is None and {image.dtype for image in images} == {BYTE}
+        dtype = BYTE if bytes_only else np.dtype(np.float32)
         if self.crop_size or self.mirror:
             pixels = self._patches(images, rng, dtype)
         else:
@@ -94,7 +95,7 @@ class DataTransformer:
             batch = batch - self.mean_values[:, None, None]
         return np.multiply(batch, self.scale, dtype=np.float32)
 
-    def _patches(self, images: Sequence[np.ndarray], rng: np.random.Generator, dtype: type) -> np.ndarray:
+    def _patches(self, images: Sequence[np.ndarray], rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
         """Of each image its crop, less the mean image's, mirrored or not."""
         channels, height, width = self.shape(images[0].shape)
         pixels: np.ndarray = np.empty((len(images), channels, height, width), dtype)

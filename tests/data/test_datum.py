@@ -90,7 +90,8 @@ def test_errors(value: bytes, message: str) -> None:
 
 
 def test_without_opencv_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = encoded(IMAGE)
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(MissingExtra, match=r"pip install 'caffe-lite\[data\]'"):
-        decode_datum(encoded(IMAGE))
+        decode_datum(value)
     assert (decode_datum(datum(IMAGE))[0] == IMAGE).all()
