@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +17,11 @@ from .datum import decode_datum
 from .transform import DataTransformer, Shape, by
 
 R = TypeVar("R")
+Decoded = tuple[np.ndarray, int]
+
+# Bytes of decoded images that a source may keep, and what an image takes beside its pixels.
+KEPT = 128 * 2**20
+_EACH = 500
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,17 @@ class Batches(abc.ABC):
 
 
 class ImageBatches(Batches, Generic[R]):
-    """Images (N, C, H, W) and labels (N) from records of any kind, ``batch_size`` at a time, transformed."""
+    """Images (N, C, H, W) and labels (N) from records of any kind, ``batch_size`` at a time, transformed.
+
+    A small source is decoded once: its images are kept, until they are seen to take more than 128 MB; then none is.
+    """
 
     def __init__(self, transformer: DataTransformer, batch_size: int, rng: np.random.Generator) -> None:
         self.transformer = transformer
         self.batch_size = batch_size
         self.rng = rng
+        self._kept: dict[Hashable, Decoded] | None = {}
+        self._room = KEPT
 
     @abc.abstractmethod
     def peek(self) -> R:
@@ -78,7 +89,11 @@ class ImageBatches(Batches, Generic[R]):
         """The next records."""
 
     @abc.abstractmethod
-    def decode(self, record: R) -> tuple[np.ndarray, int]:
+    def name(self, record: R) -> Hashable:
+        """What tells it from the others."""
+
+    @abc.abstractmethod
+    def decode(self, record: R) -> Decoded:
         """Its image (C, H, W) and its label."""
 
     @abc.abstractmethod
@@ -104,12 +119,20 @@ class ImageBatches(Batches, Generic[R]):
                 )
         return Batch((self.transformer(images, self.rng), np.array(labels, np.float32)), self.state())
 
-    def _decode(self, record: R) -> tuple[np.ndarray, int]:
+    def _decode(self, record: R) -> Decoded:
         """The image and the label of a record."""
+        if self._kept is not None and (kept := self._kept.get(self.name(record))):
+            return kept
         try:
-            return self.decode(record)
+            decoded = self.decode(record)
         except DataError as error:
             raise self._unusable(record, error) from error.__cause__
+        self._room -= decoded[0].nbytes + _EACH
+        if self._room < 0:
+            self._kept = None
+        if self._kept is not None:
+            self._kept[self.name(record)] = decoded
+        return decoded
 
     def _transformed(self, record: R, shape: Shape) -> Shape:
         """The shape that the record's image, of this shape, will have in a batch."""
@@ -151,7 +174,10 @@ class DatumBatches(ImageBatches[Record]):
     def read(self, count: int) -> list[Record]:
         return self.database.read(count)
 
-    def decode(self, record: Record) -> tuple[np.ndarray, int]:
+    def name(self, record: Record) -> bytes:
+        return record[0]
+
+    def decode(self, record: Record) -> Decoded:
         return decode_datum(record[1], self.force_color, self.force_gray)
 
     def error(self, record: Record, what: str, hint: str) -> DataError:

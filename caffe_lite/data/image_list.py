@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import DataError, Where
 from ..log import logger
 from ..proto import caffe_pb2
-from .batches import ImageBatches
+from .batches import Decoded, ImageBatches
 from .image import channels_first, decode_image, read_image_file, resize_image
 from .order import Order
 from .paths import read_lines, resolve
@@ -91,7 +91,10 @@ class ListBatches(ImageBatches[int]):
     def read(self, count: int) -> list[int]:
         return self.order.take(count)
 
-    def decode(self, record: int) -> tuple[np.ndarray, int]:
+    def name(self, record: int) -> int:
+        return record
+
+    def decode(self, record: int) -> Decoded:
         p = self.param
         image = decode_image(read_image_file(self.path(record), self.where), p.is_color)
         if p.new_height:
