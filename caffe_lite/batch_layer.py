@@ -27,7 +27,7 @@ class BatchLayer(Layer, abc.ABC):
     A background thread reads ahead, as many batches as ``prefetch`` in data_param says (4), for layers with parameters
     of their own too, as in the original. A snapshot holds the place in the source and the random state, so that
     training resumed sees the very batches it would have seen; the original starts over. Images are decoded once and
-    kept if all of a source, decoded, fit into 128 MB.
+    kept if all of a source, decoded, fit into 128 MB; else by as many threads as there are cores.
     """
 
     bottoms = (0, 0)

@@ -161,7 +161,7 @@ class Blob:
         return self
 
     def lend(self) -> np.ndarray:
-        """``data`` as a NumPy array for a user to write into; ``lent`` tells whether he still can.
+        """``data`` as a NumPy array for a user to write into.
 
         Whatever he derives from it, a slice or a transpose, keeps it alive.
         """
@@ -190,10 +190,14 @@ class Blob:
             if isinstance(held, _Lent):
                 held.compute()
 
-    @property
-    def lent(self) -> bool:
-        """Whether an array that ``lend`` gave is still alive."""
-        return bool(self._lent)
+    def stamp(self) -> tuple[int, ...] | None:
+        """What stays equal while nobody writes into ``data``, which the caller keeps alive; None where none can tell.
+
+        The engine counts what it writes itself; a user writes through what ``lend`` gave, as long as he holds it.
+        """
+        data = self.data
+        version = self.ops.version(data)
+        return None if version is None or self._lent else (id(data), version, self.times_lent)
 
     def reshaped(self, shape: Sequence[int]) -> Blob:
         """A blob of another shape over the same storage, for parameters shared under PERMISSIVE."""

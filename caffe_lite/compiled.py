@@ -342,14 +342,13 @@ class CompiledPass:
     def _constant(self, params: Sequence[Blob]) -> bool:
         """Whether the parameters' values are compiled in: in a TEST net, from its first pass until the first change.
 
-        Torch counts what it writes itself; a user writes through arrays that ``Blob.lend`` gave.
+        ``Blob.stamp`` tells.
         """
         if self.backward or self.changed or self.net.ops.device.type == "cuda":  # type: ignore[attr-defined]
             return False
-        arrays = [blob.data for blob in params]
-        state = [(id(x), self.net.ops.version(x)) for x in arrays], [blob.times_lent for blob in params]
-        if self.frozen is None and not any(blob.lent for blob in params):
-            self.frozen = state, arrays  # kept alive, so that their ids stay theirs
+        state = [blob.stamp() for blob in params]
+        if self.frozen is None and None not in state:
+            self.frozen = state, [blob.data for blob in params]  # kept alive, for their stamps
         self.changed = self.frozen is None or self.frozen[0] != state
         return not self.changed
 

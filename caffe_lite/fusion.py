@@ -67,6 +67,7 @@ class Fusion:
             else:
                 if run:
                     run.separate()
+                    run.shapes = []
                 steps.append(self.nodes[at])
                 at += 1
         return steps
@@ -82,6 +83,8 @@ class Run(ABC):
         self.layers: list[Any] = [node.layer for node in nodes]
         self.bottom, self.top = nodes[0].bottom[0], nodes[-1].top[0]
         self.ops = self.top.ops
+        self.blobs = [blob for node in nodes for blob in (*node.bottom, *node.top)]
+        self.shapes: list[tuple[int, ...]] = []  # of the blobs, as the layers know them from the last pass as a run
         # What went in, and into a sum beside it, while the layers do not know of the last forward pass.
         self.x: Array | None = None
         self.addend: Array | None = None
@@ -94,6 +97,12 @@ class Run(ABC):
     @abstractmethod
     def fused(self) -> bool:
         """Compute the top, as all nodes would, and return True; or do nothing."""
+
+    def reshape(self) -> None:
+        if [blob.shape for blob in self.blobs] != self.shapes:
+            for node in self.nodes:
+                node.reshape()
+            self.shapes = [blob.shape for blob in self.blobs]
 
     def forward(self) -> None:
         self.x = None
@@ -138,9 +147,8 @@ class Folded(Run):
 
     A sum with one other blob may follow a convolution, and a ReLU everything.
 
-    The weights are folded in the second pass with the same parameters, and serve until these change. The engine counts
-    what it writes into an array; a user writes through a NumPy array that ``Blob.lend`` gave him. So while one of those
-    is alive nothing is folded, and handing one out counts as writing.
+    The weights are folded in the second pass with the same parameters, and serve until these change, as far as
+    ``Blob.stamp`` can tell: while a user holds a NumPy array of one nothing is folded.
     Blobs between the layers compute what they hold when they are read, from copies of the input and the parameters.
     """
 
@@ -207,13 +215,11 @@ class Folded(Run):
 
     def _kernel_for(self, x: Array) -> Kernel | None:
         """The kernel of the parameters as they are now, for arrays like ``x``; None if there cannot be one yet."""
-        blobs = [blob.source for layer in self.layers for blob in layer.blobs]
-        arrays = [blob.data for blob in blobs]
-        versions = [self.ops.version(array) for array in arrays]
-        key = (x.shape, [id(array) for array in arrays], versions, [blob.times_lent for blob in blobs])
-        if None in versions or any(blob.lent for blob in blobs) or key != self.key:
+        params = [blob.source for layer in self.layers for blob in layer.blobs]
+        key = (x.shape, *[blob.stamp() for blob in params])
+        if key != self.key or None in key:
             self.key, self.kernel, self.copies = key, None, []
-            self.arrays = arrays  # kept alive, so that no other array can have the id of one
+            self.arrays = [blob.data for blob in params]  # kept alive, for their stamps
         elif self.kernel is None:
             self.kernel = self._fold(x)
             self.copies = [[_copied(blob) for blob in own] for own in self._blobs()] if self.between else []

@@ -189,8 +189,8 @@ class Net(PycaffeNet):
             with self.ops.quiet():
                 for index, step in enumerate(self.fusion.steps(start, end, self._one_by_one), start):
                     self.callbacks.call("before_forward", index)
-                    for node in step.nodes:
-                        node.reshape()
+                    node = step.nodes[-1]
+                    step.reshape()
                     step.forward()
                     for blob, weight in zip(node.top, node.loss_weights, strict=True):
                         if weight:

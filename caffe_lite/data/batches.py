@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Hashable
+import os
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +24,8 @@ Decoded = tuple[np.ndarray, int]
 # Bytes of decoded images that a source may keep, and what an image takes beside its pixels.
 KEPT = 128 * 2**20
 _EACH = 500
+# Bytes of decoded images in a batch from which on it is worth the while of several threads.
+HEAVY = 2**20
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class ImageBatches(Batches, Generic[R]):
     """Images (N, C, H, W) and labels (N) from records of any kind, ``batch_size`` at a time, transformed.
 
     A small source is decoded once: its images are kept, until they are seen to take more than 128 MB; then none is.
+    The images of a larger one are decoded by as many threads as there are cores, unless they are tiny.
     """
 
     def __init__(self, transformer: DataTransformer, batch_size: int, rng: np.random.Generator) -> None:
@@ -79,6 +84,8 @@ class ImageBatches(Batches, Generic[R]):
         self.rng = rng
         self._kept: dict[Hashable, Decoded] | None = {}
         self._room = KEPT
+        self._weight = 0  # bytes of decoded images in the batch before
+        self._threads: ThreadPoolExecutor | None = None
 
     @abc.abstractmethod
     def peek(self) -> R:
@@ -108,7 +115,8 @@ class ImageBatches(Batches, Generic[R]):
     def load(self) -> Batch:
         """The next batch; all its images must come out in the shape of the first."""
         records = self.read(self.batch_size)
-        images, labels = zip(*map(self._decode, records), strict=True)
+        images, labels = zip(*self._decode_all(records), strict=True)
+        self._weight = sum(image.nbytes for image in images)
         expected = self._transformed(records[0], images[0].shape)
         for record, image in zip(records, images, strict=True):
             if image.shape != images[0].shape and (shape := self._transformed(record, image.shape)) != expected:
@@ -118,6 +126,13 @@ class ImageBatches(Batches, Generic[R]):
                     "Set crop_size in transform_param, or a batch_size of 1, or make the images equal",
                 )
         return Batch((self.transformer(images, self.rng), np.array(labels, np.float32)), self.state())
+
+    def _decode_all(self, records: Sequence[R]) -> Iterator[Decoded]:
+        if self._kept is not None or self._weight < HEAVY:
+            return map(self._decode, records)
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(os.cpu_count(), "caffe_lite decode")
+        return self._threads.map(self._decode, records)
 
     def _decode(self, record: R) -> Decoded:
         """The image and the label of a record."""
@@ -143,6 +158,10 @@ class ImageBatches(Batches, Generic[R]):
 
     def _unusable(self, record: R, error: DataError) -> DataError:
         return self.error(record, f"cannot be used: {error.what}", error.hint)
+
+    def close(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
 
 
 class DatumBatches(ImageBatches[Record]):
@@ -190,4 +209,5 @@ class DatumBatches(ImageBatches[Record]):
         self.database.seek(bytes.fromhex(place["next_key"]))
 
     def close(self) -> None:
+        super().close()
         self.database.close()
