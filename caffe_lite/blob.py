@@ -217,6 +217,9 @@ class _ReshapedBlob(Blob):
     def source(self) -> Blob:
         return self.owner.source
 
+    def stamp(self) -> tuple[int, ...] | None:
+        return self.owner.stamp()
+
     def lend(self) -> np.ndarray:
         return self.owner.lend().reshape(self._shape)
 

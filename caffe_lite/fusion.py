@@ -215,11 +215,10 @@ class Folded(Run):
 
     def _kernel_for(self, x: Array) -> Kernel | None:
         """The kernel of the parameters as they are now, for arrays like ``x``; None if there cannot be one yet."""
-        params = [blob.source for layer in self.layers for blob in layer.blobs]
-        key = (x.shape, *[blob.stamp() for blob in params])
+        key = (x.shape, *[blob.stamp() for layer in self.layers for blob in layer.blobs])
         if key != self.key or None in key:
             self.key, self.kernel, self.copies = key, None, []
-            self.arrays = [blob.data for blob in params]  # kept alive, for their stamps
+            self.arrays = [blob.source.data for layer in self.layers for blob in layer.blobs]  # kept alive, for their stamps
         elif self.kernel is None:
             self.kernel = self._fold(x)
             self.copies = [[_copied(blob) for blob in own] for own in self._blobs()] if self.between else []
