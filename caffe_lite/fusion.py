@@ -218,7 +218,8 @@ class Folded(Run):
         key = (x.shape, *[blob.stamp() for layer in self.layers for blob in layer.blobs])
         if key != self.key or None in key:
             self.key, self.kernel, self.copies = key, None, []
-            self.arrays = [blob.source.data for layer in self.layers for blob in layer.blobs]  # kept alive, for their stamps
+            # Kept alive, for their stamps.
+            self.arrays = [blob.source.data for layer in self.layers for blob in layer.blobs]
         elif self.kernel is None:
             self.kernel = self._fold(x)
             self.copies = [[_copied(blob) for blob in own] for own in self._blobs()] if self.between else []
