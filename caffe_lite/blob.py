@@ -195,9 +195,13 @@ class Blob:
 
         The engine counts what it writes itself; a user writes through what ``lend`` gave, as long as he holds it.
         """
+        if self._lent is not None:
+            if self._lent:
+                return None
+            self._lent = None
         data = self.data
         version = self.ops.version(data)
-        return None if version is None or self._lent else (id(data), version, self.times_lent)
+        return None if version is None else (id(data), version, self.times_lent)
 
     def reshaped(self, shape: Sequence[int]) -> Blob:
         """A blob of another shape over the same storage, for parameters shared under PERMISSIVE."""

@@ -73,7 +73,7 @@ class CompiledFunction:
         """
         import torch
 
-        arrays = [*moving, *staying]
+        arrays = moving if constant else [*moving, *staying]
         key = (settings, constant, *[(x.shape, x.stride()) for x in arrays])
         if self.ops.device.type == "cuda":  # type: ignore[attr-defined]
             key += tuple(x.data_ptr() for x in staying)
@@ -136,8 +136,9 @@ class _Program:
 
     def __call__(self, moving: Sequence[Array], staying: Sequence[Array]) -> Results:
         moving = [*moving, *[self.ops.asarray(draw()) for draw in self._draws]]
-        for values, check in zip(self._ahead(*moving, *staying), self._checks, strict=True):
-            check(self.ops.host_view(values))
+        if self._checks:
+            for values, check in zip(self._ahead(*moving, *staying), self._checks, strict=True):
+                check(self.ops.host_view(values))
         return self._run(*moving, *([] if self._constant else staying)), self._note
 
 
@@ -310,12 +311,11 @@ class CompiledPass:
             loss = loss + _run(net.nodes[i])
         self._reshape()
         rooted = [blob.has_diff for blob in self.roots]
-        params = self._params()
-        constant = self._constant(params)
+        constant = self._constant()
         self.carried_in = [blob.data for blob in self.carried]
         results, note = self.compiled(
             [blob.data for blob in self.given] + [blob.diff for blob in self.roots if blob.has_diff],
-            [blob.data for blob in params],
+            self.frozen[1] if self.frozen and constant else self._arrays(),
             tuple(rooted),
             constant,
         )
@@ -339,21 +339,24 @@ class CompiledPass:
         for i in reversed(self.traced if self.backward else []):
             _run_back(self.net.nodes[i])
 
-    def _constant(self, params: Sequence[Blob]) -> bool:
+    def _constant(self) -> bool:
         """Whether the parameters' values are compiled in: in a TEST net, from its first pass until the first change.
 
         ``Blob.stamp`` tells.
         """
         if self.backward or self.changed or self.net.ops.device.type == "cuda":  # type: ignore[attr-defined]
             return False
-        state = [blob.stamp() for blob in params]
+        state = [blob.stamp() for node in self.net.nodes for blob in node.layer.blobs]
         if self.frozen is None and None not in state:
-            self.frozen = state, [blob.data for blob in params]  # kept alive, for their stamps
+            self.frozen = state, self._arrays()  # kept alive, for their stamps
         self.changed = self.frozen is None or self.frozen[0] != state
         return not self.changed
 
     def _params(self) -> list[Blob]:
         return _distinct(blob.source for node in self.net.nodes for blob in node.layer.blobs)
+
+    def _arrays(self) -> list[Array]:
+        return [blob.data for blob in self._params()]
 
     def _reshape(self) -> None:
         """Give the blobs the shapes that follow from the given ones."""

@@ -72,7 +72,10 @@ class TorchOps(Ops):
         return values
 
     def version(self, x: Array) -> int | None:
-        return None if x.is_inference() else x._version  # torch does not count in a user's inference mode
+        try:
+            return x._version
+        except RuntimeError:  # torch does not count in a user's inference mode
+            return None
 
     def indices(self, x: Array) -> Array:
         return x.to(torch.int64)
