@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import os
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from ..cores import usable_cores
 from ..errors import DataError
 from ..log import logger
 from ..proto import caffe_pb2
@@ -131,7 +131,7 @@ class ImageBatches(Batches, Generic[R]):
         if self._kept is not None or self._weight < HEAVY:
             return map(self._decode, records)
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(os.cpu_count(), "caffe_lite decode")
+            self._threads = ThreadPoolExecutor(usable_cores(), "caffe_lite decode")
         return self._threads.map(self._decode, records)
 
     def _decode(self, record: R) -> Decoded:

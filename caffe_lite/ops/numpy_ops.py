@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cores import usable_cores
 from . import numpy_convolution as conv
 from .base import Array, Ints, Ops
 from .grid import Grid
@@ -217,7 +218,7 @@ def _threads() -> int:
     for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         if os.environ.get(variable, "").isdecimal():
             return int(os.environ[variable])
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 # -- the memory order ------------------------------------------------------------------------------------------------
