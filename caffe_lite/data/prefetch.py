@@ -15,6 +15,9 @@ T = TypeVar("T")
 class Prefetcher(Generic[T]):
     """Calls ``produce`` in a thread, at most ``depth`` results ahead of ``get``.
 
+    Once it is so far ahead it rests until half of them are taken: several in a row cost less than each by itself, with
+    caches gone cold and a thread to wake.
+
     An exception in the thread ends it, and ``get`` raises it where its result would have come, and ever after. The
     thread ends with ``close``, with the process, and when nobody holds the Prefetcher any more; so ``produce`` must
     not hold it either.
@@ -40,6 +43,7 @@ class _Worker(threading.Thread, Generic[T]):
         super().__init__(name="caffe_lite prefetch", daemon=True)
         self._produce = produce
         self._depth = depth
+        self._rests = False
         self._ready: deque[T] = deque()
         self._failure: BaseException | None = None
         self._stopped = False
@@ -63,7 +67,8 @@ class _Worker(threading.Thread, Generic[T]):
     def _has_room(self) -> bool:
         """Wait for room in the queue; False once stopped."""
         with self._changed:
-            while len(self._ready) >= self._depth and not self._stopped:
+            self._rests = len(self._ready) >= self._depth
+            while self._rests and not self._stopped:
                 self._changed.wait()
             return not self._stopped
 
@@ -74,7 +79,9 @@ class _Worker(threading.Thread, Generic[T]):
                     raise self._failure
                 self._changed.wait()
             result = self._ready.popleft()
-            self._changed.notify_all()
+            if self._rests and len(self._ready) <= self._depth // 2:
+                self._rests = False
+                self._changed.notify_all()
             return result
 
     def stop(self) -> None:

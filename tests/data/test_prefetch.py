@@ -44,6 +44,19 @@ def test_results_come_in_order_and_no_more_than_depth_ahead() -> None:
     prefetcher.close()
 
 
+def test_once_ahead_it_rests_until_half_of_the_results_are_taken() -> None:
+    made = itertools.count()
+    produced: list[int] = []
+    prefetcher = Prefetcher(lambda: produced.append(next(made)), 4)
+    for taken in (0, 2, 4):
+        assert soon(lambda taken=taken: len(produced) == taken + 4)
+        prefetcher.get()
+        time.sleep(0.05)
+        assert len(produced) == taken + 4
+        prefetcher.get()
+    prefetcher.close()
+
+
 def test_an_error_comes_out_where_its_result_would_have() -> None:
     steps = iter([1, 2])
     prefetcher = Prefetcher(lambda: next(steps), 4)
