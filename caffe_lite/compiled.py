@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Results = tuple[Sequence[Array], Any]
 Function = Callable[..., Results]
+OLDEST_TORCH = "2.6"
 LEAVE_OUT = "leave out --compile (compile=True, CAFFE_LITE_COMPILE)"
 
 
@@ -38,6 +39,14 @@ def check_compiler(ops: Ops) -> None:
     """Raise an EngineError if nothing can be compiled for this engine here."""
     if ops.name != "torch":
         raise EngineError(f"the {ops.name} engine cannot compile", hint=f"choose the torch engine, or {LEAVE_OUT}")
+    import torch
+
+    if torch.__version__ < OLDEST_TORCH:
+        raise EngineError(
+            f"compiling needs torch {OLDEST_TORCH} or newer, and this is {torch.__version__}, "
+            "which compiles some nets wrongly",
+            hint=f"pip install 'torch>={OLDEST_TORCH}', or {LEAVE_OUT}",
+        )
     if ops.device.type == "cuda":  # type: ignore[attr-defined]
         return
     from shutil import which

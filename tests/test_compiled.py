@@ -413,3 +413,10 @@ def test_an_output_without_a_loss_is_passed_on_from_pass_to_pass() -> None:
         compiled.step(1)
         plain.step(1)
     check_equal(compiled, plain)
+
+
+def test_an_old_torch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.5.1+cpu"))
+    with pytest.raises(EngineError, match=r"needs torch 2\.6 or newer, and this is 2\.5\.1"):
+        Net(text_format.Parse(SMALL, NetParameter()), TEST, engine="torch", compile=True)

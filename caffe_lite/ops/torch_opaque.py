@@ -12,19 +12,28 @@ aten = torch.ops.aten
 Ints = list[int]
 
 
-@torch.library.custom_op("caffe_lite::max_pool", mutates_args=())
+_POOLING = "int[] kernel, int[] stride, int[] pad, bool ceil"
+
+
+@torch.library.custom_op("caffe_lite::max_pool", mutates_args=(), schema=f"(Tensor x, {_POOLING}) -> (Tensor, Tensor)")
 def _max_pool(x: Tensor, kernel: Ints, stride: Ints, pad: Ints, ceil: bool) -> tuple[Tensor, Tensor]:
     return aten.max_pool2d_with_indices(x, kernel, stride, pad, [1, 1], ceil)
 
 
-@torch.library.custom_op("caffe_lite::max_pool_backward", mutates_args=())
+@torch.library.custom_op(
+    "caffe_lite::max_pool_backward",
+    mutates_args=(),
+    schema=f"(Tensor dy, int[] size, {_POOLING}, Tensor index) -> Tensor",
+)
 def _max_pool_backward(
     dy: Tensor, size: Ints, kernel: Ints, stride: Ints, pad: Ints, ceil: bool, index: Tensor
 ) -> Tensor:
     return aten.max_pool2d_with_indices_backward(dy, _like(index, size, dy), kernel, stride, pad, [1, 1], ceil, index)
 
 
-@torch.library.custom_op("caffe_lite::ave_pool_backward", mutates_args=())
+@torch.library.custom_op(
+    "caffe_lite::ave_pool_backward", mutates_args=(), schema=f"(Tensor dy, int[] size, {_POOLING}) -> Tensor"
+)
 def _ave_pool_backward(dy: Tensor, size: Ints, kernel: Ints, stride: Ints, pad: Ints, ceil: bool) -> Tensor:
     return aten.avg_pool2d_backward(dy, _like(dy, size, dy), kernel, stride, pad, ceil, True, None)
 

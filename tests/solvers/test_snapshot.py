@@ -125,7 +125,7 @@ def test_the_fields_are_the_original_s(solvers: list[SGDSolver]) -> None:
     assert (mine.iter, mine.learned_net, mine.current_step) == (2, "s_iter_2.caffemodel", 0)
     shapes = [list(blob.shape.dim) for blob in mine.history]
     assert shapes == [[6, 400], [6], [10, 6], [10]] * 2
-    assert [blob.data[0] for blob in mine.history] == [array.flat[0] for array in solver.history]
+    assert [blob.data[0] for blob in mine.history] == [array.reshape(-1)[0] for array in solver.history]
     assert {f.name for f, _ in mine.ListFields()} - {f.name for f, _ in original.ListFields()} == {"caffe_lite_state"}
     assert {f.name for f, _ in mine.history[0].ListFields()} == {f.name for f, _ in original.history[0].ListFields()}
     net = NetParameter.FromString(Path("s_iter_2.caffemodel").read_bytes())
