@@ -142,11 +142,11 @@ class ImageBatches(Batches, Generic[R]):
             decoded = self.decode(record)
         except DataError as error:
             raise self._unusable(record, error) from error.__cause__
-        self._room -= decoded[0].nbytes + _EACH
-        if self._room < 0:
-            self._kept = None
         if self._kept is not None:
             self._kept[self.name(record)] = decoded
+            self._room -= decoded[0].nbytes + _EACH
+            if self._room < 0:
+                self._kept = None
         return decoded
 
     def _transformed(self, record: R, shape: Shape) -> Shape:
