@@ -8,7 +8,6 @@ CPU torch inductor makes C++ of the trace; on a GPU it is captured as a CUDA gra
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
@@ -51,10 +50,11 @@ def check_compiler(ops: Ops) -> None:
         return
     from shutil import which
 
-    compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-    if which(compiler) is None:
+    from .ops.native import compiler
+
+    if which(compiler()) is None:
         raise EngineError(
-            f"compiling needs a C++ compiler, and there is no {compiler!r} here",
+            f"compiling needs a C++ compiler, and there is no {compiler()!r} here",
             hint=f"install one (on Debian: apt install g++), name yours in the variable CXX, or {LEAVE_OUT}",
         )
 
@@ -112,7 +112,7 @@ class _Program:
         from torch.fx.experimental.proxy_tensor import make_fx
 
         self.ops = ops
-        tracer = _Tracer(ops)
+        tracer = _Tracer(ops, constant)
 
         def traced(*arguments: Array) -> list[Array]:
             results, self._note = function(*arguments)
@@ -152,10 +152,11 @@ class _Program:
 
 
 class _Tracer:
-    """Notes what layers draw and check while they are traced."""
+    """Notes what layers draw and check while they are traced; ``constant``: parameters' values are compiled in."""
 
-    def __init__(self, ops: Ops) -> None:
+    def __init__(self, ops: Ops, constant: bool) -> None:
         self.ops = ops
+        self.constant = constant
         self.draws: list[Callable[[], np.ndarray]] = []
         self.drawn_arrays: list[Array] = []
         self.checks: list[Callable[[np.ndarray], None]] = []

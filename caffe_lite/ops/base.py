@@ -19,7 +19,12 @@ Ints = Sequence[int]
 
 
 class Tracer(Protocol):
-    """What a pass that is traced does with what must happen anew on the host in every run."""
+    """What a pass that is traced does with what must happen anew on the host in every run.
+
+    ``constant``: the values of the parameters are compiled in.
+    """
+
+    constant: bool
 
     def drawn(self, draw: Callable[[], np.ndarray]) -> Array: ...
 

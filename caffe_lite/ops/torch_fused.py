@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from . import winograd
 from .base import Array, Ints
 
 aten = torch.ops.aten
@@ -25,10 +26,20 @@ def convolution(
     """A convolution of arrays like ``x`` with these weights, to be given one and what to add to the result, or None,
     followed by a rectifier unless ``slope`` is None.
 
-    oneDNN keeps the weights in the order that its kernel for this shape reads, where it would bring them into it in
-    every call. None where it does not serve.
+    Winograd's kernels keep the filters transformed. oneDNN keeps the weights in the order that its kernel for this
+    shape reads, where it would bring them into it in every call. None where neither serves.
     """
-    if x.device.type != "cpu" or x.dtype != torch.float32 or x.ndim != 4 or not torch.backends.mkldnn.is_available():
+    if x.device.type != "cpu" or x.dtype != torch.float32 or x.ndim != 4:
+        return None
+    if winograd.pays(x.shape, weight.shape, stride, pad, dilation, group, kept=True):
+        filters = winograd.filters(weight, group)
+        windows = weight.shape[2], weight.shape[0], pad, group
+
+        def transformed(x: Array, addend: Array | None) -> Array:
+            return winograd.convolution(x, filters, bias, *windows, addend, 1.0 if slope is None else slope)
+
+        return transformed
+    if not torch.backends.mkldnn.is_available():
         return None
     geometry = list(pad), list(stride), list(dilation), group
     packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.contiguous().to_mkldnn(), *geometry, list(x.shape))

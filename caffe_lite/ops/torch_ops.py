@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from . import winograd
 from .base import Array, Ints, Ops
 from .memory import recycle_freed_memory
 
@@ -34,7 +35,8 @@ class TorchOps(Ops):
         super().__init__(torch, dtype)
         self.device = torch.device(device)
         self.shares_memory = self.device.type == "cpu"
-        self.onednn = dtype == "float32" and self.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        self.native = dtype == "float32" and self.device.type == "cpu"
+        self.onednn = self.native and torch.backends.mkldnn.is_available()
 
     def describe(self) -> str:
         if self.device.type == "cuda":
@@ -167,6 +169,11 @@ class TorchOps(Ops):
     ) -> Array:
         if len(stride) not in (1, 2, 3):
             return super().convolution(x, weight, bias, stride, pad, dilation, group)
+        kept = self.tracer is not None and self.tracer.constant
+        windows = stride, pad, dilation, group
+        if self.native and winograd.pays(x.shape, weight.shape, *windows, kept=kept):
+            filters = winograd.filters(weight, group)
+            return winograd.convolution(x, filters, bias, weight.shape[2], weight.shape[0], pad, group)
         return aten.convolution(*_channels_last_all(x, weight), bias, *_geometry(stride, pad, dilation, False), group)
 
     def convolution_backward(
@@ -182,8 +189,20 @@ class TorchOps(Ops):
     ) -> tuple[Array, Array, Array]:
         if len(stride) not in (1, 2, 3):
             return super().convolution_backward(dy, x, weight, stride, pad, dilation, group, need)
+        windows = stride, pad, dilation, group
+        here = self.native and need[0] and winograd.image_gradient_pays(dy.shape, weight.shape, *windows)
+        dx = winograd.image_gradient(dy, weight, pad, group) if here else None
+        here = self.native and need[1] and winograd.pays(x.shape, weight.shape, *windows, gradient=True)
+        dw = winograd.weight_gradient(dy, x, weight.shape[2], pad, group) if here else None
+        rest = need[0] and dx is None, need[1] and dw is None, need[2]
+        if not any(rest):
+            return dx, dw, None
         arrays, geometry = _channels_last_all(dy, x, weight), _geometry(stride, pad, dilation, False)
-        return _wanted(aten.convolution_backward(*arrays, [weight.shape[0]], *geometry, group, list(need)), need)
+        gradients = aten.convolution_backward(*arrays, [weight.shape[0]], *geometry, group, list(rest))
+        return tuple(
+            mine if mine is not None else theirs
+            for mine, theirs in zip((dx, dw, None), _wanted(gradients, rest), strict=True)
+        )
 
     def deconvolution(
         self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int

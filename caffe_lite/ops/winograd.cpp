@@ -1,0 +1,401 @@
+// Convolutions with 3 x 3 and 5 x 5 filters of stride 1 by Winograd's minimal filtering, for CPUs with vectors.
+//
+// A tile of M x M results depends on N x N pixels, N = M + R - 1. A filter of R x R taps is taken for a polynomial in
+// two variables, a tile for another, and their product is found from its values at N x N points ("frequencies"): what
+// took M * M * R * R multiplications of a pixel and a tap takes N * N of two values. For all channels and tiles that is
+// one matrix product per frequency. Source: Winograd, Arithmetic Complexity of Computations, 1980; Lavin and Gray, Fast
+// Algorithms for Convolutional Neural Networks, 2015. The points are those of the least rounding errors among simple
+// fractions.
+//
+// Images are N, H, W, C in memory. Channels, in and out, come in multiples of LANES; a vector is as many of one pixel.
+
+#include <algorithm>
+#include <cstdint>
+#include <new>
+
+#include <omp.h>
+
+using Int = std::int64_t;
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, MOST_ROWS = 14;
+#elif defined(__AVX__)
+constexpr int LANES = 8, MOST_ROWS = 6;
+#else
+constexpr int LANES = 4, MOST_ROWS = 12;
+#endif
+
+// A matrix product keeps MOST_ROWS x PANEL sums in registers.
+constexpr int PANEL = 2 * LANES;
+
+// What a thread works on at a time fits into its own cache.
+constexpr Int CACHED = 768 << 10;
+
+typedef float Vec __attribute__((vector_size(4 * LANES)));
+typedef float Anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+#define INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+static INLINE Vec load(const float *from) { return *(const Anywhere *)from; }
+static INLINE void store(float *to, Vec values) { *(Anywhere *)to = values; }
+
+struct Room {
+  float *floats;
+  explicit Room(Int count) : floats(new (std::align_val_t(64)) float[count]) {}
+  ~Room() { operator delete[](floats, std::align_val_t(64)); }
+};
+
+// ---- the transforms ----
+
+template <int ROWS, int COLUMNS> struct Matrix {
+  float at[ROWS][COLUMNS];
+};
+
+// Besides 0 and infinity the points come in pairs: these and their negatives.
+template <int M, int R> constexpr double POINTS[1] = {};
+template <> constexpr double POINTS<4, 3>[] = {0.625, 1.5};
+template <> constexpr double POINTS<4, 5>[] = {0.5, 1, 2};
+
+template <int M, int R> struct Transforms {
+  static constexpr int N = M + R - 1;
+
+  static constexpr double point(int i) { return i == 0 ? 0 : (i % 2 ? 1 : -1) * POINTS<M, R>[(i - 1) / 2]; }
+
+  // From COUNT coefficients to the values at the points, each divided, if scaled, by its distances from the others.
+  template <int COUNT> static constexpr Matrix<N, COUNT> values(bool scaled) {
+    Matrix<N, COUNT> matrix{};
+    for (int i = 0; i < N - 1; i++) {
+      double value = 1;
+      for (int j = 0; scaled && j < N - 1; j++)
+        if (j != i) value /= point(i) - point(j);
+      for (int j = 0; j < COUNT; j++, value *= point(i)) matrix.at[i][j] = value;
+    }
+    matrix.at[N - 1][COUNT - 1] = 1;
+    return matrix;
+  }
+
+  // In row i the coefficients of the polynomial that is zero at all points but the i-th.
+  static constexpr Matrix<N, N> zeros_elsewhere() {
+    Matrix<N, N> matrix{};
+    for (int i = 0; i < N; i++) {
+      double c[N + 1] = {1};
+      for (int j = 0, degree = 0; j < N - 1; j++) {
+        if (j == i) continue;
+        degree++;
+        for (int k = degree; k >= 0; k--) c[k] = (k ? c[k - 1] : 0) - (k < degree ? point(j) * c[k] : 0);
+      }
+      for (int k = 0; k < N; k++) matrix.at[i][k] = c[k];
+    }
+    return matrix;
+  }
+
+  static constexpr Matrix<N, N> pixels = zeros_elsewhere();
+  static constexpr Matrix<N, R> filter = values<R>(true);
+  static constexpr Matrix<N, M> result = values<M>(false);
+};
+
+template <int COUNT> static INLINE Vec sum(const float (&factors)[COUNT], int first, int by, const Vec *from, int step) {
+  Vec total{};
+  UNROLL for (int j = first; j < COUNT; j += by) if (factors[j] != 0) total += factors[j] * from[j * step];
+  return total;
+}
+
+// to = matrix * from. The rows of a point and of its negative differ in the signs of their odd columns.
+template <int N, int COUNT> static INLINE void expand(const Matrix<N, COUNT> &matrix, const Vec *from, Vec *to, int step) {
+  to[0] = sum(matrix.at[0], 0, 1, from, step);
+  UNROLL for (int i = 1; i + 1 < N; i += 2) {
+    Vec even = sum(matrix.at[i], 0, 2, from, step), odd = sum(matrix.at[i], 1, 2, from, step);
+    to[i * step] = even + odd;
+    to[(i + 1) * step] = even - odd;
+  }
+  to[(N - 1) * step] = sum(matrix.at[N - 1], 0, 1, from, step);
+}
+
+// to = the matrix's transpose * from.
+template <int N, int COUNT> static INLINE void contract(const Matrix<N, COUNT> &matrix, const Vec *from, Vec *to, int step) {
+  Vec sums[N], differences[N];
+  UNROLL for (int i = 1; i + 1 < N; i += 2) {
+    sums[i] = from[i * step] + from[(i + 1) * step];
+    differences[i] = from[i * step] - from[(i + 1) * step];
+  }
+  UNROLL for (int j = 0; j < COUNT; j++) {
+    Vec total{};
+    if (matrix.at[0][j] != 0) total += matrix.at[0][j] * from[0];
+    if (matrix.at[N - 1][j] != 0) total += matrix.at[N - 1][j] * from[(N - 1) * step];
+    UNROLL for (int i = 1; i + 1 < N; i += 2) if (matrix.at[i][j] != 0)
+      total += matrix.at[i][j] * (j % 2 ? differences[i] : sums[i]);
+    to[j * step] = total;
+  }
+}
+
+template <int N, int COUNT> static INLINE void expand_both(const Matrix<N, COUNT> &matrix, const Vec *from, Vec *to) {
+  Vec half[N * COUNT];
+  UNROLL for (int j = 0; j < COUNT; j++) expand(matrix, from + j, half + j, COUNT);
+  UNROLL for (int i = 0; i < N; i++) expand(matrix, half + i * COUNT, to + i * N, 1);
+}
+
+template <int N, int COUNT> static INLINE void contract_both(const Matrix<N, COUNT> &matrix, const Vec *from, Vec *to) {
+  Vec half[N * COUNT];
+  UNROLL for (int i = 0; i < N; i++) contract(matrix, from + i * N, half + i * COUNT, 1);
+  UNROLL for (int j = 0; j < COUNT; j++) contract(matrix, half + j, to + j, COUNT);
+}
+
+// ---- matrix products ----
+
+// Adds a * b to c, or puts it there: ROWS x WIDTH vectors. The strides are those of a's rows and columns and of b's and
+// c's rows.
+struct Product {
+  const float *a;
+  Int a_row, a_column;
+  const float *b;
+  Int b_row, inner;
+  float *c;
+  Int c_row;
+  bool add;
+};
+
+template <int ROWS, int WIDTH> static void multiply_rows(const Product &p) {
+  Vec sums[ROWS][WIDTH];
+  UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int w = 0; w < WIDTH; w++)
+    sums[r][w] = p.add ? load(p.c + r * p.c_row + w * LANES) : Vec{};
+  const float *a = p.a, *b = p.b;
+  for (Int i = 0; i < p.inner; i++, a += p.a_column, b += p.b_row) {
+    Vec right[WIDTH];
+    UNROLL for (int w = 0; w < WIDTH; w++) right[w] = load(b + w * LANES);
+    UNROLL for (int r = 0; r < ROWS; r++) {
+      float left = a[r * p.a_row];
+      UNROLL for (int w = 0; w < WIDTH; w++) sums[r][w] += left * right[w];
+    }
+  }
+  UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int w = 0; w < WIDTH; w++)
+    store(p.c + r * p.c_row + w * LANES, sums[r][w]);
+}
+
+using Multiply = void (*)(const Product &);
+
+template <int WIDTH, int ROWS = MOST_ROWS> static Multiply multiply_of(Int rows) {
+  if constexpr (ROWS == 1) return multiply_rows<1, WIDTH>;
+  else return rows == ROWS ? multiply_rows<ROWS, WIDTH> : multiply_of<WIDTH, ROWS - 1>(rows);
+}
+
+// For any number of rows; the width is PANEL or LANES.
+static void multiply(Product p, Int rows, Int width) {
+  Int a_row = p.a_row;
+  for (Int blocks = (rows + MOST_ROWS - 1) / MOST_ROWS; blocks; blocks--) {
+    Int some = rows / blocks;
+    (width == PANEL ? multiply_of<2> : multiply_of<1>)(some)(p);
+    p.a += some * a_row;
+    p.c += some * p.c_row;
+    rows -= some;
+  }
+}
+
+// ---- convolutions ----
+
+struct Images {
+  float *data;
+  Int count, height, width, channels, stride;  // from pixel to pixel
+
+  float *pixel(Int n, Int y, Int x) const { return data + ((n * height + y) * width + x) * stride; }
+};
+
+// Done with every result before it is stored. A slope of 1 rectifies nothing.
+struct After {
+  const float *bias;
+  Images addend;
+  float slope;
+};
+
+template <int M, int R> struct Winograd {
+  using T = Transforms<M, R>;
+  static constexpr int N = T::N, F = N * N;
+
+  struct Tiling {
+    Int down, across, count;
+    explicit Tiling(const Images &y)
+        : down((y.height + M - 1) / M), across((y.width + M - 1) / M), count(y.count * down * across) {}
+    Int image(Int tile) const { return tile / across / down; }
+    Int y(Int tile) const { return tile / across % down * M; }
+    Int x(Int tile) const { return tile % across * M; }
+  };
+
+  // The values of SIZE x SIZE pixels from (y, x) on, zero outside, for these channels; f's lie from to[f * plane] on.
+  template <int SIZE> static void transform(const Matrix<N, SIZE> &matrix, const Images &images, Int n, Int y, Int x,
+                                            Int first, Int channels, float *to, Int plane) {
+    bool inside = y >= 0 && x >= 0 && y + SIZE <= images.height && x + SIZE <= images.width;
+    for (Int c = 0; c < channels; c += LANES) {
+      Vec pixels[SIZE * SIZE], values[F];
+      for (int i = 0; i < SIZE; i++)
+        for (int j = 0; j < SIZE; j++) {
+          bool there = inside || (y + i >= 0 && x + j >= 0 && y + i < images.height && x + j < images.width);
+          pixels[i * SIZE + j] = there ? load(images.pixel(n, y + i, x + j) + first + c) : Vec{};
+        }
+      expand_both(matrix, pixels, values);
+      UNROLL for (int f = 0; f < F; f++) store(to + f * plane + c, values[f]);
+    }
+  }
+
+  // The plane of one frequency in transformed filters; of odd length, so that planes do not share lines of a cache.
+  static Int filter_plane(Int ins, Int width) { return ins * width + LANES; }
+  static Int filter_floats(Int outs, Int ins) { return (outs + PANEL - 1) / PANEL * F * filter_plane(ins, PANEL); }
+
+  // Filters (outs, ins, R, R), or with ``turned`` (ins, outs, R, R) turned by 180 degrees, as the gradient in the
+  // images needs them, into panels of outs, of frequencies, of ins.
+  static void filters(const float *taps, Int outs, Int ins, bool turned, float *to) {
+    Int out_stride = turned ? R * R : ins * R * R, in_stride = turned ? outs * R * R : R * R;
+#pragma omp parallel for collapse(2) schedule(static)
+    for (Int out = 0; out < outs; out += LANES)
+      for (Int in = 0; in < ins; in++) {
+        Vec from[R * R], values[F];
+        for (int tap = 0; tap < R * R; tap++)
+          for (int lane = 0; lane < LANES; lane++)
+            from[turned ? R * R - 1 - tap : tap][lane] = taps[(out + lane) * out_stride + in * in_stride + tap];
+        expand_both(T::filter, from, values);
+        Int width = std::min<Int>(PANEL, outs - out / PANEL * PANEL), plane = filter_plane(ins, width);
+        float *panel = to + out / PANEL * F * filter_plane(ins, PANEL) + in * width + out % PANEL;
+        for (int f = 0; f < F; f++) store(panel + f * plane, values[f]);
+      }
+  }
+
+  static void store_tile(const Vec *pixels, const Images &y, const Tiling &tiling, Int tile, Int channel, const After &after) {
+    Int n = tiling.image(tile), top = tiling.y(tile), left = tiling.x(tile);
+    Vec bias = after.bias ? load(after.bias + channel) : Vec{};
+    for (Int i = 0; i < std::min<Int>(M, y.height - top); i++)
+      for (Int j = 0; j < std::min<Int>(M, y.width - left); j++) {
+        Vec value = pixels[i * M + j] + bias;
+        if (after.addend.data) value += load(after.addend.pixel(n, top + i, left + j) + channel);
+        if (after.slope != 1) value = value < Vec{} ? (after.slope == 0 ? Vec{} : after.slope * value) : value;
+        store(y.pixel(n, top + i, left + j) + channel, value);
+      }
+  }
+
+  // Every task takes a group of tiles, and of the panels of y's channels all or a part.
+  static void convolution(const Images &x, const float *filters, const Images &y, Int pad_y, Int pad_x, const After &after) {
+    Tiling tiling(y);
+    Int threads = omp_get_max_threads(), panels = (y.channels + PANEL - 1) / PANEL;
+    Int most = std::max<Int>(MOST_ROWS, CACHED / Int(sizeof(float)) / F / x.channels);
+    Int groups = (tiling.count + most - 1) / most, parts = 1;
+    if (groups < threads) parts = std::min(panels, (threads + groups - 1) / groups);
+    else groups = (groups + threads - 1) / threads * threads;
+    Int tiles = (tiling.count + groups - 1) / groups, plane = tiles * x.channels + LANES, product_plane = tiles * PANEL;
+    Int floats = F * (plane + product_plane);
+    Room room(threads * floats);
+#pragma omp parallel for schedule(static)
+    for (Int task = 0; task < groups * parts; task++) {
+      float *values = room.floats + omp_get_thread_num() * floats, *products = values + F * plane;
+      Int first = tiling.count * (task / parts) / groups, count = tiling.count * (task / parts + 1) / groups - first;
+      for (Int i = 0; i < count; i++)
+        transform<N>(T::pixels, x, tiling.image(first + i), tiling.y(first + i) - pad_y, tiling.x(first + i) - pad_x, 0,
+                     x.channels, values + i * x.channels, plane);
+      for (Int panel = panels * (task % parts) / parts; panel < panels * (task % parts + 1) / parts; panel++) {
+        Int channel = panel * PANEL, width = std::min<Int>(PANEL, y.channels - channel);
+        const float *panel_filters = filters + panel * F * filter_plane(x.channels, PANEL);
+        for (int f = 0; f < F; f++)
+          multiply({values + f * plane, x.channels, 1, panel_filters + f * filter_plane(x.channels, width), width,
+                    x.channels, products + f * product_plane, PANEL, false}, count, width);
+        for (Int i = 0; i < count; i++)
+          for (Int lane = 0; lane < width; lane += LANES) {
+            Vec from[F], pixels[M * M];
+            UNROLL for (int f = 0; f < F; f++) from[f] = load(products + f * product_plane + i * PANEL + lane);
+            contract_both(T::result, from, pixels);
+            store_tile(pixels, y, tiling, first + i, channel + lane, after);
+          }
+      }
+    }
+  }
+
+  // The gradient in the filters, (dy's channels, x's channels, R, R). A task takes some channels of both, and of the
+  // tiles all or a part; the sums of these tasks stay in a thread's cache.
+  static void gradient(const Images &x, const Images &dy, Int pad_y, Int pad_x, float *taps) {
+    constexpr Int INS = 64, OUTS = 64, TILES = 28;
+    Tiling tiling(dy);
+    Int in_chunks = (x.channels + INS - 1) / INS, chunks = in_chunks * ((dy.channels + OUTS - 1) / OUTS);
+    Int parts = std::min<Int>((omp_get_max_threads() + chunks - 1) / chunks, (tiling.count + TILES - 1) / TILES);
+    constexpr Int in_plane = TILES * INS + LANES, out_plane = TILES * OUTS + LANES, sums_plane = INS * OUTS + LANES;
+    Room room(omp_get_max_threads() * F * (in_plane + out_plane)), all_sums(chunks * parts * F * sums_plane);
+#pragma omp parallel
+    {
+      float *in_values = room.floats + omp_get_thread_num() * F * (in_plane + out_plane);
+      float *out_values = in_values + F * in_plane;
+#pragma omp for schedule(static)
+      for (Int task = 0; task < chunks * parts; task++) {
+        Int chunk = task / parts, begin = tiling.count * (task % parts) / parts, end = tiling.count * (task % parts + 1) / parts;
+        Int in = chunk % in_chunks * INS, ins = std::min(INS, x.channels - in);
+        Int out = chunk / in_chunks * OUTS, outs = std::min(OUTS, dy.channels - out);
+        float *sums = all_sums.floats + task * F * sums_plane;
+        for (Int first = begin; first < end; first += TILES) {
+          Int count = std::min(TILES, end - first);
+          for (Int i = 0; i < count; i++) {
+            Int n = tiling.image(first + i), top = tiling.y(first + i), left = tiling.x(first + i);
+            transform<N>(T::pixels, x, n, top - pad_y, left - pad_x, in, ins, in_values + i * INS, in_plane);
+            transform<M>(T::result, dy, n, top, left, out, outs, out_values + i * OUTS, out_plane);
+          }
+          for (int f = 0; f < F; f++)
+            for (Int k = 0; k < outs; k += PANEL)
+              multiply({in_values + f * in_plane, 1, INS, out_values + f * out_plane + k, OUTS, count,
+                        sums + f * sums_plane + k, OUTS, first > begin}, ins, std::min<Int>(PANEL, outs - k));
+        }
+      }
+#pragma omp for collapse(2) schedule(static)
+      for (Int out = 0; out < dy.channels; out += LANES)
+        for (Int in = 0; in < x.channels; in++) {
+          const float *sums = all_sums.floats + (out / OUTS * in_chunks + in / INS) * parts * F * sums_plane;
+          Vec values[F], filter[R * R];
+          for (int f = 0; f < F; f++) {
+            values[f] = Vec{};
+            for (Int part = 0; part < parts; part++)
+              values[f] += load(sums + (part * F + f) * sums_plane + in % INS * OUTS + out % OUTS);
+          }
+          contract_both(T::filter, values, filter);
+          for (int lane = 0; lane < LANES; lane++)
+            for (int tap = 0; tap < R * R; tap++) taps[((out + lane) * x.channels + in) * R * R + tap] = filter[tap][lane];
+        }
+    }
+  }
+};
+
+// ---- for Python ----
+
+struct Shape {
+  Int count, height, width, channels, out_height, out_width, outs, pad_y, pad_x, groups;
+
+  Images x(float *data, Int group) const {
+    return {data + group * (channels / groups), count, height, width, channels / groups, channels};
+  }
+  Images y(float *data, Int group) const {
+    return {data ? data + group * (outs / groups) : nullptr, count, out_height, out_width, outs / groups, outs};
+  }
+};
+
+extern "C" Int lanes() { return LANES; }
+
+#define WITH_FILTERS_OF(M, R) \
+  extern "C" Int filter_floats_##R(Int outs, Int ins, Int groups) { \
+    return groups * Winograd<M, R>::filter_floats(outs / groups, ins / groups); \
+  } \
+  extern "C" void filters_##R(const float *taps, Int outs, Int ins, Int groups, bool turned, float *to) { \
+    outs /= groups, ins /= groups; \
+    for (Int group = 0; group < groups; group++) \
+      Winograd<M, R>::filters(taps + group * outs * ins * R * R, outs, ins, turned, \
+                              to + group * Winograd<M, R>::filter_floats(outs, ins)); \
+  } \
+  extern "C" void convolution_##R(const Shape *shape, float *x, const float *filters, const float *bias, float *addend, \
+                                  float slope, float *y) { \
+    for (Int group = 0; group < shape->groups; group++) { \
+      Images from = shape->x(x, group), to = shape->y(y, group); \
+      Winograd<M, R>::convolution(from, filters + group * Winograd<M, R>::filter_floats(to.channels, from.channels), to, \
+                                  shape->pad_y, shape->pad_x, \
+                                  {bias ? bias + group * to.channels : nullptr, shape->y(addend, group), slope}); \
+    } \
+  } \
+  extern "C" void gradient_##R(const Shape *shape, float *x, float *dy, float *taps) { \
+    for (Int group = 0; group < shape->groups; group++) { \
+      Images from = shape->x(x, group), to = shape->y(dy, group); \
+      Winograd<M, R>::gradient(from, to, shape->pad_y, shape->pad_x, \
+                               taps + group * to.channels * from.channels * R * R); \
+    } \
+  }
+
+WITH_FILTERS_OF(4, 3)
+WITH_FILTERS_OF(4, 5)

@@ -1,0 +1,226 @@
+"""Convolutions of float32 tensors on the CPU by Winograd's minimal filtering: a third of the time, twice the rounding.
+
+They serve filters of 3 x 3 and 5 x 5 with stride 1 where the kernels of ``winograd.cpp`` can be compiled; ``pays``
+tells where they are worth while. Images are tensors (N, C, H, W) in the memory order channels_last.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from ctypes import c_bool, c_float, c_int64, c_void_p
+from math import ceil
+
+import torch
+
+from .base import Array, Ints
+from .native import library
+
+# Results of a tile in each direction, by the size of the filters, as winograd.cpp instantiates them.
+_TILE = {3: 4, 5: 4}
+
+# What takes the time of how many multiplications: one of a matrix product of values; making and reading the value of a
+# pixel; making that of a filter, or only reading it; reading a filter's tap. Measured, with kernels of oneDNN's speed
+# beside them.
+_PRODUCT, _PIXEL, _FILTER, _KEPT_FILTER, _TAP = 1.2, 20, 50, 24, 24
+
+
+def pays(
+    x_shape: Ints,
+    weight_shape: Ints,
+    stride: Ints,
+    pad: Ints,
+    dilation: Ints,
+    group: int,
+    *,
+    kept: bool = False,
+    gradient: bool = False,
+) -> bool:
+    """Whether a convolution, or the gradient in its weights, should run here. ``kept``: its filters are transformed."""
+    n, channels, *image = x_shape
+    outs, _, *kernel = weight_shape
+    tile = _TILE.get(kernel[0]) if len(kernel) == 2 and kernel[0] == kernel[1] else None
+    if tile is None or any(s != 1 for s in (*stride, *dilation)) or max(pad) >= kernel[0] or min(pad) < 0:
+        return False
+    size = kernel[0]
+    out = [i + 2 * p - size + 1 for i, p in zip(image, pad, strict=True)]
+    ins, outs = channels // group, outs // group
+    tiles = n * ceil(out[0] / tile) * ceil(out[1] / tile)
+    frequencies = (tile + size - 1) ** 2
+    values = tiles * ((ins * ceil(outs / 64) + outs * ceil(ins / 64)) if gradient else (ins + outs))
+    cost = _PRODUCT * tiles * ins * outs + _PIXEL * values + (_KEPT_FILTER if kept else _FILTER) * ins * outs
+    direct = (n * out[0] * out[1] + _TAP) * ins * outs * size * size
+    if frequencies * cost > 0.9 * direct:
+        return False
+    lanes = _lanes()
+    return lanes > 0 and ins % lanes == outs % lanes == 0
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    kernels = library("winograd.cpp")
+    if kernels is None:
+        return None
+    kernels.lanes.restype = c_int64
+    shape = c_void_p
+    for size in _TILE:
+        floats, filters, convolution, gradient = (
+            getattr(kernels, f"{name}_{size}") for name in ("filter_floats", "filters", "convolution", "gradient")
+        )
+        floats.argtypes, floats.restype = [c_int64] * 3, c_int64
+        filters.argtypes, filters.restype = [c_void_p, *[c_int64] * 3, c_bool, c_void_p], None
+        convolution.argtypes, convolution.restype = [shape, *[c_void_p] * 4, c_float, c_void_p], None
+        gradient.argtypes, gradient.restype = [shape, *[c_void_p] * 3], None
+    return kernels
+
+
+@functools.cache
+def _lanes() -> int:
+    """Channels, in and out, must be a multiple of this; 0 without kernels."""
+    kernels = _library()
+    return kernels.lanes() if kernels else 0
+
+
+def _kernel(name: str, size: int) -> ctypes._NamedFuncPointer:
+    return getattr(_library(), f"{name}_{size}")
+
+
+def _shape(x: Array, y: Array, pad: Ints, group: int) -> ctypes.Array[c_int64]:
+    """winograd.cpp's Shape."""
+    (n, channels, height, width), (_, outs, *out) = x.shape, y.shape
+    return (c_int64 * 10)(n, height, width, channels, *out, outs, *pad, group)
+
+
+# torch knows these as operators of its own, and compiled passes call them without seeing into them.
+torch.library.define("caffe_lite::winograd_filters", "(Tensor weight, int group, bool turned) -> Tensor")
+torch.library.define(
+    "caffe_lite::winograd_convolution",
+    "(Tensor x, Tensor filters, Tensor? bias, Tensor? addend, float slope, int size, int outs, int[] pad, int group)"
+    " -> Tensor",
+)
+torch.library.define(
+    "caffe_lite::winograd_weight_gradient", "(Tensor dy, Tensor x, int size, int[] pad, int group) -> Tensor"
+)
+
+
+def filters(weight: Array, group: int, turned: bool = False) -> Array:
+    """The filters (outs, ins / group, size, size) transformed; with ``turned`` those for ``image_gradient``."""
+    return torch.ops.caffe_lite.winograd_filters.default(weight, group, turned)
+
+
+def convolution(
+    x: Array,
+    filters: Array,
+    bias: Array | None,
+    size: int,
+    outs: int,
+    pad: Ints,
+    group: int,
+    addend: Array | None = None,
+    slope: float = 1.0,
+) -> Array:
+    """The convolution with transformed filters, plus ``bias`` and ``addend``, where negative times ``slope``."""
+    return torch.ops.caffe_lite.winograd_convolution.default(
+        x, filters, bias, addend, slope, size, outs, list(pad), group
+    )
+
+
+def image_gradient(dy: Array, weight: Array, pad: Ints, group: int) -> Array:
+    """The gradient of a convolution in its images: a convolution with the filters turned by 180 degrees."""
+    size, channels = weight.shape[2], weight.shape[1] * group
+    return convolution(dy, filters(weight, group, turned=True), None, size, channels, _opposite(size, pad), group)
+
+
+def weight_gradient(dy: Array, x: Array, size: int, pad: Ints, group: int) -> Array:
+    """The gradient of a convolution in its weights."""
+    return torch.ops.caffe_lite.winograd_weight_gradient.default(dy, x, size, list(pad), group)
+
+
+def image_gradient_pays(
+    dy_shape: Ints, weight_shape: Ints, stride: Ints, pad: Ints, dilation: Ints, group: int
+) -> bool:
+    """Whether the gradient of a convolution in its images should run here."""
+    outs, ins, *kernel = weight_shape
+    turned = ins * group, outs // group, *kernel
+    return pays(dy_shape, turned, stride, _opposite(kernel[0], pad), dilation, group)
+
+
+def _opposite(size: int, pad: Ints) -> list[int]:
+    return [size - 1 - p for p in pad]
+
+
+def _output_shape(x: Array, size: int, outs: int, pad: Ints) -> tuple[int, ...]:
+    return x.shape[0], outs, *(i + 2 * p - size + 1 for i, p in zip(x.shape[2:], pad, strict=True))
+
+
+def _filter_sizes(weight: Array, group: int, turned: bool) -> tuple[int, int, int]:
+    outs, ins = weight.shape[0], weight.shape[1] * group
+    return (ins, outs, group) if turned else (outs, ins, group)
+
+
+@torch.library.register_fake("caffe_lite::winograd_filters")
+def _empty_filters(weight: Array, group: int, turned: bool) -> Array:
+    floats = _kernel("filter_floats", weight.shape[2])(*_filter_sizes(weight, group, turned))
+    return torch.empty(floats, dtype=weight.dtype, device=weight.device)
+
+
+@torch.library.impl("caffe_lite::winograd_filters", "cpu")
+def _filters(weight: Array, group: int, turned: bool) -> Array:
+    values, taps = _empty_filters(weight, group, turned), weight.contiguous()
+    _kernel("filters", weight.shape[2])(
+        taps.data_ptr(), *_filter_sizes(weight, group, turned), turned, values.data_ptr()
+    )
+    return values
+
+
+@torch.library.register_fake("caffe_lite::winograd_convolution")
+def _empty_result(
+    x: Array,
+    filters: Array,
+    bias: Array | None,
+    addend: Array | None,
+    slope: float,
+    size: int,
+    outs: int,
+    pad: list[int],
+    group: int,
+) -> Array:
+    return torch.empty(
+        _output_shape(x, size, outs, pad), dtype=x.dtype, device=x.device, memory_format=torch.channels_last
+    )
+
+
+@torch.library.impl("caffe_lite::winograd_convolution", "cpu")
+def _convolution(
+    x: Array,
+    filters: Array,
+    bias: Array | None,
+    addend: Array | None,
+    slope: float,
+    size: int,
+    outs: int,
+    pad: list[int],
+    group: int,
+) -> Array:
+    y = _empty_result(x, filters, bias, addend, slope, size, outs, pad, group)
+    given = [_channels_last(x), filters, bias, None if addend is None else _channels_last(addend)]
+    pointers = [None if array is None else array.data_ptr() for array in given]
+    _kernel("convolution", size)(_shape(x, y, pad, group), *pointers, slope, y.data_ptr())
+    return y
+
+
+@torch.library.register_fake("caffe_lite::winograd_weight_gradient")
+def _empty_gradient(dy: Array, x: Array, size: int, pad: list[int], group: int) -> Array:
+    return torch.empty(dy.shape[1], x.shape[1] // group, size, size, dtype=dy.dtype, device=dy.device)
+
+
+@torch.library.impl("caffe_lite::winograd_weight_gradient", "cpu")
+def _weight_gradient(dy: Array, x: Array, size: int, pad: list[int], group: int) -> Array:
+    dw = _empty_gradient(dy, x, size, pad, group)
+    x, dy = _channels_last(x), _channels_last(dy)
+    _kernel("gradient", size)(_shape(x, dy, pad, group), x.data_ptr(), dy.data_ptr(), dw.data_ptr())
+    return dw
+
+
+def _channels_last(x: Array) -> Array:
+    return x.contiguous(memory_format=torch.channels_last)
