@@ -190,19 +190,19 @@ class TorchOps(Ops):
         if len(stride) not in (1, 2, 3):
             return super().convolution_backward(dy, x, weight, stride, pad, dilation, group, need)
         windows = stride, pad, dilation, group
-        here = self.native and need[0] and winograd.image_gradient_pays(dy.shape, weight.shape, *windows)
-        dx = winograd.image_gradient(dy, weight, pad, group) if here else None
-        here = self.native and need[1] and winograd.pays(x.shape, weight.shape, *windows, gradient=True)
-        dw = winograd.weight_gradient(dy, x, weight.shape[2], pad, group) if here else None
-        rest = need[0] and dx is None, need[1] and dw is None, need[2]
+        dx = dw = db = None
+        if self.native and need[0] and winograd.image_gradient_pays(dy.shape, weight.shape, *windows):
+            dx = winograd.image_gradient(dy, weight, pad, group)
+        if self.native and need[1] and winograd.pays(x.shape, weight.shape, *windows, gradient=True):
+            dw = winograd.weight_gradient(dy, x, weight.shape[2], pad, group)
+            db = dy.sum((0, 2, 3)) if need[2] else None
+        rest = need[0] and dx is None, need[1] and dw is None, need[2] and db is None
         if not any(rest):
-            return dx, dw, None
+            return dx, dw, db
         arrays, geometry = _channels_last_all(dy, x, weight), _geometry(stride, pad, dilation, False)
         gradients = aten.convolution_backward(*arrays, [weight.shape[0]], *geometry, group, list(rest))
-        return tuple(
-            mine if mine is not None else theirs
-            for mine, theirs in zip((dx, dw, None), _wanted(gradients, rest), strict=True)
-        )
+        others = _wanted(gradients, rest)
+        return tuple(other if mine is None else mine for mine, other in zip((dx, dw, db), others, strict=True))
 
     def deconvolution(
         self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int

@@ -7,13 +7,16 @@
 // Algorithms for Convolutional Neural Networks, 2015. The points are those of the least rounding errors among simple
 // fractions.
 //
-// Images are N, H, W, C in memory. Channels, in and out, come in multiples of LANES; a vector is as many of one pixel.
+// Images are N, H, W, C in memory. A vector is LANES channels of a pixel; those of the results come in whole vectors.
 
 #include <algorithm>
 #include <cstdint>
 #include <new>
 
 #include <omp.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 using Int = std::int64_t;
 
@@ -35,10 +38,25 @@ typedef float Vec __attribute__((vector_size(4 * LANES)));
 typedef float Anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 #define INLINE inline __attribute__((always_inline))
+#define HERE __attribute__((always_inline))  // for lambdas
 #define UNROLL _Pragma("GCC unroll 16")
 
 static INLINE Vec load(const float *from) { return *(const Anywhere *)from; }
 static INLINE void store(float *to, Vec values) { *(Anywhere *)to = values; }
+
+// The first count floats from there on, then zeros.
+static INLINE Vec load_some(const float *from, Int count) {
+  if (count >= LANES) return load(from);
+#if defined(__AVX512F__)
+  return _mm512_maskz_loadu_ps((1 << count) - 1, from);
+#else
+  Vec values{};
+  for (Int lane = 0; lane < count; lane++) values[lane] = from[lane];
+  return values;
+#endif
+}
+
+static Int whole_vectors(Int count) { return (count + LANES - 1) / LANES * LANES; }
 
 struct Room {
   float *floats;
@@ -95,50 +113,71 @@ template <int M, int R> struct Transforms {
   static constexpr Matrix<N, M> result = values<M>(false);
 };
 
-template <int COUNT> static INLINE Vec sum(const float (&factors)[COUNT], int first, int by, const Vec *from, int step) {
+template <int COUNT> static INLINE Vec sum(const float (&factors)[COUNT], int first, int by, const Vec *from) {
   Vec total{};
-  UNROLL for (int j = first; j < COUNT; j += by) if (factors[j] != 0) total += factors[j] * from[j * step];
+  UNROLL for (int j = first; j < COUNT; j += by) if (factors[j] != 0) total += factors[j] * from[j];
   return total;
 }
 
 // to = matrix * from. The rows of a point and of its negative differ in the signs of their odd columns.
-template <int N, int COUNT> static INLINE void expand(const Matrix<N, COUNT> &matrix, const Vec *from, Vec *to, int step) {
-  to[0] = sum(matrix.at[0], 0, 1, from, step);
+template <int N, int COUNT> static INLINE void expand(const Matrix<N, COUNT> &matrix, const Vec *from, Vec *to) {
+  to[0] = sum(matrix.at[0], 0, 1, from);
   UNROLL for (int i = 1; i + 1 < N; i += 2) {
-    Vec even = sum(matrix.at[i], 0, 2, from, step), odd = sum(matrix.at[i], 1, 2, from, step);
-    to[i * step] = even + odd;
-    to[(i + 1) * step] = even - odd;
+    Vec even = sum(matrix.at[i], 0, 2, from), odd = sum(matrix.at[i], 1, 2, from);
+    to[i ] = even + odd;
+    to[(i + 1) ] = even - odd;
   }
-  to[(N - 1) * step] = sum(matrix.at[N - 1], 0, 1, from, step);
+  to[(N - 1) ] = sum(matrix.at[N - 1], 0, 1, from);
 }
 
 // to = the matrix's transpose * from.
-template <int N, int COUNT> static INLINE void contract(const Matrix<N, COUNT> &matrix, const Vec *from, Vec *to, int step) {
+template <int N, int COUNT> static INLINE void contract(const Matrix<N, COUNT> &matrix, const Vec *from, Vec *to) {
   Vec sums[N], differences[N];
   UNROLL for (int i = 1; i + 1 < N; i += 2) {
-    sums[i] = from[i * step] + from[(i + 1) * step];
-    differences[i] = from[i * step] - from[(i + 1) * step];
+    sums[i] = from[i ] + from[(i + 1) ];
+    differences[i] = from[i ] - from[(i + 1) ];
   }
   UNROLL for (int j = 0; j < COUNT; j++) {
     Vec total{};
     if (matrix.at[0][j] != 0) total += matrix.at[0][j] * from[0];
-    if (matrix.at[N - 1][j] != 0) total += matrix.at[N - 1][j] * from[(N - 1) * step];
+    if (matrix.at[N - 1][j] != 0) total += matrix.at[N - 1][j] * from[(N - 1) ];
     UNROLL for (int i = 1; i + 1 < N; i += 2) if (matrix.at[i][j] != 0)
       total += matrix.at[i][j] * (j % 2 ? differences[i] : sums[i]);
-    to[j * step] = total;
+    to[j ] = total;
   }
 }
 
-template <int N, int COUNT> static INLINE void expand_both(const Matrix<N, COUNT> &matrix, const Vec *from, Vec *to) {
+// Both axes: from(i, j) is an element, to(i, j, value) takes one.
+template <int N, int COUNT, class From, class To>
+static INLINE void expand_both(const Matrix<N, COUNT> &matrix, From from, To to) {
   Vec half[N * COUNT];
-  UNROLL for (int j = 0; j < COUNT; j++) expand(matrix, from + j, half + j, COUNT);
-  UNROLL for (int i = 0; i < N; i++) expand(matrix, half + i * COUNT, to + i * N, 1);
+  UNROLL for (int j = 0; j < COUNT; j++) {
+    Vec column[COUNT], values[N];
+    UNROLL for (int i = 0; i < COUNT; i++) column[i] = from(i, j);
+    expand(matrix, column, values);
+    UNROLL for (int i = 0; i < N; i++) half[i * COUNT + j] = values[i];
+  }
+  UNROLL for (int i = 0; i < N; i++) {
+    Vec values[N];
+    expand(matrix, half + i * COUNT, values);
+    UNROLL for (int j = 0; j < N; j++) to(i, j, values[j]);
+  }
 }
 
-template <int N, int COUNT> static INLINE void contract_both(const Matrix<N, COUNT> &matrix, const Vec *from, Vec *to) {
-  Vec half[N * COUNT];
-  UNROLL for (int i = 0; i < N; i++) contract(matrix, from + i * N, half + i * COUNT, 1);
-  UNROLL for (int j = 0; j < COUNT; j++) contract(matrix, half + j, to + j, COUNT);
+template <int N, int COUNT, class From, class To>
+static INLINE void contract_both(const Matrix<N, COUNT> &matrix, From from, To to) {
+  Vec half[COUNT * N];
+  UNROLL for (int i = 0; i < N; i++) {
+    Vec row[N], values[COUNT];
+    UNROLL for (int j = 0; j < N; j++) row[j] = from(i, j);
+    contract(matrix, row, values);
+    UNROLL for (int j = 0; j < COUNT; j++) half[j * N + i] = values[j];
+  }
+  UNROLL for (int j = 0; j < COUNT; j++) {
+    Vec values[COUNT];
+    contract(matrix, half + j * N, values);
+    UNROLL for (int i = 0; i < COUNT; i++) to(i, j, values[i]);
+  }
 }
 
 // ---- matrix products ----
@@ -225,14 +264,12 @@ template <int M, int R> struct Winograd {
                                             Int first, Int channels, float *to, Int plane) {
     bool inside = y >= 0 && x >= 0 && y + SIZE <= images.height && x + SIZE <= images.width;
     for (Int c = 0; c < channels; c += LANES) {
-      Vec pixels[SIZE * SIZE], values[F];
-      for (int i = 0; i < SIZE; i++)
-        for (int j = 0; j < SIZE; j++) {
-          bool there = inside || (y + i >= 0 && x + j >= 0 && y + i < images.height && x + j < images.width);
-          pixels[i * SIZE + j] = there ? load(images.pixel(n, y + i, x + j) + first + c) : Vec{};
-        }
-      expand_both(matrix, pixels, values);
-      UNROLL for (int f = 0; f < F; f++) store(to + f * plane + c, values[f]);
+      auto pixel = [&](int i, int j) HERE {
+        bool there = inside || (y + i >= 0 && x + j >= 0 && y + i < images.height && x + j < images.width);
+        return there ? load_some(images.pixel(n, y + i, x + j) + first + c, channels - c) : Vec{};
+      };
+      auto keep = [&](int i, int j, Vec value) HERE { store(to + (i * N + j) * plane + c, value); };
+      expand_both(matrix, pixel, keep);
     }
   }
 
@@ -247,26 +284,14 @@ template <int M, int R> struct Winograd {
 #pragma omp parallel for collapse(2) schedule(static)
     for (Int out = 0; out < outs; out += LANES)
       for (Int in = 0; in < ins; in++) {
-        Vec from[R * R], values[F];
+        Vec filter[R * R];
         for (int tap = 0; tap < R * R; tap++)
           for (int lane = 0; lane < LANES; lane++)
-            from[turned ? R * R - 1 - tap : tap][lane] = taps[(out + lane) * out_stride + in * in_stride + tap];
-        expand_both(T::filter, from, values);
+            filter[turned ? R * R - 1 - tap : tap][lane] = taps[(out + lane) * out_stride + in * in_stride + tap];
         Int width = std::min<Int>(PANEL, outs - out / PANEL * PANEL), plane = filter_plane(ins, width);
         float *panel = to + out / PANEL * F * filter_plane(ins, PANEL) + in * width + out % PANEL;
-        for (int f = 0; f < F; f++) store(panel + f * plane, values[f]);
-      }
-  }
-
-  static void store_tile(const Vec *pixels, const Images &y, const Tiling &tiling, Int tile, Int channel, const After &after) {
-    Int n = tiling.image(tile), top = tiling.y(tile), left = tiling.x(tile);
-    Vec bias = after.bias ? load(after.bias + channel) : Vec{};
-    for (Int i = 0; i < std::min<Int>(M, y.height - top); i++)
-      for (Int j = 0; j < std::min<Int>(M, y.width - left); j++) {
-        Vec value = pixels[i * M + j] + bias;
-        if (after.addend.data) value += load(after.addend.pixel(n, top + i, left + j) + channel);
-        if (after.slope != 1) value = value < Vec{} ? (after.slope == 0 ? Vec{} : after.slope * value) : value;
-        store(y.pixel(n, top + i, left + j) + channel, value);
+        expand_both(T::filter, [&](int i, int j) HERE { return filter[i * R + j]; },
+                    [&](int i, int j, Vec value) HERE { store(panel + (i * N + j) * plane, value); });
       }
   }
 
@@ -274,11 +299,12 @@ template <int M, int R> struct Winograd {
   static void convolution(const Images &x, const float *filters, const Images &y, Int pad_y, Int pad_x, const After &after) {
     Tiling tiling(y);
     Int threads = omp_get_max_threads(), panels = (y.channels + PANEL - 1) / PANEL;
-    Int most = std::max<Int>(MOST_ROWS, CACHED / Int(sizeof(float)) / F / x.channels);
+    Int row = whole_vectors(x.channels), most = std::max<Int>(MOST_ROWS, CACHED / Int(sizeof(float)) / F / (row + PANEL));
     Int groups = (tiling.count + most - 1) / most, parts = 1;
     if (groups < threads) parts = std::min(panels, (threads + groups - 1) / groups);
     else groups = (groups + threads - 1) / threads * threads;
-    Int tiles = (tiling.count + groups - 1) / groups, plane = tiles * x.channels + LANES, product_plane = tiles * PANEL;
+    Int tiles = (tiling.count + groups - 1) / groups;
+    Int plane = tiles * row + LANES, product_plane = tiles * PANEL;
     Int floats = F * (plane + product_plane);
     Room room(threads * floats);
 #pragma omp parallel for schedule(static)
@@ -287,19 +313,27 @@ template <int M, int R> struct Winograd {
       Int first = tiling.count * (task / parts) / groups, count = tiling.count * (task / parts + 1) / groups - first;
       for (Int i = 0; i < count; i++)
         transform<N>(T::pixels, x, tiling.image(first + i), tiling.y(first + i) - pad_y, tiling.x(first + i) - pad_x, 0,
-                     x.channels, values + i * x.channels, plane);
+                     x.channels, values + i * row, plane);
       for (Int panel = panels * (task % parts) / parts; panel < panels * (task % parts + 1) / parts; panel++) {
         Int channel = panel * PANEL, width = std::min<Int>(PANEL, y.channels - channel);
         const float *panel_filters = filters + panel * F * filter_plane(x.channels, PANEL);
         for (int f = 0; f < F; f++)
-          multiply({values + f * plane, x.channels, 1, panel_filters + f * filter_plane(x.channels, width), width,
+          multiply({values + f * plane, row, 1, panel_filters + f * filter_plane(x.channels, width), width,
                     x.channels, products + f * product_plane, PANEL, false}, count, width);
         for (Int i = 0; i < count; i++)
           for (Int lane = 0; lane < width; lane += LANES) {
-            Vec from[F], pixels[M * M];
-            UNROLL for (int f = 0; f < F; f++) from[f] = load(products + f * product_plane + i * PANEL + lane);
-            contract_both(T::result, from, pixels);
-            store_tile(pixels, y, tiling, first + i, channel + lane, after);
+            Int n = tiling.image(first + i), top = tiling.y(first + i), left = tiling.x(first + i);
+            const float *from = products + i * PANEL + lane;
+            Vec bias = after.bias ? load(after.bias + channel + lane) : Vec{};
+            auto product = [&](int i, int j) HERE { return load(from + (i * N + j) * product_plane); };
+            auto keep = [&](int i, int j, Vec value) HERE {
+              if (top + i >= y.height || left + j >= y.width) return;
+              value += bias;
+              if (after.addend.data) value += load(after.addend.pixel(n, top + i, left + j) + channel + lane);
+              if (after.slope != 1) value = value < Vec{} ? (after.slope == 0 ? Vec{} : after.slope * value) : value;
+              store(y.pixel(n, top + i, left + j) + channel + lane, value);
+            };
+            contract_both(T::result, product, keep);
           }
       }
     }
@@ -341,13 +375,14 @@ template <int M, int R> struct Winograd {
       for (Int out = 0; out < dy.channels; out += LANES)
         for (Int in = 0; in < x.channels; in++) {
           const float *sums = all_sums.floats + (out / OUTS * in_chunks + in / INS) * parts * F * sums_plane;
-          Vec values[F], filter[R * R];
-          for (int f = 0; f < F; f++) {
-            values[f] = Vec{};
+          Vec filter[R * R];
+          auto value = [&](int i, int j) HERE {
+            Vec total{};
             for (Int part = 0; part < parts; part++)
-              values[f] += load(sums + (part * F + f) * sums_plane + in % INS * OUTS + out % OUTS);
-          }
-          contract_both(T::filter, values, filter);
+              total += load(sums + (part * F + i * N + j) * sums_plane + in % INS * OUTS + out % OUTS);
+            return total;
+          };
+          contract_both(T::filter, value, [&](int i, int j, Vec tap) HERE { filter[i * R + j] = tap; });
           for (int lane = 0; lane < LANES; lane++)
             for (int tap = 0; tap < R * R; tap++) taps[((out + lane) * x.channels + in) * R * R + tap] = filter[tap][lane];
         }

@@ -47,13 +47,14 @@ def pays(
     ins, outs = channels // group, outs // group
     tiles = n * ceil(out[0] / tile) * ceil(out[1] / tile)
     frequencies = (tile + size - 1) ** 2
-    values = tiles * ((ins * ceil(outs / 64) + outs * ceil(ins / 64)) if gradient else (ins + outs))
+    row = 16 * ceil(ins / 16)
+    values = tiles * ((row * ceil(outs / 64) + outs * ceil(ins / 64)) if gradient else (row + outs))
     cost = _PRODUCT * tiles * ins * outs + _PIXEL * values + (_KEPT_FILTER if kept else _FILTER) * ins * outs
     direct = (n * out[0] * out[1] + _TAP) * ins * outs * size * size
     if frequencies * cost > 0.9 * direct:
         return False
     lanes = _lanes()
-    return lanes > 0 and ins % lanes == outs % lanes == 0
+    return lanes > 0 and outs % lanes == 0
 
 
 @functools.cache
@@ -76,7 +77,7 @@ def _library() -> ctypes.CDLL | None:
 
 @functools.cache
 def _lanes() -> int:
-    """Channels, in and out, must be a multiple of this; 0 without kernels."""
+    """The channels of a result must be a multiple of this; 0 without kernels."""
     kernels = _library()
     return kernels.lanes() if kernels else 0
 

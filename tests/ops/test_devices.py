@@ -18,6 +18,8 @@ NETS = sorted((Path(__file__).parents[1] / "golden" / "layers").rglob("*.prototx
 class NothingDrawnOrChecked:
     """Stands where a traced pass notes what happens on the host."""
 
+    constant = False
+
     def __init__(self, ops):
         self.ops = ops
 
