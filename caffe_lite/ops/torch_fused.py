@@ -31,9 +31,10 @@ def convolution(
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or x.ndim != 4:
         return None
-    if winograd.pays(x.shape, weight.shape, stride, pad, dilation, group, kept=True):
-        filters = winograd.filters(weight, group)
-        windows = weight.shape[2], weight.shape[0], pad, group
+    tile = winograd.best_tile(x.shape, weight.shape, stride, pad, dilation, group, kept=True)
+    if tile:
+        filters = winograd.filters(weight, tile, group)
+        windows = tile, weight.shape[2], weight.shape[0], pad, group
 
         def transformed(x: Array, addend: Array | None) -> Array:
             return winograd.convolution(x, filters, bias, *windows, addend, 1.0 if slope is None else slope)

@@ -171,9 +171,9 @@ class TorchOps(Ops):
             return super().convolution(x, weight, bias, stride, pad, dilation, group)
         kept = self.tracer is not None and self.tracer.constant
         windows = stride, pad, dilation, group
-        if self.native and winograd.pays(x.shape, weight.shape, *windows, kept=kept):
-            filters = winograd.filters(weight, group)
-            return winograd.convolution(x, filters, bias, weight.shape[2], weight.shape[0], pad, group)
+        if self.native and (tile := winograd.best_tile(x.shape, weight.shape, *windows, kept=kept)):
+            filters = winograd.filters(weight, tile, group)
+            return winograd.convolution(x, filters, bias, tile, weight.shape[2], weight.shape[0], pad, group)
         return aten.convolution(*_channels_last_all(x, weight), bias, *_geometry(stride, pad, dilation, False), group)
 
     def convolution_backward(
@@ -191,10 +191,10 @@ class TorchOps(Ops):
             return super().convolution_backward(dy, x, weight, stride, pad, dilation, group, need)
         windows = stride, pad, dilation, group
         dx = dw = db = None
-        if self.native and need[0] and winograd.image_gradient_pays(dy.shape, weight.shape, *windows):
-            dx = winograd.image_gradient(dy, weight, pad, group)
-        if self.native and need[1] and winograd.pays(x.shape, weight.shape, *windows, gradient=True):
-            dw = winograd.weight_gradient(dy, x, weight.shape[2], pad, group)
+        if self.native and need[0] and (tile := winograd.best_tile_back(dy.shape, weight.shape, *windows)):
+            dx = winograd.image_gradient(dy, weight, tile, pad, group)
+        if self.native and need[1] and (tile := winograd.best_tile(x.shape, weight.shape, *windows, gradient=True)):
+            dw = winograd.weight_gradient(dy, x, tile, weight.shape[2], pad, group)
             db = dy.sum((0, 2, 3)) if need[2] else None
         rest = need[0] and dx is None, need[1] and dw is None, need[2] and db is None
         if not any(rest):

@@ -72,6 +72,7 @@ template <int ROWS, int COLUMNS> struct Matrix {
 
 // Besides 0 and infinity the points come in pairs: these and their negatives.
 template <int M, int R> constexpr double POINTS[1] = {};
+template <> constexpr double POINTS<2, 3>[] = {1};
 template <> constexpr double POINTS<4, 3>[] = {0.625, 1.5};
 template <> constexpr double POINTS<4, 5>[] = {0.5, 1, 2};
 
@@ -405,17 +406,17 @@ struct Shape {
 
 extern "C" Int lanes() { return LANES; }
 
-#define WITH_FILTERS_OF(M, R) \
-  extern "C" Int filter_floats_##R(Int outs, Int ins, Int groups) { \
+#define WITH(M, R) \
+  extern "C" Int filter_floats_##M##_##R(Int outs, Int ins, Int groups) { \
     return groups * Winograd<M, R>::filter_floats(outs / groups, ins / groups); \
   } \
-  extern "C" void filters_##R(const float *taps, Int outs, Int ins, Int groups, bool turned, float *to) { \
+  extern "C" void filters_##M##_##R(const float *taps, Int outs, Int ins, Int groups, bool turned, float *to) { \
     outs /= groups, ins /= groups; \
     for (Int group = 0; group < groups; group++) \
       Winograd<M, R>::filters(taps + group * outs * ins * R * R, outs, ins, turned, \
                               to + group * Winograd<M, R>::filter_floats(outs, ins)); \
   } \
-  extern "C" void convolution_##R(const Shape *shape, float *x, const float *filters, const float *bias, float *addend, \
+  extern "C" void convolution_##M##_##R(const Shape *shape, float *x, const float *filters, const float *bias, float *addend, \
                                   float slope, float *y) { \
     for (Int group = 0; group < shape->groups; group++) { \
       Images from = shape->x(x, group), to = shape->y(y, group); \
@@ -424,7 +425,7 @@ extern "C" Int lanes() { return LANES; }
                                   {bias ? bias + group * to.channels : nullptr, shape->y(addend, group), slope}); \
     } \
   } \
-  extern "C" void gradient_##R(const Shape *shape, float *x, float *dy, float *taps) { \
+  extern "C" void gradient_##M##_##R(const Shape *shape, float *x, float *dy, float *taps) { \
     for (Int group = 0; group < shape->groups; group++) { \
       Images from = shape->x(x, group), to = shape->y(dy, group); \
       Winograd<M, R>::gradient(from, to, shape->pad_y, shape->pad_x, \
@@ -432,5 +433,6 @@ extern "C" Int lanes() { return LANES; }
     } \
   }
 
-WITH_FILTERS_OF(4, 3)
-WITH_FILTERS_OF(4, 5)
+WITH(2, 3)
+WITH(4, 3)
+WITH(4, 5)

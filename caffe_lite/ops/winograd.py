@@ -1,6 +1,6 @@
 """Convolutions of float32 tensors on the CPU by Winograd's minimal filtering: a third of the time, twice the rounding.
 
-They serve filters of 3 x 3 and 5 x 5 with stride 1 where the kernels of ``winograd.cpp`` can be compiled; ``pays``
+They serve filters of 3 x 3 and 5 x 5 with stride 1 where the kernels of ``winograd.cpp`` can be compiled; ``best_tile``
 tells where they are worth while. Images are tensors (N, C, H, W) in the memory order channels_last.
 """
 
@@ -16,16 +16,16 @@ import torch
 from .base import Array, Ints
 from .native import library
 
-# Results of a tile in each direction, by the size of the filters, as winograd.cpp instantiates them.
-_TILE = {3: 4, 5: 4}
+# How many results a tile may have in each direction, by the size of the filters: what winograd.cpp instantiates.
+_TILES = {3: (2, 4), 5: (4,)}
 
 # What takes the time of how many multiplications: one of a matrix product of values; making and reading the value of a
 # pixel; making that of a filter, or only reading it; reading a filter's tap. Measured, with kernels of oneDNN's speed
 # beside them.
-_PRODUCT, _PIXEL, _FILTER, _KEPT_FILTER, _TAP = 1.2, 20, 50, 24, 24
+_PRODUCT, _PIXEL, _FILTER, _KEPT_FILTER, _TAP = 1.2, 20, 50, 15, 24
 
 
-def pays(
+def best_tile(
     x_shape: Ints,
     weight_shape: Ints,
     stride: Ints,
@@ -35,26 +35,34 @@ def pays(
     *,
     kept: bool = False,
     gradient: bool = False,
-) -> bool:
-    """Whether a convolution, or the gradient in its weights, should run here. ``kept``: its filters are transformed."""
+) -> int:
+    """The tile to compute a convolution with, or the gradient in its weights; 0 where oneDNN is as fast.
+
+    ``kept``: transformed filters serve again and again.
+    """
     n, channels, *image = x_shape
     outs, _, *kernel = weight_shape
-    tile = _TILE.get(kernel[0]) if len(kernel) == 2 and kernel[0] == kernel[1] else None
-    if tile is None or any(s != 1 for s in (*stride, *dilation)) or max(pad) >= kernel[0] or min(pad) < 0:
-        return False
     size = kernel[0]
-    out = [i + 2 * p - size + 1 for i, p in zip(image, pad, strict=True)]
+    if len(kernel) != 2 or kernel[1] != size or size not in _TILES or not all(0 <= p < size for p in pad):
+        return 0
+    if any(s != 1 for s in (*stride, *dilation)):
+        return 0
+    height, width = (i + 2 * p - size + 1 for i, p in zip(image, pad, strict=True))
     ins, outs = channels // group, outs // group
-    tiles = n * ceil(out[0] / tile) * ceil(out[1] / tile)
-    frequencies = (tile + size - 1) ** 2
     row = 16 * ceil(ins / 16)
-    values = tiles * ((row * ceil(outs / 64) + outs * ceil(ins / 64)) if gradient else (row + outs))
-    cost = _PRODUCT * tiles * ins * outs + _PIXEL * values + (_KEPT_FILTER if kept else _FILTER) * ins * outs
-    direct = (n * out[0] * out[1] + _TAP) * ins * outs * size * size
-    if frequencies * cost > 0.9 * direct:
-        return False
+
+    def cost(tile: int) -> float:
+        tiles = n * ceil(height / tile) * ceil(width / tile)
+        values = tiles * (row * ceil(outs / 64) + outs * ceil(ins / 64) if gradient else row + outs)
+        filters = _KEPT_FILTER if kept else _FILTER
+        return (tile + size - 1) ** 2 * (_PRODUCT * tiles * ins * outs + _PIXEL * values + filters * ins * outs)
+
+    tile = min(_TILES[size], key=cost)
+    direct = (n * height * width + _TAP) * ins * outs * size * size
+    if cost(tile) > 0.9 * direct:
+        return 0
     lanes = _lanes()
-    return lanes > 0 and outs % lanes == 0
+    return tile if lanes and outs % lanes == 0 else 0
 
 
 @functools.cache
@@ -64,14 +72,16 @@ def _library() -> ctypes.CDLL | None:
         return None
     kernels.lanes.restype = c_int64
     shape = c_void_p
-    for size in _TILE:
-        floats, filters, convolution, gradient = (
-            getattr(kernels, f"{name}_{size}") for name in ("filter_floats", "filters", "convolution", "gradient")
-        )
-        floats.argtypes, floats.restype = [c_int64] * 3, c_int64
-        filters.argtypes, filters.restype = [c_void_p, *[c_int64] * 3, c_bool, c_void_p], None
-        convolution.argtypes, convolution.restype = [shape, *[c_void_p] * 4, c_float, c_void_p], None
-        gradient.argtypes, gradient.restype = [shape, *[c_void_p] * 3], None
+    for size, tiles in _TILES.items():
+        for tile in tiles:
+            floats, filters, convolution, gradient = (
+                getattr(kernels, f"{name}_{tile}_{size}")
+                for name in ("filter_floats", "filters", "convolution", "gradient")
+            )
+            floats.argtypes, floats.restype = [c_int64] * 3, c_int64
+            filters.argtypes, filters.restype = [c_void_p, *[c_int64] * 3, c_bool, c_void_p], None
+            convolution.argtypes, convolution.restype = [shape, *[c_void_p] * 4, c_float, c_void_p], None
+            gradient.argtypes, gradient.restype = [shape, *[c_void_p] * 3], None
     return kernels
 
 
@@ -82,8 +92,9 @@ def _lanes() -> int:
     return kernels.lanes() if kernels else 0
 
 
-def _kernel(name: str, size: int) -> ctypes._NamedFuncPointer:
-    return getattr(_library(), f"{name}_{size}")
+@functools.cache
+def _kernel(name: str, tile: int, size: int) -> ctypes._NamedFuncPointer:
+    return getattr(_library(), f"{name}_{tile}_{size}")
 
 
 def _shape(x: Array, y: Array, pad: Ints, group: int) -> ctypes.Array[c_int64]:
@@ -93,26 +104,27 @@ def _shape(x: Array, y: Array, pad: Ints, group: int) -> ctypes.Array[c_int64]:
 
 
 # torch knows these as operators of its own, and compiled passes call them without seeing into them.
-torch.library.define("caffe_lite::winograd_filters", "(Tensor weight, int group, bool turned) -> Tensor")
+torch.library.define("caffe_lite::winograd_filters", "(Tensor weight, int tile, int group, bool turned) -> Tensor")
 torch.library.define(
     "caffe_lite::winograd_convolution",
-    "(Tensor x, Tensor filters, Tensor? bias, Tensor? addend, float slope, int size, int outs, int[] pad, int group)"
-    " -> Tensor",
+    "(Tensor x, Tensor filters, Tensor? bias, Tensor? addend, float slope, int tile, int size, int outs, int[] pad,"
+    " int group) -> Tensor",
 )
 torch.library.define(
-    "caffe_lite::winograd_weight_gradient", "(Tensor dy, Tensor x, int size, int[] pad, int group) -> Tensor"
+    "caffe_lite::winograd_weight_gradient", "(Tensor dy, Tensor x, int tile, int size, int[] pad, int group) -> Tensor"
 )
 
 
-def filters(weight: Array, group: int, turned: bool = False) -> Array:
+def filters(weight: Array, tile: int, group: int, turned: bool = False) -> Array:
     """The filters (outs, ins / group, size, size) transformed; with ``turned`` those for ``image_gradient``."""
-    return torch.ops.caffe_lite.winograd_filters.default(weight, group, turned)
+    return torch.ops.caffe_lite.winograd_filters.default(weight, tile, group, turned)
 
 
 def convolution(
     x: Array,
     filters: Array,
     bias: Array | None,
+    tile: int,
     size: int,
     outs: int,
     pad: Ints,
@@ -122,28 +134,27 @@ def convolution(
 ) -> Array:
     """The convolution with transformed filters, plus ``bias`` and ``addend``, where negative times ``slope``."""
     return torch.ops.caffe_lite.winograd_convolution.default(
-        x, filters, bias, addend, slope, size, outs, list(pad), group
+        x, filters, bias, addend, slope, tile, size, outs, list(pad), group
     )
 
 
-def image_gradient(dy: Array, weight: Array, pad: Ints, group: int) -> Array:
+def image_gradient(dy: Array, weight: Array, tile: int, pad: Ints, group: int) -> Array:
     """The gradient of a convolution in its images: a convolution with the filters turned by 180 degrees."""
     size, channels = weight.shape[2], weight.shape[1] * group
-    return convolution(dy, filters(weight, group, turned=True), None, size, channels, _opposite(size, pad), group)
+    turned = filters(weight, tile, group, turned=True)
+    return convolution(dy, turned, None, tile, size, channels, _opposite(size, pad), group)
 
 
-def weight_gradient(dy: Array, x: Array, size: int, pad: Ints, group: int) -> Array:
+def weight_gradient(dy: Array, x: Array, tile: int, size: int, pad: Ints, group: int) -> Array:
     """The gradient of a convolution in its weights."""
-    return torch.ops.caffe_lite.winograd_weight_gradient.default(dy, x, size, list(pad), group)
+    return torch.ops.caffe_lite.winograd_weight_gradient.default(dy, x, tile, size, list(pad), group)
 
 
-def image_gradient_pays(
-    dy_shape: Ints, weight_shape: Ints, stride: Ints, pad: Ints, dilation: Ints, group: int
-) -> bool:
-    """Whether the gradient of a convolution in its images should run here."""
+def best_tile_back(dy_shape: Ints, weight_shape: Ints, stride: Ints, pad: Ints, dilation: Ints, group: int) -> int:
+    """The tile to compute the gradient in the images with; 0 where oneDNN is as fast."""
     outs, ins, *kernel = weight_shape
     turned = ins * group, outs // group, *kernel
-    return pays(dy_shape, turned, stride, _opposite(kernel[0], pad), dilation, group)
+    return best_tile(dy_shape, turned, stride, _opposite(kernel[0], pad), dilation, group)
 
 
 def _opposite(size: int, pad: Ints) -> list[int]:
@@ -160,15 +171,15 @@ def _filter_sizes(weight: Array, group: int, turned: bool) -> tuple[int, int, in
 
 
 @torch.library.register_fake("caffe_lite::winograd_filters")
-def _empty_filters(weight: Array, group: int, turned: bool) -> Array:
-    floats = _kernel("filter_floats", weight.shape[2])(*_filter_sizes(weight, group, turned))
+def _empty_filters(weight: Array, tile: int, group: int, turned: bool) -> Array:
+    floats = _kernel("filter_floats", tile, weight.shape[2])(*_filter_sizes(weight, group, turned))
     return torch.empty(floats, dtype=weight.dtype, device=weight.device)
 
 
 @torch.library.impl("caffe_lite::winograd_filters", "cpu")
-def _filters(weight: Array, group: int, turned: bool) -> Array:
-    values, taps = _empty_filters(weight, group, turned), weight.contiguous()
-    _kernel("filters", weight.shape[2])(
+def _filters(weight: Array, tile: int, group: int, turned: bool) -> Array:
+    values, taps = _empty_filters(weight, tile, group, turned), weight.contiguous()
+    _kernel("filters", tile, weight.shape[2])(
         taps.data_ptr(), *_filter_sizes(weight, group, turned), turned, values.data_ptr()
     )
     return values
@@ -181,6 +192,7 @@ def _empty_result(
     bias: Array | None,
     addend: Array | None,
     slope: float,
+    tile: int,
     size: int,
     outs: int,
     pad: list[int],
@@ -198,28 +210,29 @@ def _convolution(
     bias: Array | None,
     addend: Array | None,
     slope: float,
+    tile: int,
     size: int,
     outs: int,
     pad: list[int],
     group: int,
 ) -> Array:
-    y = _empty_result(x, filters, bias, addend, slope, size, outs, pad, group)
+    y = _empty_result(x, filters, bias, addend, slope, tile, size, outs, pad, group)
     given = [_channels_last(x), filters, bias, None if addend is None else _channels_last(addend)]
     pointers = [None if array is None else array.data_ptr() for array in given]
-    _kernel("convolution", size)(_shape(x, y, pad, group), *pointers, slope, y.data_ptr())
+    _kernel("convolution", tile, size)(_shape(x, y, pad, group), *pointers, slope, y.data_ptr())
     return y
 
 
 @torch.library.register_fake("caffe_lite::winograd_weight_gradient")
-def _empty_gradient(dy: Array, x: Array, size: int, pad: list[int], group: int) -> Array:
+def _empty_gradient(dy: Array, x: Array, tile: int, size: int, pad: list[int], group: int) -> Array:
     return torch.empty(dy.shape[1], x.shape[1] // group, size, size, dtype=dy.dtype, device=dy.device)
 
 
 @torch.library.impl("caffe_lite::winograd_weight_gradient", "cpu")
-def _weight_gradient(dy: Array, x: Array, size: int, pad: list[int], group: int) -> Array:
-    dw = _empty_gradient(dy, x, size, pad, group)
+def _weight_gradient(dy: Array, x: Array, tile: int, size: int, pad: list[int], group: int) -> Array:
+    dw = _empty_gradient(dy, x, tile, size, pad, group)
     x, dy = _channels_last(x), _channels_last(dy)
-    _kernel("gradient", size)(_shape(x, dy, pad, group), x.data_ptr(), dy.data_ptr(), dw.data_ptr())
+    _kernel("gradient", tile, size)(_shape(x, dy, pad, group), x.data_ptr(), dy.data_ptr(), dw.data_ptr())
     return dw
 
 
