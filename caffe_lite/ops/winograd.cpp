@@ -7,7 +7,7 @@
 // Algorithms for Convolutional Neural Networks, 2015. The points are those of the least rounding errors among simple
 // fractions.
 //
-// Images are N, H, W, C in memory. A vector is LANES channels of a pixel; those of the results come in whole vectors.
+// Images are N, H, W, C in memory. A vector is LANES channels of a pixel, the last of them filled up with zeros.
 
 #include <algorithm>
 #include <cstdint>
@@ -53,6 +53,16 @@ static INLINE Vec load_some(const float *from, Int count) {
   Vec values{};
   for (Int lane = 0; lane < count; lane++) values[lane] = from[lane];
   return values;
+#endif
+}
+
+// The first count values of a vector.
+static INLINE void store_some(float *to, Vec values, Int count) {
+  if (count >= LANES) return store(to, values);
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(to, (1 << count) - 1, values);
+#else
+  for (Int lane = 0; lane < count; lane++) to[lane] = values[lane];
 #endif
 }
 
@@ -274,6 +284,9 @@ template <int M, int R> struct Winograd {
     }
   }
 
+  // Panels are of PANEL channels, but the last may be of LANES.
+  static Int panel_width(Int channels, Int panel) { return std::min<Int>(PANEL, whole_vectors(channels) - panel * PANEL); }
+
   // The plane of one frequency in transformed filters; of odd length, so that planes do not share lines of a cache.
   static Int filter_plane(Int ins, Int width) { return ins * width + LANES; }
   static Int filter_floats(Int outs, Int ins) { return (outs + PANEL - 1) / PANEL * F * filter_plane(ins, PANEL); }
@@ -288,8 +301,9 @@ template <int M, int R> struct Winograd {
         Vec filter[R * R];
         for (int tap = 0; tap < R * R; tap++)
           for (int lane = 0; lane < LANES; lane++)
-            filter[turned ? R * R - 1 - tap : tap][lane] = taps[(out + lane) * out_stride + in * in_stride + tap];
-        Int width = std::min<Int>(PANEL, outs - out / PANEL * PANEL), plane = filter_plane(ins, width);
+            filter[turned ? R * R - 1 - tap : tap][lane] =
+                out + lane < outs ? taps[(out + lane) * out_stride + in * in_stride + tap] : 0;
+        Int width = panel_width(outs, out / PANEL), plane = filter_plane(ins, width);
         float *panel = to + out / PANEL * F * filter_plane(ins, PANEL) + in * width + out % PANEL;
         expand_both(T::filter, [&](int i, int j) HERE { return filter[i * R + j]; },
                     [&](int i, int j, Vec value) HERE { store(panel + (i * N + j) * plane, value); });
@@ -316,7 +330,7 @@ template <int M, int R> struct Winograd {
         transform<N>(T::pixels, x, tiling.image(first + i), tiling.y(first + i) - pad_y, tiling.x(first + i) - pad_x, 0,
                      x.channels, values + i * row, plane);
       for (Int panel = panels * (task % parts) / parts; panel < panels * (task % parts + 1) / parts; panel++) {
-        Int channel = panel * PANEL, width = std::min<Int>(PANEL, y.channels - channel);
+        Int width = panel_width(y.channels, panel);
         const float *panel_filters = filters + panel * F * filter_plane(x.channels, PANEL);
         for (int f = 0; f < F; f++)
           multiply({values + f * plane, row, 1, panel_filters + f * filter_plane(x.channels, width), width,
@@ -324,15 +338,16 @@ template <int M, int R> struct Winograd {
         for (Int i = 0; i < count; i++)
           for (Int lane = 0; lane < width; lane += LANES) {
             Int n = tiling.image(first + i), top = tiling.y(first + i), left = tiling.x(first + i);
+            Int channel = panel * PANEL + lane, some = y.channels - channel;
             const float *from = products + i * PANEL + lane;
-            Vec bias = after.bias ? load(after.bias + channel + lane) : Vec{};
+            Vec bias = after.bias ? load_some(after.bias + channel, some) : Vec{};
             auto product = [&](int i, int j) HERE { return load(from + (i * N + j) * product_plane); };
             auto keep = [&](int i, int j, Vec value) HERE {
               if (top + i >= y.height || left + j >= y.width) return;
               value += bias;
-              if (after.addend.data) value += load(after.addend.pixel(n, top + i, left + j) + channel + lane);
+              if (after.addend.data) value += load_some(after.addend.pixel(n, top + i, left + j) + channel, some);
               if (after.slope != 1) value = value < Vec{} ? (after.slope == 0 ? Vec{} : after.slope * value) : value;
-              store(y.pixel(n, top + i, left + j) + channel + lane, value);
+              store_some(y.pixel(n, top + i, left + j) + channel, value, some);
             };
             contract_both(T::result, product, keep);
           }
@@ -367,9 +382,9 @@ template <int M, int R> struct Winograd {
             transform<M>(T::result, dy, n, top, left, out, outs, out_values + i * OUTS, out_plane);
           }
           for (int f = 0; f < F; f++)
-            for (Int k = 0; k < outs; k += PANEL)
-              multiply({in_values + f * in_plane, 1, INS, out_values + f * out_plane + k, OUTS, count,
-                        sums + f * sums_plane + k, OUTS, first > begin}, ins, std::min<Int>(PANEL, outs - k));
+            for (Int panel = 0; panel * PANEL < outs; panel++)
+              multiply({in_values + f * in_plane, 1, INS, out_values + f * out_plane + panel * PANEL, OUTS, count,
+                        sums + f * sums_plane + panel * PANEL, OUTS, first > begin}, ins, panel_width(outs, panel));
         }
       }
 #pragma omp for collapse(2) schedule(static)
@@ -384,7 +399,7 @@ template <int M, int R> struct Winograd {
             return total;
           };
           contract_both(T::filter, value, [&](int i, int j, Vec tap) HERE { filter[i * R + j] = tap; });
-          for (int lane = 0; lane < LANES; lane++)
+          for (int lane = 0; lane < LANES && out + lane < dy.channels; lane++)
             for (int tap = 0; tap < R * R; tap++) taps[((out + lane) * x.channels + in) * R * R + tap] = filter[tap][lane];
         }
     }
@@ -403,8 +418,6 @@ struct Shape {
     return {data ? data + group * (outs / groups) : nullptr, count, out_height, out_width, outs / groups, outs};
   }
 };
-
-extern "C" Int lanes() { return LANES; }
 
 #define WITH(M, R) \
   extern "C" Int filter_floats_##M##_##R(Int outs, Int ins, Int groups) { \

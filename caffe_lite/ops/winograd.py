@@ -49,20 +49,20 @@ def best_tile(
         return 0
     height, width = (i + 2 * p - size + 1 for i, p in zip(image, pad, strict=True))
     ins, outs = channels // group, outs // group
-    row = 16 * ceil(ins / 16)
+    row, out_row = (16 * ceil(channels / 16) for channels in (ins, outs))  # whole vectors
 
     def cost(tile: int) -> float:
         tiles = n * ceil(height / tile) * ceil(width / tile)
-        values = tiles * (row * ceil(outs / 64) + outs * ceil(ins / 64) if gradient else row + outs)
+        values = tiles * (row * ceil(outs / 64) + out_row * ceil(ins / 64) if gradient else row + out_row)
         filters = _KEPT_FILTER if kept else _FILTER
-        return (tile + size - 1) ** 2 * (_PRODUCT * tiles * ins * outs + _PIXEL * values + filters * ins * outs)
+        products = (_PRODUCT * tiles + filters) * ins * out_row
+        return (tile + size - 1) ** 2 * (products + _PIXEL * values)
 
     tile = min(_TILES[size], key=cost)
     direct = (n * height * width + _TAP) * ins * outs * size * size
-    if cost(tile) > 0.9 * direct:
+    if cost(tile) > (1.1 if gradient else 0.9) * direct or _library() is None:
         return 0
-    lanes = _lanes()
-    return tile if lanes and outs % lanes == 0 else 0
+    return tile
 
 
 @functools.cache
@@ -70,7 +70,6 @@ def _library() -> ctypes.CDLL | None:
     kernels = library("winograd.cpp")
     if kernels is None:
         return None
-    kernels.lanes.restype = c_int64
     shape = c_void_p
     for size, tiles in _TILES.items():
         for tile in tiles:
@@ -83,13 +82,6 @@ def _library() -> ctypes.CDLL | None:
             convolution.argtypes, convolution.restype = [shape, *[c_void_p] * 4, c_float, c_void_p], None
             gradient.argtypes, gradient.restype = [shape, *[c_void_p] * 3], None
     return kernels
-
-
-@functools.cache
-def _lanes() -> int:
-    """The channels of a result must be a multiple of this; 0 without kernels."""
-    kernels = _library()
-    return kernels.lanes() if kernels else 0
 
 
 @functools.cache
