@@ -135,26 +135,26 @@ template <int N, int COUNT> static INLINE void expand(const Matrix<N, COUNT> &ma
   to[0] = sum(matrix.at[0], 0, 1, from);
   UNROLL for (int i = 1; i + 1 < N; i += 2) {
     Vec even = sum(matrix.at[i], 0, 2, from), odd = sum(matrix.at[i], 1, 2, from);
-    to[i ] = even + odd;
-    to[(i + 1) ] = even - odd;
+    to[i] = even + odd;
+    to[i + 1] = even - odd;
   }
-  to[(N - 1) ] = sum(matrix.at[N - 1], 0, 1, from);
+  to[N - 1] = sum(matrix.at[N - 1], 0, 1, from);
 }
 
 // to = the matrix's transpose * from.
 template <int N, int COUNT> static INLINE void contract(const Matrix<N, COUNT> &matrix, const Vec *from, Vec *to) {
   Vec sums[N], differences[N];
   UNROLL for (int i = 1; i + 1 < N; i += 2) {
-    sums[i] = from[i ] + from[(i + 1) ];
-    differences[i] = from[i ] - from[(i + 1) ];
+    sums[i] = from[i] + from[i + 1];
+    differences[i] = from[i] - from[i + 1];
   }
   UNROLL for (int j = 0; j < COUNT; j++) {
     Vec total{};
     if (matrix.at[0][j] != 0) total += matrix.at[0][j] * from[0];
-    if (matrix.at[N - 1][j] != 0) total += matrix.at[N - 1][j] * from[(N - 1) ];
+    if (matrix.at[N - 1][j] != 0) total += matrix.at[N - 1][j] * from[N - 1];
     UNROLL for (int i = 1; i + 1 < N; i += 2) if (matrix.at[i][j] != 0)
       total += matrix.at[i][j] * (j % 2 ? differences[i] : sums[i]);
-    to[j ] = total;
+    to[j] = total;
   }
 }
 
@@ -285,7 +285,9 @@ template <int M, int R> struct Winograd {
   }
 
   // Panels are of PANEL channels, but the last may be of LANES.
-  static Int panel_width(Int channels, Int panel) { return std::min<Int>(PANEL, whole_vectors(channels) - panel * PANEL); }
+  static Int panel_width(Int channels, Int panel) {
+    return std::min<Int>(PANEL, whole_vectors(channels) - panel * PANEL);
+  }
 
   // The plane of one frequency in transformed filters; of odd length, so that planes do not share lines of a cache.
   static Int filter_plane(Int ins, Int width) { return ins * width + LANES; }
@@ -311,10 +313,11 @@ template <int M, int R> struct Winograd {
   }
 
   // Every task takes a group of tiles, and of the panels of y's channels all or a part.
-  static void convolution(const Images &x, const float *filters, const Images &y, Int pad_y, Int pad_x, const After &after) {
+  static void convolution(const Images &x, const float *filters, const Images &y, Int pad_y, Int pad_x,
+                          const After &after) {
     Tiling tiling(y);
     Int threads = omp_get_max_threads(), panels = (y.channels + PANEL - 1) / PANEL;
-    Int row = whole_vectors(x.channels), most = std::max<Int>(MOST_ROWS, CACHED / Int(sizeof(float)) / F / (row + PANEL));
+    Int row = whole_vectors(x.channels), most = std::max<Int>(MOST_ROWS, CACHED / 4 / F / (row + PANEL));
     Int groups = (tiling.count + most - 1) / most, parts = 1;
     if (groups < threads) parts = std::min(panels, (threads + groups - 1) / groups);
     else groups = (groups + threads - 1) / threads * threads;
@@ -326,9 +329,10 @@ template <int M, int R> struct Winograd {
     for (Int task = 0; task < groups * parts; task++) {
       float *values = room.floats + omp_get_thread_num() * floats, *products = values + F * plane;
       Int first = tiling.count * (task / parts) / groups, count = tiling.count * (task / parts + 1) / groups - first;
-      for (Int i = 0; i < count; i++)
-        transform<N>(T::pixels, x, tiling.image(first + i), tiling.y(first + i) - pad_y, tiling.x(first + i) - pad_x, 0,
-                     x.channels, values + i * row, plane);
+      for (Int i = 0; i < count; i++) {
+        Int n = tiling.image(first + i), top = tiling.y(first + i), left = tiling.x(first + i);
+        transform<N>(T::pixels, x, n, top - pad_y, left - pad_x, 0, x.channels, values + i * row, plane);
+      }
       for (Int panel = panels * (task % parts) / parts; panel < panels * (task % parts + 1) / parts; panel++) {
         Int width = panel_width(y.channels, panel);
         const float *panel_filters = filters + panel * F * filter_plane(x.channels, PANEL);
@@ -370,7 +374,8 @@ template <int M, int R> struct Winograd {
       float *out_values = in_values + F * in_plane;
 #pragma omp for schedule(static)
       for (Int task = 0; task < chunks * parts; task++) {
-        Int chunk = task / parts, begin = tiling.count * (task % parts) / parts, end = tiling.count * (task % parts + 1) / parts;
+        Int chunk = task / parts, part = task % parts;
+        Int begin = tiling.count * part / parts, end = tiling.count * (part + 1) / parts;
         Int in = chunk % in_chunks * INS, ins = std::min(INS, x.channels - in);
         Int out = chunk / in_chunks * OUTS, outs = std::min(OUTS, dy.channels - out);
         float *sums = all_sums.floats + task * F * sums_plane;
@@ -399,8 +404,10 @@ template <int M, int R> struct Winograd {
             return total;
           };
           contract_both(T::filter, value, [&](int i, int j, Vec tap) HERE { filter[i * R + j] = tap; });
-          for (int lane = 0; lane < LANES && out + lane < dy.channels; lane++)
-            for (int tap = 0; tap < R * R; tap++) taps[((out + lane) * x.channels + in) * R * R + tap] = filter[tap][lane];
+          for (int lane = 0; lane < LANES && out + lane < dy.channels; lane++) {
+            float *to = taps + ((out + lane) * x.channels + in) * R * R;
+            for (int tap = 0; tap < R * R; tap++) to[tap] = filter[tap][lane];
+          }
         }
     }
   }
@@ -419,31 +426,56 @@ struct Shape {
   }
 };
 
-#define WITH(M, R) \
-  extern "C" Int filter_floats_##M##_##R(Int outs, Int ins, Int groups) { \
-    return groups * Winograd<M, R>::filter_floats(outs / groups, ins / groups); \
-  } \
-  extern "C" void filters_##M##_##R(const float *taps, Int outs, Int ins, Int groups, bool turned, float *to) { \
-    outs /= groups, ins /= groups; \
-    for (Int group = 0; group < groups; group++) \
-      Winograd<M, R>::filters(taps + group * outs * ins * R * R, outs, ins, turned, \
-                              to + group * Winograd<M, R>::filter_floats(outs, ins)); \
-  } \
-  extern "C" void convolution_##M##_##R(const Shape *shape, float *x, const float *filters, const float *bias, float *addend, \
-                                  float slope, float *y) { \
-    for (Int group = 0; group < shape->groups; group++) { \
-      Images from = shape->x(x, group), to = shape->y(y, group); \
-      Winograd<M, R>::convolution(from, filters + group * Winograd<M, R>::filter_floats(to.channels, from.channels), to, \
-                                  shape->pad_y, shape->pad_x, \
-                                  {bias ? bias + group * to.channels : nullptr, shape->y(addend, group), slope}); \
-    } \
-  } \
-  extern "C" void gradient_##M##_##R(const Shape *shape, float *x, float *dy, float *taps) { \
-    for (Int group = 0; group < shape->groups; group++) { \
-      Images from = shape->x(x, group), to = shape->y(dy, group); \
-      Winograd<M, R>::gradient(from, to, shape->pad_y, shape->pad_x, \
-                               taps + group * to.channels * from.channels * R * R); \
-    } \
+template <class Work> static bool had_memory(Work work) {
+  try {
+    work();
+    return true;
+  } catch (const std::bad_alloc &) {
+    return false;
+  }
+}
+
+template <int M, int R> struct Kernels {
+  using W = Winograd<M, R>;
+
+  static void filters(const float *taps, Int outs, Int ins, Int groups, bool turned, float *to) {
+    outs /= groups, ins /= groups;
+    for (Int group = 0; group < groups; group++)
+      W::filters(taps + group * outs * ins * R * R, outs, ins, turned, to + group * W::filter_floats(outs, ins));
+  }
+
+  static void convolution(const Shape &shape, float *x, const float *filters, const float *bias, float *addend,
+                          float slope, float *y) {
+    for (Int group = 0; group < shape.groups; group++) {
+      Images from = shape.x(x, group), to = shape.y(y, group);
+      After after{bias ? bias + group * to.channels : nullptr, shape.y(addend, group), slope};
+      const float *own = filters + group * W::filter_floats(to.channels, from.channels);
+      W::convolution(from, own, to, shape.pad_y, shape.pad_x, after);
+    }
+  }
+
+  static void gradient(const Shape &shape, float *x, float *dy, float *taps) {
+    for (Int group = 0; group < shape.groups; group++) {
+      Images from = shape.x(x, group), to = shape.y(dy, group);
+      W::gradient(from, to, shape.pad_y, shape.pad_x, taps + group * to.channels * from.channels * R * R);
+    }
+  }
+};
+
+// Those that return bool say whether there was memory.
+#define WITH(M, R)                                                                                                    \
+  extern "C" Int filter_floats_##M##_##R(Int outs, Int ins, Int groups) {                                             \
+    return groups * Winograd<M, R>::filter_floats(outs / groups, ins / groups);                                       \
+  }                                                                                                                   \
+  extern "C" void filters_##M##_##R(const float *taps, Int outs, Int ins, Int groups, bool turned, float *to) {       \
+    Kernels<M, R>::filters(taps, outs, ins, groups, turned, to);                                                      \
+  }                                                                                                                   \
+  extern "C" bool convolution_##M##_##R(const Shape *shape, float *x, const float *filters, const float *bias,        \
+                                        float *addend, float slope, float *y) {                                       \
+    return had_memory([&] { Kernels<M, R>::convolution(*shape, x, filters, bias, addend, slope, y); });               \
+  }                                                                                                                   \
+  extern "C" bool gradient_##M##_##R(const Shape *shape, float *x, float *dy, float *taps) {                          \
+    return had_memory([&] { Kernels<M, R>::gradient(*shape, x, dy, taps); });                                         \
   }
 
 WITH(2, 3)
