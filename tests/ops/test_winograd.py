@@ -197,7 +197,7 @@ def test_float64_is_left_to_torch():
 
 @pytest.mark.slow
 def test_compiled_passes_run_them_too():
-    param = SolverParameter(base_lr=1e-4, lr_policy="fixed", random_seed=5)
+    param = SolverParameter(base_lr=1e-7, lr_policy="fixed", random_seed=5)
     param.net_param.CopyFrom(parse_text(NET, NetParameter, "net.prototxt").message)
     weights = []
     for compile in (False, True):
