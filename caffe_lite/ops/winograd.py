@@ -60,7 +60,7 @@ def best_tile(
 
     tile = min(_TILES[size], key=cost)
     direct = (n * height * width + _TAP) * ins * outs * size * size
-    if cost(tile) > (1.1 if gradient else 0.9) * direct or _library() is None:
+    if cost(tile) > 0.9 * direct or _library() is None:
         return 0
     return tile
 
