@@ -360,25 +360,25 @@ template <int M, int R> struct Winograd {
   }
 
   // The gradient in the filters, (dy's channels, x's channels, R, R). A task takes some channels of both, and of the
-  // tiles all or a part; the sums of these tasks stay in a thread's cache.
+  // tiles all or a part; a thread's cache holds its sums.
   static void gradient(const Images &x, const Images &dy, Int pad_y, Int pad_x, float *taps) {
     constexpr Int INS = 64, OUTS = 64, TILES = 28;
+    constexpr Int in_plane = TILES * INS + LANES, out_plane = TILES * OUTS + LANES, sums_plane = INS * OUTS + LANES;
     Tiling tiling(dy);
     Int in_chunks = (x.channels + INS - 1) / INS, chunks = in_chunks * ((dy.channels + OUTS - 1) / OUTS);
     Int parts = std::min<Int>((omp_get_max_threads() + chunks - 1) / chunks, (tiling.count + TILES - 1) / TILES);
-    constexpr Int in_plane = TILES * INS + LANES, out_plane = TILES * OUTS + LANES, sums_plane = INS * OUTS + LANES;
-    Room room(omp_get_max_threads() * F * (in_plane + out_plane)), all_sums(chunks * parts * F * sums_plane);
+    Int count_of_taps = dy.channels * x.channels * R * R, floats = F * (in_plane + out_plane + sums_plane);
+    Room room(omp_get_max_threads() * floats), other_parts((parts - 1) * count_of_taps);
 #pragma omp parallel
     {
-      float *in_values = room.floats + omp_get_thread_num() * F * (in_plane + out_plane);
-      float *out_values = in_values + F * in_plane;
+      float *in_values = room.floats + omp_get_thread_num() * floats;
+      float *out_values = in_values + F * in_plane, *sums = out_values + F * out_plane;
 #pragma omp for schedule(static)
       for (Int task = 0; task < chunks * parts; task++) {
         Int chunk = task / parts, part = task % parts;
         Int begin = tiling.count * part / parts, end = tiling.count * (part + 1) / parts;
         Int in = chunk % in_chunks * INS, ins = std::min(INS, x.channels - in);
         Int out = chunk / in_chunks * OUTS, outs = std::min(OUTS, dy.channels - out);
-        float *sums = all_sums.floats + task * F * sums_plane;
         for (Int first = begin; first < end; first += TILES) {
           Int count = std::min(TILES, end - first);
           for (Int i = 0; i < count; i++) {
@@ -391,24 +391,22 @@ template <int M, int R> struct Winograd {
               multiply({in_values + f * in_plane, 1, INS, out_values + f * out_plane + panel * PANEL, OUTS, count,
                         sums + f * sums_plane + panel * PANEL, OUTS, first > begin}, ins, panel_width(outs, panel));
         }
-      }
-#pragma omp for collapse(2) schedule(static)
-      for (Int out = 0; out < dy.channels; out += LANES)
-        for (Int in = 0; in < x.channels; in++) {
-          const float *sums = all_sums.floats + (out / OUTS * in_chunks + in / INS) * parts * F * sums_plane;
-          Vec filter[R * R];
-          auto value = [&](int i, int j) HERE {
-            Vec total{};
-            for (Int part = 0; part < parts; part++)
-              total += load(sums + (part * F + i * N + j) * sums_plane + in % INS * OUTS + out % OUTS);
-            return total;
-          };
-          contract_both(T::filter, value, [&](int i, int j, Vec tap) HERE { filter[i * R + j] = tap; });
-          for (int lane = 0; lane < LANES && out + lane < dy.channels; lane++) {
-            float *to = taps + ((out + lane) * x.channels + in) * R * R;
-            for (int tap = 0; tap < R * R; tap++) to[tap] = filter[tap][lane];
+        float *part_taps = part ? other_parts.floats + (part - 1) * count_of_taps : taps;
+        for (Int o = 0; o < outs; o += LANES)
+          for (Int i = 0; i < ins; i++) {
+            Vec filter[R * R];
+            const float *from = sums + i * OUTS + o;
+            contract_both(T::filter, [&](int a, int b) HERE { return load(from + (a * N + b) * sums_plane); },
+                          [&](int a, int b, Vec tap) HERE { filter[a * R + b] = tap; });
+            for (int lane = 0; lane < LANES && o + lane < outs; lane++) {
+              float *to = part_taps + ((out + o + lane) * x.channels + in + i) * R * R;
+              for (int tap = 0; tap < R * R; tap++) to[tap] = filter[tap][lane];
+            }
           }
-        }
+      }
+#pragma omp for schedule(static)
+      for (Int tap = 0; tap < count_of_taps; tap++)
+        for (Int part = 1; part < parts; part++) taps[tap] += other_parts.floats[(part - 1) * count_of_taps + tap];
     }
   }
 };

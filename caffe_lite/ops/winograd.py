@@ -20,9 +20,9 @@ from .native import library
 _TILES = {3: (2, 4), 5: (4,)}
 
 # What takes the time of how many multiplications: one of a matrix product of values; making and reading the value of a
-# pixel; making that of a filter, or only reading it; reading a filter's tap. Measured, with kernels of oneDNN's speed
-# beside them.
-_PRODUCT, _PIXEL, _FILTER, _KEPT_FILTER, _TAP = 1.2, 20, 50, 15, 24
+# pixel; making and reading that of a filter, only reading it, or making a gradient of it; reading a filter's tap.
+# Measured, with kernels of oneDNN's speed beside them.
+_PRODUCT, _PIXEL, _FILTER, _KEPT_FILTER, _FILTER_GRADIENT, _TAP = 1.2, 20, 50, 15, 8, 24
 
 
 def best_tile(
@@ -54,7 +54,7 @@ def best_tile(
     def cost(tile: int) -> float:
         tiles = n * ceil(height / tile) * ceil(width / tile)
         values = tiles * (row * ceil(outs / 64) + out_row * ceil(ins / 64) if gradient else row + out_row)
-        filters = _KEPT_FILTER if kept else _FILTER
+        filters = _FILTER_GRADIENT if gradient else _KEPT_FILTER if kept else _FILTER
         products = (_PRODUCT * tiles + filters) * ins * out_row
         return (tile + size - 1) ** 2 * (products + _PIXEL * values)
 
