@@ -45,7 +45,11 @@ def library(name: str) -> ctypes.CDLL | None:
             with atomic_write(built) as part:
                 _run(str(source), "-o", str(part))
             logger.info("Compiled %s in %.1f s", name, perf_counter() - begin)
-        return ctypes.CDLL(str(built))
+        try:
+            return ctypes.CDLL(str(built))
+        except OSError:
+            built.unlink()
+            raise
     except (OSError, subprocess.CalledProcessError, CaffeError) as error:
         said = getattr(error, "stderr", None)
         why = said.decode(errors="replace").strip().partition("\n")[0] if said else str(error)

@@ -79,6 +79,7 @@ def test_a_compiler_that_makes_nothing_of_use(tmp_path):
     said, log = run(tmp_path, CXX=program(tmp_path / "c++", "exit 0"))
     assert said == "not there"
     assert "Going on without winograd.cpp" in log
+    assert not list(tmp_path.rglob("winograd*"))
 
 
 @needs_compiler
