@@ -36,7 +36,8 @@ def library(name: str) -> ctypes.CDLL | None:
     try:
         # What the compiler defines names itself and everything that this processor can do.
         target = _run("-dM", "-E", "-x", "c++", os.devnull)
-        key = sha256(source.read_bytes() + target).hexdigest()[:16]
+        texts = b"".join(path.read_bytes() for path in (source, *sorted(source.parent.glob("*.h"))))
+        key = sha256(texts + target).hexdigest()[:16]
         built = _cache() / f"{source.stem}-{key}.so"
         if not built.exists():
             logger.info("Compiling %s with %s for this processor, once, some seconds", name, compiler())

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import winograd
+from . import max_pooling, winograd
 from .base import Array, Ints, Ops
 from .memory import recycle_freed_memory
 
@@ -231,7 +231,9 @@ class TorchOps(Ops):
     # -- pooling -----------------------------------------------------------------------------------------------------
 
     def max_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Array, Any]:
-        """As the base does, and a NaN spreads. The choice is torch's index where torch has such windows."""
+        """As the base does, and a NaN spreads. The choice is the base's or, where torch pools, torch's index."""
+        if self.native and max_pooling.serves(x.shape):
+            return max_pooling.max_pool(x, kernel, stride, pad, out)
         rounds_up = _rounds_up(x.shape[2:], kernel, stride, pad, out)
         if rounds_up is None:
             return super().max_pool(x, kernel, stride, pad, out)
@@ -244,6 +246,8 @@ class TorchOps(Ops):
 
     def max_pool_backward(self, dy: Array, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
         if choice.dtype != torch.int64:
+            if self.native and max_pooling.serves(x_shape):
+                return max_pooling.max_pool_backward(dy, choice, kernel, stride, pad, x_shape[2:])
             return super().max_pool_backward(dy, choice, x_shape, kernel, stride, pad)
         rounds_up = _rounds_up(x_shape[2:], kernel, stride, pad, dy.shape[2:])
         return aten.max_pool2d_with_indices_backward(

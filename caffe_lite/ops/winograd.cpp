@@ -10,61 +10,18 @@
 // Images are N, H, W, C in memory. A vector is LANES channels of a pixel, the last of them filled up with zeros.
 
 #include <algorithm>
-#include <cstdint>
 #include <new>
 
 #include <omp.h>
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
 
-using Int = std::int64_t;
-
-#if defined(__AVX512F__)
-constexpr int LANES = 16, MOST_ROWS = 14;
-#elif defined(__AVX__)
-constexpr int LANES = 8, MOST_ROWS = 6;
-#else
-constexpr int LANES = 4, MOST_ROWS = 12;
-#endif
+#include "vectors.h"
 
 // A matrix product keeps MOST_ROWS x PANEL sums in registers.
+constexpr int MOST_ROWS = LANES == 16 ? 14 : LANES == 8 ? 6 : 12;
 constexpr int PANEL = 2 * LANES;
 
 // What a thread works on at a time fits into its own cache.
 constexpr Int CACHED = 768 << 10;
-
-typedef float Vec __attribute__((vector_size(4 * LANES)));
-typedef float Anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-
-#define INLINE inline __attribute__((always_inline))
-#define HERE __attribute__((always_inline))  // for lambdas
-#define UNROLL _Pragma("GCC unroll 16")
-
-static INLINE Vec load(const float *from) { return *(const Anywhere *)from; }
-static INLINE void store(float *to, Vec values) { *(Anywhere *)to = values; }
-
-// The first count floats from there on, then zeros.
-static INLINE Vec load_some(const float *from, Int count) {
-  if (count >= LANES) return load(from);
-#if defined(__AVX512F__)
-  return _mm512_maskz_loadu_ps((1 << count) - 1, from);
-#else
-  Vec values{};
-  for (Int lane = 0; lane < count; lane++) values[lane] = from[lane];
-  return values;
-#endif
-}
-
-// The first count values of a vector.
-static INLINE void store_some(float *to, Vec values, Int count) {
-  if (count >= LANES) return store(to, values);
-#if defined(__AVX512F__)
-  _mm512_mask_storeu_ps(to, (1 << count) - 1, values);
-#else
-  for (Int lane = 0; lane < count; lane++) to[lane] = values[lane];
-#endif
-}
 
 static Int whole_vectors(Int count) { return (count + LANES - 1) / LANES * LANES; }
 

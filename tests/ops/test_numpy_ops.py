@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,45 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe_lite.ops.base import Ops
 from caffe_lite.ops.numpy_ops import NumpyOps
+
+from .plain import Geometry, Plain, poolings
 
 examples = settings(max_examples=60, deadline=None)
 dtypes = st.sampled_from(["float32", "float64"])
-
-
-class ArrayApi:
-    """NumPy under the array API's names, which 1.26 lacks in part."""
-
-    permute_dims = staticmethod(np.transpose)
-
-    @staticmethod
-    def matrix_transpose(x: np.ndarray) -> np.ndarray:
-        return np.swapaxes(x, -1, -2)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-
-class Plain(Ops):
-    """The formulas as they stand."""
-
-    array_type = np.ndarray
-
-    def __init__(self, dtype: str) -> None:
-        super().__init__(ArrayApi(), dtype)
-
-    def copy(self, x: np.ndarray) -> np.ndarray:
-        return np.copy(x)
-
-
-@dataclass
-class Geometry:
-    shape: tuple[int, ...]
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    pad: tuple[int, ...]
-    dilation: tuple[int, ...]
 
 
 @st.composite
@@ -68,20 +34,6 @@ def convolutions(draw: st.DrawFn) -> tuple[Geometry, int, int]:
     # Batches on both sides of what makes a row wide enough for a product of its own.
     batch = draw(st.sampled_from([1, 2, 5, 60, 210])) if axes < 3 else draw(st.sampled_from([1, 2]))
     return Geometry((batch, channels, *image), kernel, stride, pad, dilation), group, outputs
-
-
-@st.composite
-def poolings(draw: st.DrawFn) -> tuple[Geometry, tuple[int, ...]]:
-    """Any geometry of pooling and its outputs: windows may overlap, leave gaps, stand over the edge or lie past it."""
-
-    def sizes(least: int, most: int) -> tuple[int, int]:
-        return draw(st.integers(least, most)), draw(st.integers(least, most))
-
-    image, kernel, stride = sizes(1, 9), sizes(1, 4), sizes(1, 5)
-    pad = (draw(st.integers(0, kernel[0] - 1)), draw(st.integers(0, kernel[1] - 1)))
-    geometry = Geometry((draw(st.integers(1, 3)), draw(st.integers(1, 3)), *image), kernel, stride, pad, (1, 1))
-    out = tuple(max(1, -(-(n + 2 * p - k) // s) + 1) for n, k, s, p in zip(image, kernel, stride, pad, strict=True))
-    return geometry, out
 
 
 def array(draw: Any, shape: tuple[int, ...], dtype: str, ties: bool = False) -> np.ndarray:

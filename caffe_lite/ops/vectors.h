@@ -1,0 +1,51 @@
+// Vectors of floats, as GCC and clang have them for every processor.
+
+#pragma once
+
+#include <cstdint>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+using Int = std::int64_t;
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(4 * LANES)));
+typedef float Anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+#define INLINE inline __attribute__((always_inline))
+#define HERE __attribute__((always_inline))  // for lambdas
+#define UNROLL _Pragma("GCC unroll 16")
+
+static INLINE Vec load(const float *from) { return *(const Anywhere *)from; }
+static INLINE void store(float *to, Vec values) { *(Anywhere *)to = values; }
+
+// The first count floats from there on, then zeros.
+static INLINE Vec load_some(const float *from, Int count) {
+  if (count >= LANES) return load(from);
+#if defined(__AVX512F__)
+  return _mm512_maskz_loadu_ps((1 << count) - 1, from);
+#else
+  Vec values{};
+  for (Int lane = 0; lane < count; lane++) values[lane] = from[lane];
+  return values;
+#endif
+}
+
+// The first count values of a vector.
+static INLINE void store_some(float *to, Vec values, Int count) {
+  if (count >= LANES) return store(to, values);
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(to, (1 << count) - 1, values);
+#else
+  for (Int lane = 0; lane < count; lane++) to[lane] = values[lane];
+#endif
+}
