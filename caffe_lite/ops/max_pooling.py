@@ -93,7 +93,5 @@ def _max_pool_backward(
     dy: Array, choice: Array, kernel: list[int], stride: list[int], pad: list[int], size: list[int]
 ) -> Array:
     dy, choice, dx = _channels_last(dy), _channels_last(choice), _empty(dy, size)
-    _library().max_pool_backward(
-        _shape(dx, dy, kernel, stride, pad), dy.data_ptr(), choice.data_ptr(), dx.data_ptr()
-    )
+    _library().max_pool_backward(_shape(dx, dy, kernel, stride, pad), dy.data_ptr(), choice.data_ptr(), dx.data_ptr())
     return dx
