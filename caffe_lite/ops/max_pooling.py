@@ -30,6 +30,10 @@ def _library() -> ctypes.CDLL | None:
     return kernels
 
 
+def _kernel(name: str) -> ctypes._NamedFuncPointer:
+    return getattr(_library(), name)
+
+
 def _shape(images: Array, windows: Array, kernel: Ints, stride: Ints, pad: Ints) -> ctypes.Array[c_int64]:
     """max_pooling.cpp's Shape."""
     axes = zip(images.shape[2:], windows.shape[2:], kernel, stride, pad, strict=True)
@@ -77,7 +81,7 @@ def _empty_windows(
 @torch.library.impl("caffe_lite::native_max_pool", "cpu")
 def _max_pool(x: Array, kernel: list[int], stride: list[int], pad: list[int], out: list[int]) -> tuple[Array, Array]:
     x, (y, choice) = _channels_last(x), _empty_windows(x, kernel, stride, pad, out)
-    _library().max_pool(_shape(x, y, kernel, stride, pad), x.data_ptr(), y.data_ptr(), choice.data_ptr())
+    _kernel("max_pool")(_shape(x, y, kernel, stride, pad), x.data_ptr(), y.data_ptr(), choice.data_ptr())
     return y, choice
 
 
@@ -93,5 +97,5 @@ def _max_pool_backward(
     dy: Array, choice: Array, kernel: list[int], stride: list[int], pad: list[int], size: list[int]
 ) -> Array:
     dy, choice, dx = _channels_last(dy), _channels_last(choice), _empty(dy, size)
-    _library().max_pool_backward(_shape(dx, dy, kernel, stride, pad), dy.data_ptr(), choice.data_ptr(), dx.data_ptr())
+    _kernel("max_pool_backward")(_shape(dx, dy, kernel, stride, pad), dy.data_ptr(), choice.data_ptr(), dx.data_ptr())
     return dx
