@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from . import winograd
+from . import winograd, winograd_rows
 from .base import Array, Ints
 
 aten = torch.ops.aten
@@ -40,6 +40,16 @@ def convolution(
             return winograd.convolution(x, filters, bias, *windows, addend, 1.0 if slope is None else slope)
 
         return transformed
+    if winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):
+
+        def along_rows(x: Array, addend: Array | None) -> Array:
+            last = 1.0 if slope is None or addend is not None else slope
+            y = winograd_rows.convolution(x, weight, bias, stride, pad, last)
+            if addend is None:
+                return y
+            return y.add_(addend) if slope is None else rectify(y.add_(addend), slope)
+
+        return along_rows
     if not torch.backends.mkldnn.is_available():
         return None
     geometry = list(pad), list(stride), list(dilation), group

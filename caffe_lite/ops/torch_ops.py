@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import max_pooling, winograd
+from . import max_pooling, winograd, winograd_rows
 from .base import Array, Ints, Ops
 from .memory import recycle_freed_memory
 
@@ -174,6 +174,8 @@ class TorchOps(Ops):
         if self.native and (tile := winograd.best_tile(x.shape, weight.shape, *windows, kept=kept)):
             filters = winograd.filters(weight, tile, group)
             return winograd.convolution(x, filters, bias, tile, weight.shape[2], weight.shape[0], pad, group)
+        if self.native and winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):
+            return winograd_rows.convolution(x, weight, bias, stride, pad)
         return aten.convolution(*_channels_last_all(x, weight), bias, *_geometry(stride, pad, dilation, False), group)
 
     def convolution_backward(
@@ -193,9 +195,12 @@ class TorchOps(Ops):
         dx = dw = db = None
         if self.native and need[0] and (tile := winograd.best_tile_back(dy.shape, weight.shape, *windows)):
             dx = winograd.image_gradient(dy, weight, tile, pad, group)
-        if self.native and need[1] and (tile := winograd.best_tile(x.shape, weight.shape, *windows, gradient=True)):
-            dw = winograd.weight_gradient(dy, x, tile, weight.shape[2], pad, group)
-            db = dy.sum((0, 2, 3)) if need[2] else None
+        if self.native and need[1]:
+            if tile := winograd.best_tile(x.shape, weight.shape, *windows, gradient=True):
+                dw = winograd.weight_gradient(dy, x, tile, weight.shape[2], pad, group)
+            elif winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):
+                dw = winograd_rows.weight_gradient(dy, x, weight.shape[2:], stride, pad)
+            db = None if dw is None or not need[2] else dy.sum((0, 2, 3))
         rest = need[0] and dx is None, need[1] and dw is None, need[2] and db is None
         if not any(rest):
             return dx, dw, db

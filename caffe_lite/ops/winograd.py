@@ -81,11 +81,11 @@ def _library() -> ctypes.CDLL | None:
             filters.argtypes, filters.restype = [c_void_p, *[c_int64] * 3, c_bool, c_void_p], None
             convolution.argtypes, convolution.restype = [shape, *[c_void_p] * 4, c_float, c_void_p], c_bool
             gradient.argtypes, gradient.restype = [shape, *[c_void_p] * 3], c_bool
-            convolution.errcheck = gradient.errcheck = _had_memory
+            convolution.errcheck = gradient.errcheck = had_memory
     return kernels
 
 
-def _had_memory(had: bool, *call: object) -> None:
+def had_memory(had: bool, *call: object) -> None:
     if not had:
         raise MemoryError("no memory for what Winograd's convolution keeps between its steps")
 

@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe_lite.net import TRAIN, Net
-from caffe_lite.proto.caffe_pb2 import NetParameter, SolverParameter
-from caffe_lite.proto.prototxt import parse_text
-from caffe_lite.solvers import get_solver
-
+from .kernels import Counted, agree, compiled_runs, gradients, needs, net_of, threads
 from .plain import Geometry, Plain, poolings
 
+needs("max_pooling.cpp")
 torch = pytest.importorskip("torch")
-TorchDispatchMode = pytest.importorskip("torch.utils._python_dispatch").TorchDispatchMode
 max_pooling = pytest.importorskip("caffe_lite.ops.max_pooling")
-native = pytest.importorskip("caffe_lite.ops.native")
-
-if native.library("max_pooling.cpp") is None and "CI" not in os.environ:
-    pytest.skip("max_pooling.cpp cannot be compiled here", allow_module_level=True)
 
 
 @settings(max_examples=150, deadline=None)
 @given(poolings(channels=(16, 120)), st.integers(1, 3), st.integers(0, 2**32 - 1))
-def test_it_is_what_the_plain_formulas_say(case: tuple[Geometry, tuple[int, ...]], threads: int, seed: int) -> None:
+def test_it_is_what_the_plain_formulas_say(case: tuple[Geometry, tuple[int, ...]], of_threads: int, seed: int) -> None:
     g, out = case
     windows, rng, plain = (g.kernel, g.stride, g.pad), np.random.default_rng(seed), Plain("float32")
     x = rng.integers(-2, 3, g.shape).astype(np.float32)  # with equals
     expected, expected_choice = plain.max_pool(x, *windows, out)
     dy = rng.standard_normal(expected.shape).astype(np.float32)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with threads(of_threads):
         y, choice = max_pooling.max_pool(torch.tensor(x), *windows, out)
         dx = max_pooling.max_pool_backward(torch.tensor(dy), choice, *windows, g.shape[2:])
-    finally:
-        torch.set_num_threads(before)
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(choice, expected_choice)
     expected = plain.max_pool_backward(dy, expected_choice, g.shape, *windows)
@@ -73,60 +58,24 @@ layer { name: "loss" type: "Reduction" bottom: "p" top: "loss" loss_weight: 1 re
 """
 
 
-class Counted(TorchDispatchMode):
-    """Counts the operators of pooling that are called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if "pool" in str(function):
-            self.calls[str(function).removesuffix(".default")] += 1
-        return function(*args, **(kwargs or {}))
-
-
-OPERATORS = {"caffe_lite.native_max_pool": 1, "caffe_lite.native_max_pool_backward": 1}
-
-
-def filled(net: Net) -> Net:
-    net.blobs["x"].data[...] = np.random.default_rng(0).standard_normal(net.blobs["x"].shape)
-    return net
-
-
-def gradients(engine: str, dtype: str = "float32") -> tuple[Counter[str], list[np.ndarray]]:
-    net = filled(Net(parse_text(NET, NetParameter, "net.prototxt"), TRAIN, engine=engine, seed=3, dtype=dtype))
-    net.clear_param_diffs()
-    with Counted() as counted:
-        net.forward_backward_pass()
-    convolution = net.layer_dict["c"]
-    return counted.calls, [net.blobs["mask"].data, *(blob.diff for blob in convolution.blobs)]
+OPERATORS = {"": 1, "_backward": 1}
 
 
 def test_a_net_runs_it_and_agrees_with_the_reference() -> None:
-    calls, mine = gradients("torch")
-    assert calls == OPERATORS
-    for a, b in zip(mine, gradients("numpy")[1], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
+    net, reference = net_of(NET, "torch"), net_of(NET, "numpy")
+    with Counted() as counted:
+        mine = gradients(net)
+    assert counted.of("caffe_lite.native_max_pool") == OPERATORS and not counted.of("aten.max_pool")
+    agree(mine, gradients(reference))
+    np.testing.assert_array_equal(net.blobs["mask"].data, reference.blobs["mask"].data)
 
 
 def test_float64_is_left_to_torch() -> None:
-    calls, _ = gradients("torch", "float64")
-    assert not any("native" in name for name in calls)
+    with Counted() as counted:
+        gradients(net_of(NET, "torch", dtype="float64"))
+    assert not counted.of("caffe_lite.native_max_pool") and counted.of("aten.max_pool")
 
 
 @pytest.mark.slow
 def test_compiled_passes_run_it_too() -> None:
-    param = SolverParameter(base_lr=1e-5, lr_policy="fixed", random_seed=5)
-    param.net_param.CopyFrom(parse_text(NET, NetParameter, "net.prototxt").message)
-    weights = []
-    for compile in (False, True):
-        solver = get_solver(param, engine="torch", compile=compile)
-        filled(solver.net)
-        solver.step(2)
-        with Counted() as counted:
-            solver.step(1)
-        assert counted.calls == OPERATORS
-        weights.append([blob.data.copy() for blob in solver.net.layer_dict["c"].blobs])
-    for a, b in zip(*weights, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    compiled_runs(NET, "caffe_lite.native_max_pool", OPERATORS, rate=1e-5)

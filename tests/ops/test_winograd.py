@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe_lite.net import TEST, TRAIN, Net
-from caffe_lite.proto.caffe_pb2 import NetParameter, SolverParameter
-from caffe_lite.proto.prototxt import parse_text
-from caffe_lite.solvers import get_solver
+from caffe_lite.net import TEST
 
+from .kernels import Counted, agree, arrays, close, compiled_runs, gradients, needs, net_of, threads
+
+needs("winograd.cpp")
 torch = pytest.importorskip("torch")
-TorchDispatchMode = pytest.importorskip("torch.utils._python_dispatch").TorchDispatchMode
 winograd = pytest.importorskip("caffe_lite.ops.winograd")
-native = pytest.importorskip("caffe_lite.ops.native")
-
-if native.library("winograd.cpp") is None and "CI" not in os.environ:
-    pytest.skip("winograd.cpp cannot be compiled here", allow_module_level=True)
 
 ONES = (1, 1)
-
-
-def arrays(seed: int, *shapes):
-    make = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=make) for shape in shapes]
-
-
-def close(mine, exact, of: float = 3e-5):
-    scale = exact.abs().max()
-    assert (mine - exact).abs().max() <= of * scale
 
 
 @st.composite
@@ -48,7 +30,7 @@ def convolutions(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(convolutions(), st.integers(1, 3), st.sampled_from([1.0, 0.0, 0.25]), st.booleans(), st.booleans())
-def test_values_and_gradients(case, threads, slope, biased, added):
+def test_values_and_gradients(case, of_threads, slope, biased, added):
     tile, size, group, n, ins, outs, pad, image = case
     x, w, bias = arrays(1, (n, ins, *image), (outs, ins // group, size, size), (outs,))
     exact = torch.conv2d(x.double(), w.double(), bias.double() if biased else None, 1, pad, 1, group)
@@ -57,9 +39,7 @@ def test_values_and_gradients(case, threads, slope, biased, added):
         *(dy.double(), x.double(), w.double(), None, ONES, pad, ONES, False, [0, 0], group, [True, True, False])
     )
     exact = torch.nn.functional.leaky_relu(exact + addend if added else exact, slope)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with threads(of_threads):
         y = winograd.convolution(
             *(x, winograd.filters(w, tile, group), bias if biased else None, tile, size, outs, pad, group),
             *(addend if added else None, slope),
@@ -67,8 +47,6 @@ def test_values_and_gradients(case, threads, slope, biased, added):
         close(y, exact)
         close(winograd.image_gradient(dy, w, tile, pad, group), back[0])
         close(winograd.weight_gradient(dy, x, tile, size, pad, group), back[1])
-    finally:
-        torch.set_num_threads(before)
     assert y.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -130,83 +108,34 @@ layer { name: "loss" type: "Reduction" bottom: "d" top: "loss" loss_weight: 1 re
 OPERATORS = {"filters": 3, "convolution": 3, "weight_gradient": 2}
 
 
-class Counted(TorchDispatchMode):
-    """Counts the operators that are called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.calls[str(function).removesuffix(".default")] += 1
-        return function(*args, **(kwargs or {}))
-
-    def winograd(self) -> dict[str, int]:
-        start = "caffe_lite.winograd_"
-        return {name.removeprefix(start): n for name, n in self.calls.items() if name.startswith(start)}
-
-
-def filled(net: Net) -> Net:
-    net.blobs["x"].data[...] = np.random.default_rng(0).standard_normal(net.blobs["x"].shape)
-    return net
-
-
-def net_of(engine: str, phase: int = TRAIN, **options) -> Net:
-    return filled(Net(parse_text(NET, NetParameter, "net.prototxt"), phase, engine=engine, seed=3, **options))
-
-
-def parameters(net: Net, what: str = "data") -> list[np.ndarray]:
-    return [net.ops.host_view(getattr(blob, what)) for node in net.nodes for blob in node.layer.blobs]
-
-
-def gradients(net: Net) -> list[np.ndarray]:
-    net.clear_param_diffs()
-    net.forward_backward_pass()
-    return parameters(net, "diff")
-
-
 def test_a_training_net_runs_them_and_agrees_with_the_reference():
-    net = net_of("torch")
+    net = net_of(NET, "torch")
     with Counted() as counted:
         mine = gradients(net)
-    assert counted.winograd() == OPERATORS
-    for a, b in zip(mine, gradients(net_of("numpy")), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
+    assert counted.of("caffe_lite.winograd_") == OPERATORS
+    agree(mine, gradients(net_of(NET, "numpy")))
 
 
 def test_a_test_net_keeps_its_filters_and_rectifies_in_the_same_pass():
-    net = net_of("torch", TEST)
+    net = net_of(NET, "torch", TEST)
     for _ in range(2):  # the second pass folds
         net.forward_pass()
     with Counted() as counted:
         net.forward_pass()
-    assert counted.winograd() == {"convolution": 2}
-    assert not any("relu" in name for name in counted.calls)
-    reference = net_of("numpy", TEST)
+    assert counted.of("caffe_lite.winograd_") == {"convolution": 2}
+    assert not counted.of("relu")
+    reference = net_of(NET, "numpy", TEST)
     reference.forward_pass()
     for name in ("c", "d"):
         np.testing.assert_allclose(net.blobs[name].data, reference.blobs[name].data, rtol=1e-4, atol=1e-5)
 
 
 def test_float64_is_left_to_torch():
-    net = net_of("torch", dtype="float64")
     with Counted() as counted:
-        gradients(net)
-    assert counted.winograd() == {}
+        gradients(net_of(NET, "torch", dtype="float64"))
+    assert not counted.of("caffe_lite.winograd_") and counted.of("aten.convolution")
 
 
 @pytest.mark.slow
 def test_compiled_passes_run_them_too():
-    param = SolverParameter(base_lr=1e-7, lr_policy="fixed", random_seed=5)
-    param.net_param.CopyFrom(parse_text(NET, NetParameter, "net.prototxt").message)
-    weights = []
-    for compile in (False, True):
-        solver = get_solver(param, engine="torch", compile=compile)
-        filled(solver.net)
-        solver.step(2)
-        with Counted() as counted:
-            solver.step(1)
-        assert counted.winograd() == OPERATORS
-        weights.append(parameters(solver.net))
-    for a, b in zip(*weights, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    compiled_runs(NET, "caffe_lite.winograd_", OPERATORS, rate=1e-7)
