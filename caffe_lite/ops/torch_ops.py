@@ -172,6 +172,8 @@ class TorchOps(Ops):
         kept = self.tracer is not None and self.tracer.constant
         windows = stride, pad, dilation, group
         if self.native and (tile := winograd.best_tile(x.shape, weight.shape, *windows, kept=kept)):
+            if not kept:
+                return winograd.convolution_once(x, weight, bias, tile, pad, group)
             filters = winograd.filters(weight, tile, group)
             return winograd.convolution(x, filters, bias, tile, weight.shape[2], weight.shape[0], pad, group)
         if self.native and winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):

@@ -22,7 +22,7 @@ _TILES = {3: (2, 4), 5: (4,)}
 # What takes the time of how many multiplications: one of a matrix product of values; making and reading the value of a
 # pixel; making and reading that of a filter, only reading it, or making a gradient of it; reading a filter's tap.
 # Measured, with kernels of oneDNN's speed beside them.
-_PRODUCT, _PIXEL, _FILTER, _KEPT_FILTER, _FILTER_GRADIENT, _TAP = 1.2, 20, 50, 15, 8, 24
+_PRODUCT, _PIXEL, _FILTER, _KEPT_FILTER, _FILTER_GRADIENT, _TAP = 1.2, 20, 16, 10, 8, 24
 
 
 def best_tile(
@@ -73,15 +73,16 @@ def _library() -> ctypes.CDLL | None:
     shape = c_void_p
     for size, tiles in _TILES.items():
         for tile in tiles:
-            floats, filters, convolution, gradient = (
+            floats, filters, convolution, once, gradient = (
                 getattr(kernels, f"{name}_{tile}_{size}")
-                for name in ("filter_floats", "filters", "convolution", "gradient")
+                for name in ("filter_floats", "filters", "convolution", "convolution_once", "gradient")
             )
             floats.argtypes, floats.restype = [c_int64] * 3, c_int64
-            filters.argtypes, filters.restype = [c_void_p, *[c_int64] * 3, c_bool, c_void_p], None
+            filters.argtypes, filters.restype = [c_void_p, *[c_int64] * 3, c_void_p], None
             convolution.argtypes, convolution.restype = [shape, *[c_void_p] * 4, c_float, c_void_p], c_bool
+            once.argtypes, once.restype = [shape, c_void_p, c_void_p, c_bool, c_void_p, c_void_p], c_bool
             gradient.argtypes, gradient.restype = [shape, *[c_void_p] * 3], c_bool
-            convolution.errcheck = gradient.errcheck = had_memory
+            convolution.errcheck = once.errcheck = gradient.errcheck = had_memory
     return kernels
 
 
@@ -102,20 +103,24 @@ def _shape(x: Array, y: Array, pad: Ints, group: int) -> ctypes.Array[c_int64]:
 
 
 # torch knows these as operators of its own, and compiled passes call them without seeing into them.
-torch.library.define("caffe_lite::winograd_filters", "(Tensor weight, int tile, int group, bool turned) -> Tensor")
+torch.library.define("caffe_lite::winograd_filters", "(Tensor weight, int tile, int group) -> Tensor")
 torch.library.define(
     "caffe_lite::winograd_convolution",
     "(Tensor x, Tensor filters, Tensor? bias, Tensor? addend, float slope, int tile, int size, int outs, int[] pad,"
     " int group) -> Tensor",
 )
 torch.library.define(
+    "caffe_lite::winograd_convolution_once",
+    "(Tensor x, Tensor weight, Tensor? bias, bool turned, int tile, int[] pad, int group) -> Tensor",
+)
+torch.library.define(
     "caffe_lite::winograd_weight_gradient", "(Tensor dy, Tensor x, int tile, int size, int[] pad, int group) -> Tensor"
 )
 
 
-def filters(weight: Array, tile: int, group: int, turned: bool = False) -> Array:
-    """The filters (outs, ins / group, size, size) transformed; with ``turned`` those for ``image_gradient``."""
-    return torch.ops.caffe_lite.winograd_filters.default(weight, tile, group, turned)
+def filters(weight: Array, tile: int, group: int) -> Array:
+    """The filters (outs, ins / group, size, size) transformed, to be kept."""
+    return torch.ops.caffe_lite.winograd_filters.default(weight, tile, group)
 
 
 def convolution(
@@ -136,11 +141,15 @@ def convolution(
     )
 
 
+def convolution_once(x: Array, weight: Array, bias: Array | None, tile: int, pad: Ints, group: int) -> Array:
+    """The convolution with filters that nobody has transformed, plus ``bias``."""
+    return torch.ops.caffe_lite.winograd_convolution_once.default(x, weight, bias, False, tile, list(pad), group)
+
+
 def image_gradient(dy: Array, weight: Array, tile: int, pad: Ints, group: int) -> Array:
     """The gradient of a convolution in its images: a convolution with the filters turned by 180 degrees."""
-    size, channels = weight.shape[2], weight.shape[1] * group
-    turned = filters(weight, tile, group, turned=True)
-    return convolution(dy, turned, None, tile, size, channels, _opposite(size, pad), group)
+    opposite = _opposite(weight.shape[2], pad)
+    return torch.ops.caffe_lite.winograd_convolution_once.default(dy, weight, None, True, tile, opposite, group)
 
 
 def weight_gradient(dy: Array, x: Array, tile: int, size: int, pad: Ints, group: int) -> Array:
@@ -163,23 +172,18 @@ def _out(image: Ints, size: int, pad: Ints) -> list[int]:
     return [i + 2 * p - size + 1 for i, p in zip(image, pad, strict=True)]
 
 
-def _filter_sizes(weight: Array, group: int, turned: bool) -> tuple[int, int, int]:
-    outs, ins = weight.shape[0], weight.shape[1] * group
-    return (ins, outs, group) if turned else (outs, ins, group)
-
-
 @torch.library.register_fake("caffe_lite::winograd_filters")
-def _empty_filters(weight: Array, tile: int, group: int, turned: bool) -> Array:
-    floats = _kernel("filter_floats", tile, weight.shape[2])(*_filter_sizes(weight, group, turned))
+def _empty_filters(weight: Array, tile: int, group: int) -> Array:
+    outs, ins, size, _ = weight.shape
+    floats = _kernel("filter_floats", tile, size)(outs, ins * group, group)
     return torch.empty(floats, dtype=weight.dtype, device=weight.device)
 
 
 @torch.library.impl("caffe_lite::winograd_filters", "cpu")
-def _filters(weight: Array, tile: int, group: int, turned: bool) -> Array:
-    values, taps = _empty_filters(weight, tile, group, turned), weight.contiguous()
-    _kernel("filters", tile, weight.shape[2])(
-        taps.data_ptr(), *_filter_sizes(weight, group, turned), turned, values.data_ptr()
-    )
+def _filters(weight: Array, tile: int, group: int) -> Array:
+    values, taps = _empty_filters(weight, tile, group), weight.contiguous()
+    outs, ins, size, _ = weight.shape
+    _kernel("filters", tile, size)(taps.data_ptr(), outs, ins * group, group, values.data_ptr())
     return values
 
 
@@ -196,8 +200,7 @@ def _empty_result(
     pad: list[int],
     group: int,
 ) -> Array:
-    shape = x.shape[0], outs, *_out(x.shape[2:], size, pad)
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    return _empty(x, outs, size, pad)
 
 
 @torch.library.impl("caffe_lite::winograd_convolution", "cpu")
@@ -220,6 +223,27 @@ def _convolution(
     return y
 
 
+@torch.library.register_fake("caffe_lite::winograd_convolution_once")
+def _empty_result_once(
+    x: Array, weight: Array, bias: Array | None, turned: bool, tile: int, pad: list[int], group: int
+) -> Array:
+    outs = weight.shape[1] * group if turned else weight.shape[0]
+    return _empty(x, outs, weight.shape[2], pad)
+
+
+@torch.library.impl("caffe_lite::winograd_convolution_once", "cpu")
+def _convolution_once(
+    x: Array, weight: Array, bias: Array | None, turned: bool, tile: int, pad: list[int], group: int
+) -> Array:
+    y = _empty_result_once(x, weight, bias, turned, tile, pad, group)
+    x, taps = _channels_last(x), weight.contiguous()
+    _kernel("convolution_once", tile, weight.shape[2])(
+        *(_shape(x, y, pad, group), x.data_ptr(), taps.data_ptr(), turned),
+        *(None if bias is None else bias.data_ptr(), y.data_ptr()),
+    )
+    return y
+
+
 @torch.library.register_fake("caffe_lite::winograd_weight_gradient")
 def _empty_gradient(dy: Array, x: Array, tile: int, size: int, pad: list[int], group: int) -> Array:
     return torch.empty(dy.shape[1], x.shape[1] // group, size, size, dtype=dy.dtype, device=dy.device)
@@ -231,6 +255,11 @@ def _weight_gradient(dy: Array, x: Array, tile: int, size: int, pad: list[int], 
     x, dy = _channels_last(x), _channels_last(dy)
     _kernel("gradient", tile, size)(_shape(x, dy, pad, group), x.data_ptr(), dy.data_ptr(), dw.data_ptr())
     return dw
+
+
+def _empty(x: Array, outs: int, size: int, pad: Ints) -> Array:
+    shape = x.shape[0], outs, *_out(x.shape[2:], size, pad)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
 def _channels_last(x: Array) -> Array:
