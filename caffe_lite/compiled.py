@@ -405,13 +405,26 @@ class CompiledPass:
                 blob.exchange(data, diff)
 
     def _trace_nodes(self) -> Array:
+        from .fusion import Fusion, Normalized, Run  # it imports layers
+
         loss: Any = 0.0
-        for node in (self.net.nodes[i] for i in self.traced):
-            with _named(node):
-                loss = loss + _run(node)
-        for node in (self.net.nodes[i] for i in reversed(self.traced if self.backward else [])):
-            with _named(node):
-                _run_back(node)
+        nodes = [self.net.nodes[i] for i in self.traced]
+        steps = Fusion(nodes, self.net.ops, [Normalized]).steps(0, None, one_by_one=False)
+        for step in steps:
+            if isinstance(step, Run):
+                with _named(step.nodes[0]), self.net.ops.quiet():
+                    step.reshape()
+                    step.forward()
+            else:
+                with _named(step):
+                    loss = loss + _run(step)
+        for step in reversed(steps if self.backward else []):
+            if isinstance(step, Run):
+                with _named(step.nodes[0]), self.net.ops.quiet():
+                    step.backward()
+            else:
+                with _named(step):
+                    _run_back(step)
         return self.net.ops.scalar(loss)
 
 

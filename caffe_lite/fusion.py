@@ -38,9 +38,9 @@ Kernel = Callable[[Array, "Array | None"], Array]
 
 
 class Fusion:
-    """The runs of a net."""
+    """The runs of a net, of these kinds or of all."""
 
-    def __init__(self, nodes: Sequence[Node], ops: Ops) -> None:
+    def __init__(self, nodes: Sequence[Node], ops: Ops, kinds: Sequence[type[Run]] | None = None) -> None:
         self.nodes = nodes
         self.runs: dict[int, Run] = {}  # by the index of each node in it
         name = f"{__package__}.ops.{ops.name}_fused"
@@ -50,7 +50,8 @@ class Fusion:
         at = 0
         while at < len(nodes):
             row = _row(nodes[at:])
-            kind, length = next(((k, n) for k in (Folded, Normalized, Rectified) if (n := k.length(row))), (Folded, 0))
+            of_kinds = ((kind, kind.length(row)) for kind in kinds or (Folded, Normalized, Rectified))
+            kind, length = next((found for found in of_kinds if found[1]), (Folded, 0))
             if length:
                 self.runs |= dict.fromkeys(range(at, at + length), kind(at, row[:length], kernels))
             at += max(1, length)
@@ -280,16 +281,16 @@ class Normalized(Run):
         x = self.bottom.data
         if prod(x.shape) == norm.channels or not _scales_channels(self.nodes[1]):  # a single element has no variance
             return False
+        if self.ops.tracer is not None and not self.kernels.normalizes(x):
+            return False  # what the compiler makes of the layers is faster than torch's kernel
         factor, shift = [*(blob.data for blob in scale.blobs), None][:2]
         y, mean, variance, self.saved = self.kernels.batch_norm(
-            self.ops.reshape(x, norm.x_shape), factor, shift, norm.eps
+            self.ops.reshape(x, norm.x_shape), factor, shift, norm.eps, relu[0].slope if relu else None
         )
         for blob, latest in zip(norm.blobs, (mean, variance, 1.0), strict=True):
             statistic = blob.data
             statistic *= norm.fraction
             statistic += latest
-        if relu:
-            y = self.kernels.rectify(y, relu[0].slope)
         self.x, self.y = x, self.ops.reshape(y, self.top.shape)
         self.top.data = self.y
         return True
@@ -299,25 +300,28 @@ class Normalized(Run):
             super().backward()
             return
         norm, scale, *relu = self.layers
-        if relu and self.nodes[2].need_backward:
-            self.top.diff = self.ops.relu_backward(self.top.diff, self.y, relu[0].slope)
+        dy, factor, slope = self.top.diff, scale.blobs[0].data, relu[0].slope if relu else None
+        if slope is not None and self.nodes[2].need_backward:
+            self.top.diff = Later(partial(self.ops.relu_backward, dy, self.y, slope))
         if not self.nodes[1].need_backward:
             return
-        dy, factor = self.top.diff, scale.blobs[0].data
         need_x = self.nodes[0].need_backward and self.nodes[0].bottom_need_backward[0]
         need = need_x, *[*scale.param_propagate_down, False][:2]
         dx, *gradients = self.kernels.batch_norm_backward(
-            *(self.ops.reshape(array, norm.x_shape) for array in (dy, self.x)), factor, self.saved, norm.eps, need
+            *(self.ops.reshape(array, norm.x_shape) for array in (dy, self.x, self.y)),
+            *(factor, self.saved, norm.eps, slope, need),
         )
         for blob, gradient, needed in zip(scale.blobs, gradients, need[1:], strict=False):
             if needed:
                 blob.add_diff(gradient)
         if self.nodes[1].bottom_need_backward[0]:
-            self.top.diff = Later(partial(self._before_scale, dy, self.ops.copy(factor)))
+            self.top.diff = Later(partial(self._before_scale, dy, self.y, slope, self.ops.copy(factor)))
         if need_x:
             self.bottom.diff = self.ops.reshape(dx, self.bottom.shape)
 
-    def _before_scale(self, dy: Array, factor: Array) -> Array:
+    def _before_scale(self, dy: Array, y: Array, slope: float | None, factor: Array) -> Array:
+        if slope is not None:
+            dy = self.ops.relu_backward(dy, y, slope)
         return dy * self.ops.along_channels(factor, dy.ndim)
 
     def _blobs(self) -> list[list[Blob]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from . import batch_norm as own
 from . import winograd, winograd_rows
 from .base import Array, Ints
 
@@ -78,18 +79,41 @@ def rectify(y: Array, slope: float) -> Array:
     return aten.relu_(y) if slope == 0 else aten.leaky_relu_(y, slope)
 
 
-def batch_norm(x: Array, scale: Array, shift: Array | None, eps: float) -> tuple[Array, Array, Array, Any]:
-    """``x`` normalised by its own statistics, times ``scale``, plus ``shift``, channel by channel.
+def normalizes(x: Array) -> bool:
+    """Whether there is a kernel of our own for ``batch_norm``."""
+    return own.serves(x)
+
+
+def batch_norm(
+    x: Array, scale: Array, shift: Array | None, eps: float, slope: float | None
+) -> tuple[Array, Array, Array, Any]:
+    """``x`` normalised by its own statistics, times ``scale``, plus ``shift``, channel by channel, then rectified
+    unless ``slope`` is None.
 
     Gives that, the mean, the unbiased variance, and what ``batch_norm_backward`` wants to know.
     """
+    if normalizes(x):
+        return own.batch_norm(x, scale, shift, eps, 1.0 if slope is None else slope)
     mean, variance = torch.zeros_like(scale), torch.zeros_like(scale)  # a momentum of 1 leaves the batch's own there
     y, *saved = aten.native_batch_norm(x, scale, shift, mean, variance, True, 1.0, eps)
-    return y, mean, variance, saved
+    return y if slope is None else rectify(y, slope), mean, variance, saved
 
 
 def batch_norm_backward(
-    dy: Array, x: Array, scale: Array, saved: Any, eps: float, need: tuple[bool, bool, bool]
-) -> tuple[Array, Array, Array]:
+    dy: Array,
+    x: Array,
+    y: Array,
+    scale: Array,
+    saved: Any,
+    eps: float,
+    slope: float | None,
+    need: tuple[bool, bool, bool],
+) -> tuple[Array | None, ...]:
     """Gradients in x, scale and shift; None where not needed."""
+    if isinstance(saved, own.Saved):
+        rectified = None if slope is None else y
+        gradients = own.batch_norm_backward(dy, x, rectified, saved, scale, slope or 0.0, need[0])
+        return tuple(gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
+    if slope is not None:
+        dy = aten.threshold_backward(dy, y, 0) if slope == 0 else aten.leaky_relu_backward(dy, y, slope, False)
     return aten.native_batch_norm_backward(dy, x, scale, None, None, *saved, True, eps, list(need))

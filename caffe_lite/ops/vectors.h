@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <new>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -48,4 +49,27 @@ static INLINE void store_some(float *to, Vec values, Int count) {
 #else
   for (Int lane = 0; lane < count; lane++) to[lane] = values[lane];
 #endif
+}
+
+static inline Int whole_vectors(Int count) { return (count + LANES - 1) / LANES * LANES; }
+
+struct Room {
+  float *floats;
+  explicit Room(Int count) : floats(new (std::align_val_t(64)) float[count]) {}
+  ~Room() { operator delete[](floats, std::align_val_t(64)); }
+};
+
+// A slope of 1 rectifies nothing.
+static INLINE Vec rectified(Vec value, float slope) {
+  if (slope == 1) return value;
+  return value < Vec{} ? (slope == 0 ? Vec{} : slope * value) : value;
+}
+
+template <class Work> static bool had_memory(Work work) {
+  try {
+    work();
+    return true;
+  } catch (const std::bad_alloc &) {
+    return false;
+  }
 }

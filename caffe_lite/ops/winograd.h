@@ -7,21 +7,11 @@
 
 #pragma once
 
-#include <new>
-
 #include "vectors.h"
 
 // A matrix product keeps MOST_ROWS x PANEL sums in registers.
 constexpr int MOST_ROWS = LANES == 16 ? 14 : LANES == 8 ? 6 : 12;
 constexpr int PANEL = 2 * LANES;
-
-static Int whole_vectors(Int count) { return (count + LANES - 1) / LANES * LANES; }
-
-struct Room {
-  float *floats;
-  explicit Room(Int count) : floats(new (std::align_val_t(64)) float[count]) {}
-  ~Room() { operator delete[](floats, std::align_val_t(64)); }
-};
 
 // ---- the transforms ----
 
@@ -188,22 +178,5 @@ static void multiply(Product p, Int rows, Int width) {
     p.a += some * a_row;
     p.c += some * p.c_row;
     rows -= some;
-  }
-}
-
-// ---- what comes after ----
-
-// A slope of 1 rectifies nothing.
-static INLINE Vec rectified(Vec value, float slope) {
-  if (slope == 1) return value;
-  return value < Vec{} ? (slope == 0 ? Vec{} : slope * value) : value;
-}
-
-template <class Work> static bool had_memory(Work work) {
-  try {
-    work();
-    return true;
-  } catch (const std::bad_alloc &) {
-    return false;
   }
 }
