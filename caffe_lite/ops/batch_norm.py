@@ -13,8 +13,7 @@ from typing import NamedTuple
 import torch
 
 from .base import Array
-from .native import library
-from .winograd import had_memory
+from .native import had_memory, library
 
 
 class Saved(NamedTuple):

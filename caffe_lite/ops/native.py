@@ -58,6 +58,12 @@ def library(name: str) -> ctypes.CDLL | None:
         return None
 
 
+def had_memory(had: bool, *call: object) -> None:
+    """For ``errcheck`` of a kernel that says whether there was memory."""
+    if not had:
+        raise MemoryError("no memory for what a compiled kernel keeps between its steps")
+
+
 def _run(*arguments: str) -> bytes:
     return subprocess.run([compiler(), *_FLAGS, *arguments], capture_output=True, check=True).stdout
 

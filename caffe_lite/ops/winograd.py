@@ -14,7 +14,7 @@ from math import ceil
 import torch
 
 from .base import Array, Ints
-from .native import library
+from .native import had_memory, library
 
 # How many results a tile may have in each direction, by the size of the filters: what winograd.cpp instantiates.
 _TILES = {3: (2, 4), 5: (4,)}
@@ -84,11 +84,6 @@ def _library() -> ctypes.CDLL | None:
             gradient.argtypes, gradient.restype = [shape, *[c_void_p] * 3], c_bool
             convolution.errcheck = once.errcheck = gradient.errcheck = had_memory
     return kernels
-
-
-def had_memory(had: bool, *call: object) -> None:
-    if not had:
-        raise MemoryError("no memory for what Winograd's convolution keeps between its steps")
 
 
 @functools.cache

@@ -14,8 +14,7 @@ from math import ceil
 import torch
 
 from .base import Array, Ints
-from .native import library
-from .winograd import had_memory
+from .native import had_memory, library
 
 # How many results a tile has, by the taps of a filter in a row over the stride: what winograd_rows.cpp instantiates.
 _TILES = {3: 4, 4: 5, 5: 4}
