@@ -32,7 +32,7 @@ def convolution(
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or x.ndim != 4:
         return None
-    tile = winograd.best_tile(x.shape, weight.shape, stride, pad, dilation, group, kept=True)
+    tile = winograd.best_tile(x.shape, weight.shape, stride, pad, dilation, group)
     if tile:
         filters = winograd.filters(weight, tile, group)
         windows = tile, weight.shape[2], weight.shape[0], pad, group

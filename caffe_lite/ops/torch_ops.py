@@ -169,10 +169,9 @@ class TorchOps(Ops):
     ) -> Array:
         if len(stride) not in (1, 2, 3):
             return super().convolution(x, weight, bias, stride, pad, dilation, group)
-        kept = self.tracer is not None and self.tracer.constant
         windows = stride, pad, dilation, group
-        if self.native and (tile := winograd.best_tile(x.shape, weight.shape, *windows, kept=kept)):
-            if not kept:
+        if self.native and (tile := winograd.best_tile(x.shape, weight.shape, *windows)):
+            if self.tracer is None or not self.tracer.constant:
                 return winograd.convolution_once(x, weight, bias, tile, pad, group)
             filters = winograd.filters(weight, tile, group)
             return winograd.convolution(x, filters, bias, tile, weight.shape[2], weight.shape[0], pad, group)

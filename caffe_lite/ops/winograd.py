@@ -20,9 +20,9 @@ from .native import had_memory, library
 _TILES = {3: (2, 4), 5: (4,)}
 
 # What takes the time of how many multiplications: one of a matrix product of values; making and reading the value of a
-# pixel; making and reading that of a filter, only reading it, or making a gradient of it; reading a filter's tap.
-# Measured, with kernels of oneDNN's speed beside them.
-_PRODUCT, _PIXEL, _FILTER, _KEPT_FILTER, _FILTER_GRADIENT, _TAP = 1.2, 20, 16, 10, 8, 24
+# pixel; making that of a filter near its product, or reading it from memory; making a gradient of it; reading a filter's
+# tap. Measured, with kernels of oneDNN's speed beside them.
+_PRODUCT, _PIXEL, _FILTER, _FILTER_GRADIENT, _TAP = 1.2, 20, 16, 8, 24
 
 
 def best_tile(
@@ -33,13 +33,9 @@ def best_tile(
     dilation: Ints,
     group: int,
     *,
-    kept: bool = False,
     gradient: bool = False,
 ) -> int:
-    """The tile to compute a convolution with, or the gradient in its weights; 0 where oneDNN is as fast.
-
-    ``kept``: transformed filters serve again and again.
-    """
+    """The tile to compute a convolution with, or the gradient in its weights; 0 where oneDNN is as fast."""
     n, channels, *image = x_shape
     outs, _, *kernel = weight_shape
     size = kernel[0]
@@ -54,8 +50,7 @@ def best_tile(
     def cost(tile: int) -> float:
         tiles = n * ceil(height / tile) * ceil(width / tile)
         values = tiles * (row * ceil(outs / 64) + out_row * ceil(ins / 64) if gradient else row + out_row)
-        filters = _FILTER_GRADIENT if gradient else _KEPT_FILTER if kept else _FILTER
-        products = (_PRODUCT * tiles + filters) * ins * out_row
+        products = (_PRODUCT * tiles + (_FILTER_GRADIENT if gradient else _FILTER)) * ins * out_row
         return (tile + size - 1) ** 2 * (products + _PIXEL * values)
 
     tile = min(_TILES[size], key=cost)
