@@ -246,7 +246,7 @@ def _compiled(module: Any, examples: Sequence[Array], freezing: bool) -> Callabl
     import torch._inductor
     import torch._inductor.config
 
-    with torch._inductor.config.patch(freezing=freezing):
+    with torch._inductor.config.patch(freezing=freezing, size_asserts=False):
         return torch._inductor.compile(module, list(examples))
 
 

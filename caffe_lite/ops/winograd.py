@@ -20,8 +20,8 @@ from .native import had_memory, library
 _TILES = {3: (2, 4), 5: (4,)}
 
 # What takes the time of how many multiplications: one of a matrix product of values; making and reading the value of a
-# pixel; making that of a filter near its product, or reading it from memory; making a gradient of it; reading a tap of a
-# filter. Measured, with kernels of oneDNN's speed beside them.
+# pixel; making that of a filter near its product, or reading it from memory; making a gradient of it; reading a tap.
+# Measured, with kernels of oneDNN's speed beside them.
 _PRODUCT, _PIXEL, _FILTER, _FILTER_GRADIENT, _TAP = 1.2, 20, 16, 8, 24
 
 
