@@ -71,7 +71,8 @@ static void forward(const Shape &s, const float *x, const float *scale, const fl
     other = one * one;
   });
   for (Int c = 0; c < s.channels; c++) {
-    double distance = totals[0][c] / s.pixels, square = std::max(0., totals[1][c] / s.pixels - distance * distance);
+    double distance = totals[0][c] / s.pixels;
+    double square = std::max(totals[1][c] / s.pixels - distance * distance, 0.);  // in this order a NaN stays one
     mean[c] = x[c] + distance;
     inverse_std[c] = 1 / std::sqrt(square + eps);
     variance[c] = s.pixels > 1 ? square * s.pixels / (s.pixels - 1) : square;

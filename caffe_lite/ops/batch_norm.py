@@ -24,7 +24,8 @@ class Saved(NamedTuple):
 
 
 def serves(x: Array) -> bool:
-    return x.ndim == 4 and x.device.type == "cpu" and x.dtype == torch.float32 and _library() is not None
+    fits = x.ndim == 4 and x.numel() > 0 and x.device.type == "cpu" and x.dtype == torch.float32
+    return fits and _library() is not None
 
 
 @functools.cache

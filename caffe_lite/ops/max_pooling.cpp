@@ -47,8 +47,8 @@ struct Patch {
   Int height, width, row, pixel;
 };
 
-// Calls work.template operator()<WIDTH>(c) for every channel c from which WIDTH vectors are to be worked on; the last
-// of them lie over those before.
+// Calls work.at<WIDTH>(c) for every channel c from which WIDTH vectors are to be worked on; the last vector lies partly
+// over the one before.
 template <class Work> static INLINE void for_channels(Int channels, const Work &work) {
   Int c = 0;
   for (; c + 4 * LANES <= channels; c += 4 * LANES) work.template at<4>(c);

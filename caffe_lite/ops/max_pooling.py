@@ -1,4 +1,4 @@
-"""Max pooling of float32 tensors on the CPU with the kernels of ``max_pooling.cpp``: up to three times ATen's speed.
+"""Max pooling of float32 tensors on the CPU with the kernels of ``max_pooling.cpp``.
 
 Images are tensors (N, C, H, W) in the memory order channels_last. A window's choice is that of ``Ops.max_pool``.
 """

@@ -1,7 +1,7 @@
 """Convolutions of float32 images with few channels, as the first layers of nets are, on the CPU.
 
-The kernels of ``winograd_rows.cpp`` serve them with filters of at least five columns, of any stride. Images are tensors
-(N, C, H, W) in the memory order channels_last.
+The kernels of ``winograd_rows.cpp`` serve them with filters of at least five columns, three to five times the stride.
+Images are tensors (N, C, H, W) in the memory order channels_last.
 """
 
 from __future__ import annotations

@@ -58,13 +58,15 @@ def test_a_mean_far_from_zero_costs_no_precision():
 def test_nan_spreads():
     (x,) = arrays(3, (2, 16, 4, 4))
     x[1, 5, 2, 2] = float("nan")
-    y, *_ = batch_norm.batch_norm(x, torch.ones(16), None, 1e-5, 0.0)
+    y, mean, variance, _ = batch_norm.batch_norm(x, torch.ones(16), None, 1e-5, 0.0)
+    assert mean.isnan().nonzero().tolist() == variance.isnan().nonzero().tolist() == [[5]]
     assert y[:, 5].isnan().all() and y[:, :5].isfinite().all() and y[:, 6:].isfinite().all()
 
 
 def test_where_it_serves():
     assert batch_norm.serves(torch.zeros(2, 3, 4, 5))
     assert not batch_norm.serves(torch.zeros(2, 3))
+    assert not batch_norm.serves(torch.zeros(0, 3, 4, 5))
     assert not batch_norm.serves(torch.zeros(2, 3, 4, 5, dtype=torch.float64))
 
 
