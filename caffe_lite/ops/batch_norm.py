@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 
 from .base import Array
+from .channels_last import channels_last
 from .native import had_memory, library
 
 
@@ -81,10 +82,6 @@ def _empty_like(x: Array) -> Array:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
-def _channels_last(x: Array) -> Array:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
 def _pointer(x: Array | None) -> int | None:
     return None if x is None else x.data_ptr()
 
@@ -100,7 +97,7 @@ def _empty_results(
 def _batch_norm(
     x: Array, scale: Array, shift: Array | None, eps: float, slope: float
 ) -> tuple[Array, Array, Array, Array]:
-    x, scale, shift = _channels_last(x), scale.contiguous(), None if shift is None else shift.contiguous()
+    x, scale, shift = channels_last(x), scale.contiguous(), None if shift is None else shift.contiguous()
     results = _empty_results(x, scale, shift, eps, slope)
     _kernel("batch_norm")(
         *(_shape(x), x.data_ptr(), scale.data_ptr(), _pointer(shift), eps, slope),
@@ -134,7 +131,7 @@ def _batch_norm_backward(
     slope: float,
     need_x: bool,
 ) -> tuple[Array, Array, Array]:
-    dy, x, y = _channels_last(dy), _channels_last(x), None if y is None else _channels_last(y)
+    dy, x, y = channels_last(dy), channels_last(x), None if y is None else channels_last(y)
     scale = scale.contiguous()
     dx, dscale, dshift = _empty_gradients(dy, x, y, mean, inverse_std, scale, slope, need_x)
     _kernel("batch_norm_backward")(

@@ -12,6 +12,7 @@ from ctypes import c_int64, c_void_p
 import torch
 
 from .base import Array, Ints
+from .channels_last import channels_last
 from .native import library
 
 _LEAST_CHANNELS = 16  # the longest vector's
@@ -67,10 +68,6 @@ def _empty(like: Array, size: list[int]) -> Array:
     )
 
 
-def _channels_last(x: Array) -> Array:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
 @torch.library.register_fake("caffe_lite::native_max_pool")
 def _empty_windows(
     x: Array, kernel: list[int], stride: list[int], pad: list[int], out: list[int]
@@ -80,7 +77,7 @@ def _empty_windows(
 
 @torch.library.impl("caffe_lite::native_max_pool", "cpu")
 def _max_pool(x: Array, kernel: list[int], stride: list[int], pad: list[int], out: list[int]) -> tuple[Array, Array]:
-    x, (y, choice) = _channels_last(x), _empty_windows(x, kernel, stride, pad, out)
+    x, (y, choice) = channels_last(x), _empty_windows(x, kernel, stride, pad, out)
     _kernel("max_pool")(_shape(x, y, kernel, stride, pad), x.data_ptr(), y.data_ptr(), choice.data_ptr())
     return y, choice
 
@@ -96,6 +93,6 @@ def _empty_images(
 def _max_pool_backward(
     dy: Array, choice: Array, kernel: list[int], stride: list[int], pad: list[int], size: list[int]
 ) -> Array:
-    dy, choice, dx = _channels_last(dy), _channels_last(choice), _empty(dy, size)
+    dy, choice, dx = channels_last(dy), channels_last(choice), _empty(dy, size)
     _kernel("max_pool_backward")(_shape(dx, dy, kernel, stride, pad), dy.data_ptr(), choice.data_ptr(), dx.data_ptr())
     return dx

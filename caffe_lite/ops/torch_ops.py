@@ -16,6 +16,7 @@ import torch
 
 from . import max_pooling, winograd, winograd_rows
 from .base import Array, Ints, Ops
+from .channels_last import channels_last
 from .memory import recycle_freed_memory
 
 aten = torch.ops.aten
@@ -243,7 +244,7 @@ class TorchOps(Ops):
         rounds_up = _rounds_up(x.shape[2:], kernel, stride, pad, out)
         if rounds_up is None:
             return super().max_pool(x, kernel, stride, pad, out)
-        return aten.max_pool2d_with_indices(_channels_last(x), list(kernel), list(stride), list(pad), [1, 1], rounds_up)
+        return aten.max_pool2d_with_indices(channels_last(x), list(kernel), list(stride), list(pad), [1, 1], rounds_up)
 
     def max_pool_index(self, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
         if choice.dtype == torch.int64:
@@ -257,22 +258,22 @@ class TorchOps(Ops):
             return super().max_pool_backward(dy, choice, x_shape, kernel, stride, pad)
         rounds_up = _rounds_up(x_shape[2:], kernel, stride, pad, dy.shape[2:])
         return aten.max_pool2d_with_indices_backward(
-            *(_channels_last(dy), self._like_input(x_shape)),
-            *(list(kernel), list(stride), list(pad), [1, 1], rounds_up, _channels_last(choice)),
+            *(channels_last(dy), self._like_input(x_shape)),
+            *(list(kernel), list(stride), list(pad), [1, 1], rounds_up, channels_last(choice)),
         )
 
     def ave_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Array:
         rounds_up = _rounds_up(x.shape[2:], kernel, stride, pad, out)
         if rounds_up is None:
             return super().ave_pool(x, kernel, stride, pad, out)
-        return aten.avg_pool2d(_channels_last(x), list(kernel), list(stride), list(pad), rounds_up, True, None)
+        return aten.avg_pool2d(channels_last(x), list(kernel), list(stride), list(pad), rounds_up, True, None)
 
     def ave_pool_backward(self, dy: Array, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
         rounds_up = _rounds_up(x_shape[2:], kernel, stride, pad, dy.shape[2:])
         if rounds_up is None:
             return super().ave_pool_backward(dy, x_shape, kernel, stride, pad)
         return aten.avg_pool2d_backward(
-            *(_channels_last(dy), self._like_input(x_shape)),
+            *(channels_last(dy), self._like_input(x_shape)),
             *(list(kernel), list(stride), list(pad), rounds_up, True, None),
         )
 
@@ -283,7 +284,7 @@ class TorchOps(Ops):
     # -- normalisation -----------------------------------------------------------------------------------------------
 
     def lrn_across(self, x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
-        x = _channels_last(x)
+        x = channels_last(x)
         scale = self._channel_window_sum(x * x, size).mul_(alpha / size).add_(k)
         return x / _power(scale, beta), scale
 
@@ -295,7 +296,7 @@ class TorchOps(Ops):
 
     def _channel_window_sum(self, x: Array, size: int) -> Array:
         # In memory the channels of a pixel are a row: the sum of a few shifted rows, in one pass.
-        rows = _channels_last(x).movedim(1, -1)
+        rows = channels_last(x).movedim(1, -1)
         half = (size - 1) // 2
         padded = torch.nn.functional.pad(rows, (half, size - 1 - half))
         return padded.unfold(-1, x.shape[1], 1).sum(-2).movedim(-1, 1)
@@ -325,18 +326,8 @@ class TorchOps(Ops):
         torch.autograd.graph.increment_version(w)
 
 
-def _channels_last(x: Array) -> Array:
-    """The same images or filters with the channels innermost, not copied if they are so; others in row-major order."""
-    if x.ndim != 4:
-        return x.contiguous()
-    x = x.contiguous(memory_format=torch.channels_last)
-    n, c, h, w = x.shape
-    # Any stride will do for an axis of one element, but torch judges by the strides which order it should go on with.
-    return x.as_strided((n, c, h, w), (h * w * c, 1, w * c, c)) if 1 in (c, h * w) else x
-
-
 def _channels_last_all(*arrays: Array) -> list[Array]:
-    return [_channels_last(x) for x in arrays]
+    return [channels_last(x) for x in arrays]
 
 
 def _geometry(stride: Ints, pad: Ints, dilation: Ints, transposed: bool) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from math import ceil
 import torch
 
 from .base import Array, Ints
+from .channels_last import channels_last
 from .native import had_memory, library
 
 # How many results a tile may have in each direction, by the size of the filters: what winograd.cpp instantiates.
@@ -207,7 +208,7 @@ def _convolution(
     group: int,
 ) -> Array:
     y = _empty_result(x, filters, bias, addend, slope, tile, size, outs, pad, group)
-    given = [_channels_last(x), filters, bias, None if addend is None else _channels_last(addend)]
+    given = [channels_last(x), filters, bias, None if addend is None else channels_last(addend)]
     pointers = [None if array is None else array.data_ptr() for array in given]
     _kernel("convolution", tile, size)(_shape(x, y, pad, group), *pointers, slope, y.data_ptr())
     return y
@@ -226,7 +227,7 @@ def _convolution_once(
     x: Array, weight: Array, bias: Array | None, turned: bool, tile: int, pad: list[int], group: int
 ) -> Array:
     y = _empty_result_once(x, weight, bias, turned, tile, pad, group)
-    x, taps = _channels_last(x), weight.contiguous()
+    x, taps = channels_last(x), weight.contiguous()
     _kernel("convolution_once", tile, weight.shape[2])(
         *(_shape(x, y, pad, group), x.data_ptr(), taps.data_ptr(), turned),
         *(None if bias is None else bias.data_ptr(), y.data_ptr()),
@@ -242,7 +243,7 @@ def _empty_gradient(dy: Array, x: Array, tile: int, size: int, pad: list[int], g
 @torch.library.impl("caffe_lite::winograd_weight_gradient", "cpu")
 def _weight_gradient(dy: Array, x: Array, tile: int, size: int, pad: list[int], group: int) -> Array:
     dw = _empty_gradient(dy, x, tile, size, pad, group)
-    x, dy = _channels_last(x), _channels_last(dy)
+    x, dy = channels_last(x), channels_last(dy)
     _kernel("gradient", tile, size)(_shape(x, dy, pad, group), x.data_ptr(), dy.data_ptr(), dw.data_ptr())
     return dw
 
@@ -250,7 +251,3 @@ def _weight_gradient(dy: Array, x: Array, tile: int, size: int, pad: list[int], 
 def _empty(x: Array, outs: int, size: int, pad: Ints) -> Array:
     shape = x.shape[0], outs, *_out(x.shape[2:], size, pad)
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-
-
-def _channels_last(x: Array) -> Array:
-    return x.contiguous(memory_format=torch.channels_last)

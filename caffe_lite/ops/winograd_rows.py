@@ -14,6 +14,7 @@ from math import ceil
 import torch
 
 from .base import Array, Ints
+from .channels_last import channels_last
 from .native import had_memory, library
 
 # How many results a tile has, by the taps of a filter in a row over the stride: what winograd_rows.cpp instantiates.
@@ -96,7 +97,7 @@ def _empty_result(
 @torch.library.impl("caffe_lite::rows_convolution", "cpu")
 def _convolution(x: Array, weight: Array, bias: Array | None, slope: float, stride: list[int], pad: list[int]) -> Array:
     y = _empty_result(x, weight, bias, slope, stride, pad)
-    x, taps = x.contiguous(memory_format=torch.channels_last), weight.contiguous()
+    x, taps = channels_last(x), weight.contiguous()
     kernel = weight.shape[2:]
     _kernel("convolution", kernel, stride)(
         *(_shape(x, y, kernel, stride, pad), x.data_ptr(), taps.data_ptr()),
@@ -113,6 +114,6 @@ def _empty_gradient(dy: Array, x: Array, kernel: list[int], stride: list[int], p
 @torch.library.impl("caffe_lite::rows_weight_gradient", "cpu")
 def _weight_gradient(dy: Array, x: Array, kernel: list[int], stride: list[int], pad: list[int]) -> Array:
     dw = _empty_gradient(dy, x, kernel, stride, pad)
-    x, dy = (array.contiguous(memory_format=torch.channels_last) for array in (x, dy))
+    x, dy = channels_last(x), channels_last(dy)
     _kernel("gradient", kernel, stride)(_shape(x, dy, kernel, stride, pad), x.data_ptr(), dy.data_ptr(), dw.data_ptr())
     return dw
