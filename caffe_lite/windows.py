@@ -76,15 +76,16 @@ def read_windows(param: Any, num_axes: int) -> Windows:
 
     ``kernel_size``, ``stride``, ``pad`` and ``dilation`` stand once for all axes or, where the field is repeated, once
     for each; of two axes the first three may also be given as ``kernel_h`` and ``kernel_w`` and so on. Defaults:
-    stride 1, pad 0, dilation 1; of pad_h and pad_w one alone leaves the other 0. The original divides by a stride of
-    0, takes a dilation of 0, and ignores a kernel_h beside a pooling's kernel_size; here all three are errors.
+    stride 1, pad 0, dilation 1; of pad_h and pad_w one alone leaves the other 0. Along an axis where a window has one
+    element the dilation means nothing, and is 1. The original divides by a stride of 0, takes a dilation of 0, and
+    ignores a kernel_h beside a pooling's kernel_size; here all three are errors.
     """
     kernel = _sizes(param, "kernel_size", "kernel", num_axes, None, 1)
     stride = _sizes(param, "stride", "stride", num_axes, 1, 1)
     pad = _sizes(param, "pad", "pad", num_axes, 0, 0)
     dilates = "dilation" in param.DESCRIPTOR.fields_by_name
     dilation = _sizes(param, "dilation", None, num_axes, 1, 1) if dilates else (1,) * num_axes
-    return Windows(kernel, stride, pad, dilation)
+    return Windows(kernel, stride, pad, tuple(d if k > 1 else 1 for k, d in zip(kernel, dilation, strict=True)))
 
 
 def _sizes(param: Any, field: str, stem: str | None, num_axes: int, default: int | None, least: int) -> tuple[int, ...]:

@@ -21,6 +21,8 @@ def read(text: str, num_axes: int = 2, message: type = ConvolutionParameter) -> 
         ("kernel_size: 3 stride_h: 2 stride_w: 1 pad_h: 4 pad_w: 0", 2, Windows((3, 3), (2, 1), (4, 0), (1, 1))),
         ("kernel_size: 3 pad_w: 2", 2, Windows((3, 3), (1, 1), (0, 2), (1, 1))),
         ("kernel_size: 2 dilation: 3 dilation: 1 dilation: 2", 3, Windows((2,) * 3, (1,) * 3, (0,) * 3, (3, 1, 2))),
+        ("kernel_h: 1 kernel_w: 3 dilation: 2", 2, Windows((1, 3), (1, 1), (0, 0), (1, 2))),
+        ("kernel_size: 1 dilation: 3", 3, Windows((1,) * 3, (1,) * 3, (0,) * 3, (1,) * 3)),
         ("kernel_size: 3 stride: 2", 1, Windows((3,), (2,), (0,), (1,))),
         ("kernel_size: 3", 0, Windows((), (), (), ())),
         ("", 0, Windows((), (), (), ())),

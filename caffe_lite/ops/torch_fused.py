@@ -10,6 +10,7 @@ import torch
 from . import batch_norm as own
 from . import winograd, winograd_rows
 from .base import Array, Ints
+from .channels_last import channels_last
 
 aten = torch.ops.aten
 
@@ -63,10 +64,10 @@ def convolution(
     plain = None if slope is None else "relu"
 
     def kernel(x: Array, addend: Array | None) -> Array:
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = channels_last(x)
         if addend is None:
             return alone(x, packed, bias, *geometry, *rectifier, "")
-        addend = addend.contiguous(memory_format=torch.channels_last)
+        addend = channels_last(addend)
         if slope:  # after a sum oneDNN has the plain rectifier only
             return rectify(alone(x, packed, bias, *geometry, "none", [], "").add_(addend), slope)
         return added(x, addend, packed, bias, *geometry, "add", 1.0, plain, [], "")
