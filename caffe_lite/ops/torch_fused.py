@@ -95,6 +95,7 @@ def batch_norm(
     """
     if normalizes(x):
         return own.batch_norm(x, scale, shift, eps, 1.0 if slope is None else slope)
+    x = channels_last(x)
     mean, variance = torch.zeros_like(scale), torch.zeros_like(scale)  # a momentum of 1 leaves the batch's own there
     y, *saved = aten.native_batch_norm(x, scale, shift, mean, variance, True, 1.0, eps)
     return y if slope is None else rectify(y, slope), mean, variance, saved
@@ -117,4 +118,5 @@ def batch_norm_backward(
         return tuple(gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
     if slope is not None:
         dy = aten.threshold_backward(dy, y, 0) if slope == 0 else aten.leaky_relu_backward(dy, y, slope, False)
+    dy, x = channels_last(dy), channels_last(x)
     return aten.native_batch_norm_backward(dy, x, scale, None, None, *saved, True, eps, list(need))
