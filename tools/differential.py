@@ -207,7 +207,8 @@ class Shake:
         if self.dtype == "float32":
             unit = COARSE.get(type, unit)
         size = self.strength * unit * np.abs(values).max(initial=type in OF_ONE)
-        return values + np.asarray(self.rng.uniform(-size, size, values.shape))
+        # Each by itself, and all of them by as much: a mean's rounding meets all that is centred with it.
+        return values + np.asarray(self.rng.uniform(-size, size, values.shape)) + self.rng.uniform(-size, size)
 
     def sources(self, random: RandomNet, net: Net) -> None:
         for name in net.inputs:
@@ -233,7 +234,7 @@ class Shake:
     def _rounded(self, kept: Any, type_: str) -> Any:
         if isinstance(kept, (np.ndarray, np.floating)) and kept.dtype == np.float64:
             unit = self.strength * ROUNDING[self.dtype] * np.maximum(np.abs(kept), type_ in OF_ONE)
-            return kept + unit * self.rng.uniform(-1, 1, kept.shape)
+            return kept + unit * (self.rng.uniform(-1, 1, kept.shape) + self.rng.uniform(-1, 1))
         if type(kept) in (list, tuple):
             return type(kept)(self._rounded(part, type_) for part in kept)
         return kept
@@ -434,7 +435,7 @@ FLAGS = ("compiled", "empty")
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", type=int, default=1000, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first; each one's is one more (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first net (default: %(default)s)")
     parser.add_argument("--compiled", action="store_true", help="compiled passes too: several seconds a net")
     parser.add_argument("--empty", action="store_true", help="axes of no element too")
     parser.add_argument("--threads", type=int, default=1, help="of each process (default: %(default)s)")

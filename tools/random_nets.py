@@ -189,9 +189,9 @@ class _Sketch:
         name = f"{type.lower()}{len(self.layers)}"
         names = [f"{name}_{i}" if tops > 1 else name for i in range(tops)]
         first = bottoms[0]
-        if tops == 1 and bottoms.count(first) == 1 and first not in self.read | self.exact and self.chance(0.5):
-            if self.probe(type, shapes, param, tops, in_place=True):
-                names = [first]
+        may_be = tops == 1 and bottoms.count(first) == 1 and first not in self.read | self.exact
+        if may_be and self.chance(0.5) and self.probe(type, shapes, param, tops, in_place=True):
+            names = [first]
         self.read.update({*bottoms} - {*names})
         fields = [f'bottom: "{bottom}"' for bottom in bottoms] + [f'top: "{top}"' for top in names]
         inert = [i % len(bottoms) for i in _registered()[type].not_differentiable]
@@ -632,7 +632,9 @@ def _scores(s: _Sketch) -> tuple[str, int, str]:
 
 def _normalization(s: _Sketch) -> str:
     ignored = s.among("", "ignore_label: 0", "ignore_label: 1")
-    rule = s.among("", "normalization: FULL", "normalization: VALID", "normalization: BATCH_SIZE", "normalization: NONE")
+    rule = s.among(
+        "", "normalization: FULL", "normalization: VALID", "normalization: BATCH_SIZE", "normalization: NONE"
+    )
     return f"loss_param {{ {ignored} {rule} }}"
 
 

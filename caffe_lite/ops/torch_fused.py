@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from . import batch_norm as own
-from . import winograd, winograd_rows
+from . import onednn, winograd, winograd_rows
 from .base import Array, Ints
 from .channels_last import channels_last
 
@@ -52,7 +52,7 @@ def convolution(
             return y.add_(addend) if slope is None else rectify(y.add_(addend), slope)
 
         return along_rows
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available() or onednn.misses_results(x.shape, weight.shape, stride, pad, dilation):
         return None
     geometry = list(pad), list(stride), list(dilation), group
     packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.contiguous().to_mkldnn(), *geometry, list(x.shape))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import max_pooling, winograd, winograd_rows
+from . import max_pooling, onednn, winograd, winograd_rows
 from .base import Array, Ints, Ops
 from .channels_last import channels_last
 from .memory import recycle_freed_memory
@@ -178,6 +178,8 @@ class TorchOps(Ops):
             return winograd.convolution(x, filters, bias, tile, weight.shape[2], weight.shape[0], pad, group)
         if self.native and winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):
             return winograd_rows.convolution(x, weight, bias, stride, pad)
+        if self.onednn and onednn.misses_results(x.shape, weight.shape, stride, pad, dilation):
+            return super().convolution(x, weight, bias, stride, pad, dilation, group)
         return aten.convolution(*_channels_last_all(x, weight), bias, *_geometry(stride, pad, dilation, False), group)
 
     def convolution_backward(
@@ -202,7 +204,9 @@ class TorchOps(Ops):
                 dw = winograd.weight_gradient(dy, x, tile, weight.shape[2], pad, group)
             elif winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):
                 dw = winograd_rows.weight_gradient(dy, x, weight.shape[2:], stride, pad)
-            db = None if dw is None or not need[2] else dy.sum((0, 2, 3))
+            elif self.onednn and onednn.misses_weights(x.shape[2:], weight.shape[2:], stride, pad, dilation):
+                _, dw, _ = super().convolution_backward(dy, x, weight, *windows, (False, True, False))
+            db = None if dw is None or not need[2] else dy.sum((0, *range(2, dy.ndim)))
         rest = need[0] and dx is None, need[1] and dw is None, need[2] and db is None
         if not any(rest):
             return dx, dw, db
@@ -230,6 +234,12 @@ class TorchOps(Ops):
         need: tuple[bool, bool, bool],
     ) -> tuple[Array, Array, Array]:
         if len(stride) not in (1, 2, 3):
+            return super().deconvolution_backward(dy, x, weight, stride, pad, dilation, group, need)
+        # A convolution of dy is what the gradients are.
+        if self.onednn and (
+            onednn.misses_results(dy.shape, weight.shape, stride, pad, dilation)
+            or onednn.misses_weights(dy.shape[2:], weight.shape[2:], stride, pad, dilation)
+        ):
             return super().deconvolution_backward(dy, x, weight, stride, pad, dilation, group, need)
         arrays, geometry = _channels_last_all(dy, x, weight), _geometry(stride, pad, dilation, True)
         maps = weight.shape[1] * group
