@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from math import prod
 from typing import Any
@@ -226,7 +227,7 @@ class _Sketch:
     def positive(self, *axes: int) -> str | None:
         """A blob of numbers above 0."""
         made = self.add(self.among("Sigmoid", "BNLL"), [self.real(*axes)])
-        return made[0] if made and self.shapes[made[0]] else None
+        return made[0] if made else None
 
     def parameters(self, net: Net) -> dict[str, list[np.ndarray]]:
         """Values for the layers' blobs that keep what flows at about its size."""
@@ -263,7 +264,7 @@ def _proposes(*names: str) -> Callable[[Callable[..., list[str] | None]], Any]:
 
     def mark(function: Callable[..., list[str] | None]) -> Any:
         for name in names:
-            PROPOSALS[name] = (lambda sketch, name=name: function(sketch, name)) if len(names) > 1 else function
+            PROPOSALS[name] = partial(function, type=name) if len(names) > 1 else function
         return function
 
     return mark
@@ -321,7 +322,11 @@ def _exp(s: _Sketch) -> list[str] | None:
 def _log(s: _Sketch) -> list[str] | None:
     x = s.positive(*ANY)
     base = s.among("", "base: 2", "base: 10")
-    return x and s.add("Log", [x], f"log_param {{ {base} scale: {s.number(0.2, 2)} shift: {s.number(0.1, 1)} }}")
+    return (
+        None
+        if x is None
+        else s.add("Log", [x], f"log_param {{ {base} scale: {s.number(0.2, 2)} shift: {s.number(0.1, 1)} }}")
+    )
 
 
 @_proposes("Power")
@@ -331,7 +336,11 @@ def _power(s: _Sketch) -> list[str] | None:
         return s.add("Power", [s.real(*ANY)], f"power_param {{ power: {s.among(0, 1, 2, 3)} scale: {scale} }}")
     x = s.positive(*ANY)
     power = s.among(0.5, 2.5, -1, -0.75)
-    return x and s.add("Power", [x], f"power_param {{ power: {power} scale: {abs(scale)} shift: {abs(shift) + 0.1} }}")
+    return (
+        None
+        if x is None
+        else s.add("Power", [x], f"power_param {{ power: {power} scale: {abs(scale)} shift: {abs(shift) + 0.1} }}")
+    )
 
 
 def _axis(s: _Sketch, axes: int) -> int:
@@ -466,7 +475,7 @@ def _pooling(s: _Sketch) -> list[str] | None:
 def _spp(s: _Sketch) -> list[str] | None:
     pool = s.among("MAX", "AVE", "STOCHASTIC")
     x = s.positive(*IMAGES) if pool == "STOCHASTIC" else s.real(*IMAGES)
-    return x and s.add("SPP", [x], f"spp_param {{ pyramid_height: {s.integer(1, 3)} pool: {pool} }}")
+    return None if x is None else s.add("SPP", [x], f"spp_param {{ pyramid_height: {s.integer(1, 3)} pool: {pool} }}")
 
 
 @_proposes("Eltwise")

@@ -107,3 +107,22 @@ def test_float64_is_left_to_torch():
 @pytest.mark.slow
 def test_compiled_passes_run_it_too():
     compiled_runs(NET, "caffe_lite.batch_norm", OPERATORS, rate=1e-3)
+
+
+BATCH_OF_ONE = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 7 dim: 17 dim: 9 } } }
+layer { name: "pool" type: "Pooling" bottom: "x" top: "pool"
+        pooling_param { pool: AVE kernel_size: 3 stride_h: 2 stride_w: 4 } }
+layer { name: "norm" type: "BatchNorm" bottom: "pool" top: "pool" }
+layer { name: "scale" type: "Scale" bottom: "pool" top: "pool" scale_param { filler { value: 2 } bias_term: true } }
+layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip"
+        inner_product_param { num_output: 1 axis: -1 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "Reduction" bottom: "ip" top: "loss" loss_weight: 1 reduction_param { operation: SUMSQ } }
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_batch_of_one_in_odd_strides(dtype):
+    """What torch's pooling makes of one image has the strides (7, 1, 21, 7), which its BatchNorm misreads."""
+    mine, others = (gradients(net_of(BATCH_OF_ONE, engine, dtype=dtype)) for engine in ("torch", "numpy"))
+    agree(mine, others)
