@@ -249,7 +249,7 @@ class Shake:
             node.backward()
             if node.need_backward and node.layer.type not in EXACT - {"Tile", "Split", "Im2col", "BatchReindex"}:
                 for bottom, needed in zip(node.bottom, node.bottom_need_backward, strict=True):
-                    if needed and all(bottom is not top for top in node.top):
+                    if needed:
                         bottom.diff = self.moved(bottom.diff, node.layer.type)
                 for blob in node.layer.blobs:
                     if blob.has_diff:
