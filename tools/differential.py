@@ -113,7 +113,8 @@ def record(random: RandomNet, net: Net, shake: Shake | None = None) -> Record:
             shake.forward(net)
         elif not (compiled and random.phase != TEST):
             net.forward()
-    for name in net.outputs:
+    learned = {name for node in net.nodes if node.layer.type == "Parameter" for name in node.top_names}
+    for name in {*net.outputs} - learned:  # the diff of a Parameter's top is the parameter's own
         if not net.blob_loss_weights[name]:
             net.blobs[name].diff[...] = _top_gradient(random, name, net.blobs[name].shape)
     net.clear_param_diffs()
