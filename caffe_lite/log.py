@@ -19,12 +19,15 @@ _LEVELS = {"0": logging.INFO, "1": logging.WARNING, "2": logging.ERROR, "3": log
 
 
 class GlogFormatter(logging.Formatter):
-    """``I20261121 19:15:16.395696  9459 solver.py:45] message``: level, date, time, thread, and the line that logs."""
+    """``I1121 19:15:16.395696  9459 solver.py:45] message``: level, month, day, time, thread, and the line that logs.
+
+    As in the original's logs. glog 0.6 and later put the year before the month, which few readers of such logs expect.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         letter = "F" if record.levelno >= logging.CRITICAL else record.levelname[0]
         # A record has no native thread id; handlers run in the thread that logs.
-        head = f"{letter}{datetime.fromtimestamp(record.created):%Y%m%d %H:%M:%S.%f} {threading.get_native_id():5d}"
+        head = f"{letter}{datetime.fromtimestamp(record.created):%m%d %H:%M:%S.%f} {threading.get_native_id():5d}"
         return f"{head} {record.filename}:{record.lineno}] {record.getMessage().removesuffix(chr(10))}"
 
 

@@ -234,8 +234,8 @@ def test_the_progress_bar_and_the_log_never_mix(folder):
     # What stays on the screen of each line: the text behind the last carriage return that begins it anew.
     lines = [shown for line in screen.replace("\r\n", "\n").split("\n") if (shown := line.rpartition("\r")[2].strip())]
     logged = [line for line in lines if "] " in line and re.search(r"\.py:\d+\]", line)]
-    assert all(re.match(r"[IWE]\d{8} ", line) for line in logged), [
-        x for x in logged if not re.match(r"[IWE]\d{8} ", x)
+    assert all(re.match(r"[IWE]\d{4} ", line) for line in logged), [
+        x for x in logged if not re.match(r"[IWE]\d{4} ", x)
     ]
     assert sum("Iteration 100, Testing net" in line for line in logged) == 1
     assert not any("%|" in line and "py:" in line for line in lines)
@@ -343,9 +343,9 @@ def parse(log: str) -> dict[str, dict[int, dict[str, float]]]:
     tables: dict[str, dict[int, dict[str, float]]] = {"train": {}, "test": {}}
     iteration, start = -1, None
     for line in log.splitlines():
-        if not (head := re.match(r"[IWEF](\d{8}) (\d+):(\d+):([\d.]+) +\d+ \w+\.\w+:\d+\] ", line)):
+        if not (head := re.match(r"[IWEF](?:\d{4}){1,2} (\d+):(\d+):([\d.]+) +\d+ \w+\.\w+:\d+\] ", line)):
             continue
-        seconds = int(head[2]) * 3600 + int(head[3]) * 60 + float(head[4])
+        seconds = int(head[1]) * 3600 + int(head[2]) * 60 + float(head[3])
         start = seconds if start is None else start
         if found := re.search(r"Iteration (\d+)", line):
             iteration = int(found[1])
