@@ -15,6 +15,9 @@ from .net_param import PlacedLayer
 from .ops.base import Ops
 from .proto import caffe_pb2
 
+# What the original calls the top that a loss gets where the prototxt names none. It is no output of the net.
+UNNAMED = "(automatic)"
+
 
 @dataclass
 class Node:
@@ -148,14 +151,15 @@ class Wiring:
     def _connect_tops(self, node: Node, placed: PlacedLayer) -> None:
         names = list(node.param.top)
         if node.layer.is_loss:
-            names += ["(automatic)"] * (node.layer.tops[0] - len(names))
+            names += [UNNAMED] * (node.layer.tops[0] - len(names))
         _check_count(node, "top", len(names), node.layer.tops)
         if node.layer.equal_bottoms_tops and len(names) != len(node.bottom):
             raise node.error(f"it has {len(node.bottom)} bottoms and {len(names)} tops", "give one top per bottom")
         for i, name in enumerate(names):
+            named = i < len(node.param.top)
             if i < len(node.bottom_names) and node.bottom_names[i] == name:
                 logger.info("%s -> %s (in-place)", node.name, name)
-            elif name in self._makers and name != "(automatic)":
+            elif named and name in self._makers:
                 maker = self._makers[name]
                 raise node.error(
                     f"top blob {name!r} is produced by two layers, also by {maker.param.name!r} at {maker.where}",
@@ -164,8 +168,9 @@ class Wiring:
             else:
                 logger.info("%s -> %s", node.name, name)
                 self.blobs[name] = self._new_blob()
-                self._makers[name] = placed
-            self.unread[name] = None
+            if named:
+                self._makers.setdefault(name, placed)
+                self.unread[name] = None
             node.top_names.append(name)
             node.top.append(self.blobs[name])
         if node.layer.type == "Input":

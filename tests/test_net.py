@@ -79,10 +79,27 @@ def test_outputs_are_what_nobody_reads_sorted_by_name():
     assert net.inputs == ["data"]
 
 
-def test_a_loss_layer_without_a_top_gets_one():
-    net = net_of(INPUT + ip("f", "data") + 'layer { name: "l" type: "EuclideanLoss" bottom: "f" bottom: "data" }')
-    assert net.outputs == ["(automatic)"]
-    assert net.blob_loss_weights["(automatic)"] == 1
+def test_losses_without_tops_count_and_are_no_outputs():
+    def two_losses(first, second):
+        loss = 'layer {{ name: "{0}" type: "EuclideanLoss" bottom: "{0}_ip" bottom: "data" {1} }}\n'
+        layers = ip("a_ip", "data") + ip("b_ip", "data") + loss.format("a", first) + loss.format("b", second)
+        return filled(net_of(INPUT + layers))
+
+    unnamed, named = two_losses("", ""), two_losses('top: "a"', 'top: "b"')
+    assert unnamed.outputs == []
+    assert unnamed.blob_loss_weights["(automatic)"] == 1
+    assert unnamed.forward() == {}
+    assert float(unnamed.forward_pass()) == float(named.forward_pass()) > 0
+    for net in (unnamed, named):
+        net.backward()
+    for layer in ("a_ip", "b_ip"):
+        np.testing.assert_array_equal(unnamed.params[layer][0].diff, named.params[layer][0].diff)
+        assert unnamed.params[layer][0].diff.any()
+
+
+def test_a_top_may_be_called_as_those_without_a_name():
+    net = net_of(INPUT + relu("r", "data", "(automatic)") + ip("f", "(automatic)"))
+    assert net.outputs == ["f"]
 
 
 def test_state_of_the_net_reaches_the_rules():
