@@ -6,13 +6,12 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, dropwhile
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from ..blob import Blob
 from ..compiled import compile_wanted
 from ..errors import SolverError
 from ..hdf5 import import_h5py
@@ -25,6 +24,7 @@ from ..proto.caffe_pb2 import SolverParameter
 from ..proto.prototxt import Parsed, read_solver, to_text
 from ..proto.text import Source
 from ..proto.upgrade import upgrade_solver
+from ..scores import Scores, flat_values
 from ..weights import read_weights
 from .divergence import divergence
 from .learning_rate import check_policy, learning_rate, next_step
@@ -231,7 +231,7 @@ class Solver:
             self.smoothed_loss,
         )
         self._shown = (now, self.iter)
-        _log_outputs("Train", [(name, weight, _values(blob)) for name, blob, weight in self.net.output_blobs])
+        _log_outputs("Train", self.net, {name: flat_values(blob) for name, blob, _ in self.net.output_blobs})
 
     # -- testing -----------------------------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ class Solver:
         net.share_with(self.net)
         batches = self.param.test_iter[index]
         loss = 0.0
-        totals: list[np.ndarray] = []
+        scores = Scores(net)
         for _ in range(batches):
             while (action := self.requested_action()) is not SolverAction.NONE:
                 if action is SolverAction.SNAPSHOT:
@@ -259,14 +259,11 @@ class Solver:
             batch_loss = net.forward_pass()
             if self.param.test_compute_loss:
                 loss += self.ops.number(batch_loss)
-            scores = [_values(blob) for _, blob, _ in net.output_blobs]
-            totals = [total + score for total, score in zip(totals, scores, strict=True)] if totals else scores
+            scores.add()
         if self.param.test_compute_loss:
             logger.info("Test loss: %g", loss / max(1, batches))
-        outputs = zip(net.output_blobs, totals, strict=False)
-        means = [(name, weight, total / batches) for (name, _, weight), total in outputs]
-        _log_outputs("Test", means)
-        self.test_scores[index] = {name: mean for name, _, mean in means}
+        means = self.test_scores[index] = scores.means()
+        _log_outputs("Test", net, means)
         self.tested = self.iter
 
     def share_weights(self, net: Net) -> None:
@@ -415,15 +412,11 @@ def parsed_solver(param: Any) -> Parsed[SolverParameter]:
     return parsed
 
 
-def _values(blob: Blob) -> np.ndarray:
-    return np.array(blob.ops.host_view(blob.data), np.float64).ravel()
-
-
-def _log_outputs(kind: str, outputs: Iterable[tuple[str, float, np.ndarray]]) -> None:
-    number = count()
-    for name, weight, values in outputs:
+def _log_outputs(kind: str, net: Net, outputs: Mapping[str, np.ndarray]) -> None:
+    number, weights = count(), net.blob_loss_weights
+    for name, values in outputs.items():
         for value in values:
-            loss = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
+            loss = f" (* {weights[name]:g} = {weights[name] * value:g} loss)" if weights[name] else ""
             logger.info("    %s net output #%d: %s = %g%s", kind, next(number), name, value, loss)
 
 
