@@ -32,6 +32,7 @@ class Layer:
         equal_bottoms_tops: whether it needs as many tops as bottoms.
         is_loss: whether the first top weighs 1 in the net's loss if the prototxt gives no loss_weight.
         not_differentiable: bottoms that never get a gradient (labels), by index; negative counts from the end.
+        repeatable: whether Forward does nothing but compute its tops, so that the Net may call it when it likes.
 
     Attributes of the instance:
         param: its LayerParameter.         blobs: its learnable Blobs.      ops: the engine's arithmetic.
@@ -44,6 +45,7 @@ class Layer:
     equal_bottoms_tops: ClassVar[bool] = False
     is_loss: ClassVar[bool] = False
     not_differentiable: ClassVar[tuple[int, ...]] = ()
+    repeatable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -88,6 +90,9 @@ class Layer:
 
     # Set by the Net before the first Backward: which of ``blobs`` need a gradient (lr_mult 0 asks for none).
     param_propagate_down: Sequence[bool] = ()
+
+    # Set by the Net: the bottoms' shapes in the last Forward, from which Backward goes on; None before the first.
+    forwarded: Sequence[tuple[int, ...]] | None = None
 
     # What a pass leaves for the next one, and no weights file holds: read and bound in every Forward.
     carried: Sequence[Blob] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from .pycaffe import Callbacks, PycaffeNet
 from .random import new_generator
 from .weights import LayerWeights, read_weights, require_protobuf_size, write_hdf5, write_message
 from .wiring import Node, Param, Wiring
+
+if TYPE_CHECKING:
+    from .fusion import Run
 
 __all__ = ["TEST", "TRAIN", "Net", "Node", "Param"]
 
@@ -154,7 +157,10 @@ class Net(PycaffeNet):
         return self.run_forward(start, end)
 
     def backward_pass(self, start: int | None = None, end: int = 0) -> None:
-        """Run the nodes from ``start`` (the last) back to ``end``, both included; parameters' diffs accumulate."""
+        """Run the nodes from ``start`` (the last) back to ``end``, both included; parameters' diffs accumulate.
+
+        See ``backward`` for nodes that have not run forward.
+        """
         if not self._retained:
             raise EngineError(
                 "there is nothing for a backward pass: the last forward pass was compiled, and keeps outputs only",
@@ -207,9 +213,11 @@ class Net(PycaffeNet):
     def run_backward(self, start: int | None = None, end: int = 0) -> None:
         """``backward_pass``, layer by layer."""
         self._take_back()
+        steps = self.fusion.steps(end, start, self._one_by_one)
+        self._run_what_lacks(steps)
         try:
             with self.ops.quiet():
-                for index, step in reversed(list(enumerate(self.fusion.steps(end, start, self._one_by_one), end))):
+                for index, step in reversed(list(enumerate(steps, end))):
                     node = step.nodes[0]
                     self.callbacks.call("before_backward", index)
                     step.backward()
@@ -222,6 +230,19 @@ class Net(PycaffeNet):
             raise node.out_of_memory() from None
         if self.debug_info:
             debug_info.log_params(self.learnable_params)
+
+    def _run_what_lacks(self, steps: Sequence[Node | Run]) -> None:
+        """Let layers that have not run forward do so aside; the next pass draws the same random numbers."""
+        random = None
+        try:
+            with self.ops.quiet():
+                for step in steps:
+                    if step.lacks_forward:
+                        random = random or self.rng.bit_generator.state
+                        step.run_aside()
+        finally:
+            if random:
+                self.rng.bit_generator.state = random
 
     def _take_back(self) -> None:
         """Let the engine see whatever users have written into blobs."""

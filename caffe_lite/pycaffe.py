@@ -185,6 +185,13 @@ class PycaffeNet:
 
         With keyword arguments, one for each output of the net, fills those blobs' diffs first. Parameters' diffs
         accumulate until they are set to zero.
+
+        A layer that has not run forward over bottoms of these shapes goes by its bottoms as they stand in the blobs:
+        what it must know for its gradient it computes from them. No blob's data, parameter, state or random number is
+        another afterwards, and only diffs that belong to the gradient are written; a top whose shape does not follow
+        from the bottoms (they were reshaped, or Filter chooses by values) is given the one that does. The original
+        takes whatever lies in its buffers then: for many layers zeros, or memory that was never written, where this is
+        the gradient at the bottoms. Layers without bottoms, HDF5Output and Python layers are not run for it.
         """
         first = self._index(start) if start is not None else len(self.nodes) - 1
         last = self._index(end) if end is not None else 0

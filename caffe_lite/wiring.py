@@ -53,6 +53,9 @@ class Node:
 
     def reshape(self) -> None:
         self.layer.Reshape(self.bottom, self.top)
+        self._fill_loss_weights()
+
+    def _fill_loss_weights(self) -> None:
         for blob, weight in zip(self.top, self.loss_weights, strict=True):
             if weight and not blob.has_diff:
                 blob.diff = blob.ops.full(blob.shape, weight)
@@ -64,10 +67,59 @@ class Node:
 
     def forward(self) -> None:
         self.layer.Forward(self.bottom, self.top)
+        self.note_forward()
+
+    def note_forward(self) -> None:
+        """The layer has kept what Backward needs."""
+        self.layer.forwarded = [blob.shape for blob in self.bottom]
 
     def backward(self) -> None:
         if self.need_backward:
             self.layer.Backward(self.top, self.bottom_need_backward, self.bottom)
+
+    @property
+    def lacks_forward(self) -> bool:
+        """Whether Backward would be the first to see the bottoms as they are shaped now."""
+        layer = self.layer
+        return (
+            self.need_backward
+            and layer.repeatable
+            and layer.forwarded != [blob.shape for blob in self.bottom]
+            and bool(self.bottom)
+        )
+
+    def run_aside(self) -> None:
+        """Let the layer run forward over its bottoms as they are, for no more than what it keeps for Backward.
+
+        Blobs, parameters and states stay as they are; but a top whose shape does not follow from the bottoms is
+        given the one that does.
+        """
+        layer, ops = self.layer, self.layer.ops
+        aside = {id(blob): Blob(ops, blob.shape) for blob in self.top}
+        for blob in self.bottom:
+            if id(blob) in aside:
+                aside[id(blob)].data = blob.data
+        bottom, top = ([aside.get(id(blob), blob) for blob in blobs] for blobs in (self.bottom, self.top))
+        params = [(blob.data, ops.copy(blob.data)) for blob in layer.blobs]
+        states = [(blob, blob.shape, blob.data) for blob in layer.carried]
+        try:
+            layer.Reshape(bottom, top)
+            layer.Forward(bottom, top)
+        except CaffeError as error:
+            raise error.located(self.where, self.name, layer.type) from error.__cause__
+        except MemoryError:
+            raise self.out_of_memory() from None
+        finally:
+            for array, before in params:
+                if ops.number(ops.sum(ops.astype(array != before))):  # running statistics
+                    array[...] = before
+            for blob, shape, before in states:
+                blob.Reshape(shape)
+                blob.data = before
+        self.note_forward()
+        for blob, made in zip(self.top, top, strict=True):
+            blob.Reshape(made.shape)
+        self._fill_loss_weights()
 
 
 @dataclass

@@ -404,3 +404,129 @@ def test_a_net_in_float64():
     net.backward()
     assert {blob.data.dtype for blob in net.blobs.values()} == {np.dtype("float64")}
     assert net.params["f"][0].diff.dtype == np.float64
+
+
+# -- backward, where layers have not run forward -------------------------------------------------------------------
+
+DEEP = (
+    "force_backward: true\n"
+    + INPUT
+    + INPUT.replace('"data"', '"target"')
+    + ip("a", "data")
+    + 'layer { name: "drop" type: "Dropout" bottom: "a" top: "drop" }\n'
+    + 'layer { name: "norm" type: "BatchNorm" bottom: "drop" top: "norm" }\n'
+    + 'layer { name: "s" type: "Sigmoid" bottom: "norm" top: "s" }\n'
+    + 'layer { name: "drop2" type: "Dropout" bottom: "s" top: "drop2" }\n'
+    + ip("b", "drop2")
+    + euclidean("b", "target")
+)
+
+
+def copy_of_blobs(net, of):
+    for name, blob in net.blobs.items():
+        blob.data[...] = of.blobs[name].data
+        blob.diff[...] = of.blobs[name].diff
+    return net
+
+
+def gradients_of(net):
+    blobs = {f"{name} {i}": blob for name, blobs in net.params.items() for i, blob in enumerate(blobs)}
+    return {name: blob.diff.copy() for name, blob in (blobs | dict(net.blobs)).items()}
+
+
+@pytest.mark.parametrize("end", [None, "a", "drop", "norm", "s", "drop2", "b", "loss"])
+def test_backward_before_the_rest_of_the_forward_pass(end, engine):
+    """Layers behind ``end`` go by what lies in the blobs, and draw what the forward pass would have drawn."""
+    ran = filled(net_of(DEEP, engine=engine))
+    ran.forward()
+    net = copy_of_blobs(net_of(DEEP, engine=engine), ran)
+    if end:
+        net.forward(end=end)
+    drawn, statistics = net.state(), [blob.data.tolist() for blob in net.params["norm"]]
+    ran.backward()
+    net.backward()
+    wanted = gradients_of(ran)
+    assert np.any(wanted["data"]) and np.any(wanted["a 0"])
+    for name, gradient in gradients_of(net).items():
+        np.testing.assert_array_equal(gradient, wanted[name], err_msg=name)
+    assert net.state() == drawn
+    assert [blob.data.tolist() for blob in net.params["norm"]] == statistics
+
+
+def test_backward_before_the_first_part_of_the_forward_pass(engine):
+    text = DEEP.replace("Dropout", "TanH")
+    ran = filled(net_of(text, engine=engine))
+    ran.forward()
+    net = copy_of_blobs(net_of(text, engine=engine), ran)
+    net.forward(start="s")
+    for one in (ran, net):
+        one.backward(start="loss", end="s")
+        one.backward(start="norm")
+    wanted = gradients_of(ran)
+    for name, gradient in gradients_of(net).items():
+        np.testing.assert_array_equal(gradient, wanted[name], err_msg=name)
+
+
+def test_backward_over_other_values_in_the_blobs(engine):
+    """A single layer: its gradient in what a user has put into its bottom and into its top's diff."""
+    net = net_of(DEEP, engine=engine)
+    x, dy = np.random.default_rng(0).normal(size=(2, 2, 3)).astype("f")
+    net.blobs["norm"].data[...] = x
+    net.blobs["s"].data[...] = 9
+    net.blobs["s"].diff[...] = dy
+    gradient = net.backward(start="s", end="s")["norm"]
+    y = 1 / (1 + np.exp(-x))
+    np.testing.assert_allclose(gradient, dy * y * (1 - y), rtol=1e-5)
+    assert (net.blobs["s"].data == 9).all()
+    np.testing.assert_array_equal(net.blobs["s"].diff, dy)
+
+
+def test_backward_after_an_input_was_reshaped(engine):
+    net, other = (filled(net_of(DEEP.replace("Dropout", "TanH"), engine=engine)) for _ in range(2))
+    net.forward()
+    net.backward()
+    for one in (net, other):
+        for name in one.inputs:
+            one.blobs[name].reshape(5, 3)
+        one.clear_param_diffs()
+        filled(one)
+    other.reshape()
+    assert net.backward()["data"].shape == net.blobs["b"].shape == (5, 3)
+    other.backward()
+    wanted = gradients_of(other)
+    for name, gradient in gradients_of(net).items():
+        np.testing.assert_array_equal(gradient, wanted[name], err_msg=name)
+
+
+def test_backward_runs_nothing_forward_that_does_more_than_compute(tmp_path, monkeypatch, engine):
+    (tmp_path / "calls_noted.py").write_text(
+        "class Noted:\n"
+        "    def setup(self, bottom, top): self.calls = []\n"
+        "    def reshape(self, bottom, top): top[0].reshape(*bottom[0].shape)\n"
+        "    def forward(self, bottom, top): self.calls.append('forward')\n"
+        "    def backward(self, top, propagate_down, bottom):\n"
+        "        self.calls.append('backward')\n"
+        "        bottom[0].diff[...] = 2 * top[0].diff\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = f"""force_backward: true
+        layer {{ name: "m" type: "MemoryData" top: "x" top: "label"
+                 memory_data_param {{ batch_size: 2 channels: 1 height: 1 width: 3 }} }}
+        layer {{ name: "p" type: "Python" bottom: "x" top: "p" python_param {{ module: "calls_noted" layer: "Noted" }} }}
+        layer {{ name: "s" type: "Sigmoid" bottom: "p" top: "s" }}
+        layer {{ name: "out" type: "HDF5Output" bottom: "x" bottom: "label"
+                 hdf5_output_param {{ file_name: {str(tmp_path / "out.h5")!r} }} }}"""
+    pytest.importorskip("h5py")
+    net = net_of(text, engine=engine)
+    net.blobs["s"].diff[...] = 4
+    net.backward()
+    assert (net.blobs["p"].diff == 1).all() and (net.blobs["x"].diff == 2).all()
+    assert net.layer_dict["p"].calls == ["backward"] and not (tmp_path / "out.h5").exists()
+
+
+def test_an_error_in_what_lacks_forward_names_layer_and_place():
+    text = INPUT + 'layer { name: "l" type: "Input" top: "l" input_param { shape { dim: 2 } } }\n' + ip("f", "data")
+    text += 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "f" bottom: "l" top: "loss" }'
+    net = filled(net_of(text), l=[0, 9])
+    with pytest.raises(CaffeError, match=r'net.prototxt:4:1, layer "loss" \(SoftmaxWithLoss\): label 9'):
+        net.backward()

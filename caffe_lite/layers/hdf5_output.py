@@ -28,6 +28,7 @@ class HDF5OutputLayer(Layer):
 
     bottoms = (2, 2)
     tops = (0, 0)
+    repeatable = False
     rows = 0
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

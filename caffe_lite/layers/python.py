@@ -58,6 +58,7 @@ class PythonLayer(Layer):
 
     bottoms = (0, None)
     tops = (0, None)
+    repeatable = False  # nobody knows what else the user's code does
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         cls = self._class()

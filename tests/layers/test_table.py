@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,6 +273,62 @@ def test_in_place(entry: Entry, engine: str) -> None:
     assert np.any(apart["gradient"])
     for name, value in apart.items():
         np.testing.assert_array_equal(in_place[name], value, err_msg=name)
+
+
+ALONE_AND_IN_PLACE = [*((e, False) for e in TABLE), *((e, True) for e in TABLE if e.in_place)]
+
+
+@pytest.mark.parametrize(
+    ("entry", "in_place"),
+    ALONE_AND_IN_PLACE,
+    ids=[f"{e.name}{', in place' * there}" for e, there in ALONE_AND_IN_PLACE],
+)
+def test_backward_before_forward(entry: Entry, in_place: bool, engine: str) -> None:
+    """The gradients are those after a forward pass over the same blobs, and nothing but diffs has changed."""
+    text, tops = (f'{entry.text} top: "x0"', 0) if in_place else (entry.text, entry.tops)
+    ran, fresh = (make_net(text, entry.bottoms, tops, engine=engine, phase=entry.phase) for _ in range(2))
+    names = ran.top_names["under_test"]
+    ran.forward()
+    rng, written = np.random.default_rng(1), {}
+    for name in names:
+        blob, values = fresh.blobs[name], rng.standard_normal(ran.blobs[name].shape)
+        written[name] = values
+        if not in_place:
+            blob.reshape(*values.shape)  # a Filter knows how many it selects when it runs
+            blob.data[...] = -7
+        blob.diff[...] = ran.blobs[name].diff[...] = values
+    before = everything(fresh)
+    for net in (ran, fresh):
+        net.backward()
+    for got, wanted in zip(gradients(fresh, entry), gradients(ran, entry), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    after = everything(fresh)
+    assert before.keys() == after.keys()
+    for what, value in before.items():
+        np.testing.assert_array_equal(after[what], value, err_msg=what)
+    if in_place:
+        return
+    for name, values in written.items():
+        np.testing.assert_array_equal(fresh.blobs[name].diff, values)
+    fresh.forward()  # draws what the first forward pass would have drawn
+    for name in names:
+        np.testing.assert_array_equal(fresh.blobs[name].data, ran.blobs[name].data)
+
+
+def gradients(net: Net, entry: Entry) -> list[np.ndarray]:
+    return [
+        *(net.blobs[f"x{i}"].diff for i in range(len(entry.bottoms))),
+        *(blob.diff for blob in net.params.get("under_test", [])),
+    ]
+
+
+def everything(net: Net) -> dict[str, object]:
+    """Copies of all that a backward pass must leave alone."""
+    return {
+        **{f"data of {name}": blob.data.copy() for name, blob in net.blobs.items()},
+        **{f"param {i}": blob.data.copy() for i, blob in enumerate(net.params.get("under_test", []))},
+        "state": json.dumps(net.state()),
+    }
 
 
 def test_every_layer_with_a_gradient_is_in_the_table() -> None:
