@@ -24,6 +24,8 @@ def fill(blob: Blob, param: FillerParameter, rng: np.random.Generator) -> None:
     if param.sparse != -1 and param.type != "gaussian":
         raise CaffeError(f"sparse is set for a {param.type} filler", hint="only the gaussian filler can be sparse")
     _check_shape(param, blob.shape)
+    if not blob.count:
+        filler = constant  # the others divide by sizes
     blob.data = blob.ops.filled(
         blob.shape, lambda: filler(param, blob.shape, rng).astype(np.float32).reshape(blob.shape)
     )

@@ -292,7 +292,7 @@ class Normalized(Run):
     def fused(self) -> bool:
         norm, scale, *relu = self.layers
         x = self.bottom.data
-        if prod(x.shape) == norm.channels or not _scales_channels(self.nodes[1]):  # a single element has no variance
+        if prod(x.shape) <= norm.channels or not _scales_channels(self.nodes[1]):  # one element has no variance
             return False
         if self.ops.tracer is not None and not self.kernels.normalizes(x):
             return False  # what the compiler makes of the layers is faster than torch's kernel

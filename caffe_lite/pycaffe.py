@@ -203,13 +203,13 @@ class PycaffeNet:
         return {name: HostBlob(self._blob[name]).diff for name in dict.fromkeys(wanted)}
 
     def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Any) -> dict[str, np.ndarray]:
-        """Run ``forward`` in batches over inputs of any length; the outputs of every item."""
+        """Run ``forward`` in batches over inputs of any length, also of none; the outputs of every item."""
         wanted = list(dict.fromkeys([*self.outputs, *(blobs or ())]))
         gathered: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
         for batch, count in self._batches(inputs):
             for name, values in self.forward(wanted, None, None, **batch).items():
                 gathered[name].extend(values[:count].copy() if values.ndim else [values.copy()])
-        return {name: np.asarray(values) for name, values in gathered.items()}
+        return {name: self._together(name, values) for name, values in gathered.items()}
 
     def forward_backward_all(
         self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **arrays: Any
@@ -229,9 +229,15 @@ class PycaffeNet:
             for name, values in self.backward(ins, None, None, **diff_batch).items():
                 all_diffs[name].extend(values[:count].copy() if values.ndim else [values.copy()])
         return (
-            {name: np.asarray(values) for name, values in all_outs.items()},
-            {name: np.asarray(values) for name, values in all_diffs.items()},
+            {name: self._together(name, values) for name, values in all_outs.items()},
+            {name: self._together(name, values) for name, values in all_diffs.items()},
         )
+
+    def _together(self, name: str, items: Sequence[np.ndarray]) -> np.ndarray:
+        """The items of a blob in one array, which keeps their shape where there are none."""
+        if items:
+            return np.asarray(items)
+        return self.ops.host_view(self.ops.zeros((0, *self._blob[name].shape[1:])))
 
     def set_input_arrays(self, data: Any, labels: Any) -> None:
         """Let the net's MemoryData layer, or the first of several, take its batches from these arrays."""
@@ -279,8 +285,14 @@ class PycaffeNet:
         lengths = {len(values) for values in arrays.values()}
         if len(lengths) != 1:
             raise NetError(f"the arrays have different lengths: {sorted(lengths)}")
-        size = self._blob[next(iter(arrays))].shape[0]
-        for first in range(0, lengths.pop(), size):
+        first_name, (length,) = next(iter(arrays)), lengths
+        size = sum(self._blob[first_name].shape[:1])
+        if length and not size:
+            raise NetError(
+                f"the batch of {first_name!r} holds nothing: its shape is {self._blob[first_name].shape}",
+                hint=f"give it the size to go on by: net.blobs[{first_name!r}].reshape(...)",
+            )
+        for first in range(0, length, max(1, size)):
             batch = {name: np.asarray(values[first : first + size]) for name, values in arrays.items()}
             count = len(next(iter(batch.values())))
             if count < size:

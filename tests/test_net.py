@@ -512,7 +512,8 @@ def test_backward_runs_nothing_forward_that_does_more_than_compute(tmp_path, mon
     text = f"""force_backward: true
         layer {{ name: "m" type: "MemoryData" top: "x" top: "label"
                  memory_data_param {{ batch_size: 2 channels: 1 height: 1 width: 3 }} }}
-        layer {{ name: "p" type: "Python" bottom: "x" top: "p" python_param {{ module: "calls_noted" layer: "Noted" }} }}
+        layer {{ name: "p" type: "Python" bottom: "x" top: "p"
+                 python_param {{ module: "calls_noted" layer: "Noted" }} }}
         layer {{ name: "s" type: "Sigmoid" bottom: "p" top: "s" }}
         layer {{ name: "out" type: "HDF5Output" bottom: "x" bottom: "label"
                  hdf5_output_param {{ file_name: {str(tmp_path / "out.h5")!r} }} }}"""
