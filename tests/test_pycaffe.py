@@ -96,6 +96,23 @@ def test_forward_all_takes_any_number_of_items(net):
     np.testing.assert_allclose(out["out"][:4], np.concatenate(single), rtol=1e-5)
 
 
+def test_no_items_at_all(net):
+    outs, diffs = net.forward_backward_all(data=np.zeros((0, 3)), out=np.zeros((0, 2)))
+    assert outs["out"].shape == (0, 2) and diffs["data"].shape == (0, 3)
+    assert net.forward_all(blobs=["fc"], data=[])["fc"].shape == (0, 4)
+    assert net.forward_all(data=[])["out"].dtype == np.float32
+
+
+def test_a_batch_of_nothing(net):
+    net.blobs["data"].reshape(0, 3)
+    assert net.forward(data=np.zeros((0, 3)))["out"].shape == (0, 2)
+    assert net.backward(out=np.zeros((0, 2)))["data"].shape == (0, 3)
+    assert not any(blob.diff.any() for blobs in net.params.values() for blob in blobs)
+    assert net.forward_all(data=[])["out"].shape == (0, 2)
+    with pytest.raises(NetError, match=r"the batch of 'data' holds nothing: its shape is \(0, 3\)"):
+        net.forward_all(data=np.zeros((2, 3)))
+
+
 def test_forward_backward_all_pairs_outputs_and_gradients(net):
     items = np.random.default_rng(0).normal(size=(3, 3)).astype("f")
     outs, diffs = net.forward_backward_all(data=items, out=np.ones((3, 2), "f"))

@@ -212,4 +212,4 @@ class RecurrentLayer(Layer):
         if self.param.recurrent_param.debug_info:
             part = "data" if direction == "Forward" else "diff"
             text = f"    [{direction}] Layer {self.name}_{layer}_{t + 1}, {end} blob {blob}_{t + 1} {part}: %g"
-            self.ops.inspect(x, lambda values: logger.info(text, abs(values).mean()))
+            self.ops.inspect(x, lambda values: logger.info(text, abs(values).sum() / max(1, values.size)))
