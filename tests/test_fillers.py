@@ -86,6 +86,12 @@ def test_blobs_of_any_shape(ops, name):
         assert np.all(np.isfinite(filled(ops, f'type: "{name}"', shape)))
 
 
+@pytest.mark.parametrize("name", sorted(FILLERS))
+def test_blobs_of_nothing(ops, name):
+    for shape in [(0, 3, 2, 2), (3, 0, 2, 2), (3, 3, 0, 0), *([(0,)] if name != "bilinear" else [])]:
+        assert filled(ops, f'type: "{name}"', shape).shape == shape
+
+
 @pytest.mark.parametrize(
     ("text", "shape", "what"),
     [
