@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
-from types import ModuleType
 
 from .errors import CaffeError
+from .interpreter.imports import AliasFinder
 
 _ALIAS, _PACKAGE = "caffe", __package__
 
@@ -27,32 +22,5 @@ def install_as_caffe() -> None:
             f"another caffe is imported already, from {getattr(other, '__file__', None) or 'an unknown place'}",
             hint="Call caffe_lite.install_as_caffe() before anything imports caffe",
         )
-    if not any(isinstance(finder, _AliasFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _AliasFinder())  # before Python's own, which would load copies
-
-
-class _AliasFinder(MetaPathFinder):
-    """Finds ``caffe.X`` where ``caffe_lite.X`` is."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        ours = f"{_PACKAGE}{fullname.removeprefix(_ALIAS)}"
-        if not fullname.startswith(f"{_ALIAS}.") or find_spec(ours) is None:
-            return None
-        return ModuleSpec(fullname, _AliasLoader(ours))
-
-
-class _AliasLoader(Loader):
-    """Gives the module of the other name."""
-
-    def __init__(self, ours: str) -> None:
-        self.ours = ours
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = import_module(self.ours)
-        self.own_spec = module.__spec__
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self.own_spec  # Python has put the alias's there, by which relative imports would go
+    if not any(isinstance(finder, AliasFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, AliasFinder(_PACKAGE, _ALIAS))  # before Python's own, which would load copies

@@ -1,0 +1,60 @@
+"""What `caffe-lite run` adds to Python, in the process that it starts and in all of that one's Python children.
+
+`site/sitecustomize.py` loads this package by itself, without caffe_lite, in every such process, most of which never
+import it. So nothing here imports anything but the standard library, before a script has imported it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from shutil import which
+from types import ModuleType
+
+from .imports import AliasFinder, FinderOf, watch
+
+# The folder that PYTHONPATH names, and what of the command line children learn through the environment.
+SITE = str(Path(__file__).parent / "site")
+CPU, COMPAT = "CAFFE_LITE_CPU", "CAFFE_LITE_COMPAT"
+
+
+def environment(cpu: bool, compat: bool) -> dict[str, str]:
+    """This process's environment, with what makes the Python processes below it ours."""
+    changed = dict(os.environ)
+    paths = [path for path in changed.get("PYTHONPATH", "").split(os.pathsep) if path and path != SITE]
+    changed["PYTHONPATH"] = os.pathsep.join([SITE, *paths])
+    changed["PATH"] = _path_to_this_python(changed.get("PATH", os.defpath))
+    return changed | ({CPU: "1"} if cpu else {}) | ({COMPAT: "1"} if compat else {})
+
+
+def asked(variable: str) -> bool:
+    """Whether a variable of the environment is set, and not to 0."""
+    return os.environ.get(variable, "0") not in ("", "0")
+
+
+def start() -> None:
+    """Let `import caffe` find caffe_lite, the very one that this package is of, whatever stands on sys.path."""
+    from . import compat, hints
+
+    package = Path(__file__).parents[1]
+    sys.meta_path[:0] = [AliasFinder(package.name), FinderOf(package)]
+    watch(package.name, _show_log)
+    hints.install()
+    if asked(COMPAT):
+        compat.install()
+
+
+def _path_to_this_python(path: str) -> str:
+    """PATH, on which `python` is this one as in an activated environment: `os.system("python x.py")` is common."""
+    folder = os.path.dirname(sys.executable)
+    names = [name for name in ("python", "python3") if which(name, path=folder)]
+    found = {os.path.dirname(which(name, path=path) or "") for name in names}
+    return path if found <= {folder} else os.pathsep.join([folder, path])
+
+
+def _show_log(caffe_lite: ModuleType) -> None:
+    """pycaffe shows its log as soon as it is imported."""
+    from ..log import start_logging
+
+    start_logging()

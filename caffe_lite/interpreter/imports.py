@@ -1,0 +1,117 @@
+"""What imports find: a package by another name, or where it is known to be; and what is to happen after an import."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+class AliasFinder(MetaPathFinder):
+    """Finds ``alias`` and ``alias.X`` where the package and its X are: the same modules, no copies."""
+
+    def __init__(self, package: str, alias: str = "caffe") -> None:
+        self.package, self.alias = package, alias
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.alias and not fullname.startswith(f"{self.alias}."):
+            return None
+        own = f"{self.package}{fullname.removeprefix(self.alias)}"
+        return ModuleSpec(fullname, _AliasLoader(own)) if find_spec(own) else None
+
+
+class _AliasLoader(Loader):
+    """Gives the module of the other name."""
+
+    def __init__(self, own: str) -> None:
+        self.own = own
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(self.own)
+        self.own_spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.own_spec  # Python has put the alias's there, by which relative imports would go
+
+
+class FinderOf(MetaPathFinder):
+    """Finds one package in its folder, whether or not sys.path leads there."""
+
+    def __init__(self, package: Path) -> None:
+        self.package = package
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.package.name:
+            return None
+        return PathFinder.find_spec(fullname, [str(self.package.parent)], target)
+
+
+class _Watcher(MetaPathFinder):
+    """Finds what the finders after it find, and has a function called with the module once it is there."""
+
+    def __init__(self) -> None:
+        self.then: dict[str, list[Callable[[ModuleType], None]]] = {}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in self.then or (spec := spec_beyond(self, fullname, path, target)) is None:
+            return None
+        if spec.loader is not None:
+            spec.loader = _WatchedLoader(spec.loader, self.then[fullname])
+        return spec
+
+
+class _WatchedLoader(Loader):
+    """The loader that was found, which the module names as its own, and the functions to call after it."""
+
+    def __init__(self, loader: Any, then: list[Callable[[ModuleType], None]]) -> None:
+        self.loader, self.then = loader, then
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self.loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__loader__ = module.__spec__.loader = self.loader
+        self.loader.exec_module(module)
+        for then in self.then:
+            then(module)
+
+
+_watcher = _Watcher()
+
+
+def watch(name: str, then: Callable[[ModuleType], None]) -> None:
+    """Have a function called with a module: now if it is imported, else before whoever imports it goes on."""
+    if name in sys.modules:
+        then(sys.modules[name])
+        return
+    if _watcher not in sys.meta_path:
+        sys.meta_path.insert(0, _watcher)
+    _watcher.then.setdefault(name, []).append(then)
+
+
+def spec_beyond(
+    finder: MetaPathFinder, fullname: str, path: Sequence[str] | None, target: ModuleType | None
+) -> ModuleSpec | None:
+    """What the finders after this one find."""
+    for other in sys.meta_path[sys.meta_path.index(finder) + 1 :]:
+        if (spec := other.find_spec(fullname, path, target)) is not None:
+            return spec
+    return None
