@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Any
 
 
@@ -19,10 +20,17 @@ def main(path: str) -> int:
     from caffe_lite.interpreter import hints
 
     class Shell(InteractiveShell):
+        def ask_exit(self) -> None:
+            raise SystemExit
+
+        def enable_gui(self, gui: str | None = None) -> None:
+            pass  # there is nobody to look at windows
+
         def _showtraceback(self, kind: Any, error: Any, lines: list[str]) -> None:
             if kind is not SystemExit:
                 print(self.InteractiveTB.stb2text(lines), file=sys.stderr)
 
+    warnings.filterwarnings("ignore", "To exit: use 'exit'")  # what IPython says where a script just ends
     config = Config()
     config.HistoryManager.enabled = False
     if not sys.stderr.isatty():

@@ -53,8 +53,8 @@ def set_mode_cpu() -> None:
 def set_mode_gpu() -> None:
     """Let nets made from now on compute on the GPU of ``set_device``, with the torch engine.
 
-    An EngineError if there is no such GPU that torch can use. With CAFFE_LITE_CPU=1 (``caffe-lite run --cpu``) it warns,
-    and the CPU computes.
+    An EngineError if there is no such GPU that torch can use. With CAFFE_LITE_CPU=1 (``caffe-lite run --cpu``) it only
+    warns, and the CPU computes.
     """
     global _on_gpu
     if _stay_on_cpu():
@@ -66,7 +66,7 @@ def set_mode_gpu() -> None:
 def set_device(index: int) -> None:
     """Choose the GPU that ``set_mode_gpu`` means, counted from 0; an EngineError if it is not there.
 
-    With CAFFE_LITE_CPU=1 it warns, as that does.
+    With CAFFE_LITE_CPU=1 it only warns, as that does.
     """
     global _gpu
     if _stay_on_cpu():

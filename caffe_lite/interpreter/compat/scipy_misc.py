@@ -111,7 +111,10 @@ def toimage(
     mode: str | None = None,
     channel_axis: int | None = None,
 ) -> Image:
-    """An array as an image of Pillow: (H, W), or with an axis of 3 or 4 channels anywhere."""
+    """An array as an image of Pillow: (H, W), or with an axis of 3 or 4 channels anywhere.
+
+    In mode "1" what is above `high` is white, as it was meant to be (SciPy's came out garbled).
+    """
     data = np.asarray(arr)
     if np.iscomplexobj(data):
         raise ValueError("Cannot convert a complex-valued array.")

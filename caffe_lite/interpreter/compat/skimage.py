@@ -33,8 +33,6 @@ def _patch_transform(transform: Any) -> None:
         if kw.keys() & _TODAYS:
             return todays_resize()(image, output_shape, *args, **_with_channel_axis(kw))
         say("skimage.transform.resize of old", "resize(image, shape, anti_aliasing=...), whose values differ")
-        if len(output_shape) == 3 and image.shape[2:] != (output_shape[2],):  # it interpolates between channels, too
-            return todays_resize()(image, output_shape, *args, anti_aliasing=False, **{"mode": "constant"} | kw)
         return _resized(transform, image, output_shape, *args, **kw)
 
     def rescale(image: Any, scale: Any, *args: Any, **kw: Any) -> Any:
@@ -70,10 +68,13 @@ def _resized(
     clip: bool = True,
     preserve_range: bool = False,
 ) -> Any:
-    """An image (H, W) or (H, W, C) at another height and width: interpolated between pixels' centres, never blurred.
+    """An image (H, W) or (H, W, C) at another height and width, as float64: interpolated between pixels, never blurred.
 
     Outside of it lies `cval`, which reaches half a pixel into enlarged images.
     """
+    image = image.astype(float) if image.dtype.kind == "f" else image
+    if len(output_shape) == 3 and image.shape[2:] != (output_shape[2],):
+        raise ValueError(f"an image of shape {image.shape} has no {output_shape[2]} channels to resize")
     how = {"order": order, "mode": mode or "constant", "cval": cval, "clip": clip, "preserve_range": preserve_range}
     rows, columns = (old / new for old, new in zip(image.shape[:2], output_shape[:2], strict=True))
     shift = (columns / 2 - 0.5, rows / 2 - 0.5)
