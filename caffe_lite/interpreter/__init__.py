@@ -1,21 +1,20 @@
 """What `caffe-lite run` adds to Python, in the process that it starts and in all of that one's Python children.
 
 `site/sitecustomize.py` loads this package by itself, without caffe_lite, in every such process, most of which never
-import it. So nothing here imports anything but the standard library, before a script has imported it.
+import it. So nothing here imports anything but the standard library, before a script has imported it; and modules are
+imported by `from .names import say`, as Python would import caffe_lite itself for `from . import names`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from shutil import which
 from types import ModuleType
 
 from .imports import AliasFinder, FinderOf, watch
 
 # The folder that PYTHONPATH names, and what of the command line children learn through the environment.
-SITE = str(Path(__file__).parent / "site")
+SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
 CPU, COMPAT = "CAFFE_LITE_CPU", "CAFFE_LITE_COMPAT"
 
 
@@ -35,18 +34,21 @@ def asked(variable: str) -> bool:
 
 def start() -> None:
     """Let `import caffe` find caffe_lite, the very one that this package is of, whatever stands on sys.path."""
-    from . import compat, hints
+    from .compat import install as install_compat
+    from .hints import install as install_hints
 
-    package = Path(__file__).parents[1]
-    sys.meta_path[:0] = [AliasFinder(package.name), FinderOf(package)]
-    watch(package.name, _show_log)
-    hints.install()
+    package = __name__.partition(".")[0]
+    sys.meta_path[:0] = [AliasFinder(package), FinderOf(package, SITE.rpartition(f"{os.sep}{package}{os.sep}")[0])]
+    watch(package, _show_log)
+    install_hints()
     if asked(COMPAT):
-        compat.install()
+        install_compat()
 
 
 def _path_to_this_python(path: str) -> str:
     """PATH, on which `python` is this one as in an activated environment: `os.system("python x.py")` is common."""
+    from shutil import which
+
     folder = os.path.dirname(sys.executable)
     names = [name for name in ("python", "python3") if which(name, path=folder)]
     found = {os.path.dirname(which(name, path=path) or "") for name in names}

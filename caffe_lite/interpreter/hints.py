@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from traceback import walk_tb
 from types import TracebackType
 
-from . import COMPAT, CPU, asked, compat
+from . import COMPAT, CPU, asked
 
 _OF_GPUS = ("set_mode_gpu", "set_device")
 
@@ -30,8 +29,12 @@ def tell(error: BaseException) -> None:
 
 def hint(error: BaseException) -> str:
     """What to try after this error, or nothing."""
+    from traceback import walk_tb
+
+    from .compat import prevents
+
     if not asked(CPU) and any(frame.f_code.co_name in _OF_GPUS for frame, _ in walk_tb(error.__traceback__)):
         return "with caffe-lite run --cpu, set_mode_gpu and set_device warn, and the CPU computes"
-    if not asked(COMPAT) and compat.prevents(error):
+    if not asked(COMPAT) and prevents(error):
         return "caffe-lite run --compat gives back what today's packages lack here"
     return ""

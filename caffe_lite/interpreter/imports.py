@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader, MetaPathFinder
+else:
+    Loader = MetaPathFinder = object  # importlib.abc takes longer to import than all that is here
 
 
 class AliasFinder(MetaPathFinder):
@@ -44,17 +47,15 @@ class _AliasLoader(Loader):
 
 
 class FinderOf(MetaPathFinder):
-    """Finds one package in its folder, whether or not sys.path leads there."""
+    """Finds one package in a folder, whether or not sys.path has it."""
 
-    def __init__(self, package: Path) -> None:
-        self.package = package
+    def __init__(self, package: str, folder: str) -> None:
+        self.package, self.folder = package, folder
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self.package.name:
-            return None
-        return PathFinder.find_spec(fullname, [str(self.package.parent)], target)
+        return PathFinder.find_spec(fullname, [self.folder], target) if fullname == self.package else None
 
 
 class _Watcher(MetaPathFinder):

@@ -17,7 +17,7 @@ def main(path: str) -> int:
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
 
-    from caffe_lite.interpreter import hints
+    from caffe_lite.interpreter.hints import tell
 
     class Shell(InteractiveShell):
         def ask_exit(self) -> None:
@@ -47,7 +47,7 @@ def main(path: str) -> int:
         if isinstance(error, SystemExit):
             raise error
         if error is not None:
-            hints.tell(error)
+            tell(error)
             return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0
 

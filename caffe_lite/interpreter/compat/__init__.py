@@ -8,20 +8,38 @@ written today.
 from __future__ import annotations
 
 import re
+from importlib import import_module
+from typing import Any
 
-from . import builtins, cv2, h5py, matplotlib, names, numpy, pillow, protobuf, scipy, skimage, standard, yaml
+from .names import install_modules
 
-_LIBRARIES = (builtins, cv2, h5py, matplotlib, numpy, pillow, protobuf, scipy, skimage, standard, yaml)
+_LIBRARIES = [
+    "builtins",
+    "cv2",
+    "h5py",
+    "matplotlib",
+    "numpy",
+    "pillow",
+    "protobuf",
+    "scipy",
+    "skimage",
+    "standard",
+    "yaml",
+]
 
 
 def install() -> None:
     """Give it all back in this process."""
-    for library in _LIBRARIES:
+    install_modules()
+    for library in _libraries():
         library.install()
-    names.install()
 
 
 def prevents(error: BaseException) -> bool:
     """Whether a script would not have met this error under --compat."""
     text = f"{type(error).__name__}: {error}"
-    return any(re.match(pattern, text) for library in _LIBRARIES for pattern in library.PREVENTED)
+    return any(re.match(pattern, text) for library in _libraries() for pattern in library.PREVENTED)
+
+
+def _libraries() -> list[Any]:
+    return [import_module(f".{name}", __package__) for name in _LIBRARIES]

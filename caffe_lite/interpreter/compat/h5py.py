@@ -21,7 +21,7 @@ def _patch(h5py: Any) -> None:
     start = h5py.File.__init__
 
     def __init__(self: Any, name: Any, mode: str | None = None, *args: Any, **kw: Any) -> None:
-        if mode is None:
+        if mode is None and isinstance(name, (str, bytes, os.PathLike)):
             mode = "r" if os.path.exists(name) and not os.access(name, os.W_OK) else "a"
             say("h5py.File without a mode", 'h5py.File(file, "r"), or "w", or "a"')
         start(self, name, mode, *args, **kw)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from pkgutil import resolve_name
 from types import FrameType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..imports import AliasFinder, watch
+
+if TYPE_CHECKING:
+    from importlib.abc import MetaPathFinder
+else:
+    MetaPathFinder = object  # importlib.abc takes longer to import than all that is here
 
 # What stands for a name: where it is today ("numpy.float64"), or a function that does what it did, whose docstring
 # tells how that is written today.
@@ -69,7 +71,7 @@ def give_modules(modules: Mapping[str, str]) -> None:
     _finder.modules.update(modules)
 
 
-def install() -> None:
+def install_modules() -> None:
     """Put the finder of `give_modules` in force."""
     sys.meta_path.insert(0, _finder)
 
@@ -78,23 +80,25 @@ def standing(stand: Stand) -> tuple[Any, str]:
     """What stands for a name, and how that is written."""
     if callable(stand):
         return stand, (stand.__doc__ or "").rstrip(".")
+    from pkgutil import resolve_name
+
     return resolve_name(stand), stand.removeprefix("builtins.")
 
 
 def missing(module: str, stands: Mapping[str, Stand]) -> tuple[str, ...]:
     """Patterns of the errors without `give_names`."""
-    names = "|".join(map(re.escape, stands))
+    names = "|".join(stands)
     short = "np" if module == "numpy" else module
     return (
-        rf"AttributeError: module '{re.escape(module)}' has no attribute '({names})'",
+        rf"AttributeError: module '{module}' has no attribute '({names})'",
         rf"AttributeError: `{short}\.({names})` was removed",
-        rf"ImportError: cannot import name '({names})' from '{re.escape(module)}'",
+        rf"ImportError: cannot import name '({names})' from '{module}'",
     )
 
 
 def missing_modules(modules: Mapping[str, str]) -> tuple[str, ...]:
     """Patterns of the errors without `give_modules`."""
-    return tuple(rf"ModuleNotFoundError: No module named '{re.escape(name)}'" for name in modules)
+    return tuple(rf"ModuleNotFoundError: No module named '{name}'" for name in modules)
 
 
 class _ModulesFinder(MetaPathFinder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import sys
 from collections.abc import Callable
@@ -131,7 +130,7 @@ def _patch(np: ModuleType) -> None:
 
 
 def _fromstring(np: Any, of_text: Callable[..., Any]) -> Callable[..., Any]:
-    def fromstring(string: Any, dtype: Any = float, count: int = -1, *, sep: str = "", **kw: Any) -> Any:
+    def fromstring(string: Any, dtype: Any = float, count: int = -1, sep: str = "", **kw: Any) -> Any:
         if sep:
             return of_text(string, dtype, count, sep=sep, **kw)
         say("np.fromstring of bytes", "np.frombuffer(data, dtype), and .copy() to write into it")
@@ -154,6 +153,8 @@ def _set_printoptions(today: Callable[..., Any]) -> Callable[..., Any]:
 def _give_methods(cls: type, methods: dict[str, Callable[..., Any]]) -> None:
     """Give a class written in C methods, which setattr refuses: into its dict; then CPython is told, as C code does."""
     if sys.implementation.name == "cpython" and methods:
+        import ctypes
+
         (attributes,) = gc.get_referents(cls.__dict__)
         attributes.update(methods)
         ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))

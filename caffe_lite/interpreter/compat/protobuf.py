@@ -9,13 +9,17 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..imports import spec_beyond
 from .names import say
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader, MetaPathFinder
+else:
+    Loader = MetaPathFinder = object
 
 PREVENTED = (r"TypeError: Descriptors cannot be created directly",)
 
@@ -44,6 +48,9 @@ class _MessagesLoader(Loader):
 
     def __init__(self, loader: SourceFileLoader, tree: ast.Module) -> None:
         self.loader, self.tree = loader, tree
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        pass  # Python makes an empty one
 
     def exec_module(self, module: ModuleType) -> None:
         from google.protobuf import descriptor_pool

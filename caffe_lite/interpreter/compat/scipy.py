@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from .names import give_modules, give_names, missing
+from typing import Any
 
-_MODULE = f"{__package__}.scipy_misc"
+from .names import Stand, give_modules, give_names, missing
+
+
+def _imread(*args: Any, **kw: Any) -> Any:
+    """cv2.imread(file), imageio.imread(file)."""
+    from .scipy_misc import imread
+
+    return imread(*args, **kw)
+
+
+_NAMES: dict[str, Stand] = {"imread": _imread}
 
 PREVENTED = (
-    *missing("scipy.ndimage", {"imread": ""}),
+    *missing("scipy.ndimage", _NAMES),
     r"(AttributeError|ImportError): .*(module 'scipy\.misc'|from 'scipy\.misc'|module 'scipy' has no attribute 'misc')",
     r"ModuleNotFoundError: No module named 'scipy\.misc'",
 )
 
 
 def install() -> None:
-    give_modules({"scipy.misc": _MODULE})
-    give_names("scipy.ndimage", {"imread": f"{_MODULE}.imread"})
+    give_modules({"scipy.misc": f"{__package__}.scipy_misc"})
+    give_names("scipy.ndimage", _NAMES)

@@ -47,7 +47,16 @@ def _patch_transform(transform: Any) -> None:
 def _todays(module: ModuleType, name: str) -> Callable[[], Any]:
     """A function as scikit-image has it, without importing what is lazy there."""
     there = vars(module).get(name)
-    return cache(lambda: there or module.__getattr__(name))
+
+    @cache
+    def find() -> Any:
+        if there is not None:
+            return there
+        ours, todays = vars(module)[name], module.__getattr__(name)
+        setattr(module, name, ours)  # its __getattr__ has put its own there
+        return todays
+
+    return find
 
 
 def _with_channel_axis(kw: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections import namedtuple
 from collections.abc import Callable
@@ -32,6 +31,8 @@ _ArgSpec = namedtuple("_ArgSpec", "args varargs keywords defaults")
 
 def _getargspec(function: Callable[..., Any]) -> Any:
     """inspect.getfullargspec(f)."""
+    import inspect
+
     return _ArgSpec(*inspect.getfullargspec(function)[:4])
 
 
