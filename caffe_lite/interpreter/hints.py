@@ -23,7 +23,8 @@ def install() -> None:
 
 def tell(error: BaseException) -> None:
     """The line, if there is one to say."""
-    if (line := hint(error)) and sys.stderr is not None:
+    # Nothing is imported after Ctrl-C: Python would forget how it is to end.
+    if isinstance(error, Exception) and (line := hint(error)) and sys.stderr is not None:
         print(f"caffe-lite: {line}", file=sys.stderr)
 
 
