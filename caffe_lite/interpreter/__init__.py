@@ -21,7 +21,8 @@ CPU, COMPAT = "CAFFE_LITE_CPU", "CAFFE_LITE_COMPAT"
 def environment(cpu: bool, compat: bool) -> dict[str, str]:
     """This process's environment, with what makes the Python processes below it ours."""
     changed = dict(os.environ)
-    paths = [path for path in changed.get("PYTHONPATH", "").split(os.pathsep) if path and path != SITE]
+    before = changed.get("PYTHONPATH")
+    paths = [path for path in before.split(os.pathsep) if path != SITE] if before else []
     changed["PYTHONPATH"] = os.pathsep.join([SITE, *paths])
     changed["PATH"] = _path_to_this_python(changed.get("PATH", os.defpath))
     return changed | ({CPU: "1"} if cpu else {}) | ({COMPAT: "1"} if compat else {})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import dataclass
+from importlib import import_module
 
+import numpy
 import pytest
 
 
@@ -149,18 +152,29 @@ TABLE = {
 }
 
 
+def is_gone(what: str) -> bool:
+    """Whether this version of a library has it no more."""
+    module, _, name = what.rpartition(".")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return not hasattr(numpy.ndarray if module == "array" else import_module(module or "builtins"), name)
+        except ModuleNotFoundError:
+            return True
+
+
 @pytest.mark.parametrize("old", TABLE.values(), ids=TABLE.keys())
 def test_it_runs_and_says_what_is_old(run, old):
     for package in old.needs.split():
         pytest.importorskip(package)
-    done = run(old.code, "--compat")
+    done = run(f"import warnings\nwarnings.simplefilter('ignore')\n{old.code}", "--compat")
     assert (done.returncode, done.stdout) == (0, old.prints), done.stderr
     lines = done.stderr.splitlines()
     assert all(line.startswith("caffe-lite run --compat: script.py:") for line in lines), done.stderr
     said = [line.split(": ", 2)[2].partition(" is gone; today: ")[0] for line in lines]
     assert len(said) == len(set(said)), "each once"
     for what in old.said:
-        assert what in said
+        assert (what in said) is is_gone(what)
 
 
 @pytest.mark.parametrize("old", TABLE.values(), ids=TABLE.keys())
