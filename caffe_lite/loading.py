@@ -15,7 +15,7 @@ from .log import logger
 from .weights import LayerWeights
 
 if TYPE_CHECKING:
-    from .net import Net
+    from .net import Graph
 
 
 @dataclass
@@ -35,7 +35,7 @@ class LoadReport:
     kept: list[str] = field(default_factory=list)
 
 
-def load(net: Net, sources: Sequence[tuple[str, Sequence[LayerWeights]]]) -> LoadReport:
+def load(net: Graph, sources: Sequence[tuple[str, Sequence[LayerWeights]]]) -> LoadReport:
     """Load the layers of several files, each with its name, one after the other; nothing, if something does not fit.
 
     What does not fit is another number of blobs, or shapes that differ in more than leading 1s. Blobs that the net
@@ -54,7 +54,7 @@ def load(net: Net, sources: Sequence[tuple[str, Sequence[LayerWeights]]]) -> Loa
     return report
 
 
-def _plan(net: Net, file: str, stored: LayerWeights, report: LoadReport) -> list[tuple[Blob, np.ndarray]]:
+def _plan(net: Graph, file: str, stored: LayerWeights, report: LoadReport) -> list[tuple[Blob, np.ndarray]]:
     node = next((node for node in net.nodes if node.name == stored.name), None)
     if node is None:
         logger.info("Ignoring source layer %s", stored.name)

@@ -29,7 +29,7 @@ from .wiring import Node, Param, Wiring
 if TYPE_CHECKING:
     from .fusion import Run
 
-__all__ = ["TEST", "TRAIN", "Net", "Node", "Param"]
+__all__ = ["TEST", "TRAIN", "Graph", "Net", "Node", "Param"]
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 
@@ -49,6 +49,9 @@ class Net(PycaffeNet):
         seed: of everything random in the net; without one that of ``set_random_seed``, else a fresh one.
 
     pycaffe's old order ``Net(network, weights, phase)`` works too. Errors name the layer and its place in the file.
+
+    What runs is its ``Graph``. A class derived from Net may give its objects attributes of any name: the graph does not
+    look at them, and what the net does not have itself it takes from the graph (``net.name``, ``net.nodes``).
     """
 
     def __init__(
@@ -66,6 +69,26 @@ class Net(PycaffeNet):
     ) -> None:
         if isinstance(weights, int):
             phase, weights = weights, cast(str, phase)
+        self._caffe_graph = Graph(network, phase, level, stages, engine=engine, dtype=dtype, seed=seed, compile=compile)
+        if weights:
+            self._caffe_graph.copy_from(weights)
+
+
+class Graph:
+    """The nodes of a net, with all that runs them, and their parameters' way in and out. ``Net`` has the arguments."""
+
+    def __init__(
+        self,
+        network: str | os.PathLike[str] | caffe_pb2.NetParameter | Parsed[caffe_pb2.NetParameter],
+        phase: int | str,
+        level: int,
+        stages: Sequence[str] | None,
+        *,
+        engine: str | None,
+        dtype: str,
+        seed: int | None,
+        compile: bool | None,
+    ) -> None:
         if phase not in (TRAIN, TEST):
             raise NetError(f"phase {phase!r} is neither TRAIN (0) nor TEST (1)")
         self.phase = TRAIN if phase == TRAIN else TEST
@@ -94,8 +117,6 @@ class Net(PycaffeNet):
         except BaseException:
             self.close()
             raise
-        if weights:
-            self.copy_from(weights)
 
     # -- building ----------------------------------------------------------------------------------------------------
 
@@ -299,7 +320,7 @@ class Net(PycaffeNet):
         files = [file.strip() for file in os.fspath(weights).split(",")]
         return load(self, [(file, read_weights(file)) for file in files])
 
-    def share_with(self, other: Net) -> None:
+    def share_with(self, other: Graph) -> None:
         """Use the other net's parameters, by layer name, as the original's test nets use the train net's."""
         sources = {node.name: node for node in other.nodes}
         taken: dict[int, Blob] = {}

@@ -288,8 +288,7 @@ def test_other_engines_run_layer_by_layer():
 
 
 def test_debug_info_shows_every_layer(caplog):
-    net = net_of(INPUT + block())
-    net.debug_info = True
+    net = net_of("debug_info: true " + INPUT + block())
     with caplog.at_level("INFO", logger="caffe_lite"):
         net.forward()
     assert [f"Layer {name}, top blob c" in caplog.text for name in "cbsr"] == [True] * 4

@@ -66,7 +66,7 @@ def test_nets(solver: Parsed[SolverParameter], **options: Any) -> Iterator[Net]:
         logger.info("Creating test net (#%d) specified by %s", index, label)
         state = p.test_state[index] if p.test_state else NetState()
         made = _make(net, NetState(phase=TEST), state, p, offset=1 + index, **options)
-        made.debug_info = p.debug_info
+        made._caffe_graph.debug_info = p.debug_info
         yield made
 
 

@@ -183,11 +183,11 @@ class Solver:
             for on_start, _ in self._callbacks:
                 on_start()
             display = self._due(p.display)
-            self.net.debug_info = display and p.debug_info
+            self.net._caffe_graph.debug_info = display and p.debug_info
             loss = self._forward_backward()
             if not math.isfinite(loss):
                 self.net.recompute()
-                raise divergence(self.net, self.iter, loss)
+                raise divergence(self.net._caffe_graph, self.iter, loss)
             self._losses.add(loss)
             if display:
                 self._display()
@@ -317,7 +317,7 @@ class Solver:
                     hint="resume with the net that took the snapshot",
                 )
         if snapshot.learned_net:
-            load(self.net, [(snapshot.learned_net, read_weights(snapshot.learned_net))])
+            load(self.net._caffe_graph, [(snapshot.learned_net, read_weights(snapshot.learned_net))])
         logger.info("%sSolver: restoring history", self.type)
         for mine, stored in zip(self.history, snapshot.history, strict=True):
             mine[...] = self.ops.asarray(stored.reshape(mine.shape))
