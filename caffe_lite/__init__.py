@@ -11,6 +11,7 @@ from .layer import layer_type_list, register_layer
 from .log import init_log, log
 from .net import TEST, TRAIN, Net
 from .ops import available_engines, set_device, set_engine, set_mode_cpu, set_mode_gpu
+from .pycaffe import UserLayer as Layer
 from .random import set_random_seed
 from .solvers import (
     AdaDeltaSolver,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from .alias import install_as_caffe
     from .classifier import Classifier
     from .detector import Detector
-    from .layers.python import UserLayer as Layer
     from .net_spec import NetSpec, params, to_proto
     from .parallel import (
         NCCL,
@@ -87,7 +87,6 @@ __all__ = [
 _LATER = {
     "Classifier": "classifier.Classifier",
     "Detector": "detector.Detector",
-    "Layer": "layers.python.UserLayer",
     "NCCL": "parallel.NCCL",
     "NetSpec": "net_spec.NetSpec",
     "Timer": "timer.Timer",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import NetError
-from .images import Transformer, oversample, resize_image
+from .images import NoImages, Transformer, oversample, resize_image
 from .net import TEST, Net
 
 
@@ -48,7 +48,7 @@ class ImageNet(Net):
     def predictions(self, images: Sequence[Any] | np.ndarray) -> np.ndarray:
         """What the first output says of each image."""
         if not len(images):
-            raise NetError("there are no images")
+            raise NoImages("there are no images")
         batch = np.stack([self.transformer.preprocess(self.input_name, image) for image in images])
         inputs: dict[str, Any] = {self.input_name: batch}
         return self.forward_all(**inputs)[self.outputs[0]]
@@ -90,7 +90,7 @@ class Classifier(ImageNet):
         center.
         """
         if not len(inputs):
-            raise NetError("there are no images")
+            raise NoImages("there are no images")
         images = [resize_image(image, self.image_dims) for image in inputs]
         if oversample:
             found = self.predictions(_ten_crops(images, self.crop_dims.tolist()))

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from .log import logger
 from .ops.base import Ops
 from .plugins import load_plugins
 from .proto import caffe_pb2
+
+if TYPE_CHECKING:
+    from .blob import HostBlobs
+    from .pycaffe import UserLayer
 
 Range = tuple[int, "int | None"]
 
@@ -87,6 +91,20 @@ class Layer:
         """Compute ``bottom[i].diff`` where ``propagate_down[i]``; add into ``blobs[j].diff`` with ``add_diff``
         where ``param_propagate_down[j]``."""
         raise NotImplementedError
+
+    def Deconv(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob], guided: bool) -> None:
+        """``Backward`` in a deconvolutional network, or in guided backpropagation: they differ where a layer rectifies.
+
+        Source: the Caffe of the deep visualization toolbox.
+        """
+        self.Backward(top, propagate_down, bottom)
+
+    def shown(self) -> tuple[UserLayer, HostBlobs]:
+        """The layer, and its learnable blobs, as pycaffe shows them."""
+        from .pycaffe import HostLayer
+
+        layer = HostLayer(self)
+        return layer, layer.blobs
 
     # Set by the Net before the first Backward: which of ``blobs`` need a gradient (lr_mult 0 asks for none).
     param_propagate_down: Sequence[bool] = ()

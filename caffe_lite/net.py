@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, SupportsIndex
+from weakref import ref
 
 import numpy as np
 
 from . import debug_info
 from .blob import Blob
 from .compiled import LEAVE_OUT, CompiledPass, compile_wanted
-from .errors import CaffeError, EngineError, NetError, Where
+from .errors import ArgumentError, CaffeError, EngineError, UnknownName, Where
 from .io import array_to_blobproto
 from .loading import LoadReport, load
 from .log import logger
@@ -23,7 +25,7 @@ from .proto.prototxt import Parsed, read_net, to_text
 from .proto.upgrade import upgrade_net
 from .pycaffe import Callbacks, PycaffeNet
 from .random import new_generator
-from .weights import LayerWeights, read_weights, require_protobuf_size, write_hdf5, write_message
+from .weights import LayerWeights, read_weights, require_protobuf_size, weights_files, write_hdf5, write_message
 from .wiring import Node, Param, Wiring
 
 if TYPE_CHECKING:
@@ -33,22 +35,37 @@ __all__ = ["TEST", "TRAIN", "Graph", "Net", "Node", "Param"]
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 
+_phase_in_force: int = TEST
+
+
+def set_phase_train() -> None:
+    """Let nets that are made from now on without a phase be for TRAIN, as scripts of 2014 ask."""
+    global _phase_in_force
+    _phase_in_force = TRAIN
+
+
+def set_phase_test() -> None:
+    """Let nets that are made from now on without a phase be for TEST, as they are without a word."""
+    global _phase_in_force
+    _phase_in_force = TEST
+
 
 class Net(PycaffeNet):
     """A net in one phase, on one engine.
 
     Args:
-        network: a prototxt's path, what ``read_net`` gave for one, or a NetParameter.
-        phase: TRAIN or TEST.
-        weights: a .caffemodel or .caffemodel.h5, or several joined by commas, loaded by layer name.
+        network_file: a prototxt's path, what ``read_net`` gave for one, or a NetParameter.
+        phase: TRAIN or TEST; without a word TEST, unless ``set_phase_train`` was called.
         level, stages: the rest of the NetState that include and exclude rules see.
+        weights: a .caffemodel or .caffemodel.h5, or several joined by commas, loaded by layer name.
         engine: "numpy", ...; without one that of ``set_engine`` or CAFFE_LITE_ENGINE.
         dtype: "float32", or "float64" to check gradients.
         compile: with torch: whole forward passes in TEST, a solver's forward and backward passes in TRAIN, which keep
             outputs, losses and parameters only. Without a word CAFFE_LITE_COMPILE=1 asks for it.
         seed: of everything random in the net; without one that of ``set_random_seed``, else a fresh one.
 
-    pycaffe's old order ``Net(network, weights, phase)`` works too. Errors name the layer and its place in the file.
+    pycaffe's old orders ``Net(network_file, weights, phase)`` and ``Net(network_file, weights)`` work too. Errors name
+    the layer and its place in the file.
 
     What runs is its ``Graph``. A class derived from Net may give its objects attributes of any name: the graph does not
     look at them, and what the net does not have itself it takes from the graph (``net.name``, ``net.nodes``).
@@ -56,20 +73,30 @@ class Net(PycaffeNet):
 
     def __init__(
         self,
-        network: str | os.PathLike[str] | caffe_pb2.NetParameter | Parsed[caffe_pb2.NetParameter],
-        phase: int | str = TEST,
-        weights: str | os.PathLike[str] | int | None = None,
-        level: int = 0,
+        network_file: str | os.PathLike[str] | caffe_pb2.NetParameter | Parsed[caffe_pb2.NetParameter],
+        phase: int | str | os.PathLike[str] | None = None,
+        level: int | None = None,
         stages: Sequence[str] | None = None,
+        weights: str | os.PathLike[str] | None = None,
         *,
         engine: str | None = None,
         dtype: str = "float32",
         seed: int | None = None,
         compile: bool | None = None,
     ) -> None:
-        if isinstance(weights, int):
-            phase, weights = weights, cast(str, phase)
-        self._caffe_graph = Graph(network, phase, level, stages, engine=engine, dtype=dtype, seed=seed, compile=compile)
+        if isinstance(phase, (str, os.PathLike)):
+            if weights is not None:
+                raise ArgumentError(f"phase is {os.fspath(phase)!r}", hint="it is caffe.TRAIN or caffe.TEST")
+            weights, phase, level = phase, level, None
+        phase = _phase_in_force if phase is None else phase
+        level = 0 if level is None else level
+        if not isinstance(level, SupportsIndex):
+            raise ArgumentError(f"level is {level!r}, not a number", hint="give weights by name: weights=file")
+        if isinstance(stages, str) or not all(isinstance(stage, str) for stage in stages or ()):
+            raise ArgumentError(f"stages is {stages!r}", hint="it is a list of names, as in ['deploy']")
+        self._caffe_graph = Graph(
+            network_file, phase, level, stages, engine=engine, dtype=dtype, seed=seed, compile=compile
+        )
         if weights:
             self._caffe_graph.copy_from(weights)
 
@@ -80,8 +107,8 @@ class Graph:
     def __init__(
         self,
         network: str | os.PathLike[str] | caffe_pb2.NetParameter | Parsed[caffe_pb2.NetParameter],
-        phase: int | str,
-        level: int,
+        phase: int,
+        level: SupportsIndex,
         stages: Sequence[str] | None,
         *,
         engine: str | None,
@@ -90,7 +117,7 @@ class Graph:
         compile: bool | None,
     ) -> None:
         if phase not in (TRAIN, TEST):
-            raise NetError(f"phase {phase!r} is neither TRAIN (0) nor TEST (1)")
+            raise ArgumentError(f"phase {phase!r} is neither TRAIN (0) nor TEST (1)")
         self.phase = TRAIN if phase == TRAIN else TEST
         self.ops = get_ops(engine, dtype)
         self.rng = new_generator(seed)
@@ -101,7 +128,7 @@ class Graph:
         self.name = param.name
         self.debug_info: bool = param.debug_info
         self.callbacks = Callbacks()
-        param.state.CopyFrom(state_of(param, self.phase, level, stages or ()))
+        param.state.CopyFrom(state_of(param, self.phase, operator.index(level), stages or ()))
         self.state_of_rules = param.state
         placed = [PlacedLayer(layer, at) for layer, at in zip(param.layer, where, strict=True)]
         placed = insert_splits(filter_layers(placed, param.state))
@@ -129,6 +156,10 @@ class Graph:
         from .fusion import Fusion  # it imports layers, which `import caffe_lite` leaves for later
 
         self.fusion = Fusion(self.nodes, self.ops)
+        shown = [node.layer.shown() for node in self.nodes]
+        self.shown_layers, self.blob_vecs = [layer for layer, _ in shown], [blobs for _, blobs in shown]
+        for index, blobs in enumerate(self.blob_vecs):
+            blobs.replaced = _hearing(self, index)
         self.outputs = sorted(wiring.unread)
         for blob_name in self.outputs:
             logger.info("This network produces output %s", blob_name)
@@ -265,6 +296,18 @@ class Graph:
             if random:
                 self.rng.bit_generator.state = random
 
+    def deconv_pass(self, start: int, guided: bool) -> None:
+        """Run the nodes from ``start`` back to the first by their ``Deconv``, in place of ``Backward``."""
+        self._take_back()
+        self.fusion.steps(0, start, one_by_one=True)
+        for node in reversed(self.nodes[: start + 1]):
+            if node.need_backward:
+                try:
+                    with self.ops.quiet():
+                        node.layer.Deconv(node.top, node.bottom_need_backward, node.bottom, guided)
+                except CaffeError as error:
+                    raise error.located(node.where, node.name, node.layer.type) from error.__cause__
+
     def _take_back(self) -> None:
         """Let the engine see whatever users have written into blobs."""
         if not self.ops.shares_memory:
@@ -304,7 +347,7 @@ class Graph:
         for node in self.nodes:
             if node.name == layer_name:
                 return node
-        raise NetError(
+        raise UnknownName(
             f"the net has no layer {layer_name!r}", hint=f"its layers: {', '.join(n.name for n in self.nodes)}"
         )
 
@@ -313,12 +356,12 @@ class Graph:
     def copy_from(self, weights: str | os.PathLike[str]) -> LoadReport:
         """Load parameters by layer name from one file or several joined by commas; tells what became of each layer.
 
-        Layers of the file that the net lacks are ignored, layers of the net that the file lacks keep what they have.
+        A file whose name has commas is one file. Layers of the file that the net lacks are ignored, layers of the net
+        that the file lacks keep what they have.
         Nothing is changed if something does not fit: another number of blobs, or shapes that differ in more than
         leading 1s.
         """
-        files = [file.strip() for file in os.fspath(weights).split(",")]
-        return load(self, [(file, read_weights(file)) for file in files])
+        return load(self, [(file, read_weights(file)) for file in weights_files(weights)])
 
     def share_with(self, other: Graph) -> None:
         """Use the other net's parameters, by layer name, as the original's test nets use the train net's."""
@@ -345,6 +388,19 @@ class Graph:
             param.blob = taken.get(id(param.blob), param.blob)
         if self._compiled:
             self._compiled.changed = True
+
+    def replaced(self, node: Node, index: int, old: Blob, new: Blob) -> None:
+        """A user has put another blob among a layer's: whoever trains the net goes on with it.
+
+        A blob that is learned already is not learned twice, and one that other layers still have stays learned.
+        """
+        shared = any(blob.source is old.source for other in self.nodes for blob in other.layer.blobs)
+        known = any(param.blob.source is new.source for param in self.learnable_params)
+        for param in self.learnable_params:
+            if param.owner is node and param.index == index and not (shared or known):
+                param.blob = new
+        if self._compiled:
+            self._compiled = CompiledPass(self, self._compiled.backward)
 
     def to_proto(self, write_diff: bool = False) -> caffe_pb2.NetParameter:
         """The net as the original stores it: every layer's parameters, with the learned blobs."""
@@ -397,6 +453,17 @@ class Graph:
         for node in self.nodes:
             if node.name in state["layers"]:
                 node.layer.restore_state(state["layers"][node.name])
+
+
+def _hearing(graph: Graph, node_index: int) -> Callable[[int, Blob, Blob], None]:
+    """What tells a graph, which it does not keep alive, that a layer has another blob."""
+    hears = ref(graph)
+
+    def replaced(index: int, old: Blob, new: Blob) -> None:
+        if (graph := hears()) is not None:
+            graph.replaced(graph.nodes[node_index], index, old, new)
+
+    return replaced
 
 
 def _parameter_of(network: Any) -> tuple[caffe_pb2.NetParameter, Sequence[Where | None]]:

@@ -126,6 +126,8 @@ class Outline(Wiring):
                 _open(layer, node)
             else:
                 layer.outline(node.bottom, node.top)
+        except CaffeError:
+            raise
         except (IndexError, TypeError, ValueError) as error:
             if all(known(shape) for shape in before.values()):
                 raise

@@ -71,6 +71,12 @@ def read_caffemodel(path: StrPath) -> caffe_pb2.NetParameter:
     return net
 
 
+def weights_files(weights: StrPath) -> list[str]:
+    """The file of this path; if there is none, those whose paths commas join."""
+    path = os.fspath(weights)
+    return [path] if os.path.exists(path) else [file.strip() for file in path.split(",")]
+
+
 def write_message(path: StrPath, message: Message) -> None:
     """Write a message in protobuf's binary form."""
     try:

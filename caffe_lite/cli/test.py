@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     start_logging()
     choose_engine(arguments)
-    net = Net(*(arguments.model, TEST, arguments.weights, arguments.level, arguments.stage), compile=arguments.compile)
+    net = Net(*(arguments.model, TEST, arguments.level, arguments.stage, arguments.weights), compile=arguments.compile)
     try:
         logger.info("Running for %d iterations.", arguments.iterations)
         loss = 0.0

@@ -11,6 +11,7 @@ from ..log import logger
 from ..net import Net
 from ..proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, SolverParameter
 from ..proto.prototxt import Parsed, read_net
+from ..weights import weights_files
 
 _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
@@ -101,9 +102,9 @@ def _make(
     made = Net(placed, state.phase, seed=p.random_seed + offset if p.random_seed >= 0 else None, **options)
     try:
         for files in p.weights:
-            for file in files.split(","):
-                logger.info("Finetuning from %s", file.strip())
-                made.copy_from(file.strip())
+            for file in weights_files(files):
+                logger.info("Finetuning from %s", file)
+                made.copy_from(file)
     except BaseException:
         made.close()
         raise
