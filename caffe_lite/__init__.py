@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from . import io
 from .errors import CaffeError
 from .layer import layer_type_list, register_layer
-from .log import init_log, log
-from .net import TEST, TRAIN, Net
+from .log import init_log, log, set_logging_disabled
+from .net import TEST, TRAIN, Net, set_phase_test, set_phase_train
 from .ops import available_engines, set_device, set_engine, set_mode_cpu, set_mode_gpu
 from .pycaffe import UserLayer as Layer
 from .random import set_random_seed
@@ -72,9 +72,12 @@ __all__ = [
     "register_layer",
     "set_device",
     "set_engine",
+    "set_logging_disabled",
     "set_mode_cpu",
     "set_mode_gpu",
     "set_multiprocess",
+    "set_phase_test",
+    "set_phase_train",
     "set_random_seed",
     "set_solver_count",
     "set_solver_rank",
@@ -100,7 +103,7 @@ _LATER = {
     "solver_rank": "parallel.solver_rank",
     "to_proto": "net_spec.to_proto",
 }
-_SUBMODULES = ("classifier", "coord_map", "detector", "draw", "layers", "net_spec")
+_SUBMODULES = ("_caffe", "classifier", "coord_map", "detector", "draw", "layers", "model_libs", "net_spec")
 
 
 def __getattr__(name: str) -> Any:

@@ -11,10 +11,14 @@ import numpy as np
 from .errors import NetError
 from .images import NoImages, Transformer, oversample, resize_image
 from .net import TEST, Net
+from .ops import set_mode_cpu, set_mode_gpu
 
 
 class ImageNet(Net):
-    """A net for TEST whose first input takes images (H, W, C), through ``transformer``."""
+    """A net for TEST whose first input takes images (H, W, C), through ``transformer``.
+
+    ``gpu``, of 2014, is ``set_mode_gpu()`` or ``set_mode_cpu()`` before.
+    """
 
     def __init__(
         self,
@@ -24,8 +28,11 @@ class ImageNet(Net):
         input_scale: float | None = None,
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
+        gpu: bool | None = None,
         **options: Any,
     ) -> None:
+        if gpu is not None:
+            (set_mode_gpu if gpu else set_mode_cpu)()
         super().__init__(model_file, TEST, weights=pretrained_file, **options)
         shape = self.blobs[self.inputs[0]].shape if self.inputs else ()
         if len(shape) != 4:

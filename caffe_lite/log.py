@@ -59,9 +59,20 @@ def _wanted(record: logging.LogRecord) -> bool:
     return record.levelno >= _LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO)  # noqa: SIM112
 
 
-def init_log(level: int = 0) -> None:
-    """pycaffe's: show the log on standard error, from this level on (0 info, 1 warning, 2 error, 3 fatal)."""
-    start_logging().setLevel(_LEVELS[str(min(max(int(level), 0), 3))])
+def init_log(level: int = 0, stderr: bool = True) -> None:
+    """pycaffe's: show the log on standard error, from this level on (0 info, 1 warning, 2 error, 3 fatal).
+
+    Without ``stderr`` errors only: glog writes the rest into files of its own then.
+    """
+    shown = _LEVELS[str(min(max(int(level), 0), 3))]
+    start_logging().setLevel(shown if stderr else max(shown, logging.ERROR))
+
+
+def set_logging_disabled() -> None:
+    """Show nothing of the log, until ``start_logging`` or ``init_log``; FlowNet2's Caffe has this call."""
+    for handler in logger.handlers:
+        if isinstance(handler, LogHandler):
+            handler.setLevel(logging.CRITICAL + 1)
 
 
 def log(message: str) -> None:

@@ -16,8 +16,35 @@ else:
     Loader = MetaPathFinder = object  # importlib.abc takes longer to import than all that is here
 
 
+# Of the Caffe that the package stands for; scripts compare it.
+CAFFE_VERSION = "1.0.0"
+
+
+class Alias(ModuleType):
+    """A package under another name: it shows and changes what the package holds; its version is Caffe's."""
+
+    def __init__(self, alias: str, package: str) -> None:
+        super().__init__(alias, import_module(package).__doc__)
+        self.__dict__.update(__version__=CAFFE_VERSION, __package_of_alias__=package)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.modules[self.__dict__["__package_of_alias__"]], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("__"):  # what the import system notes of a module
+            super().__setattr__(name, value)
+        else:
+            setattr(sys.modules[self.__dict__["__package_of_alias__"]], name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(sys.modules[self.__dict__["__package_of_alias__"]], name)
+
+    def __dir__(self) -> list[str]:
+        return dir(sys.modules[self.__dict__["__package_of_alias__"]])
+
+
 class AliasFinder(MetaPathFinder):
-    """Finds ``alias`` and ``alias.X`` where the package and its X are: the same modules, no copies."""
+    """Finds ``alias``, and ``alias.X`` where the package's X is: the same modules, no copies."""
 
     def __init__(self, package: str, alias: str = "caffe") -> None:
         self.package, self.alias = package, alias
@@ -25,10 +52,25 @@ class AliasFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self.alias and not fullname.startswith(f"{self.alias}."):
+        if fullname == self.alias:
+            return ModuleSpec(fullname, _NameLoader(self.package), is_package=True)
+        if not fullname.startswith(f"{self.alias}."):
             return None
         own = f"{self.package}{fullname.removeprefix(self.alias)}"
         return ModuleSpec(fullname, _AliasLoader(own)) if find_spec(own) else None
+
+
+class _NameLoader(Loader):
+    """Gives the package under the other name."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return Alias(spec.name, self.package)
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
 
 
 class _AliasLoader(Loader):

@@ -266,6 +266,10 @@ class Solver:
         _log_outputs("Test", net, means)
         self.tested = self.iter
 
+    def set_iter(self, iteration: int) -> None:
+        """Count iterations from here on, as forks of Caffe let scripts do; parameters and history stay."""
+        self.iter = int(iteration)
+
     def share_weights(self, net: Net) -> None:
         """Make another net use the trained net's parameters."""
         net.share_with(self.net)
