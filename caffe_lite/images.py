@@ -133,7 +133,7 @@ def resize_image(im: Any, new_dims: Sequence[int], interp_order: int = 1) -> np.
     What pycaffe computes with the scikit-image of its time. Images of 1 or 3 channels: pixels are areas, whose centers
     are mapped; what lies outside is as the darkest pixel. Others: the corner pixels are mapped on each other.
     Nothing is smoothed when an image shrinks (scikit-image does so since 0.15, unless told anti_aliasing=False).
-    ``interp_order`` is 1, bilinear, or 0, the nearest pixel.
+    ``interp_order`` is 1, bilinear, or 0, the nearest pixel; orders up to 5 are left to the scikit-image that is there.
     """
     im = np.asarray(im)
     if im.ndim != 3 or not im.size:
@@ -142,16 +142,25 @@ def resize_image(im: Any, new_dims: Sequence[int], interp_order: int = 1) -> np.
         raise DataError(
             f"an image cannot be resized to {tuple(new_dims)}", hint="give (height, width), at least 1 each"
         )
-    if interp_order not in (0, 1):
-        raise DataError(
-            f"there is no interpolation of order {interp_order} here", hint="use 1, bilinear, or 0, nearest"
-        )
+    if interp_order not in range(6):
+        raise DataError(f"there is no interpolation of order {interp_order}", hint="use 1, bilinear, or 0, nearest")
     areas = im.shape[-1] in (1, 3)
+    if interp_order > 1:
+        return _resized_by_splines(im.astype(np.float64), new_dims, interp_order, areas).astype(np.float32)
     darkest = im.min() if areas else 0.0
     resized = im.astype(np.float64) - darkest
     for axis, size in enumerate(new_dims):
         resized = _resample(resized, axis, int(size), interp_order, areas)
     return (resized + darkest).astype(np.float32)
+
+
+def _resized_by_splines(im: np.ndarray, new_dims: Sequence[int], order: int, areas: bool) -> np.ndarray:
+    if not areas:
+        return import_zoom()(im, (*(new / old for new, old in zip(new_dims, im.shape, strict=False)), 1), order=order)
+    least, span = im.min(), np.ptp(im)
+    options = {"mode": "constant", "anti_aliasing": False}
+    shape = (*new_dims, im.shape[-1])
+    return import_skimage().transform.resize((im - least) / (span or 1), shape, order, **options) * span + least
 
 
 def _resample(im: np.ndarray, axis: int, size: int, order: int, areas: bool) -> np.ndarray:

@@ -7,13 +7,23 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+from . import layers
 from .errors import NetError
 from .proto import caffe_pb2
 from .proto.schema import advise_enum, advise_field, fields_of, nearest
 
 __all__ = [
-    *("Function", "Layers", "NetSpec", "NotATop", "Parameters", "Top", "assign_proto", "layers", "param_name_dict"),
-    *("params", "to_proto"),
+    "Function",
+    "Layers",
+    "NetSpec",
+    "NotATop",
+    "Parameters",
+    "Top",
+    "assign_proto",
+    "layers",
+    "param_name_dict",
+    "params",
+    "to_proto",
 ]
 
 

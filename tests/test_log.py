@@ -74,6 +74,16 @@ def test_a_library_logs_nothing_unasked():
     assert result.stdout + result.stderr == ""
 
 
+def test_the_log_is_switched_off_and_on_again():
+    code = (
+        "import caffe_lite as caffe\n"
+        "caffe.init_log(); caffe.log('one'); caffe.set_logging_disabled(); caffe.log('two')\n"
+        "caffe.init_log(0, False); caffe.log('three'); caffe.init_log(0, True); caffe.log('four')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [line.split()[-1] for line in done.stderr.splitlines()] == ["one", "four"]
+
+
 @pytest.mark.parametrize(("level", "shown"), [("", True), ("0", True), ("1", False)])
 def test_scripts_start_the_log_and_write_into_it(level, shown):
     code = f"import caffe_lite as caffe; caffe.init_log({level}); caffe.log('100% done')"
