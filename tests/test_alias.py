@@ -30,7 +30,7 @@ INSTALL = "import caffe_lite; caffe_lite.install_as_caffe()\n"
         "import caffe; print(caffe.Net is caffe_lite.Net and vars(caffe_lite).keys() <= set(dir(caffe)))",
         "import caffe; print(caffe.__version__ >= '1.0.0' and caffe_lite.__version__ < '1.0.0')",
         "import caffe; print(caffe.__version__.split('.') >= ['1', '0', '0'] and caffe.__name__ == 'caffe')",
-        "import caffe; caffe.mine = 3; a = caffe_lite.mine; del caffe.mine; print(a == 3 and not hasattr(caffe_lite, 'mine'))",
+        "import caffe; caffe.mine = 3; a = caffe_lite.mine; del caffe.mine; print(a == 3 and 'mine' not in dir(caffe))",
         "import caffe, importlib; importlib.reload(caffe); print(caffe.Net is caffe_lite.Net)",
         "from caffe import *; print(Net is caffe_lite.Net and TEST == 1)",
         "from caffe._caffe import Blob, __version__ as v; print(Blob is caffe_lite._caffe.Blob and v >= '1')",
