@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, MutableSequence, Sequence
 from math import prod
+from numbers import Real
 from typing import Any
 from weakref import WeakValueDictionary, ref
 
@@ -333,8 +334,13 @@ class HostBlob:
     def _legacy(self, axis: int) -> int:
         return self.shape[axis] if axis < len(self.shape) else 1
 
-    def reshape(self, *shape: int) -> None:
-        self.blob.Reshape(shape)
+    def reshape(self, *shape: Any) -> None:
+        """Give the blob another shape: ``blob.reshape(1, 3, 227, 227)``."""
+        if not all(isinstance(size, Real) and size % 1 == 0 for size in shape):
+            raise BlobsError(
+                f"a blob cannot be reshaped to {shape}", hint="give a whole number per axis: reshape(*shape)"
+            )
+        self.blob.Reshape([int(size) for size in shape])
 
     def __repr__(self) -> str:
         return f"<Blob {' x '.join(map(str, self.shape)) or 'scalar'}>"
@@ -419,4 +425,4 @@ def _home(ops: Ops) -> tuple[str, str, str]:
 
 
 class BlobsError(NetError, TypeError):
-    """What is put among a layer's blobs does not fit there."""
+    """What is put among a layer's blobs does not fit there, or is no shape of a blob."""
