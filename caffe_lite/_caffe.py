@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .alias import CAFFE_VERSION as __version__
 from .blob import HostBlob as Blob
 from .blob import HostBlobs as BlobVec
+from .interpreter.imports import CAFFE_VERSION as __version__
 from .layer import layer_type_list
 from .log import init_log, log
 from .net import Net

@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 
 from .errors import CaffeError
-from .interpreter.imports import Alias, AliasFinder
+from .interpreter.imports import Alias, CaffeFinder
 
 _ALIAS, _PACKAGE = "caffe", __package__
 
@@ -24,6 +24,6 @@ def install_as_caffe() -> None:
             f"another caffe is imported already, from {getattr(other, '__file__', None) or 'an unknown place'}",
             hint="Call caffe_lite.install_as_caffe() before anything imports caffe",
         )
-    if not any(isinstance(finder, AliasFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, AliasFinder(_PACKAGE, _ALIAS))  # before Python's own, which would load copies
+    if not any(isinstance(finder, CaffeFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, CaffeFinder(_PACKAGE))  # before Python's own, which would load copies
     import_module(_ALIAS)

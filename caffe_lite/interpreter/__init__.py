@@ -11,7 +11,7 @@ import os
 import sys
 from types import ModuleType
 
-from .imports import AliasFinder, FinderOf, watch
+from .imports import CaffeFinder, FinderOf, watch
 
 # The folder that PYTHONPATH names, and what of the command line children learn through the environment.
 SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
@@ -39,7 +39,7 @@ def start() -> None:
     from .hints import install as install_hints
 
     package = __name__.partition(".")[0]
-    sys.meta_path[:0] = [AliasFinder(package), FinderOf(package, SITE.rpartition(f"{os.sep}{package}{os.sep}")[0])]
+    sys.meta_path[:0] = [CaffeFinder(package), FinderOf(package, SITE.rpartition(f"{os.sep}{package}{os.sep}")[0])]
     watch(package, _show_log)
     install_hints()
     if asked(COMPAT):

@@ -44,20 +44,32 @@ class Alias(ModuleType):
 
 
 class AliasFinder(MetaPathFinder):
-    """Finds ``alias``, and ``alias.X`` where the package's X is: the same modules, no copies."""
+    """Finds ``alias`` and ``alias.X`` where the package and its X are: the same modules, no copies."""
 
-    def __init__(self, package: str, alias: str = "caffe") -> None:
+    def __init__(self, package: str, alias: str) -> None:
         self.package, self.alias = package, alias
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.alias and not fullname.startswith(f"{self.alias}."):
+            return None
+        own = f"{self.package}{fullname.removeprefix(self.alias)}"
+        return ModuleSpec(fullname, _AliasLoader(own)) if find_spec(own) else None
+
+
+class CaffeFinder(AliasFinder):
+    """Finds ``caffe`` as an ``Alias`` of the package, and ``caffe.X`` where the package's X is."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(package, "caffe")
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname == self.alias:
             return ModuleSpec(fullname, _NameLoader(self.package), is_package=True)
-        if not fullname.startswith(f"{self.alias}."):
-            return None
-        own = f"{self.package}{fullname.removeprefix(self.alias)}"
-        return ModuleSpec(fullname, _AliasLoader(own)) if find_spec(own) else None
+        return super().find_spec(fullname, path, target)
 
 
 class _NameLoader(Loader):
