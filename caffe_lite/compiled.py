@@ -381,7 +381,7 @@ class CompiledPass:
         rooted = [blob for blob in self.roots if blob.has_diff]
         blobs = _distinct([*self.given, *self.made, *params])
         before = [blob.exchange(None, None) for blob in blobs]
-        attributes = [dict(vars(node.layer)) for node in net.nodes]
+        saved = [node.layer.saved for node in net.nodes]
         random = net.rng.bit_generator.state
         try:
             array = iter(arrays)
@@ -398,9 +398,8 @@ class CompiledPass:
             return results, _Note(learned, [blob for blob in blobs if blob.has_diff and id(blob) not in unread])
         finally:
             net.rng.bit_generator.state = random
-            for node, values in zip(net.nodes, attributes, strict=True):
-                vars(node.layer).clear()
-                vars(node.layer).update(values)
+            for node, kept in zip(net.nodes, saved, strict=True):
+                node.layer.saved = kept
             for blob, (data, diff) in zip(blobs, before, strict=True):
                 blob.exchange(data, diff)
 

@@ -18,7 +18,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from .blob import Blob, Later
-from .layer import Layer
+from .layer import Layer, Saved
 from .layers.batch_norm import BatchNormLayer
 from .layers.bias import BiasLayer
 from .layers.convolution import ConvolutionLayer
@@ -134,7 +134,7 @@ class Run(ABC):
         if self.x is not None:
             made = self._one_by_one(self.x, self.addend, self._blobs())
             for layer, (twin, _) in zip(self.layers, made, strict=True):
-                layer.__dict__.update({name: value for name, value in vars(twin).items() if name != "blobs"})
+                layer.saved = twin.saved
             self.x = self.addend = None
 
     def _blobs(self) -> list[list[Blob]]:
@@ -146,7 +146,7 @@ class Run(ABC):
         with self.ops.quiet():
             for layer, own in zip(self.layers, blobs, strict=True):
                 twin, top = copy(layer), Blob(self.ops)
-                twin.blobs = own
+                twin.blobs, twin.saved = own, Saved()
                 bottoms = [bottom]
                 if addend is not None and isinstance(layer, EltwiseLayer):
                     bottoms.append(_holding(self.ops, addend))
@@ -356,7 +356,7 @@ class Rectified(Run):
     def fused(self) -> bool:
         self.nodes[0].forward()
         relu = self.layers[1]
-        relu.signed = self.top.data = self.kernels.rectify(self.top.data, relu.slope)
+        relu.saved.signed = self.top.data = self.kernels.rectify(self.top.data, relu.slope)
         return True
 
 

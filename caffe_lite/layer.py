@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 Range = tuple[int, "int | None"]
 
 
+class Saved(SimpleNamespace):
+    """What a Forward keeps for the Backward after it, under names of the layer's own."""
+
+
 class Layer:
     """One layer of a Net: ``Setup`` once, then ``Reshape``, ``Forward`` and ``Backward`` any number of times.
 
-    A layer binds its results (``top[0].data = ...``) and keeps on itself what ``Backward`` needs: by then a later
+    A layer binds its results (``top[0].data = ...``) and keeps in ``saved`` what ``Backward`` needs: by then a later
     in-place layer may have bound another array to the same blob. So every layer whose tops keep the shape of its
-    bottoms may run in place.
+    bottoms may run in place. ``Forward`` changes nothing else of the layer.
 
     Attributes of the class:
         bottoms, tops: how many the layer takes, as (least, most); most is None where there is no limit.
@@ -41,6 +45,7 @@ class Layer:
     Attributes of the instance:
         param: its LayerParameter.         blobs: its learnable Blobs.      ops: the engine's arithmetic.
         phase: caffe_pb2.TRAIN or TEST.    rng: the net's random numbers.   where: its place in the prototxt, or None.
+        saved: what the last ``Forward`` kept for ``Backward``; a new one, empty, for every Forward.
     """
 
     type: ClassVar[str] = ""
@@ -66,6 +71,7 @@ class Layer:
         self.rng = rng
         self.where = where
         self.blobs: list[Blob] = []
+        self.saved = Saved()
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Check the parameters, create and fill ``blobs``. Called once, before the first ``Reshape``."""

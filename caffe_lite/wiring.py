@@ -9,7 +9,7 @@ import numpy as np
 
 from .blob import Blob
 from .errors import CaffeError, NetError, Where
-from .layer import Layer, create_layer
+from .layer import Layer, Saved, create_layer
 from .log import logger
 from .net_param import PlacedLayer
 from .ops.base import Ops
@@ -66,6 +66,7 @@ class Node:
         return (self,)
 
     def forward(self) -> None:
+        self.layer.saved = Saved()
         self.layer.Forward(self.bottom, self.top)
         self.note_forward()
 

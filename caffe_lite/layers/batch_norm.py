@@ -70,9 +70,9 @@ class BatchNormLayer(Layer):
         else:
             mean, variance = ops.moments(x)
             self._update_statistics(mean, variance)
-        self.inverse_std = 1.0 / ops.sqrt(variance + self.eps)
-        self.y = ops.normalize(x, mean, self.inverse_std)
-        top[0].data = ops.reshape(self.y, top[0].shape)
+        self.saved.inverse_std = 1.0 / ops.sqrt(variance + self.eps)
+        self.saved.y = ops.normalize(x, mean, self.saved.inverse_std)
+        top[0].data = ops.reshape(self.saved.y, top[0].shape)
 
     def _update_statistics(self, mean: Array, variance: Array) -> None:
         m = self.x_shape[0] * prod(self.x_shape[2:])
@@ -90,7 +90,7 @@ class BatchNormLayer(Layer):
         ops = self.ops
         dy = ops.reshape(top[0].diff, self.x_shape)
         if self.use_global_stats:
-            dx = dy * ops.along_channels(self.inverse_std, len(self.x_shape))
+            dx = dy * ops.along_channels(self.saved.inverse_std, len(self.x_shape))
         else:
-            dx = ops.normalize_backward(dy, self.y, self.inverse_std)
+            dx = ops.normalize_backward(dy, self.saved.y, self.saved.inverse_std)
         bottom[0].diff = ops.reshape(dx, bottom[0].shape)

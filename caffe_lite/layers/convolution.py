@@ -65,18 +65,18 @@ class FilteringLayer(Layer):
             blob.Reshape((*batch, self.num_output, *out))
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x = [self.ops.reshape(blob.data, self.x_shape) for blob in bottom]
-        self.weight = self.blobs[0].data
+        self.saved.x = [self.ops.reshape(blob.data, self.x_shape) for blob in bottom]
+        self.saved.weight = self.blobs[0].data
         bias = self.blobs[1].data if len(self.blobs) > 1 else None
-        for x, blob in zip(self.x, top, strict=True):
-            y = self.filtered(x, self.weight, bias)
+        for x, blob in zip(self.saved.x, top, strict=True):
+            y = self.filtered(x, self.saved.weight, bias)
             blob.data = self.ops.reshape(y, blob.shape)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         need_weight, need_bias = (*self.param_propagate_down, False)[:2]
-        for i, x in enumerate(self.x):
+        for i, x in enumerate(self.saved.x):
             dy = self.ops.reshape(top[i].diff, self.y_shape)
-            dx, dw, db = self.gradients(dy, x, self.weight, (propagate_down[i], need_weight, need_bias))
+            dx, dw, db = self.gradients(dy, x, self.saved.weight, (propagate_down[i], need_weight, need_bias))
             if propagate_down[i]:
                 bottom[i].diff = self.ops.reshape(dx, bottom[i].shape)
             if need_weight:

@@ -50,18 +50,18 @@ class EltwiseLayer(Layer):
             first, *rest = map(_times, self.coeff, xs)
             top[0].data = sum(rest, first)
         elif self.operation == EltwiseParameter.PROD:
-            self.xs = xs
-            self.y = top[0].data = reduce(mul, xs)
+            self.saved.xs = xs
+            self.saved.y = top[0].data = reduce(mul, xs)
         else:
             top[0].data = self._largest(xs)
 
     def _largest(self, xs: list[Array]) -> Array:
         ops = self.ops
         first = xs[0] > xs[1]
-        y, self.winner = ops.where(first, xs[0], xs[1]), ops.where(first, ops.scalar(0), ops.scalar(1))
+        y, self.saved.winner = ops.where(first, xs[0], xs[1]), ops.where(first, ops.scalar(0), ops.scalar(1))
         for i, x in enumerate(xs[2:], 2):
             larger = x > y
-            y, self.winner = ops.where(larger, x, y), ops.where(larger, ops.scalar(i), self.winner)
+            y, self.saved.winner = ops.where(larger, x, y), ops.where(larger, ops.scalar(i), self.saved.winner)
         return y
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -72,11 +72,11 @@ class EltwiseLayer(Layer):
             if self.operation == EltwiseParameter.SUM:
                 blob.diff = _times(self.coeff[i], dy)
             elif self.operation == EltwiseParameter.MAX:
-                blob.diff = self.ops.where(self.winner == i, dy, self.ops.scalar(0))
+                blob.diff = self.ops.where(self.saved.winner == i, dy, self.ops.scalar(0))
             elif self.stable:
-                blob.diff = reduce(mul, self.xs[:i] + self.xs[i + 1 :], dy)
+                blob.diff = reduce(mul, self.saved.xs[:i] + self.saved.xs[i + 1 :], dy)
             else:
-                blob.diff = dy * (self.y / self.xs[i])
+                blob.diff = dy * (self.saved.y / self.saved.xs[i])
 
 
 def _times(coeff: float, x: Array) -> Array:

@@ -24,10 +24,10 @@ class EuclideanLossLayer(LossLayer):
         top[0].Reshape(())
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.difference = bottom[0].data - self.ops.reshape(bottom[1].data, bottom[0].shape)
-        top[0].data = self.ops.scalar(self.ops.sum_of_squares(self.difference) / (2 * self.samples))
+        self.saved.difference = bottom[0].data - self.ops.reshape(bottom[1].data, bottom[0].shape)
+        top[0].data = self.ops.scalar(self.ops.sum_of_squares(self.saved.difference) / (2 * self.samples))
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         for blob, wanted, divisor in zip(bottom, propagate_down, (self.samples, -self.samples), strict=True):
             if wanted:
-                blob.diff = self.ops.reshape(self.difference * (top[0].diff / divisor), blob.shape)
+                blob.diff = self.ops.reshape(self.saved.difference * (top[0].diff / divisor), blob.shape)

@@ -52,16 +52,16 @@ class InnerProductLayer(Layer):
         top[0].Reshape((*shape[: self.first], self.num_output))
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x = self.ops.reshape(bottom[0].data, (-1, self.num_input))
+        self.saved.x = self.ops.reshape(bottom[0].data, (-1, self.num_input))
         bias = self.blobs[1].data if len(self.blobs) > 1 else None
-        y = self.ops.inner_product(self.x, self._weight(), bias)
+        y = self.ops.inner_product(self.saved.x, self._weight(), bias)
         top[0].data = self.ops.reshape(y, top[0].shape)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy = self.ops.reshape(top[0].diff, (-1, self.num_output))
         need_bias = len(self.blobs) > 1 and self.param_propagate_down[1]
         dx, dw, db = self.ops.inner_product_backward(
-            dy, self.x, self._weight(), (propagate_down[0], self.param_propagate_down[0], need_bias)
+            dy, self.saved.x, self._weight(), (propagate_down[0], self.param_propagate_down[0], need_bias)
         )
         if propagate_down[0]:
             bottom[0].diff = self.ops.reshape(dx, bottom[0].shape)

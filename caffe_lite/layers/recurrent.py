@@ -107,22 +107,22 @@ class RecurrentLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops, (steps, streams) = self.ops, bottom[1].shape
         weights = [blob.data for blob in self.blobs]
-        self.x = ops.reshape(bottom[0].data, (steps * streams, self.num_input))
-        inputs = ops.reshape(ops.inner_product(self.x, weights[0], weights[1]), (steps, streams, self.gates))
+        self.saved.x = ops.reshape(bottom[0].data, (steps * streams, self.num_input))
+        inputs = ops.reshape(ops.inner_product(self.saved.x, weights[0], weights[1]), (steps, streams, self.gates))
         if self.has_static:
-            self.static = ops.reshape(bottom[2].data, (streams, self.num_static))
-            inputs = inputs + ops.inner_product(self.static, weights[2], None)
-        self.cont = ops.reshape(bottom[1].data, (steps, streams, 1))
+            self.saved.static = ops.reshape(bottom[2].data, (streams, self.num_static))
+            inputs = inputs + ops.inner_product(self.saved.static, weights[2], None)
+        self.saved.cont = ops.reshape(bottom[1].data, (steps, streams, 1))
         given = self.carried or bottom[2 + self.has_static :]
         states = [ops.reshape(blob.data, (streams, self.num_output)) for blob in given]
-        outputs, self.before, self.kept = [], [], []
+        outputs, self.saved.before, self.saved.kept = [], [], []
         for t in range(steps):
-            before = self.cont[t] * states[0]
+            before = self.saved.cont[t] * states[0]
             gates = inputs[t] + ops.inner_product(before, weights[self.hidden], None)
-            states, kept = self.step(gates, self.cont[t], states)
+            states, kept = self.step(gates, self.saved.cont[t], states)
             outputs.append(states[0])
-            self.before.append(before)
-            self.kept.append(kept)
+            self.saved.before.append(before)
+            self.saved.kept.append(kept)
             self._log("Forward", self.gate_layer, "top", self.gate_blob, t, gates)
             for name, state in zip(self.states, states, strict=True):
                 self._log("Forward", self.state_layer, "top", name, t, state)
@@ -142,19 +142,19 @@ class RecurrentLayer(Layer):
         d_states: list[Array] = [0.0] * len(self.states)
         rows = []
         for t in reversed(range(steps)):
-            d_gates, *others = self.step_backward(self.kept[t], d_outputs[t] + d_states[0], *d_states[1:])
+            d_gates, *others = self.step_backward(self.saved.kept[t], d_outputs[t] + d_states[0], *d_states[1:])
             d_before = ops.inner_product(d_gates, self.blobs[self.hidden].data.T, None)
-            d_states = [self.cont[t] * d_before, *others]
+            d_states = [self.saved.cont[t] * d_before, *others]
             rows.append(d_gates)
             self._log("Backward", self.state_layer, "bottom", self.gate_blob, t, d_gates)
         d_gates = self._rows(rows[::-1], self.gates)
-        dx = self.learn(d_gates, self.x, 0, 1, propagate_down[0])
-        self.learn(d_gates, self._rows(self.before, self.num_output), self.hidden)
+        dx = self.learn(d_gates, self.saved.x, 0, 1, propagate_down[0])
+        self.learn(d_gates, self._rows(self.saved.before, self.num_output), self.hidden)
         if propagate_down[0]:
             bottom[0].diff = ops.reshape(dx, bottom[0].shape)
         if self.has_static:
             total = ops.sum(ops.reshape(d_gates, (steps, streams, self.gates)), 0)
-            d_static = self.learn(total, self.static, 2, None, propagate_down[2])
+            d_static = self.learn(total, self.saved.static, 2, None, propagate_down[2])
             if propagate_down[2]:
                 bottom[2].diff = ops.reshape(d_static, bottom[2].shape)
 

@@ -47,9 +47,9 @@ class ScaleLayer(SpanningLayer):
         top[0].Reshape(bottom[0].shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x = bottom[0].data
-        self.scale = self.spread((*bottom[1:], *self.blobs)[0].data)
-        y = self.x * self.scale
+        self.saved.x = bottom[0].data
+        self.saved.scale = self.spread((*bottom[1:], *self.blobs)[0].data)
+        y = self.saved.x * self.saved.scale
         top[0].data = y + self.spread(self.blobs[-1].data) if self.param.scale_param.bias_term else y
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -58,8 +58,8 @@ class ScaleLayer(SpanningLayer):
             self.blobs[-1].add_diff(self.gather(dy))
         if len(bottom) > 1:
             if propagate_down[1]:
-                bottom[1].diff = self.gather(dy * self.x)
+                bottom[1].diff = self.gather(dy * self.saved.x)
         elif self.param_propagate_down[0]:
-            self.blobs[0].add_diff(self.gather(dy * self.x))
+            self.blobs[0].add_diff(self.gather(dy * self.saved.x))
         if propagate_down[0]:
-            bottom[0].diff = dy * self.scale
+            bottom[0].diff = dy * self.saved.scale

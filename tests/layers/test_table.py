@@ -290,6 +290,22 @@ def test_gradients(entry: Entry, engine: str) -> None:
     assert entry.in_place == keeps_shape, "set in_place of this entry as its shapes are"
 
 
+@pytest.mark.parametrize("entry", TABLE, ids=lambda entry: entry.name)
+def test_what_forward_keeps_is_in_saved(entry: Entry, engine: str) -> None:
+    """So that passes which are fused or traced can exchange it, and a layer is as it was once it is taken away."""
+    net = make_net(entry.text, entry.bottoms, entry.tops, engine=engine, phase=entry.phase)
+    net.forward()
+    (node,) = (node for node in net.nodes if node.name == "under_test")
+    before = vars(node.layer) | {"saved": None}
+    saved = node.layer.saved
+    node.forward()
+    node.backward()
+    after = vars(node.layer) | {"saved": None}
+    assert node.layer.saved is not saved
+    assert after.keys() == before.keys()
+    assert [name for name in before if after[name] is not before[name]] == []
+
+
 @pytest.mark.parametrize("entry", [e for e in TABLE if e.in_place], ids=lambda entry: entry.name)
 def test_in_place(entry: Entry, engine: str) -> None:
     """Between two other layers in place, the tops and gradients are what they are with a blob for each."""
@@ -594,7 +610,7 @@ def test_neurons_of_any_shape(name: str, shape: tuple[int, ...], engine: str) ->
 
 def test_the_check_notices_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     def slightly_wrong(self, top, propagate_down, bottom) -> None:
-        bottom[0].diff = top[0].diff * self.y * (1.001 - self.y)
+        bottom[0].diff = top[0].diff * self.saved.y * (1.001 - self.saved.y)
 
     monkeypatch.setattr(_registry["Sigmoid"], "Backward", slightly_wrong)
     with pytest.raises(AssertionError, match="the gradient of x0"):
