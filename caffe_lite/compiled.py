@@ -8,15 +8,15 @@ CPU torch inductor makes C++ of the trace; on a GPU it is captured as a CUDA gra
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from . import passes
 from .blob import Blob, Later
-from .errors import CaffeError, EngineError
+from .errors import EngineError
 from .log import logger
 from .ops.base import Array, Ops
 
@@ -289,14 +289,13 @@ class CompiledPass:
         check_compiler(net.ops)
         self.net = net
         self.backward = backward
-        self.sources = [i for i, node in enumerate(net.nodes) if not (node.bottom or node.layer.blobs)]
-        self.traced = [i for i in range(len(net.nodes)) if i not in self.sources]
-        nodes = [net.nodes[i] for i in self.traced]
+        self.sources = [node for node in net.nodes if not (node.bottom or node.layer.blobs)]
+        self.traced = nodes = [node for node in net.nodes if node.bottom or node.layer.blobs]
         for node in nodes:
             if node.layer.type == "Python":
                 raise _cannot(node, "torch does not see what its class computes")
         self.carried = [blob for node in nodes for blob in node.layer.carried]
-        self.given = _distinct([*(blob for i in self.sources for blob in net.nodes[i].top), *self.carried])
+        self.given = _distinct([*(blob for node in self.sources for blob in node.top), *self.carried])
         self.made = _distinct(blob for node in nodes for blob in node.top)
         weighted = [blob for node in nodes for blob, w in zip(node.top, node.loss_weights, strict=True) if w]
         self.roots = _distinct([*weighted, *(blob for _, blob, _ in net.output_blobs)])
@@ -316,9 +315,7 @@ class CompiledPass:
     def __call__(self) -> Array:
         """Run the net once; the sum of its weighted losses."""
         net = self.net
-        loss: Any = 0.0
-        for i in self.sources:
-            loss = loss + _run(net.nodes[i])
+        loss = passes.forward(self.sources, net.ops)
         self._reshape()
         rooted = [blob.has_diff for blob in self.roots]
         constant = self._constant()
@@ -344,10 +341,9 @@ class CompiledPass:
         self.net.clear_param_diffs()
         for blob, array in zip(self.carried, self.carried_in, strict=True):
             blob.data = array
-        for i in self.traced:
-            _run(self.net.nodes[i])
-        for i in reversed(self.traced if self.backward else []):
-            _run_back(self.net.nodes[i])
+        passes.forward(self.traced, self.net.ops)
+        if self.backward:
+            passes.backward(self.traced, self.net.ops)
 
     def _constant(self) -> bool:
         """Whether the parameters' values are compiled in: in a TEST net, from its first pass until the first change.
@@ -391,7 +387,7 @@ class CompiledPass:
                 blob.diff = next(array)
             for blob in params:
                 blob.data = next(array)
-            results = [self._trace_nodes(), *[blob.data for blob in self.kept]]
+            results = [self._trace_steps(), *[blob.data for blob in self.kept]]
             learned = [blob for blob in params if blob.has_diff]
             results += [blob.diff for blob in learned]
             unread = {id(blob) for blob in [*self.roots, *params]}
@@ -403,51 +399,19 @@ class CompiledPass:
             for blob, (data, diff) in zip(blobs, before, strict=True):
                 blob.exchange(data, diff)
 
-    def _trace_nodes(self) -> Array:
-        from .fusion import Fusion, Normalized, Run  # it imports layers
+    def _trace_steps(self) -> Array:
+        from .fusion import Fusion, Normalized  # it imports layers
 
-        loss: Any = 0.0
-        nodes = [self.net.nodes[i] for i in self.traced]
-        steps = Fusion(nodes, self.net.ops, [Normalized]).steps(0, None, one_by_one=False)
-        for step in steps:
-            if isinstance(step, Run):
-                with _named(step.nodes[0]), self.net.ops.quiet():
-                    step.reshape()
-                    step.forward()
-            else:
-                with _named(step):
-                    loss = loss + _run(step)
-        for step in reversed(steps if self.backward else []):
-            if isinstance(step, Run):
-                with _named(step.nodes[0]), self.net.ops.quiet():
-                    step.backward()
-            else:
-                with _named(step):
-                    _run_back(step)
-        return self.net.ops.scalar(loss)
+        ops = self.net.ops
+        steps = Fusion(self.traced, ops, [Normalized]).steps(0, None, one_by_one=False)
+        loss = passes.forward(steps, ops, explain=_untraceable)
+        if self.backward:
+            passes.backward(steps, ops, explain=_untraceable)
+        return loss
 
 
-def _run(node: Node) -> Any:
-    """One layer forward; its part of the loss."""
-    ops, loss = node.layer.ops, 0.0
-    try:
-        with ops.quiet():
-            node.reshape()
-            node.forward()
-            for blob, weight in zip(node.top, node.loss_weights, strict=True):
-                if weight:
-                    loss = loss + weight * ops.sum(blob.data)
-    except CaffeError as error:
-        raise error.located(node.where, node.name, node.layer.type) from error.__cause__
-    return loss
-
-
-def _run_back(node: Node) -> None:
-    try:
-        with node.layer.ops.quiet():
-            node.backward()
-    except CaffeError as error:
-        raise error.located(node.where, node.name, node.layer.type) from error.__cause__
+def _untraceable(node: Node, error: Exception) -> EngineError:
+    return _cannot(node, _first_line(error))
 
 
 def _refuse() -> Array:
@@ -469,17 +433,6 @@ class _Note(NamedTuple):
 
 def _distinct(blobs: Iterable[Blob]) -> list[Blob]:
     return list({id(blob): blob for blob in blobs}.values())
-
-
-@contextmanager
-def _named(node: Node) -> Iterator[None]:
-    """Say of what cannot be traced which layer it is."""
-    try:
-        yield
-    except CaffeError:
-        raise
-    except Exception as error:
-        raise _cannot(node, _first_line(error)) from error
 
 
 def _cannot(node: Node, why: str) -> EngineError:

@@ -10,7 +10,7 @@ from weakref import ref
 
 import numpy as np
 
-from . import debug_info
+from . import debug_info, passes
 from .blob import Blob
 from .compiled import LEAVE_OUT, CompiledPass, compile_wanted
 from .errors import ArgumentError, CaffeError, EngineError, UnknownName, Where
@@ -241,45 +241,39 @@ class Graph:
 
     def run_forward(self, start: int = 0, end: int | None = None) -> Array:
         """``forward_pass``, layer by layer."""
-        loss: Any = 0.0
         self._take_back()
-        try:
-            with self.ops.quiet():
-                for index, step in enumerate(self.fusion.steps(start, end, self._one_by_one), start):
-                    self.callbacks.call("before_forward", index)
-                    node = step.nodes[-1]
-                    step.reshape()
-                    step.forward()
-                    for blob, weight in zip(node.top, node.loss_weights, strict=True):
-                        if weight:
-                            loss = loss + weight * self.ops.sum(blob.data)
-                    if self.debug_info:
-                        debug_info.log_forward(node)
-                    self.callbacks.call("after_forward", index)
-        except CaffeError as error:
-            raise error.located(node.where, node.name, node.layer.type) from error.__cause__
-        except MemoryError:
-            raise node.out_of_memory() from None
-        return self.ops.scalar(loss)
+        steps = self.fusion.steps(start, end, self._one_by_one)
+        if not self._watched:
+            return passes.forward(steps, self.ops)
+
+        def before(number: int, step: passes.Step) -> None:
+            self.callbacks.call("before_forward", start + number)
+
+        def after(number: int, step: passes.Step) -> None:
+            if self.debug_info:
+                debug_info.log_forward(step.nodes[-1])
+            self.callbacks.call("after_forward", start + number)
+
+        return passes.forward(steps, self.ops, before, after)
 
     def run_backward(self, start: int | None = None, end: int = 0) -> None:
         """``backward_pass``, layer by layer."""
         self._take_back()
         steps = self.fusion.steps(end, start, self._one_by_one)
         self._run_what_lacks(steps)
-        try:
-            with self.ops.quiet():
-                for index, step in reversed(list(enumerate(steps, end))):
-                    node = step.nodes[0]
-                    self.callbacks.call("before_backward", index)
-                    step.backward()
-                    if self.debug_info and node.need_backward:
-                        debug_info.log_backward(node)
-                    self.callbacks.call("after_backward", index)
-        except CaffeError as error:
-            raise error.located(node.where, node.name, node.layer.type) from error.__cause__
-        except MemoryError:
-            raise node.out_of_memory() from None
+        if not self._watched:
+            passes.backward(steps, self.ops)
+            return
+
+        def before(number: int, step: passes.Step) -> None:
+            self.callbacks.call("before_backward", end + number)
+
+        def after(number: int, step: passes.Step) -> None:
+            if self.debug_info and step.nodes[0].need_backward:
+                debug_info.log_backward(step.nodes[0])
+            self.callbacks.call("after_backward", end + number)
+
+        passes.backward(steps, self.ops, before, after)
         if self.debug_info:
             debug_info.log_params(self.learnable_params)
 
