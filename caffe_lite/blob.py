@@ -6,58 +6,17 @@ from collections.abc import Callable, Iterable, MutableSequence, Sequence
 from math import prod
 from numbers import Real
 from typing import Any
-from weakref import WeakValueDictionary, ref
+from weakref import ref
 
 import numpy as np
 
 from .errors import NetError
+from .lending import Later, Loan, lend
 from .ops.base import Array, Ops
 from .unknown import UnknownSize
 
 # As in the original, which counts with ints.
 MOST_VALUES = 2**31 - 1
-
-
-class Later:
-    """Stands for an array in a blob: it is computed when it is first read, or, while it ``lasts``, whenever it is."""
-
-    lasts = False
-
-    def __init__(self, compute: Callable[[], Array]) -> None:
-        self.compute = compute
-
-
-class _Lent(Later):
-    """An array on a device while a user may write into a copy of it on the host.
-
-    What was touched last holds, as in the original (syncedmem.cpp): whenever the engine reads the array, the copy is
-    written back, until the engine itself has written into it or the user has let go of the copy.
-    """
-
-    def __init__(self, ops: Ops, array: Array) -> None:
-        super().__init__(self._write_back)
-        self.ops = ops
-        self.array = array
-        self.version = ops.version(array)  # when it was last read or written back
-        self.unread: np.ndarray | None = np.array(ops.host_view(array))
-        self.copy = ref(self.unread)
-
-    @property
-    def values(self) -> np.ndarray:
-        """The copy, for as long as it ``lasts``."""
-        values = self.copy()
-        assert values is not None
-        return values
-
-    @property
-    def lasts(self) -> bool:  # type: ignore[override]
-        return self.copy() is not None and self.version == self.ops.version(self.array)
-
-    def _write_back(self) -> Array:
-        if self.lasts:
-            self.ops.write(self.array, self.values)
-            self.version, self.unread = self.ops.version(self.array), None
-        return self.array
 
 
 class Blob:
@@ -67,14 +26,15 @@ class Blob:
     blobs may share one array. ``Reshape`` sets the shape only; arrays of another shape are dropped.
     """
 
-    __slots__ = ("_data", "_diff", "_lent", "_shape", "_shown", "ops", "times_lent")
+    __slots__ = ("_data", "_data_loan", "_diff", "_diff_loan", "_shape", "_shown", "ops", "times_lent")
 
     def __init__(self, ops: Ops, shape: Sequence[int] = ()) -> None:
         self.ops = ops
         self._shape = _sizes(shape)
         self._data: Array | None = None
         self._diff: Array | None = None
-        self._lent: WeakValueDictionary[int, np.ndarray] | None = None
+        self._data_loan: Loan | None = None
+        self._diff_loan: Loan | None = None
         self._shown: ref[HostBlob] | None = None
         self.times_lent = 0
 
@@ -94,7 +54,7 @@ class Blob:
         shape = tuple(shape)
         if shape != self._shape:
             self._shape = _sizes(shape)
-            self._data = self._diff = None
+            self._data = self._diff = self._data_loan = self._diff_loan = None
 
     @property
     def data(self) -> Array:
@@ -145,7 +105,10 @@ class Blob:
         self.diff = gradient if self._diff is None else self.diff + gradient
 
     def clear_diff(self) -> None:
+        """Forget the gradient; an array of it that a user holds reads zeros."""
         self._diff = None
+        if self.diff_is_held:
+            self.refresh_held()
 
     def exchange(self, data: Array | None, diff: Array | None) -> tuple[Array | None, Array | None]:
         """Bind both arrays, None for none, and return those bound before."""
@@ -174,31 +137,46 @@ class Blob:
     def lend(self) -> np.ndarray:
         """``data`` as a NumPy array for a user to write into.
 
-        Whatever he derives from it, a slice or a transpose, keeps it alive.
+        While he holds it, or what he derives from it, a slice or a transpose, it shows what every pass computes.
         """
         self.times_lent += 1
-        if not self.ops.shares_memory:
-            if not (isinstance(self._data, _Lent) and self._data.lasts):
-                self._data = _Lent(self.ops, self.data)
-            return self._data.values
-        view = self.ops.host_view(self.data)
-        if self._lent is None:
-            self._lent = WeakValueDictionary()
-        self._lent[self.times_lent] = view
-        return view
+        if not self.data_is_held:
+            self._data_loan = lend(self.ops, self.data)
+        return self._view(self._data_loan)
 
     def lend_diff(self) -> np.ndarray:
-        """``diff`` as a NumPy array for a user to write into."""
-        if self.ops.shares_memory:
-            return self.ops.host_view(self.diff)
-        if not (isinstance(self._diff, _Lent) and self._diff.lasts):
-            self._diff = _Lent(self.ops, self.diff)
-        return self._diff.values
+        """``diff`` as a NumPy array in row-major order, otherwise as ``lend`` does."""
+        if not self.diff_is_held:
+            self._diff_loan = lend(self.ops, self.ops.row_major(self.diff))
+        return self._view(self._diff_loan)
+
+    def _view(self, loan: Loan | None) -> np.ndarray:
+        assert loan is not None
+        view = loan.view()
+        self.refresh_held()
+        return view
+
+    @property
+    def data_is_held(self) -> bool:
+        """Whether a user has an array of ``data``."""
+        return self._data_loan is not None and self._data_loan.held
+
+    @property
+    def diff_is_held(self) -> bool:
+        """Whether a user has an array of ``diff``."""
+        return self._diff_loan is not None and self._diff_loan.held
+
+    def refresh_held(self) -> None:
+        """Let what users hold of ``data`` and ``diff`` show their values now, and bind the memory that they hold."""
+        if (loan := self._data_loan) is not None and loan.held and not loan.stands_for(self._data):
+            self._data = loan.refresh(self.data)
+        if (loan := self._diff_loan) is not None and loan.held and not loan.stands_for(self._diff):
+            self._diff = loan.refresh(self.diff)
 
     def take_back(self) -> None:
         """Let the engine have what the user wrote: another blob may share the array."""
         for held in (self._data, self._diff):
-            if isinstance(held, _Lent):
+            if isinstance(held, Later) and held.lasts:
                 held.compute()
 
     def stamp(self) -> tuple[int, ...] | None:
@@ -206,10 +184,8 @@ class Blob:
 
         The engine counts what it writes itself; a user writes through what ``lend`` gave, as long as he holds it.
         """
-        if self._lent is not None:
-            if self._lent:
-                return None
-            self._lent = None
+        if self.ops.shares_memory and self.data_is_held:
+            return None
         data = self.data
         version = self.ops.version(data)
         return None if version is None else (id(data), version, self.times_lent)
@@ -240,6 +216,17 @@ class _ReshapedBlob(Blob):
 
     def lend_diff(self) -> np.ndarray:
         return self.owner.lend_diff().reshape(self._shape)
+
+    @property
+    def data_is_held(self) -> bool:
+        return self.owner.data_is_held
+
+    @property
+    def diff_is_held(self) -> bool:
+        return self.owner.diff_is_held
+
+    def refresh_held(self) -> None:
+        self.owner.refresh_held()
 
     def take_back(self) -> None:
         self.owner.take_back()
@@ -282,8 +269,9 @@ def _sizes(shape: Sequence[Any]) -> tuple[Any, ...]:
 class HostBlob:
     """A blob as pycaffe shows it: ``data`` and ``diff`` are NumPy arrays that can be written into, on every engine.
 
-    The arrays belong to the last pass: a forward pass binds new ones, so copy what has to outlive it. Assigning to
-    ``data`` or ``diff`` copies the values in (the original refuses the assignment).
+    While somebody holds such an array it shows what the newest pass has computed, as in the original: copy what has to
+    outlive that. A blob that gets another shape leaves the arrays of the old one behind. Assigning to ``data`` or
+    ``diff`` copies the values in (the original refuses the assignment).
     """
 
     __slots__ = ("__weakref__", "blob")

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import passes
-from .blob import Blob, Later
+from .blob import Blob
 from .errors import EngineError
+from .lending import Later
 from .log import logger
 from .ops.base import Array, Ops
 
@@ -305,12 +306,25 @@ class CompiledPass:
         self._shapes: dict[tuple, list] = {}
         self.frozen: tuple[Any, list[Array]] | None = None
         self.changed = False
+        self.held_back = False
         what = "forward and backward pass" if backward else "forward pass"
         self.compiled = CompiledFunction(net.ops, f"the {what} of net {net.name!r}", self._trace)
 
-    def keeps(self, blob: Blob) -> bool:
-        """Whether the blob can be read afterwards."""
-        return all(blob is not other for other in self.dropped)
+    def serves(self, read: Iterable[Blob] = ()) -> bool:
+        """Whether what will be ``read`` afterwards is there, and everything of which a user holds an array."""
+        if any(blob is other for blob in read for other in self.dropped):
+            return False
+        data = any(blob.data_is_held for blob in self.dropped)
+        if not (data or any(blob.diff_is_held for blob in (*self.dropped, *self.given))):
+            return True
+        if not self.held_back:
+            self.held_back = True
+            logger.info(
+                "Somebody holds arrays of blobs inside net %r, which compiled passes do not keep: "
+                "until they let go of them, passes run layer by layer",
+                self.net.name,
+            )
+        return False
 
     def __call__(self) -> Array:
         """Run the net once; the sum of its weighted losses."""
@@ -328,12 +342,15 @@ class CompiledPass:
         )
         for blob, array in zip(self.kept, results[1:], strict=False):
             blob.data = array
+        for blob in self.kept:
+            blob.refresh_held()
         for blob in self.dropped:
             blob.data = _NOT_KEPT
         for blob in note.with_diff:
             blob.diff = _NOT_KEPT
         for blob, array in zip(note.learned, results[1 + len(self.kept) :], strict=True):
             blob.add_diff(array)
+            blob.refresh_held()
         return net.ops.scalar(loss + results[0])
 
     def rerun(self) -> None:

@@ -17,7 +17,7 @@ from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from .blob import Blob, Later
+from .blob import Blob
 from .layer import Layer, Saved
 from .layers.batch_norm import BatchNormLayer
 from .layers.bias import BiasLayer
@@ -26,6 +26,7 @@ from .layers.eltwise import EltwiseLayer
 from .layers.inner_product import InnerProductLayer
 from .layers.relu import ReLULayer
 from .layers.scale import ScaleLayer
+from .lending import Later
 from .ops.base import Array, Ops
 from .proto.caffe_pb2 import TEST, EltwiseParameter
 

@@ -13,7 +13,7 @@ import numpy as np
 from .blob import Blob
 from .errors import LayerError, NetError, UnknownLayerType, Where
 from .log import logger
-from .ops.base import Ops
+from .ops.base import Array, Ops
 from .plugins import load_plugins
 from .proto import caffe_pb2
 
@@ -24,8 +24,21 @@ if TYPE_CHECKING:
 Range = tuple[int, "int | None"]
 
 
-class Saved(SimpleNamespace):
-    """What a Forward keeps for the Backward after it, under names of the layer's own."""
+class Saved(dict[str, Any]):
+    """What a Forward keeps for the Backward after it, as attributes with names of the layer's own."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"Forward has kept nothing named {name!r}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def exchange(self, old: Array, new: Array) -> None:
+        """Keep another array wherever this one is kept."""
+        self.update({name: new for name, value in self.items() if value is old})
 
 
 class Layer:

@@ -201,8 +201,8 @@ class Graph:
         """
         whole = start == 0 and end in (None, len(self.nodes) - 1)
         compiled = self._compiled
-        serves = whole and compiled and not (compiled.backward or self._watched)
-        if compiled and serves and all(compiled.keeps(self._blob[name]) for name in read):
+        able = whole and compiled and not (compiled.backward or self._watched)
+        if compiled and able and compiled.serves(self._blob[name] for name in read):
             self._retained = False
             return compiled()
         self._retained = self._retained or whole
@@ -222,9 +222,10 @@ class Graph:
 
     def forward_backward_pass(self) -> Array:
         """Run the whole net forward and backward; the sum of its weighted losses, on the engine."""
-        if self._compiled and self._compiled.backward and not self._watched:
+        compiled = self._compiled
+        if compiled and compiled.backward and not self._watched and compiled.serves():
             self._retained = False
-            return self._compiled()
+            return compiled()
         loss = self.forward_pass()
         self.backward_pass()
         return loss

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from .blob import Blob
 from .errors import CaffeError
 from .ops.base import Array, Ops
 from .wiring import Node
@@ -41,14 +42,23 @@ def forward(
     after: Observer = _unobserved,
     explain: Explain | None = None,
 ) -> Array:
-    """Execute the steps in their order; the sum of their weighted losses."""
+    """Execute the steps in their order; the sum of their weighted losses.
+
+    What a user holds of a blob shows its data as soon as the last of the steps that make it has run.
+    """
     loss: Any = 0.0
+    held = _held_data(steps)
     with _located(explain) as at, ops.quiet():
         for number, step in enumerate(steps):
             at.node = step.nodes[-1]
             before(number, step)
             step.reshape()
             step.forward()
+            for blob in held.get(number, ()):
+                made = blob.data
+                blob.refresh_held()
+                for node in step.nodes:
+                    node.layer.saved.exchange(made, blob.data)
             for blob, weight in zip(at.node.top, at.node.loss_weights, strict=True):
                 if weight:
                     loss = loss + weight * ops.sum(blob.data)
@@ -63,13 +73,49 @@ def backward(
     after: Observer = _unobserved,
     explain: Explain | None = None,
 ) -> None:
-    """Execute the steps backward, from the last to the first; they are numbered as in the forward pass."""
+    """Execute the steps backward, from the last to the first; they are numbered as in the forward pass.
+
+    What a user holds of a diff shows it as soon as a step has made it.
+    """
+    held = _held_diffs(steps)
     with _located(explain) as at, ops.quiet():
         for number, step in reversed(list(enumerate(steps))):
             at.node = step.nodes[0]
             before(number, step)
             step.backward()
+            for blob in held.get(number, ()):
+                blob.refresh_held()
             after(number, step)
+
+
+def _held_data(steps: Sequence[Step]) -> dict[int, list[Blob]]:
+    """The tops whose data a user holds, by the number of the last step that makes them."""
+    last = {
+        blob: number
+        for number, step in enumerate(steps)
+        for node in step.nodes
+        for blob in node.top
+        if blob.data_is_held
+    }
+    return _by_number((number, blob) for blob, number in last.items())
+
+
+def _held_diffs(steps: Sequence[Step]) -> dict[int, list[Blob]]:
+    """The bottoms and parameters whose diffs a user holds, by the number of each step that makes them."""
+    return _by_number(
+        (number, blob)
+        for number, step in enumerate(steps)
+        for node in step.nodes
+        for blob in (*node.bottom, *node.layer.blobs)
+        if blob.diff_is_held
+    )
+
+
+def _by_number(pairs: Iterable[tuple[int, Blob]]) -> dict[int, list[Blob]]:
+    held: dict[int, list[Blob]] = {}
+    for number, blob in pairs:
+        held.setdefault(number, []).append(blob)
+    return held
 
 
 class _Place:

@@ -78,6 +78,10 @@ class Ops:
     def copy(self, x: Array) -> Array:
         return self.xp.asarray(x, copy=True)
 
+    def row_major(self, x: Array) -> Array:
+        """The same array, or if it lies otherwise in memory a copy in row-major order."""
+        raise NotImplementedError
+
     def host_view(self, x: Array) -> np.ndarray:
         """A NumPy array of the same values: the same memory; where none is shared, a copy that cannot be written to."""
         raise NotImplementedError

@@ -67,6 +67,9 @@ class TorchOps(Ops):
     def copy(self, x: Array) -> Array:
         return x.clone()
 
+    def row_major(self, x: Array) -> Array:
+        return x.contiguous()
+
     def host_view(self, x: Array) -> np.ndarray:
         values = x.numpy(force=True)
         if not self.shares_memory:

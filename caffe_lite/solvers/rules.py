@@ -80,6 +80,8 @@ class SGDSolver(Solver):
             (norm,), _ = self._compiled(*arguments, settings=self._settings())
         else:
             norm = self._update(rate, gradients, weights, self.history)
+        for learned in params:
+            learned.blob.refresh_held()
         if p.clip_gradients >= 0:
             self._log_clipping(self.ops.number(norm))
         self.iter += 1
