@@ -148,6 +148,11 @@ class MissingExtra(CaffeError):
         return type(self), (self.package, self.extra, self.purpose)
 
 
+def first_line(error: BaseException) -> str:
+    """What another package's exception says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _sentence(text: str) -> str:
     text = text.rstrip()
     return text if text.endswith((".", "!", "?", ":")) else text + "."

@@ -12,14 +12,14 @@ import numpy as np
 
 from . import debug_info, passes
 from .blob import Blob
-from .compiled import LEAVE_OUT, CompiledPass, compile_wanted
+from .compiled import CompiledPass, compile_wanted
 from .errors import ArgumentError, CaffeError, EngineError, UnknownName, Where
 from .io import array_to_blobproto
 from .loading import LoadReport, load
 from .log import logger
 from .net_param import PlacedLayer, filter_layers, insert_splits, state_of
 from .ops import get_ops
-from .ops.base import Array
+from .ops.base import LEAVE_OUT, Array, Program
 from .proto import caffe_pb2
 from .proto.prototxt import Parsed, read_net, to_text
 from .proto.upgrade import upgrade_net
@@ -135,12 +135,13 @@ class Graph:
         del param.layer[:]
         param.layer.extend(layer.param for layer in placed)
         logger.info("Initializing net from parameters: \n%s", to_text(param))
-        self._compiled: CompiledPass | None = None
+        self._program: Program | None = None
         self._retained = True
         try:
             self._build(wiring, placed, param.force_backward)
-            if compile_wanted(compile):
-                self._compiled = CompiledPass(self, backward=self.phase == TRAIN)
+            self._program = self.ops.program(self)
+            if self._program is None and compile_wanted(compile):
+                self._program = CompiledPass(self, backward=self.phase == TRAIN)
         except BaseException:
             self.close()
             raise
@@ -200,7 +201,7 @@ class Graph:
         ``read`` names blobs beside the outputs that will be read afterwards; a compiled pass might not keep them.
         """
         whole = start == 0 and end in (None, len(self.nodes) - 1)
-        compiled = self._compiled
+        compiled = self._program
         able = whole and compiled and not (compiled.backward or self._watched)
         if compiled and able and compiled.serves(self._blob[name] for name in read):
             self._retained = False
@@ -222,7 +223,7 @@ class Graph:
 
     def forward_backward_pass(self) -> Array:
         """Run the whole net forward and backward; the sum of its weighted losses, on the engine."""
-        compiled = self._compiled
+        compiled = self._program
         if compiled and compiled.backward and not self._watched and compiled.serves():
             self._retained = False
             return compiled()
@@ -233,12 +234,12 @@ class Graph:
     @property
     def compile(self) -> bool:
         """Whether whole passes are compiled: forward in TEST, forward and backward in TRAIN."""
-        return self._compiled is not None
+        return self._program is not None
 
     def recompute(self) -> None:
         """Make every blob readable after a compiled pass: run its layers again over the same data."""
-        if self._compiled and not self._retained:
-            self._compiled.rerun()
+        if self._program and not self._retained:
+            self._program.rerun()
 
     def run_forward(self, start: int = 0, end: int | None = None) -> Array:
         """``forward_pass``, layer by layer."""
@@ -381,8 +382,8 @@ class Graph:
             node.layer.blobs[:] = source.layer.blobs
         for param in self.learnable_params:
             param.blob = taken.get(id(param.blob), param.blob)
-        if self._compiled:
-            self._compiled.changed = True
+        if self._program:
+            self._program.parameters_are_others()
 
     def replaced(self, node: Node, index: int, old: Blob, new: Blob) -> None:
         """A user has put another blob among a layer's: whoever trains the net goes on with it.
@@ -394,8 +395,8 @@ class Graph:
         for param in self.learnable_params:
             if param.owner is node and param.index == index and not (shared or known):
                 param.blob = new
-        if self._compiled:
-            self._compiled = CompiledPass(self, self._compiled.backward)
+        if self._program:
+            self._program.parameters_are_others()
 
     def to_proto(self, write_diff: bool = False) -> caffe_pb2.NetParameter:
         """The net as the original stores it: every layer's parameters, with the learned blobs."""

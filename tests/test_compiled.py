@@ -183,7 +183,7 @@ def test_states_go_on_from_pass_to_pass(caplog: pytest.LogCaptureFixture) -> Non
         for net in nets:
             feed(net)
             net.blobs["cont"].data[...] = 1
-        losses.append([net.forward()["loss"] for net in nets])
+        losses.append([float(net.forward()["loss"]) for net in nets])
     nets[0].recompute()
     np.testing.assert_allclose(nets[0].blobs["lstm"].data, nets[1].blobs["lstm"].data, 1e-5)
     np.testing.assert_allclose(*zip(*losses, strict=True), 1e-5)

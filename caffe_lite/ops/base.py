@@ -6,7 +6,7 @@ that shape here too, in whatever memory layout the engine likes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import product
 from math import prod
@@ -14,8 +14,14 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ..errors import EngineError
+
 Array = Any
 Ints = Sequence[int]
+# What a compiled function gives: arrays, and a note, any object.
+Results = tuple[Sequence[Array], Any]
+Function = Callable[..., Results]
+LEAVE_OUT = "leave out --compile (compile=True, CAFFE_LITE_COMPILE)"
 
 
 class Tracer(Protocol):
@@ -31,6 +37,48 @@ class Tracer(Protocol):
     def inspect(self, x: Array, check: Callable[[np.ndarray], None]) -> None: ...
 
 
+class Compiled(Protocol):
+    """A function that is compiled anew for each set of shapes that it meets; it may write into its arguments.
+
+    ``takes_constants``: whether values can be compiled in.
+    """
+
+    takes_constants: bool
+
+    def __call__(
+        self, moving: Sequence[Array], staying: Sequence[Array], settings: Hashable = (), constant: bool = False
+    ) -> Results:
+        """``function(*moving, *staying)``; the arrays that stay are those that seldom are others than before.
+
+        ``settings`` is whatever else the function depends on: with others it is compiled again. With ``constant`` the
+        values of the arrays that stay become part of what is compiled: they must never change. The note that the
+        function gave is given again with the results of every later run.
+        """
+        ...
+
+
+class Program(Protocol):
+    """A whole pass over a net, run at once: the forward pass, or with ``backward`` the forward and backward pass."""
+
+    backward: bool
+
+    def __call__(self) -> Array:
+        """Run it: bind the blobs that it keeps, add up the parameters' diffs; the sum of the weighted losses."""
+        ...
+
+    def serves(self, read: Iterable[Any] = ()) -> bool:
+        """Whether it keeps all of these blobs, and all of which a user holds an array."""
+        ...
+
+    def rerun(self) -> None:
+        """Make every blob readable: run the layers of the last pass over the same data."""
+        ...
+
+    def parameters_are_others(self) -> None:
+        """Be told that the net's layers have got other blobs for parameters."""
+        ...
+
+
 class Ops:
     """All operations over ``xp``, a namespace in the style of the Python array API standard.
 
@@ -41,6 +89,7 @@ class Ops:
     array_type: ClassVar[Any]
     shares_memory: bool = True  # with the host: no array lies on a device that NumPy cannot see
     image_order: ClassVar[tuple[int, ...]] = (0, 1, 2, 3)  # the axes of (N, C, H, W) as they best lie in memory
+    device: str = "cpu"  # as torch spells it: "cuda:0"
     tracer: Tracer | None = None  # while a pass is traced to be compiled
 
     def __init__(self, xp: Any, dtype: str = "float32") -> None:
@@ -50,6 +99,14 @@ class Ops:
     def describe(self) -> str:
         """Name, device and threads, for the log."""
         return self.name
+
+    def compile(self, name: str, function: Function) -> Compiled:
+        """A function from arrays to arrays, compiled; the log and errors call it by ``name``."""
+        raise EngineError(f"the {self.name} engine cannot compile", hint=f"choose the torch engine, or {LEAVE_OUT}")
+
+    def program(self, net: Any) -> Program | None:
+        """For an engine that runs nets as a whole: a net's program, or None where its layers run one by one."""
+        return None
 
     def quiet(self) -> AbstractContextManager[Any]:
         """A context for arithmetic whose overflows are no news: what becomes of them is seen in the loss."""

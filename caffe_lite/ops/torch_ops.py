@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from . import max_pooling, winograd, winograd_rows
-from .base import Array, Ints, Ops
+from .base import Array, Compiled, Function, Ints, Ops
 from .channels_last import channels_last
 from .memory import recycle_freed_memory
 
@@ -34,15 +34,21 @@ class TorchOps(Ops):
     def __init__(self, dtype: str = "float32", device: str = "cpu") -> None:
         recycle_freed_memory()
         super().__init__(torch, dtype)
-        self.device = torch.device(device)
-        self.shares_memory = self.device.type == "cpu"
-        self.native = dtype == "float32" and self.device.type == "cpu"
+        self.device = device
+        self.on_gpu = torch.device(device).type != "cpu"
+        self.shares_memory = not self.on_gpu
+        self.native = dtype == "float32" and not self.on_gpu
         self.onednn = self.native and torch.backends.mkldnn.is_available()
 
     def describe(self) -> str:
-        if self.device.type == "cuda":
+        if self.on_gpu:
             return f"{self.name}, on {self.device} ({torch.cuda.get_device_name(self.device)})"
         return f"{self.name}, on {torch.get_num_threads()} threads of the CPU"
+
+    def compile(self, name: str, function: Function) -> Compiled:
+        from .torch_compile import CompiledFunction
+
+        return CompiledFunction(self, name, function)
 
     def quiet(self) -> AbstractContextManager[Any]:
         # Not inference_mode: a user may write into what a pass has made.

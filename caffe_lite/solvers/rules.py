@@ -6,10 +6,9 @@ from collections.abc import Hashable, Iterator, Sequence
 from math import sqrt
 from typing import Any, ClassVar
 
-from ..compiled import CompiledFunction, Results
 from ..errors import SolverError
 from ..log import logger
-from ..ops import Array
+from ..ops.base import Array, Results
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.prototxt import Parsed
 from .learning_rate import learning_rate, next_step
@@ -38,7 +37,8 @@ class SGDSolver(Solver):
         super().__init__(param, **options)
         shapes = [learned.blob.shape for learned in self.net.learnable_params]
         self.history = [self.ops.zeros(shape) for _ in range(self.histories) for shape in shapes]
-        self._compiled = CompiledFunction(self.ops, f"the {self.type} update", self._compiled_update)
+        if self.compile:
+            self._compiled = self.ops.compile(f"the {self.type} update", self._compiled_update)
 
     @classmethod
     def problems(cls, solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
