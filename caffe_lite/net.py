@@ -18,7 +18,7 @@ from .io import array_to_blobproto
 from .loading import LoadReport, load
 from .log import logger
 from .net_param import PlacedLayer, filter_layers, insert_splits, state_of
-from .ops import get_ops
+from .ops import Ops, get_ops
 from .ops.base import LEAVE_OUT, Array, Program
 from .proto import caffe_pb2
 from .proto.prototxt import Parsed, read_net, to_text
@@ -58,8 +58,9 @@ class Net(PycaffeNet):
         phase: TRAIN or TEST; without a word TEST, unless ``set_phase_train`` was called.
         level, stages: the rest of the NetState that include and exclude rules see.
         weights: a .caffemodel or .caffemodel.h5, or several joined by commas, loaded by layer name.
-        engine: "numpy", ...; without one that of ``set_engine`` or CAFFE_LITE_ENGINE.
-        dtype: "float32", or "float64" to check gradients.
+        engine: "numpy", ..., or an engine's operations; without one that of ``set_engine`` or CAFFE_LITE_ENGINE.
+        dtype: "float32", which is the default, or "float64" to check gradients.
+        device: "cpu", "cuda:0" or a GPU's number; without one what ``set_mode_gpu`` and ``set_device`` say.
         compile: with torch: whole forward passes in TEST, a solver's forward and backward passes in TRAIN, which keep
             outputs, losses and parameters only. Without a word CAFFE_LITE_COMPILE=1 asks for it.
         seed: of everything random in the net; without one that of ``set_random_seed``, else a fresh one.
@@ -79,8 +80,9 @@ class Net(PycaffeNet):
         stages: Sequence[str] | None = None,
         weights: str | os.PathLike[str] | None = None,
         *,
-        engine: str | None = None,
-        dtype: str = "float32",
+        engine: str | Ops | None = None,
+        dtype: str | None = None,
+        device: str | int | None = None,
         seed: int | None = None,
         compile: bool | None = None,
     ) -> None:
@@ -95,7 +97,7 @@ class Net(PycaffeNet):
         if isinstance(stages, str) or not all(isinstance(stage, str) for stage in stages or ()):
             raise ArgumentError(f"stages is {stages!r}", hint="it is a list of names, as in ['deploy']")
         self._caffe_graph = Graph(
-            network_file, phase, level, stages, engine=engine, dtype=dtype, seed=seed, compile=compile
+            network_file, phase, level, stages, engine=engine, dtype=dtype, device=device, seed=seed, compile=compile
         )
         if weights:
             self._caffe_graph.copy_from(weights)
@@ -111,15 +113,16 @@ class Graph:
         level: SupportsIndex,
         stages: Sequence[str] | None,
         *,
-        engine: str | None,
-        dtype: str,
+        engine: str | Ops | None,
+        dtype: str | None,
+        device: str | int | None,
         seed: int | None,
         compile: bool | None,
     ) -> None:
         if phase not in (TRAIN, TEST):
             raise ArgumentError(f"phase {phase!r} is neither TRAIN (0) nor TEST (1)")
         self.phase = TRAIN if phase == TRAIN else TEST
-        self.ops = get_ops(engine, dtype)
+        self.ops = get_ops(engine, dtype, device)
         self.rng = new_generator(seed)
         wiring = Wiring(self.phase, self.ops, self.rng)
         self.nodes, self.learnable_params, self.inputs = wiring.nodes, wiring.params, wiring.inputs

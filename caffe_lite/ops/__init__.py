@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from ..errors import EngineError, MissingExtra
+from ..plugins import engine_names, load_engine
 from .base import Array, Ops
 
 __all__ = [
@@ -16,21 +18,57 @@ __all__ = [
     "available_engines",
     "get_ops",
     "on_gpu",
+    "register_engine",
     "set_device",
     "set_engine",
     "set_mode_cpu",
     "set_mode_gpu",
 ]
 
-_engines = ("numpy", "torch")
+# Makes the operations of an engine, from a dtype ("float32", "float64") and a device ("cpu", "cuda:0").
+Factory = Callable[[str, str], Ops]
+
 _chosen: str | None = None
 _gpu = 0
 _on_gpu = False
 
 
+def _numpy(dtype: str, device: str) -> Ops:
+    from .numpy_ops import NumpyOps
+
+    if device != "cpu":
+        raise EngineError(
+            "the numpy engine does not compute on GPUs",
+            hint='choose torch, or the CPU: set_mode_cpu(), device="cpu"',
+        )
+    return NumpyOps(dtype)
+
+
+def _torch(dtype: str, device: str) -> Ops:
+    from .torch_ops import TorchOps
+
+    return TorchOps(dtype, device)
+
+
+_OWN: dict[str, Factory] = {"numpy": _numpy, "torch": _torch}  # by the package that each needs
+_registered: dict[str, Factory] = {}
+
+
+def register_engine(name: str, factory: Factory) -> None:
+    """Let nets choose an engine by this name: ``factory(dtype, device)`` gives its operations.
+
+    A distribution may name its factory in the entry point group ``caffe_lite.engines`` instead; then it is imported
+    when somebody chooses the engine.
+    """
+    if name in _OWN or _registered.get(name, factory) is not factory:
+        raise ValueError(f"the name {name!r} of an engine is taken")
+    _registered[name] = factory
+
+
 def available_engines() -> list[str]:
     """The engines installed here, the reference first."""
-    return [name for name in _engines if find_spec(name)]
+    own = [name for name in _OWN if find_spec(name)]
+    return list(dict.fromkeys([*own, *_registered, *engine_names()]))
 
 
 def set_engine(name: str | None) -> None:
@@ -40,7 +78,7 @@ def set_engine(name: str | None) -> None:
     """
     global _chosen
     if name is not None:
-        _resolved(name)
+        _factory(name)
     _chosen = name
 
 
@@ -80,21 +118,40 @@ def on_gpu() -> bool:
     return _on_gpu
 
 
-def get_ops(engine: str | None = None, dtype: str = "float32") -> Ops:
-    """The operations of an engine by name; without one, of the engine in force."""
-    wanted = engine or _chosen or os.environ.get("CAFFE_LITE_ENGINE") or ("torch" if _on_gpu else "numpy")
-    name = _resolved(wanted)
-    if _on_gpu and name != "torch":
-        raise EngineError(
-            f"the {name} engine does not compute on GPUs", hint="choose torch, or the CPU: set_mode_cpu()"
-        )
-    if name == "torch":
-        from .torch_ops import TorchOps
+def get_ops(engine: str | Ops | None = None, dtype: str | None = None, device: str | int | None = None) -> Ops:
+    """The operations of an engine by name; without one, of the engine in force.
 
-        return TorchOps(dtype, f"cuda:{_gpu}" if _on_gpu else "cpu")
-    from .numpy_ops import NumpyOps
+    Args:
+        engine: its name, or its operations, which are taken as they are.
+        dtype: "float32", which is the default, or "float64".
+        device: "cpu", "cuda:0" or a GPU's number; without one what ``set_mode_gpu`` and ``set_device`` say.
+    """
+    place = _device(device)
+    if isinstance(engine, Ops):
+        given = {"dtype": (dtype, engine.dtype_name), "device": (device and place, engine.device)}
+        for what, (wanted, there) in given.items():
+            if wanted not in (None, there):
+                raise EngineError(
+                    f"{what} {wanted} is asked for, and the operations given are of {there}",
+                    hint=f"leave out {what}, or give other operations",
+                )
+        return engine
+    fallback = "numpy" if place == "cpu" else "torch"
+    return _factory(engine or _chosen or os.environ.get("CAFFE_LITE_ENGINE") or fallback)(dtype or "float32", place)
 
-    return NumpyOps(dtype)
+
+def _device(device: str | int | None) -> str:
+    if device is None:
+        return f"cuda:{_gpu}" if _on_gpu else "cpu"
+    if isinstance(device, int):
+        device = f"cuda:{device}"
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and (index.isdecimal() or not index):
+        _check_gpu(int(index or 0))
+        return f"cuda:{int(index or 0)}"
+    if device != "cpu":
+        raise EngineError(f"unknown device {device!r}", hint='give "cpu", "cuda:0", or the number of a GPU')
+    return device
 
 
 def _stay_on_cpu() -> bool:
@@ -127,11 +184,14 @@ def _check_gpu(index: int) -> None:
         raise EngineError(f"there is no GPU {index}", hint=f"choose among 0 to {count - 1}")
 
 
-def _resolved(name: str) -> str:
+def _factory(name: str) -> Factory:
     if name == "auto":
-        return available_engines()[-1]
-    if name not in _engines:
+        name = "torch" if find_spec("torch") else "numpy"
+    if name in _OWN:
+        if not find_spec(name):
+            raise MissingExtra(name, name, f"run the {name} engine")
+        return _OWN[name]
+    factory: Factory | None = _registered.get(name) or load_engine(name)
+    if factory is None:
         raise EngineError(f"unknown engine {name!r}", hint=f"engines here: {', '.join(available_engines())}")
-    if not find_spec(name):
-        raise MissingExtra(name, name, f"run the {name} engine")
-    return name
+    return factory

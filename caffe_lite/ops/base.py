@@ -94,6 +94,7 @@ class Ops:
 
     def __init__(self, xp: Any, dtype: str = "float32") -> None:
         self.xp = xp
+        self.dtype_name = dtype
         self.dtype = getattr(xp, dtype)
 
     def describe(self) -> str:

@@ -38,7 +38,7 @@ class Solver:
 
     Args:
         param: a prototxt's path, what ``read_solver`` gave for one, or a SolverParameter.
-        engine: of all nets; without one that of ``set_engine`` or CAFFE_LITE_ENGINE.
+        engine, device: of all nets, as a Net takes them.
         compile: the nets and the update, with torch; without a word CAFFE_LITE_COMPILE=1 asks for it.
 
     The path of a net starts from the working directory, as in the original; if there is no such file there, from the
@@ -62,7 +62,8 @@ class Solver:
         self,
         param: str | os.PathLike[str] | SolverParameter | Parsed[SolverParameter],
         *,
-        engine: str | None = None,
+        engine: str | Ops | None = None,
+        device: str | int | None = None,
         compile: bool | None = None,
     ) -> None:
         self._parsed = parsed_solver(param)
@@ -81,7 +82,7 @@ class Solver:
         self._losses = SmoothedLoss(self.param.average_loss)
         self._keep_losses = False
         self.compile = compile_wanted(compile)
-        options = {"engine": engine, "compile": self.compile}
+        options = {"engine": engine, "device": device, "compile": self.compile}
         self.net: Net = train_net(self._parsed, **options)
         self.test_nets: list[Net] = []
         try:
