@@ -16,6 +16,7 @@ from .log import logger
 from .ops.base import Array, Ops
 from .plugins import load_plugins
 from .proto import caffe_pb2
+from .roles import Role
 
 if TYPE_CHECKING:
     from .blob import HostBlobs
@@ -25,7 +26,17 @@ Range = tuple[int, "int | None"]
 
 
 class Saved(dict[str, Any]):
-    """What a Forward keeps for the Backward after it, as attributes with names of the layer's own."""
+    """What a Forward keeps for the Backward after it, as attributes with names of the layer's own.
+
+    ``shapes`` are those of the bottoms of that Forward; None before the first.
+    """
+
+    __slots__ = ("shapes",)
+    shapes: Sequence[tuple[int, ...]] | None
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]] | None = None) -> None:
+        super().__init__()
+        object.__setattr__(self, "shapes", shapes)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -125,11 +136,12 @@ class Layer:
         layer = HostLayer(self)
         return layer, layer.blobs
 
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Role | None:
+        """What the layer is to its neighbours, if several in a row may run as one kernel."""
+        return None
+
     # Set by the Net before the first Backward: which of ``blobs`` need a gradient (lr_mult 0 asks for none).
     param_propagate_down: Sequence[bool] = ()
-
-    # Set by the Net: the bottoms' shapes in the last Forward, from which Backward goes on; None before the first.
-    forwarded: Sequence[tuple[int, ...]] | None = None
 
     # What a pass leaves for the next one, and no weights file holds: read and bound in every Forward.
     carried: Sequence[Blob] = ()

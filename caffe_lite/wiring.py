@@ -66,13 +66,12 @@ class Node:
         return (self,)
 
     def forward(self) -> None:
-        self.layer.saved = Saved()
+        self.layer.saved = self.nothing_saved()
         self.layer.Forward(self.bottom, self.top)
-        self.note_forward()
 
-    def note_forward(self) -> None:
-        """The layer has kept what Backward needs."""
-        self.layer.forwarded = [blob.shape for blob in self.bottom]
+    def nothing_saved(self) -> Saved:
+        """What a Forward over the bottoms begins with."""
+        return Saved([blob.shape for blob in self.bottom])
 
     def backward(self) -> None:
         if self.need_backward:
@@ -85,7 +84,7 @@ class Node:
         return (
             self.need_backward
             and layer.repeatable
-            and layer.forwarded != [blob.shape for blob in self.bottom]
+            and layer.saved.shapes != [blob.shape for blob in self.bottom]
             and bool(self.bottom)
         )
 
@@ -103,6 +102,7 @@ class Node:
         bottom, top = ([aside.get(id(blob), blob) for blob in blobs] for blobs in (self.bottom, self.top))
         params = [(blob.data, ops.copy(blob.data)) for blob in layer.blobs]
         states = [(blob, blob.shape, blob.data) for blob in layer.carried]
+        layer.saved = self.nothing_saved()
         try:
             layer.Reshape(bottom, top)
             layer.Forward(bottom, top)
@@ -117,7 +117,6 @@ class Node:
             for blob, shape, before in states:
                 blob.Reshape(shape)
                 blob.data = before
-        self.note_forward()
         for blob, made in zip(self.top, top, strict=True):
             blob.Reshape(made.shape)
         self._fill_loss_weights()

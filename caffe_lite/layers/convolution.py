@@ -9,6 +9,7 @@ from ..blob import Blob
 from ..fillers import fill
 from ..layer import Layer, register_layer
 from ..ops.base import Array, Ints
+from ..roles import Linear, Windows
 from ..windows import read_windows
 
 
@@ -127,6 +128,12 @@ class ConvolutionLayer(FilteringLayer):
 
     def out(self, image: Ints) -> tuple[int, ...]:
         return self.windows.convolved(image)
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Linear | None:
+        def weight_and_bias() -> tuple[Array, Array | None]:
+            return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
+
+        return Linear(self.channel_axis == 1, weight_and_bias, lambda x: x, self.filtered, Windows(*self.geometry))
 
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         return self.ops.convolution(x, weight, bias, *self.geometry)

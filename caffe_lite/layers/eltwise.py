@@ -10,6 +10,7 @@ from ..blob import Blob
 from ..layer import Layer, register_layer
 from ..ops import Array
 from ..proto.caffe_pb2 import EltwiseParameter
+from ..roles import Sum
 
 
 @register_layer("Eltwise")
@@ -43,6 +44,9 @@ class EltwiseLayer(Layer):
                 "Eltwise does not broadcast; Scale and Bias do",
             )
         top[0].Reshape(bottom[0].shape)
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Sum | None:
+        return Sum(plain=set(self.coeff) == {1.0}) if self.operation == EltwiseParameter.SUM else None
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         xs = [blob.data for blob in bottom]

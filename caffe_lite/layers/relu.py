@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from ..blob import Blob
 from ..layer import Layer, register_layer
+from ..ops.base import Array
+from ..roles import Rectifier
 
 
 @register_layer("ReLU")
@@ -22,6 +24,12 @@ class ReLULayer(Layer):
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].Reshape(bottom[0].shape)
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Rectifier:
+        return Rectifier(self.slope, self._remember)
+
+    def _remember(self, y: Array) -> None:
+        self.saved.signed = y
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data

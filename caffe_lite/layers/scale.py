@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from ..blob import Blob
 from ..fillers import fill
 from ..layer import register_layer
+from ..ops.base import Array
 from ..proto.caffe_pb2 import FillerParameter
+from ..roles import LearnedChannelMap
 from .bias import SpanningLayer
 
 
@@ -45,6 +47,12 @@ class ScaleLayer(SpanningLayer):
                 "keep the shapes that the net was made with, or make the net anew",
             )
         top[0].Reshape(bottom[0].shape)
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> LearnedChannelMap | None:
+        return LearnedChannelMap(self._factor_and_term) if self.spans_channels(bottom) else None
+
+    def _factor_and_term(self) -> tuple[Array, Array | None]:
+        return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.saved.x = bottom[0].data

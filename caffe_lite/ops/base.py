@@ -90,6 +90,7 @@ class Ops:
     shares_memory: bool = True  # with the host: no array lies on a device that NumPy cannot see
     image_order: ClassVar[tuple[int, ...]] = (0, 1, 2, 3)  # the axes of (N, C, H, W) as they best lie in memory
     device: str = "cpu"  # as torch spells it: "cuda:0"
+    fused: Any = None  # kernels for several layers at once, as ``torch_fused`` has them, if there are any
     tracer: Tracer | None = None  # while a pass is traced to be compiled
 
     def __init__(self, xp: Any, dtype: str = "float32") -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import max_pooling, winograd, winograd_rows
+from . import max_pooling, torch_fused, winograd, winograd_rows
 from .base import Array, Compiled, Function, Ints, Ops
 from .channels_last import channels_last
 from .memory import recycle_freed_memory
@@ -30,6 +30,7 @@ class TorchOps(Ops):
     name = "torch"
     array_type = torch.Tensor
     image_order = (0, 2, 3, 1)
+    fused = torch_fused
 
     def __init__(self, dtype: str = "float32", device: str = "cpu") -> None:
         recycle_freed_memory()
