@@ -88,6 +88,10 @@ class UnknownField(PrototxtError):
     """A field, or a value of an enum, that the schema does not have."""
 
 
+class FieldGivenTwice(PrototxtError):
+    """A field that a message has once stands in it again."""
+
+
 class UnknownLayerType(NetError, PrototxtError):
     """A layer is of a type that is not there."""
 

@@ -179,6 +179,14 @@ def test_all_that_is_wrong_with_a_solver(tmp_path: Path) -> None:
     assert "Did you mean 'step'?" in found.problems[0].message
 
 
+def test_a_field_given_twice_is_told_with_everything_else(tmp_path: Path) -> None:
+    found = checked(tmp_path, 'base_lr: 1\nlr_policy: "fixed" iter_size: 0\nbase_lr: 2 net_param { }\n')
+    assert [(line, column) for line, column, _, _ in told(found)] == [(2, 20), (3, 1)]
+    assert found.status == "syntax"
+    found = checked(tmp_path, DATA + SCORES.replace('type: "I', 'name: "x" type: "I') + LOSS.replace("label", "lable"))
+    assert [(line, layer) for line, _, layer, _ in told(found)] == [(5, "ip"), (6, "loss")]
+
+
 def test_a_solver_without_a_policy_or_of_no_type(tmp_path: Path) -> None:
     assert [p.what for p in checked(tmp_path, 'net: "n" base_lr: 1').problems] == ["lr_policy is not given"]
     assert [p.what for p in checked(tmp_path, SOLVER + 'net: "n" type: "Adma"').problems] == [
