@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import CaffeError, Where
+from .files import system_path
 
 
 @contextlib.contextmanager
@@ -19,7 +20,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     import secrets  # these two only where a file is written: they would slow down every start
     import shutil
 
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(system_path(path)))
     part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         if target.is_dir():

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary, ref
 
 import numpy as np
 
-from .errors import NetError
+from .errors import BlobTooLarge, NetError, Where
 from .ops.base import Array, Ops
 from .unknown import UnknownSize
 
@@ -66,10 +66,12 @@ class Blob:
     blobs may share one array. ``Reshape`` sets the shape only; arrays of another shape are dropped.
     """
 
-    __slots__ = ("_data", "_diff", "_lent", "_shape", "ops", "times_lent")
+    __slots__ = ("_data", "_diff", "_lent", "_shape", "name", "ops", "times_lent", "where")
 
-    def __init__(self, ops: Ops, shape: Sequence[int] = ()) -> None:
+    def __init__(self, ops: Ops, shape: Sequence[int] = (), name: str = "", where: Where | None = None) -> None:
         self.ops = ops
+        self.name = name
+        self.where = where
         self._shape = _sizes(shape)
         self._data: Array | None = None
         self._diff: Array | None = None
@@ -97,7 +99,7 @@ class Blob:
     @property
     def data(self) -> Array:
         if self._data is None:
-            self._data = self.ops.zeros(self._shape)
+            self._data = self._zeros()
         elif isinstance(self._data, Later):
             return self._computed(self._data, "data")
         return self._data
@@ -109,7 +111,7 @@ class Blob:
     @property
     def diff(self) -> Array:
         if self._diff is None:
-            self._diff = self.ops.zeros(self._shape)
+            self._diff = self._zeros()
         elif isinstance(self._diff, Later):
             return self._computed(self._diff, "diff")
         return self._diff
@@ -117,6 +119,21 @@ class Blob:
     @diff.setter
     def diff(self, array: Array) -> None:
         self._diff = self._bound(array)
+
+    def _zeros(self) -> Array:
+        try:
+            return self.ops.zeros(self._shape)
+        except (MemoryError, RuntimeError, ValueError) as error:  # the last two for what no memory could hold
+            raise self._too_large() from error
+
+    def _too_large(self) -> BlobTooLarge:
+        size = self.count * self.ops.itemsize
+        return BlobTooLarge(
+            f"there is no room for {f'blob {self.name!r}' if self.name else 'a blob'} of shape {self._shape}, "
+            f"which takes {size:,} bytes",
+            where=self.where,
+            hint="Check its sizes, or take smaller batches",
+        )
 
     def _computed(self, later: Later, name: str) -> Array:
         array = later.compute()
@@ -168,7 +185,7 @@ class Blob:
         self.times_lent += 1
         if not self.ops.shares_memory:
             if not (isinstance(self._data, _Lent) and self._data.lasts):
-                self._data = _Lent(self.ops, self.data)
+                self._data = self._lent_copy(self.data)
             return self._data.values
         view = self.ops.host_view(self.data)
         if self._lent is None:
@@ -181,8 +198,14 @@ class Blob:
         if self.ops.shares_memory:
             return self.ops.host_view(self.diff)
         if not (isinstance(self._diff, _Lent) and self._diff.lasts):
-            self._diff = _Lent(self.ops, self.diff)
+            self._diff = self._lent_copy(self.diff)
         return self._diff.values
+
+    def _lent_copy(self, array: Array) -> _Lent:
+        try:
+            return _Lent(self.ops, array)
+        except MemoryError as error:
+            raise self._too_large() from error
 
     def take_back(self) -> None:
         """Let the engine have what the user wrote: another blob may share the array."""

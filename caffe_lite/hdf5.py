@@ -7,17 +7,19 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from .errors import CaffeError, MissingExtra, Where
+from .files import system_path
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Older ones crash over some damaged files, though not over any of the kind that Caffe writes.
 _NEVER_CRASHES = (2, 0, 0)
 _READ_ALL = """
 import contextlib, sys
+sys.path[:] = sys.argv[2:]
 with contextlib.suppress(Exception):
     import h5py
     from caffe_lite.hdf5 import groups_below, read_array
@@ -41,13 +43,17 @@ def import_h5py() -> Any:
 
 
 @contextmanager
-def open_hdf5(path: str | os.PathLike[str], error_class: type[CaffeError]) -> Iterator[Any]:
-    """The h5py.File, for a block that does nothing but read from it."""
+def open_hdf5(
+    path: str | os.PathLike[str], error_class: type[CaffeError], content: BinaryIO | None = None
+) -> Iterator[Any]:
+    """The h5py.File, for a block that does nothing but read from it; of ``content``, if a stream gave it."""
     h5py = import_h5py()
+    name = system_path(path, error_class)
     try:
         if h5py.version.hdf5_version_tuple < _NEVER_CRASHES:
-            _survive(os.path.realpath(path), os.path.getsize(path), os.path.getmtime(path))
-        with h5py.File(path, "r") as file:
+            with _on_disk(name, content) as there:
+                _survive(os.path.realpath(there), os.path.getsize(there), os.path.getmtime(there))
+        with h5py.File(content or name, "r") as file:
             yield file
     except CaffeError:
         raise
@@ -56,13 +62,30 @@ def open_hdf5(path: str | os.PathLike[str], error_class: type[CaffeError]) -> It
         raise error_class(what, where=Where(os.fspath(path))) from None
 
 
+@contextmanager
+def _on_disk(path: str, content: BinaryIO | None) -> Iterator[str]:
+    """The path of a file that holds the content, if there is any."""
+    if content is None:
+        yield path
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "content.h5")
+        with open(path, "wb") as file:
+            file.write(content.read())
+        yield path
+
+
 @functools.lru_cache
 def _survive(path: str, _size: int, _time: float) -> None:
     """Raise if a process of its own, which reads all of a file, does not come to its end."""
     import subprocess
 
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", _READ_ALL, path], env=environment, capture_output=True, check=False)
+    # -I: a module in the current directory is not meant; where ours are is told instead.
+    folders = [*filter(None, map(str, sys.path)), os.path.dirname(os.path.dirname(__file__))]
+    command = [sys.executable, "-I", "-c", _READ_ALL, path, *folders]
+    done = subprocess.run(command, capture_output=True, check=False)
     if b"survived" not in done.stdout:
         raise RuntimeError("the HDF5 library crashes over it")
 
@@ -73,7 +96,7 @@ def read_array(dataset: Any) -> np.ndarray:
         raise ValueError("a link in it leads nowhere")
     if not hasattr(dataset, "shape") or dataset.shape is None or dataset.dtype.kind not in "fiu":
         raise ValueError(f"{dataset.name} is no array of numbers")
-    room = os.path.getsize(dataset.file.filename) * (_MOST_COMPRESSED if dataset.chunks else 1)
+    room = dataset.file.id.get_filesize() * (_MOST_COMPRESSED if dataset.chunks else 1)
     if dataset.nbytes > room:
         raise ValueError(f"{dataset.name} of the shape {dataset.shape} is larger than the file")
     return np.asarray(dataset[()])

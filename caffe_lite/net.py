@@ -200,8 +200,10 @@ class Net(PycaffeNet):
                     self.callbacks.call("after_forward", index)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
-        except MemoryError:
-            raise node.out_of_memory() from None
+        except (MemoryError, RuntimeError) as error:
+            if self.ops.ran_out_of_memory(error):
+                raise node.out_of_memory() from None
+            raise
         return self.ops.scalar(loss)
 
     def run_backward(self, start: int | None = None, end: int = 0) -> None:
@@ -218,8 +220,10 @@ class Net(PycaffeNet):
                     self.callbacks.call("after_backward", index)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
-        except MemoryError:
-            raise node.out_of_memory() from None
+        except (MemoryError, RuntimeError) as error:
+            if self.ops.ran_out_of_memory(error):
+                raise node.out_of_memory() from None
+            raise
         if self.debug_info:
             debug_info.log_params(self.learnable_params)
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NoReturn, cast
 import numpy as np
 
 from .blob import Blob
-from .errors import CaffeError, NetError, UnknownLayerType
+from .errors import CaffeError, NetError, UnknownLayerType, Where
 from .layer import Layer, create_layer
 from .net_param import PlacedLayer, filter_layers, insert_splits
 from .ops.base import Array, Ints, Ops
@@ -86,7 +86,7 @@ class Outline(Wiring):
     def _settle(self, name: str, shape: Shape | None) -> None:
         cast(_Outlined, self.blobs[name]).settle(shape)
 
-    def _new_blob(self) -> Blob:
+    def _new_blob(self, name: str, where: Where | None) -> Blob:
         return _Outlined(self.ops)
 
     def _set_up(self, node: Node) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .blob import Blob
-from .errors import CaffeError, NetError, Where
+from .errors import BlobTooLarge, CaffeError, NetError, Where
 from .layer import Layer, create_layer
 from .log import logger
 from .net_param import PlacedLayer
@@ -41,11 +41,14 @@ class Node:
     def error(self, what: str, hint: str = "") -> NetError:
         return NetError(what, where=self.where, layer=self.name, layer_type=self.layer.type, hint=hint)
 
-    def out_of_memory(self) -> NetError:
+    def out_of_memory(self) -> BlobTooLarge:
         shapes = [blob.shape for blob in (*self.layer.blobs, *self.top)]
-        return self.error(
+        return BlobTooLarge(
             f"there is not enough memory for it: its blobs are of the shapes {', '.join(map(str, shapes))}",
-            "check its sizes, or take smaller batches",
+            where=self.where,
+            layer=self.name,
+            layer_type=self.layer.type,
+            hint="check its sizes, or take smaller batches",
         )
 
     def reshape(self) -> None:
@@ -116,8 +119,10 @@ class Wiring:
             self._register_params(node)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
-        except MemoryError:
-            raise node.out_of_memory() from None
+        except (MemoryError, RuntimeError) as error:
+            if self.ops.ran_out_of_memory(error):
+                raise node.out_of_memory() from None
+            raise
         node.need_backward = any(node.bottom_need_backward) or any(node.layer.param_propagate_down)
         for name in node.top_names:
             self._needs_backward[name] = node.need_backward or self._needs_backward.get(name, False)
@@ -163,7 +168,7 @@ class Wiring:
                 )
             else:
                 logger.info("%s -> %s", node.name, name)
-                self.blobs[name] = self._new_blob()
+                self.blobs[name] = self._new_blob(name, node.where)
                 self._makers[name] = placed
             self.unread[name] = None
             node.top_names.append(name)
@@ -171,8 +176,8 @@ class Wiring:
         if node.layer.type == "Input":
             self.inputs += names
 
-    def _new_blob(self) -> Blob:
-        return Blob(self.ops)
+    def _new_blob(self, name: str, where: Where | None) -> Blob:
+        return Blob(self.ops, name=name, where=where)
 
     def _set_up(self, node: Node) -> None:
         shapes = [blob.shape for blob in node.bottom]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, Where
+from ..files import system_path
 from ..log import logger
 from ..proto import caffe_pb2
 from .writing import new_database, refuse_existing
@@ -69,7 +70,7 @@ def _read_idx(path: str, kind: _Kind) -> np.ndarray:
     """The array in an IDX file: a magic number, the length of each axis, the bytes."""
     place = Where(path)
     try:
-        with open(path, "rb") as stream:
+        with open(system_path(path, DataError), "rb") as stream:
             content = stream.read()
         if content.startswith(_GZIP):
             content = gzip.decompress(content)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import DataError, MissingExtra, Where
+from ..files import system_path
 from .leveldb import SCRATCH_FILES, import_plyvel, reason
 
 Put = Callable[[bytes, bytes], None]
@@ -29,6 +30,7 @@ def new_database(path: str, backend: str = "lmdb") -> Iterator[Put]:
     Whatever is at ``path`` already stays as it is. Nothing appears there before the block has ended, and if it raises,
     nothing is left behind.
     """
+    path = system_path(path, DataError)
     refuse_existing(path)
     part = f"{os.path.abspath(path)}.{secrets.token_hex(6)}.tmp"
     parent = os.path.dirname(part)

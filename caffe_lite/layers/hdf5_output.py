@@ -10,6 +10,7 @@ import numpy as np
 from ..atomic import atomic_write
 from ..blob import Blob
 from ..errors import CaffeError
+from ..files import system_path
 from ..hdf5 import import_h5py
 from ..layer import Layer, register_layer
 from ..log import logger
@@ -56,7 +57,7 @@ class HDF5OutputLayer(Layer):
                 blob.clear_diff()
 
     def _check_name(self) -> None:
-        self.file = self.param.hdf5_output_param.file_name
+        self.file = system_path(self.param.hdf5_output_param.file_name)
         if not self.file:
             self.error("there is no file_name", "Give hdf5_output_param a file_name")
 

@@ -15,6 +15,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from ..errors import FieldGivenTwice, PrototxtError, UnknownField, UnknownLayerType, Where
+from ..foreign_bytes import from_bytes, shown
 from .schema import Field, advise_enum, advise_field, fields_of, title
 from .text import END, MARK, NAME, NUMBER, STRING, Source, Token, mend_look_alikes, tokenize, unquote
 
@@ -383,12 +384,10 @@ class _Parser:
         out = b"".join(parts)
         if field.kind == "bytes":
             return out
-        try:
-            return out.decode("utf-8")
-        except UnicodeDecodeError as error:
-            self.tell(offset, f"the text of {field.name} is not UTF-8: byte 0x{out[error.start]:02X}",
-                      "Save the file as UTF-8")  # fmt: skip
-            raise _Missing from None
+        if field.is_path and b"\0" in out:
+            self.tell(offset, f"{field.name} is a path, and no path holds a zero byte", "Correct the path")
+            raise _Missing
+        return from_bytes(out)
 
     def _number(self, field: Field) -> int | float:
         start = self.next
@@ -640,10 +639,8 @@ def _to_single(value: float) -> float:
 
 
 def _printable(text: str) -> str:
-    """Show bytes that are not UTF-8, which were carried as surrogates, as escapes; and only the head of long texts."""
-    if len(text) > _MOST_SHOWN:
-        text = text[:_MOST_SHOWN] + "..."
-    return text.encode("utf-8", "backslashreplace").decode()
+    """The head of a long text, with escapes for bytes that are not UTF-8."""
+    return shown(text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "...")
 
 
 _MARKS_OPEN = ("{", "<", "[")

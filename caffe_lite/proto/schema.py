@@ -25,6 +25,20 @@ _KINDS = {
     FieldDescriptor.TYPE_FLOAT: "float",
     FieldDescriptor.TYPE_DOUBLE: "float",
 }
+_PATHS = frozenset(
+    [
+        "net",
+        "train_net",
+        "test_net",
+        "weights",
+        "snapshot_prefix",
+        "source",
+        "mean_file",
+        "meanfile",
+        "root_folder",
+        "file_name",
+    ]
+)
 _TITLES = {
     "NetParameter": "a net",
     "SolverParameter": "a solver",
@@ -44,6 +58,11 @@ class Field:
     range: tuple[int, int]
     message: Descriptor | None
     enum: EnumDescriptor | None
+
+    @property
+    def is_path(self) -> bool:
+        """Whether its text is the path of a file or a folder, or begins one."""
+        return self.name in _PATHS
 
     @property
     def takes(self) -> str:

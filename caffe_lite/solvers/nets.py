@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import SolverError
+from ..files import system_path
 from ..log import logger
 from ..net import Net
 from ..proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, SolverParameter
@@ -116,5 +117,6 @@ def _read(path: str, solver: Parsed[SolverParameter]) -> Parsed[NetParameter]:
 
 def net_file(path: str, solver: Parsed[SolverParameter]) -> str:
     """A path from the working directory, as in the original; if nothing is there, from beside the solver."""
+    path = system_path(path, SolverError, solver.where())
     beside = os.path.join(os.path.dirname(solver.file), path)
     return beside if not os.path.exists(path) and os.path.exists(beside) else path

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..atomic import atomic_write
+from ..binary_file import BinaryFile
 from ..errors import DataError, SolverError, Where
-from ..hdf5 import import_h5py, open_hdf5, read_array
+from ..files import StrPath, path_field, system_path
+from ..hdf5 import import_h5py, read_array
 from ..io import array_to_blobproto, blobproto_to_array
 from ..proto.binary import DecodeError, parse_binary
 from ..proto.caffe_pb2 import SolverState
-from ..weights import StrPath, as_text, is_hdf5, read_binary, require_protobuf_size, write_message
+from ..weights import read_binary, require_protobuf_size, write_message
 
 
 @dataclass
@@ -40,7 +42,8 @@ def write_state(path: StrPath, snapshot: Snapshot, hdf5: bool) -> None:
 
 def read_state(path: StrPath) -> Snapshot:
     """Read a state; HDF5 and protobuf are told apart by content."""
-    snapshot = _read_hdf5(path) if is_hdf5(path, SolverError) else _read_binary(path)
+    file = BinaryFile(path, SolverError)
+    snapshot = _read_hdf5(file) if file.is_hdf5 else _read_binary(file)
     if snapshot.iteration < 0 or snapshot.current_step < 0:
         raise damaged_state(path)
     if snapshot.learned_net and not os.path.exists(snapshot.learned_net):
@@ -55,7 +58,7 @@ def _write_binary(path: StrPath, snapshot: Snapshot) -> None:
     require_protobuf_size(path, sum(4 * array.size for array in snapshot.history))
     state = SolverState(
         iter=snapshot.iteration,
-        learned_net=snapshot.learned_net,
+        learned_net=path_field(snapshot.learned_net),
         current_step=snapshot.current_step,
         history=[array_to_blobproto(array) for array in snapshot.history],
         caffe_lite_state=json.dumps(snapshot.extra).encode(),
@@ -63,15 +66,16 @@ def _write_binary(path: StrPath, snapshot: Snapshot) -> None:
     write_message(path, state)
 
 
-def _read_binary(path: StrPath) -> Snapshot:
+def _read_binary(file: BinaryFile) -> Snapshot:
+    path = file.where.file
     try:
-        state = parse_binary(SolverState, read_binary(path, SolverError))
+        state = parse_binary(SolverState, read_binary(file))
         if not state.HasField("iter"):
             raise DecodeError
         history = [blobproto_to_array(blob) for blob in state.history]
     except (DecodeError, DataError):
         raise damaged_state(path) from None
-    learned_net = as_text(state.learned_net)
+    learned_net = system_path(state.learned_net, SolverError, file.where)
     return Snapshot(state.iter, learned_net, state.current_step, history, _extra(state.caffe_lite_state, path))
 
 
@@ -89,9 +93,10 @@ def _write_hdf5(path: StrPath, snapshot: Snapshot) -> None:
         file["caffe_lite_state"] = np.frombuffer(json.dumps(snapshot.extra).encode(), np.uint8)
 
 
-def _read_hdf5(path: StrPath) -> Snapshot:
+def _read_hdf5(binary: BinaryFile) -> Snapshot:
+    path = binary.where.file
     try:
-        with open_hdf5(path, SolverError) as file:
+        with binary.open_hdf5() as file:
             history = file["history"]
             learned_net = file["learned_net"][()] if "learned_net" in file else b""
             return Snapshot(

@@ -15,6 +15,7 @@ import numpy as np
 from ..blob import Blob
 from ..compiled import compile_wanted
 from ..errors import SolverError
+from ..files import system_path
 from ..hdf5 import import_h5py
 from ..io import PROTOBUF_LIMIT
 from ..loading import load
@@ -337,7 +338,8 @@ class Solver:
             self._keep_losses = True
 
     def _snapshot_file(self, extension: str) -> str:
-        return f"{self.param.snapshot_prefix}_iter_{self.iter}{extension}"
+        path = f"{self.param.snapshot_prefix}_iter_{self.iter}{extension}"
+        return system_path(path, SolverError, self._parsed.where("snapshot_prefix"))
 
     def _check_snapshots(self) -> None:
         """Find out now, not after hours, that snapshots cannot be written."""

@@ -63,10 +63,10 @@ def solvers() -> Iterator[list[SGDSolver]]:
         solver.close()
 
 
-def write_solver(rule: str = "SGD", hdf5: bool = False, extra: str = "") -> None:
+def write_solver(rule: str = "SGD", hdf5: bool = False, extra: str = "", prefix: str = "s") -> None:
     Path("solver.prototxt").write_text(
         f"""net: "net.prototxt" type: "{rule}" base_lr: 0.01 weight_decay: 0.001 {RULES[rule]} max_iter: 9
-        average_loss: 3 random_seed: 4 snapshot_prefix: "s" snapshot_format: {"HDF5" if hdf5 else "BINARYPROTO"}
+        average_loss: 3 random_seed: 4 snapshot_prefix: "{prefix}" snapshot_format: {"HDF5" if hdf5 else "BINARYPROTO"}
         test_iter: 2 test_interval: 3 iter_size: 2 snapshot_after_train: false {extra}"""
     )
 
@@ -188,7 +188,7 @@ def test_snapshot_diff_saves_the_gradients(solvers: list[SGDSolver]) -> None:
 
 def test_weights_that_moved_with_their_state_are_found(folder: Path, solvers: list[SGDSolver]) -> None:
     (folder / "run").mkdir()
-    write_solver(extra='snapshot_prefix: "run/s"')
+    write_solver(prefix="run/s")
     solvers.append(solver := get_solver("solver.prototxt"))
     solver.step(2)
     solver.snapshot()
