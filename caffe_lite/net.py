@@ -15,7 +15,7 @@ from .errors import CaffeError, EngineError, NetError, Where
 from .io import array_to_blobproto
 from .loading import LoadReport, load
 from .log import logger
-from .net_param import PlacedLayer, filter_layers, insert_splits, state_of
+from .net_param import PlacedLayer, layers_in_state, state_of
 from .ops import get_ops
 from .ops.base import Array
 from .proto import caffe_pb2
@@ -78,7 +78,7 @@ class Net(PycaffeNet):
         param.state.CopyFrom(state_of(param, self.phase, level, stages or ()))
         self.state_of_rules = param.state
         placed = [PlacedLayer(layer, at) for layer, at in zip(param.layer, where, strict=True)]
-        placed = insert_splits(filter_layers(placed, param.state))
+        placed = layers_in_state(placed, param.state)
         del param.layer[:]
         param.layer.extend(layer.param for layer in placed)
         logger.info("Initializing net from parameters: \n%s", to_text(param))

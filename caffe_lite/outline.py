@@ -12,7 +12,7 @@ import numpy as np
 from .blob import Blob
 from .errors import CaffeError, NetError, UnknownLayerType, Where
 from .layer import Layer, create_layer
-from .net_param import PlacedLayer, filter_layers, insert_splits
+from .net_param import PlacedLayer, layers_in_state
 from .ops.base import Array, Ints, Ops
 from .proto import caffe_pb2
 from .random import new_generator
@@ -49,11 +49,11 @@ class Outline(Wiring):
         super().__init__(state.phase, ShapeOps(), new_generator(0))
         self.report = report
         self.open_sources = open_sources
-        for placed in insert_splits(filter_layers(layers, state, report), report):
+        for placed in layers_in_state(layers, state, report):
             self.add(placed)
 
     def add(self, placed: PlacedLayer) -> None:
-        absent = [name for name in placed.param.bottom if name not in self.blobs]  # insert_splits has told
+        absent = [name for name in placed.param.bottom if name not in self.blobs]  # layers_in_state has told
         for name in absent:
             self.blobs[name], self._needs_backward[name] = _Outlined(self.ops), True
             self._settle(name, None)
