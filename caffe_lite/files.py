@@ -32,6 +32,11 @@ def system_path(path: StrPath, error_class: type[CaffeError] = CaffeError, where
     return with_surrogates(text)
 
 
+def library_path(path: str) -> str | bytes:
+    """A path of the system for a library that takes no surrogates for bytes that are not UTF-8."""
+    return path if os.name == "nt" or path.isascii() else os.fsencode(path)
+
+
 def path_field(path: StrPath) -> str:
     """A path of the system as a message can hold it."""
     text = os.fspath(path)

@@ -13,6 +13,7 @@ import numpy as np
 
 from .errors import CaffeError, MissingExtra, Where
 from .files import system_path
+from .foreign_bytes import from_bytes
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Older ones crash over some damaged files, though not over any of the kind that Caffe writes.
@@ -113,6 +114,8 @@ def groups_below(group: Any) -> Iterator[tuple[str, Any, dict[str, Any]]]:
         if address in seen:
             raise ValueError(f"the group {group.name} contains itself")
         seen.add(address)
-        groups = {name: item for name, item in group.items() if isinstance(item, h5py.Group)}
-        yield prefix, group, {name: item for name, item in group.items() if name not in groups}
+        # h5py gives bytes where a name is not UTF-8.
+        items = {from_bytes(name) if isinstance(name, bytes) else name: item for name, item in group.items()}
+        groups = {name: item for name, item in items.items() if isinstance(item, h5py.Group)}
+        yield prefix, group, {name: item for name, item in items.items() if name not in groups}
         waiting += [(f"{prefix}/{name}".lstrip("/"), groups[name]) for name in reversed(groups)]

@@ -14,7 +14,7 @@ from .atomic import atomic_write
 from .binary_file import BinaryFile
 from .errors import CaffeError, WeightsError, Where
 from .files import StrPath
-from .foreign_bytes import from_bytes, to_bytes, with_surrogates
+from .foreign_bytes import is_foreign, to_bytes
 from .hdf5 import groups_below, import_h5py, read_array
 from .io import PROTOBUF_LIMIT, blobproto_to_array
 from .log import logger
@@ -174,7 +174,7 @@ def _read_hdf5(binary: BinaryFile) -> list[LayerWeights]:
             )
         # A layer's name may hold slashes: its group is then inside another, which may be a layer, too, or not.
         return [
-            LayerWeights(from_bytes(to_bytes(name)), "", _numbered(name, arrays, where))
+            LayerWeights(name, "", _numbered(name, arrays, where))
             for name, group, arrays in groups_below(file["data"])
             if name and (arrays or not len(group))
         ]
@@ -202,9 +202,18 @@ def _a_state(where: Where) -> WeightsError:
     )
 
 
+def _require_group(group: Any, name: str) -> Any:
+    """``group.require_group``, which fails over names that are not UTF-8."""
+    if not is_foreign(name):
+        return group.require_group(name)
+    for part in to_bytes(name).split(b"/"):
+        group = group[part] if group.id.links.exists(part) else group.create_group(part)
+    return group
+
+
 def _write_group(group: Any, layers: Sequence[tuple[str, Sequence[np.ndarray | None]]]) -> None:
     for name, arrays in layers:
-        layer = group.require_group(with_surrogates(name))
+        layer = _require_group(group, name)
         for index, array in enumerate(arrays):
             if array is not None:
                 layer.create_dataset(str(index), data=array)

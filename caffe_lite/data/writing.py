@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import DataError, MissingExtra, Where
-from ..files import system_path
+from ..files import library_path, system_path
 from .leveldb import SCRATCH_FILES, import_plyvel, reason
 
 Put = Callable[[bytes, bytes], None]
@@ -51,7 +51,7 @@ def new_database(path: str, backend: str = "lmdb") -> Iterator[Put]:
 
 
 def refuse_existing(path: str) -> None:
-    if os.path.lexists(path):
+    if os.path.lexists(system_path(path, DataError)):
         raise DataError("it exists already", where=Where(path), hint="Remove it, or choose another name")
 
 
@@ -62,7 +62,7 @@ def _lmdb_writer(folder: str, where: Where) -> Iterator[Put]:
     except ImportError:
         raise MissingExtra("lmdb", "data", "write LMDB databases") from None
     try:
-        with lmdb.open(folder, map_size=_MAP_SIZE, lock=False, sync=False) as environment:
+        with lmdb.open(library_path(folder), map_size=_MAP_SIZE, lock=False, sync=False) as environment:
             transactions = _Transactions(environment, lmdb.MapFullError, where)
             yield transactions.put
             transactions.commit()
@@ -120,13 +120,13 @@ class _Transactions:
 def _leveldb_writer(folder: str, where: Where) -> Iterator[Put]:
     plyvel = import_plyvel("write LevelDB databases")
     try:
-        database = plyvel.DB(folder, create_if_missing=True, error_if_exists=True, **_LEVELDB_OPTIONS)
+        database = plyvel.DB(library_path(folder), create_if_missing=True, error_if_exists=True, **_LEVELDB_OPTIONS)
         try:
             yield database.put
         finally:
             database.close()
         # What is still in its log goes into a table as the database is opened, once and not for every reader.
-        plyvel.DB(folder, **_LEVELDB_OPTIONS).close()
+        plyvel.DB(library_path(folder), **_LEVELDB_OPTIONS).close()
     except plyvel.Error as error:
         raise DataError(f"cannot write it: {reason(error)}", where=where) from error
     for name in SCRATCH_FILES:
