@@ -25,8 +25,7 @@ def system_path(path: StrPath, error_class: type[CaffeError] = CaffeError, where
     """
     text = os.fspath(path)
     if "\0" in text:
-        raise error_class("there can be no such file: its path holds a zero byte", where=where or Where(text),
-                          hint="Correct the path")  # fmt: skip
+        raise error_class(f"there can be no such file: the path {text!r} holds a zero byte", where=where)
     if os.name == "nt" and is_foreign(text):
         return to_bytes(text).decode(locale.getpreferredencoding(False), "replace")
     return with_surrogates(text)

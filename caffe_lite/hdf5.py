@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import CaffeError, MissingExtra, Where
 from .files import system_path
-from .foreign_bytes import from_bytes
+from .foreign_bytes import from_bytes, is_foreign, to_bytes
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Older ones crash over some damaged files, though not over any of the kind that Caffe writes.
@@ -89,6 +89,11 @@ def _survive(path: str, _size: int, _time: float) -> None:
     done = subprocess.run(command, capture_output=True, check=False)
     if b"survived" not in done.stdout:
         raise RuntimeError("the HDF5 library crashes over it")
+
+
+def hdf5_name(name: str) -> str | bytes:
+    """A name as h5py takes it, and is not UTF-8 in the file where it was none in the prototxt."""
+    return to_bytes(name) if is_foreign(name) else name
 
 
 def read_array(dataset: Any) -> np.ndarray:

@@ -14,8 +14,7 @@ from .atomic import atomic_write
 from .binary_file import BinaryFile
 from .errors import CaffeError, WeightsError, Where
 from .files import StrPath
-from .foreign_bytes import is_foreign, to_bytes
-from .hdf5 import groups_below, import_h5py, read_array
+from .hdf5 import groups_below, hdf5_name, import_h5py, read_array
 from .io import PROTOBUF_LIMIT, blobproto_to_array
 from .log import logger
 from .proto import caffe_pb2
@@ -204,9 +203,9 @@ def _a_state(where: Where) -> WeightsError:
 
 def _require_group(group: Any, name: str) -> Any:
     """``group.require_group``, which fails over names that are not UTF-8."""
-    if not is_foreign(name):
-        return group.require_group(name)
-    for part in to_bytes(name).split(b"/"):
+    if isinstance(known := hdf5_name(name), str):
+        return group.require_group(known)
+    for part in known.split(b"/"):
         group = group[part] if group.id.links.exists(part) else group.create_group(part)
     return group
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,21 @@ def test_a_file_cut_short_or_not_there(path: Path) -> None:
 def read(path: Path, name: str) -> None:
     with open_hdf5(path, DataError) as file:
         read_array(file[name])
+
+
+def test_the_process_that_tries_a_file_runs_nothing_from_the_current_directory(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", "")  # an empty entry is the current directory
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    for name in ("h5py", "numpy", "random", "contextlib", "sitecustomize", "caffe_lite"):
+        (folder / f"{name}.py").write_text("open('ran', 'w').close()")
+    hdf5._survive.cache_clear()
+    hdf5._survive(str(path), 0, 0)
+    assert not (folder / "ran").exists()
 
 
 def test_an_older_library_is_tried_in_a_process_of_its_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

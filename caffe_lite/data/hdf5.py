@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, Where
-from ..hdf5 import SIGNATURE, open_hdf5, read_array
+from ..hdf5 import SIGNATURE, hdf5_name, open_hdf5, read_array
 from .batches import Batch, Batches
 from .order import Order
 from .paths import read_lines, resolve, searched
@@ -107,10 +107,10 @@ def read_datasets(path: str, names: Sequence[str]) -> list[np.ndarray]:
 
 
 def _read(file: Any, name: str, where: Where) -> np.ndarray:
-    dataset = file.get(name)
+    dataset = file.get(hdf5_name(name))
     if not hasattr(dataset, "shape"):  # a group, or nothing
         raise DataError(
-            f"it has no dataset {name!r}; it holds {', '.join(file) or 'nothing'}",
+            f"it has no dataset {name!r}; it holds {', '.join(map(str, file)) or 'nothing'}",
             where=where,
             hint="Each top of the layer is read from the dataset of its name",
         )

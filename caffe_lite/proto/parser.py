@@ -385,7 +385,7 @@ class _Parser:
         if field.kind == "bytes":
             return out
         if field.is_path and b"\0" in out:
-            self.tell(offset, f"{field.name} is a path, and no path holds a zero byte", "Correct the path")
+            self.tell(offset, f"{field.name} is a path, and no path holds a zero byte")
             raise _Missing
         return from_bytes(out)
 
