@@ -130,18 +130,18 @@ layer { name: "r" type: "ReLU" bottom: "%s" top: "r" }
         (
             "x",
             NetState(phase=TEST),
-            'test_state { level: 2 stage: "val" }, in a script with Net(..., level=2, stages=[',
+            'test_state { level: 2 stage: "val" }, in a script with Net(..., level=2,',
         ),
         (
             "x",
             NetState(phase=TEST, level=3, stage=["q"]),
-            'test_state { stage: "q" stage: "val" }, in a script with Net(',
+            'test_state { stage: "q" stage: "val" }, in a script with',
         ),
         ("y", NetState(phase=TRAIN), "train_state { stage: \"a\" }, in a script with Net(..., stages=['a'])."),
         (
             "y",
             NetState(phase=TRAIN, stage=["b"]),
-            "Layer 'w' (net.prototxt:4:1) makes it, which its rules leave out in TR",
+            "Layer 'w' (net.prototxt:4:1) makes it, which its rules leave out",
         ),
         ("y", NetState(phase=TEST), "Layer 'w' (net.prototxt:4:1) makes it, which its rules leave out in TEST."),
         ("z", NetState(phase=TEST), "Layer 'z' (net.prototxt:5:1) makes it, which its rules leave out in TEST."),
