@@ -181,11 +181,11 @@ def test_a_long_net_is_read_at_once():
 @pytest.mark.parametrize(
     "line",
     [
-        pytest.param(lambda n: "layer{include{}}" * n, id="braces"),
+        pytest.param(lambda n: "layer{include{}}" * 3 * n, id="braces"),
         pytest.param(lambda n: " " * 20 * n + "layer{include{}}" * n, id="blanks"),
         pytest.param(lambda n: "layer { input_param { shape { dim: [" + "1, " * 3 * n + "1] } } }", id="dims"),
         pytest.param(lambda n: 'name: "' + "x" * 100 * n + '"', id="string"),
-        pytest.param(lambda n: "name: " + '"xxx" ' * 5 * n, id="strings"),
+        pytest.param(lambda n: "name: " + '"xxx" ' * 15 * n, id="strings"),
         pytest.param(lambda n: 'name: "' + r"\"" * 5 * n, id="open quote"),
         pytest.param(lambda n: 'name： "' + r"\"\'" * 3 * n, id="look-alike"),
         pytest.param(lambda n: 'layer { name: "a" ' + "foo: 1 " * 3 * n + "}", id="unknown fields"),
@@ -204,7 +204,7 @@ def test_one_long_line_is_read_in_linear_time(line):
 
     short, long = line(3000), line(24000)
     fast = min(seconds(short) for _ in range(3))
-    assert min(seconds(long) for _ in range(2)) < 24 * fast + 0.02
+    assert min(seconds(long) for _ in range(2)) < 20 * fast + 0.02
 
 
 # ---- How it is written -----------------------------------------------------------------------------------------------
