@@ -124,10 +124,12 @@ def _read(file: Any, name: str, where: Where) -> np.ndarray:
 
 def _existing(path: str, where: Where | None, line: Where) -> str:
     """The path that ``resolve`` gives; DataError if nothing is there."""
-    found = resolve(path, where)
     try:
+        found = resolve(path, where)
         with open(found, "rb"):
             return found
+    except DataError as error:
+        raise error.located(line) from None
     except FileNotFoundError:
         raise DataError(
             f"there is no HDF5 file {path!r}: looked for {searched(path, where)}",

@@ -14,7 +14,7 @@ def resolve(path: str, where: Where | None) -> str:
 
     The second place makes a net usable from any folder; the original would fail there.
     """
-    path = system_path(path, DataError, where)
+    path = system_path(path, DataError)
     if where is None or os.path.exists(path):
         return path
     beside = os.path.join(os.path.dirname(where.file), path)

@@ -38,7 +38,10 @@ def make(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> Make:
 
     def make_solver(settings: str = "", net: str = NET) -> SGDSolver:
         Path("net.prototxt").write_text(net)
-        Path("solver.prototxt").write_text(SOLVER + settings)
+        text = SOLVER
+        for field in re.findall(r"(\w+):", settings):  # in place of the one above
+            text = re.sub(rf"\b{field}: \S+", "", text)
+        Path("solver.prototxt").write_text(text + settings)
         return get_solver("solver.prototxt", engine=engine)
 
     return make_solver
