@@ -65,6 +65,19 @@ def test_text_and_binary() -> None:
     assert raw.layer[0].bottom[1] == gbk("数据") and raw.SerializeToString() == data
 
 
+def test_a_protobuf_that_cannot_is_named(tmp_path: Path) -> None:
+    code = (
+        "from caffe_lite.proto.caffe_pb2 import NetParameter\n"
+        "from caffe_lite.foreign_bytes import from_bytes\n"
+        "from caffe_lite.weights import write_message\n"
+        "write_message('out', NetParameter(name=from_bytes(b'\\xca')))"
+    )
+    environment = os.environ | {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert "this protobuf cannot write text that is not UTF-8" in done.stderr
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 NET = """name: "网络"

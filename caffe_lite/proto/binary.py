@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from ..errors import CaffeError
 from ..foreign_bytes import from_bytes, is_foreign, to_bytes
 from .schema import fields_of
 
@@ -40,9 +41,15 @@ def to_binary(message: Message) -> bytes:
         return message.SerializeToString()
     copy = type(message)()
     copy.CopyFrom(message)
-    for inner, name, texts in _texts(copy):
-        if any(is_foreign(text) for text in texts):
-            _put(inner, name, map(to_bytes, texts))
+    try:
+        for inner, name, texts in _texts(copy):
+            if any(is_foreign(text) for text in texts):
+                _put(inner, name, map(to_bytes, texts))
+    except UnicodeError:  # of protobuf's runtime in Python, which checks what it parses
+        raise CaffeError(
+            "this protobuf cannot write text that is not UTF-8",
+            hint="Do not set PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python, or save as HDF5",
+        ) from None
     return copy.SerializeToString()
 
 
