@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -130,8 +130,13 @@ def _compilations() -> dict[str, Future[Built]]:
         pool.shutdown(wait=False)
 
 
+def _finish() -> None:
+    if _compilations.cache_info().currsize:
+        wait(_compilations().values())
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_compilations.cache_clear)  # the threads stay with the parent
+    os.register_at_fork(before=_finish)  # a child has no threads, but would hold the pipes of those at work
 
 
 def _compiled(name: str, folder: Path | None) -> Built:
@@ -139,8 +144,8 @@ def _compiled(name: str, folder: Path | None) -> Built:
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(kernel_cache.alone(folder, stem))
-            if found := _found(name):  # by a process that was faster
-                return found
+        if found := _found(name):  # another process may have been faster
+            return found
         work = stack.enter_context(kernel_cache.work_folder(folder, stem))
         logger.info("Compiling %s with %s for this processor, some seconds", name, compiler())
         begin = perf_counter()
