@@ -73,7 +73,7 @@ def build(name: str) -> Built:
 
     Raises NoCompiler, or the CaffeError, OSError or CalledProcessError that came in the way; ``why`` words it.
     """
-    return _found(name) or _compilations()[name].result()
+    return (None if _begun() else _found(name)) or _compilations()[name].result()
 
 
 def why(error: Exception) -> str:
@@ -130,8 +130,12 @@ def _compilations() -> dict[str, Future[Built]]:
         pool.shutdown(wait=False)
 
 
+def _begun() -> bool:
+    return _compilations.cache_info().currsize > 0
+
+
 def _finish() -> None:
-    if _compilations.cache_info().currsize:
+    if _begun():
         wait(_compilations().values())
 
 
