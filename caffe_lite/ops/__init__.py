@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from ..errors import EngineError, MissingExtra
 from .base import Array, Ops
+from .memory import set_memory_recycling
 
 __all__ = [
     "Array",
@@ -18,6 +19,7 @@ __all__ = [
     "on_gpu",
     "set_device",
     "set_engine",
+    "set_memory_recycling",
     "set_mode_cpu",
     "set_mode_gpu",
 ]

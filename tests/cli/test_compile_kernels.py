@@ -79,7 +79,8 @@ def test_the_real_ones_serve_a_net(tmp_path):
     if "there is no C++ compiler" in done.stderr:
         pytest.skip(done.stderr)
     assert done.returncode == 0, done.stderr
-    script = "import logging; logging.basicConfig(level=logging.INFO)\n" + (
+    script = (
+        "import logging; logging.basicConfig(level=logging.INFO)\n"
         "from caffe_lite.ops import batch_norm, max_pooling, winograd, winograd_rows as rows\n"
         "assert all(module._library() for module in (batch_norm, max_pooling, winograd, rows))"
     )
