@@ -12,6 +12,7 @@ import pytest
 from caffe_lite.errors import MissingExtra
 from caffe_lite.net import TRAIN, Net
 from caffe_lite.ops import Ops, available_engines, get_ops
+from caffe_lite.ops.memory import recycle_freed_memory
 
 
 def skip_without_extra() -> Generator[None, object, object]:
@@ -27,6 +28,12 @@ def skip_without_extra() -> Generator[None, object, object]:
 
 pytest_runtest_setup = pytest.hookimpl(wrapper=True)(skip_without_extra)
 pytest_runtest_call = pytest.hookimpl(wrapper=True)(skip_without_extra)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def memory_recycled() -> None:
+    """What the first engine says of memory, once in a process, stands in no test's log."""
+    recycle_freed_memory()
 
 
 @pytest.fixture(scope="session", params=available_engines())

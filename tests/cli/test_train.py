@@ -41,6 +41,7 @@ def test_a_solver(caffe, folder, engine):
         assert (folder / f"stripes_iter_{iteration}.solverstate").is_file()
     lines = messages(result.stderr)
     assert lines[0] == "Use CPU."
+    lines = [line for line in lines if not line.startswith("Memory that is freed stays")]  # only where there is glibc
     assert re.fullmatch(rf"Engine: {engine}, on \d+ threads.*", lines[1])
 
 
