@@ -277,7 +277,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> tuple[str, str]:
 # -- the log ---------------------------------------------------------------------------------------------------------
 
 # What only ours says.
-OURS_ONLY = r"Engine: \w+, on \d+ threads.*"
+OURS_ONLY = r"Engine: \w+, on \d+ threads.*|Memory that is freed stays with this process, .*"
 NUMBER = r"-?(?:\d[\d.]*(?:e[+-]\d+)?|inf|nan)"
 FORMS = [
     r"Use CPU\.",
