@@ -66,6 +66,17 @@ def test_the_status_and_the_place(text: str, status: str, place: tuple | None, t
         assert told(found)[0][: len(place) - 1] == place[:-1] and found.problems[0].layer in (place[-1], "a")
 
 
+def test_two_layers_of_one_name_where_both_learn(tmp_path: Path) -> None:
+    twice = SCORES.replace('top: "ip"', 'top: "ip2"')
+    found = checked(tmp_path, DATA + SCORES + twice + LOSS + LOSS.replace('top: "loss"', 'top: "loss2"'))
+    (line, _, layer, message), = told(found)  # fmt: skip
+    assert (line, layer) == (6, "ip") and "also the one (InnerProduct) at" in message and "it.prototxt:5:1" in message
+    apart = SCORES.replace("inner", "include { phase: TRAIN } inner") + SCORES.replace(
+        "inner", "include { phase: TEST } inner"
+    )
+    assert checked(tmp_path, DATA + apart + LOSS).status == "ok"
+
+
 def test_all_problems_are_told_at_once_in_their_order(tmp_path: Path) -> None:
     found = checked(
         tmp_path,

@@ -74,14 +74,6 @@ def test_a_file_that_does_not_fit_changes_nothing_not_even_by_those_before_it(ne
     assert values(net) == before
 
 
-def test_the_first_of_two_layers_of_one_name_is_loaded(make_net, tmp_path: Path) -> None:
-    net = make_net(NET.replace('name: "b"', 'name: "a"').replace("num_output: 1", "num_output: 4"), TEST)
-    write_hdf5(tmp_path / "w.h5", [layer("a", (4, 3), (4,))])
-    net.copy_from(tmp_path / "w.h5")
-    first, second = (node.layer.blobs[0].data for node in net.nodes if node.layer.type == "InnerProduct")
-    assert (float(first.sum()), float(second.sum())) == (12, 0)
-
-
 def test_half_precision_of_nvidia_s_fork(net: Net, tmp_path: Path) -> None:
     """As its files are: in field 10 the type 2, in field 12 the bytes, and fields that here have another wire type."""
     rng = np.random.default_rng(0)
