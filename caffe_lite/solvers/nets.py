@@ -99,16 +99,15 @@ def _make(
     message.CopyFrom(net.message)
     message.state.CopyFrom(state)
     placed = Parsed(message, net.source, [], net.offsets)
-    made = Net(placed, state.phase, seed=p.random_seed + offset if p.random_seed >= 0 else None, **options)
-    try:
-        for files in p.weights:
-            for file in weights_files(files):
-                logger.info("Finetuning from %s", file)
-                made.copy_from(file)
-    except BaseException:
-        made.close()
-        raise
-    return made
+    return Net(placed, state.phase, seed=p.random_seed + offset if p.random_seed >= 0 else None, **options)
+
+
+def load_weights(net: Net, p: SolverParameter) -> None:
+    """Load what the solver's ``weights`` name, in their order."""
+    for files in p.weights:
+        for file in weights_files(files):
+            logger.info("Finetuning from %s", file)
+            net.copy_from(file)
 
 
 def _read(path: str, solver: Parsed[SolverParameter]) -> Parsed[NetParameter]:

@@ -30,13 +30,14 @@ class SGDSolver(Solver):
     """
 
     type = "SGD"
+    resumes = ("Nesterov",)
     histories: ClassVar[int] = 1
     refuses_momentum: ClassVar[bool] = False
     fractions: ClassVar[Sequence[str]] = ()
 
     def __init__(self, param: Any, **options: Any) -> None:
         super().__init__(param, **options)
-        shapes = [learned.blob.shape for learned in self.net.learnable_params]
+        shapes = [learned.blob.shape for learned in self._net.learnable_params]
         self.history = [self.ops.zeros(shape) for _ in range(self.histories) for shape in shapes]
         self._compiled = CompiledFunction(self.ops, f"the {self.type} update", self._compiled_update)
 
@@ -135,6 +136,8 @@ class SGDSolver(Solver):
 class SubtractingSolver(SGDSolver):
     """A rule that is told by what it subtracts."""
 
+    resumes = ()
+
     def change(self, w: Array, g: Array, rate: Array | float, decay: float, *history: Array) -> None:
         w -= self.update(g + decay * w if decay else g, rate, *history)
 
@@ -147,6 +150,7 @@ class NesterovSolver(SubtractingSolver):
     """Nesterov's accelerated gradient: v = momentum v + rate g, w -= (1 + momentum) v - momentum (v before)."""
 
     type = "Nesterov"
+    resumes = ("SGD",)
 
     def update(self, g: Array, rate: Array | float, v: Array) -> Array:
         fresh = rate * g

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,20 +12,22 @@ from typing import Any
 import numpy as np
 
 from ..atomic import atomic_write
-from ..errors import DataError, SolverError, Where
+from ..errors import CaffeError, DataError, SolverError, Where
 from ..hdf5 import import_h5py, open_hdf5, read_array
 from ..io import array_to_blobproto, blobproto_to_array
 from ..proto.binary import DecodeError, parse_binary
 from ..proto.caffe_pb2 import SolverState
 from ..weights import StrPath, as_text, is_hdf5, read_binary, require_protobuf_size, write_message
 
+_MOST_READ = 20
+
 
 @dataclass
 class Snapshot:
     """What a solver needs to go on, beside the weights in the file ``learned_net``.
 
-    ``extra`` is ours, JSON, in a place that the original skips: where the data and the random numbers were. It is
-    empty in snapshots that the original wrote.
+    ``extra`` is ours, JSON, in a place that the original skips: the type of the solver, the checksum of the weights,
+    where the data and the random numbers were. It is empty in snapshots that the original wrote.
     """
 
     iteration: int
@@ -49,6 +52,54 @@ def read_state(path: StrPath) -> Snapshot:
         if os.path.exists(beside):
             snapshot.learned_net = beside
     return snapshot
+
+
+def checksum(path: StrPath) -> str:
+    """What tells the content of a file from that of others: its size and its CRC-32."""
+    size = crc = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            size, crc = size + len(block), zlib.crc32(block, crc)
+    return f"{size}-{crc:08x}"
+
+
+def require_own_weights(snapshot: Snapshot, path: StrPath) -> None:
+    """Raise if the weights of a state are not those that were written with it, and name a pair that fits.
+
+    A run that was killed between the two files of a snapshot leaves such a state, if an earlier run had taken one of
+    the same name. Where there are no weights, whoever reads them tells.
+    """
+    wanted, weights = snapshot.extra.get("weights"), snapshot.learned_net
+    if wanted is None or not os.path.isfile(weights) or checksum(weights) == wanted:
+        return
+    raise SolverError(
+        f"its weights are not those that are now in {weights}: that file was written later, or changed",
+        where=Where(os.fspath(path)),
+        hint=f"{_fitting(snapshot, path)}To train on from {weights} as it is, start anew from it (--weights)",
+    )
+
+
+def _fitting(snapshot: Snapshot, path: StrPath) -> str:
+    """Where the weights of a state are, or else the latest state beside it that has its own, as a sentence."""
+    wanted, folder = snapshot.extra["weights"], os.path.dirname(snapshot.learned_net)
+    for other in _latest(folder, (".caffemodel", ".caffemodel.h5")):
+        if wanted == checksum(other):
+            return f"Its own are in {other}: give them their name back, {snapshot.learned_net}. "
+    for state in _latest(os.path.dirname(path), (".solverstate", ".solverstate.h5")):
+        try:
+            found = read_state(state)
+            if found.extra.get("weights") == checksum(found.learned_net):
+                return f"These fit: {state} and {found.learned_net}. "
+        except (CaffeError, OSError):
+            continue
+    return "No weights in their folder fit it, and no other state fits its weights. "
+
+
+def _latest(folder: str, endings: tuple[str, ...]) -> list[str]:
+    """The files with these endings, the latest first; not all of very many, which would take minutes to read."""
+    files = [os.path.join(folder, name) for name in os.listdir(folder or ".") if name.endswith(endings)]
+    readable = [file for file in files if os.path.isfile(file) and os.access(file, os.R_OK)]
+    return sorted(readable, key=os.path.getmtime, reverse=True)[:_MOST_READ]
 
 
 def _write_binary(path: StrPath, snapshot: Snapshot) -> None:

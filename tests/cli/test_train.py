@@ -97,6 +97,19 @@ def test_resuming_is_as_if_never_stopped(caffe, folder):
     assert weights(folder, 20) == whole
 
 
+def test_resuming_does_not_need_the_weights_that_training_began_with(caffe, folder):
+    assert caffe(*TRAIN).returncode == 0
+    whole = weights(folder, 20)
+    text = (folder / "solver.prototxt").read_text()
+    (folder / "solver.prototxt").write_text(text + '\nweights: "gone.caffemodel"\n')
+    missing = caffe(*TRAIN)
+    assert missing.returncode == 1 and "gone.caffemodel: there is no such file" in missing.stderr
+    assert "Starting Optimization" not in messages(missing.stderr)
+    result = caffe(*TRAIN, "--snapshot", "stripes_iter_10.solverstate")
+    assert result.returncode == 0, result.stderr
+    assert weights(folder, 20) == whole
+
+
 def test_fine_tuning_starts_from_the_weights(caffe):
     assert caffe(*TRAIN).returncode == 0
     result = caffe(*TRAIN, "--weights", "stripes_iter_20.caffemodel", "--max-iter", "1")

@@ -132,7 +132,7 @@ def test_weights_are_loaded_in_order_into_all_nets() -> None:
     made = solver('net: "a.prototxt" weights: "one.caffemodel, three.h5"')
     assert np.all(made.net.params["ip"][0].data == 2)
     with pytest.raises(CaffeError, match="four"):
-        solver('net: "a.prototxt" weights: "four.caffemodel"')
+        solver('net: "a.prototxt" weights: "four.caffemodel"').step(1)
 
 
 def test_a_net_is_looked_for_beside_the_solver_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
