@@ -76,11 +76,12 @@ class SGDSolver(Solver):
         rate *= self.correction()
         params = self.net.learnable_params
         gradients, weights = [q.blob.diff for q in params], [q.blob.data for q in params]
-        if self.compile:
-            arguments = [self.ops.scalar(rate), *gradients], [*weights, *self.history]
-            (norm,), _ = self._compiled(*arguments, settings=self._settings())
-        else:
-            norm = self._update(rate, gradients, weights, self.history)
+        with self.ops.quiet():
+            if self.compile:
+                arguments = [self.ops.scalar(rate), *gradients], [*weights, *self.history]
+                (norm,), _ = self._compiled(*arguments, settings=self._settings())
+            else:
+                norm = self._update(rate, gradients, weights, self.history)
         if p.clip_gradients >= 0:
             self._log_clipping(self.ops.number(norm))
         self.iter += 1
@@ -91,7 +92,7 @@ class SGDSolver(Solver):
         """Write into weights and history; the L2 norm of all gradients together, 0 where nothing depends on it."""
         p, norm, scale = self.param, self.ops.scalar(0), 1.0 / self.param.iter_size
         if p.clip_gradients >= 0:
-            norm = self.ops.sqrt(sum(self.ops.sum_of_squares(g) for g in gradients))
+            norm = self.ops.sqrt(sum((self.ops.sum_of_squares(g) for g in gradients), norm))
             scale = scale * p.clip_gradients / self.ops.at_least(norm, max(p.clip_gradients, _TINY))
         for index, (learned, w, g) in enumerate(zip(self.net.learnable_params, weights, gradients, strict=True)):
             if p.iter_size > 1 or p.clip_gradients >= 0:

@@ -346,7 +346,7 @@ class Solver:
         snapshot = read_state(path)
         self._check_type(snapshot, path)
         self._check_history(snapshot, path)
-        if snapshot.learned_net:
+        if snapshot.learned_net and self._net.learnable_params:
             require_own_weights(snapshot, path)
             load(self._net, [(snapshot.learned_net, read_weights(snapshot.learned_net))])
         logger.info("%sSolver: restoring history", self.type)
