@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any, ClassVar
 
 from ..compiled import CompiledFunction, Results
@@ -33,7 +33,7 @@ class SGDSolver(Solver):
     resumes = ("Nesterov",)
     histories: ClassVar[int] = 1
     refuses_momentum: ClassVar[bool] = False
-    fractions: ClassVar[Sequence[str]] = ()
+    fractions: ClassVar[Sequence[str]] = ("momentum",)
 
     def __init__(self, param: Any, **options: Any) -> None:
         super().__init__(param, **options)
@@ -52,7 +52,7 @@ class SGDSolver(Solver):
             yield setting_error(solver, "momentum", what, "remove momentum, or set it to 0")
         for field in cls.fractions:
             value = getattr(solver.message, field)
-            if not 0 <= value < 1:
+            if isfinite(value) and not 0 <= value < 1:
                 what = f"{field} {value:g} should lie between 0 and 1"
                 yield setting_error(solver, field, what, "1 is too much")
 
@@ -165,6 +165,7 @@ class AdaGradSolver(SubtractingSolver):
 
     type = "AdaGrad"
     refuses_momentum = True
+    fractions = ()
 
     def update(self, g: Array, rate: Array | float, h: Array) -> Array:
         h += g * g

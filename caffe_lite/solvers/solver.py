@@ -11,6 +11,7 @@ from itertools import count, dropwhile
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
+from google.protobuf.descriptor import FieldDescriptor
 
 from ..compiled import compile_wanted
 from ..errors import CaffeError, MissingExtra, SolverError, WeightsError
@@ -137,10 +138,21 @@ class Solver:
     def problems(cls, solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
         """Every setting that cannot work."""
         p = solver.message
+        for descriptor, value in p.ListFields():
+            if descriptor.type == FieldDescriptor.TYPE_FLOAT and not math.isfinite(value):
+                yield setting_error(solver, descriptor.name, f"{descriptor.name} is {value:g}", "give a number")
+        for field in ("base_lr", "gamma", "delta", "max_iter"):
+            if -math.inf < getattr(p, field) < 0:
+                yield setting_error(solver, field, f"{field} is {getattr(p, field):g}", "it must be at least 0")
+        for index, batches in enumerate(p.test_iter):
+            if batches < 0:
+                yield SolverError(
+                    f"test_iter is {batches}", where=solver.where("test_iter", index), hint="it must be at least 0"
+                )
         for field in ("average_loss", "iter_size"):
             if getattr(p, field) < 1:
                 yield setting_error(solver, field, f"{field} is {getattr(p, field)}", "it must be at least 1")
-        if p.HasField("lr_policy"):
+        if p.HasField("lr_policy") and p.gamma >= 0:
             yield from policy_problems(solver)
         yield from net_problems(solver)
 

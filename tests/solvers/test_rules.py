@@ -77,7 +77,7 @@ def small(rule: str, extra: str = "", **settings: object) -> SGDSolver:
     """A solver over y = w x with the parameter w = 2 of shape (1, 1); the gradient is what the callback puts there."""
     from google.protobuf import text_format
 
-    param = SolverParameter(type=rule, lr_policy="fixed", base_lr=0.1, random_seed=1, **settings)
+    param = SolverParameter(**{"type": rule, "lr_policy": "fixed", "base_lr": 0.1, "random_seed": 1} | settings)
     text_format.Parse(
         f"""layer {{ name: "in" type: "Input" top: "x" top: "t"
                      input_param {{ shape {{ dim: 1 dim: 1 }} shape {{ dim: 1 dim: 1 }} }} }}
@@ -150,6 +150,24 @@ def test_l1_takes_the_sign() -> None:
         ("SGD", {"weight_decay": 0.1, "regularization_type": "L3"}, "unknown regularization type 'L3'"),
         ("SGD", {"iter_size": 0}, "iter_size is 0"),
         ("SGD", {"average_loss": 0}, "average_loss is 0"),
+        ("SGD", {"base_lr": -0.1}, "base_lr is -0.1. It must be at least 0"),
+        ("SGD", {"gamma": -1}, "gamma is -1"),
+        ("Adam", {"delta": -1e-8}, "delta is -1e-08"),
+        ("SGD", {"max_iter": -1}, "max_iter is -1"),
+        ("SGD", {"test_iter": [1, -2]}, "test_iter is -2"),
+        *(
+            (rule, {"momentum": value}, f"momentum {value:g} should lie between 0 and 1")
+            for rule in ("SGD", "Nesterov", "AdaDelta", "Adam")
+            for value in (-0.1, 1, 1.5)
+        ),
+        *(
+            ("SGD", {field: value}, f"{field} is {value:g}. Give a number")
+            for value in (float("nan"), float("inf"), -float("inf"))
+            for field in (
+                *("base_lr", "gamma", "power", "momentum", "weight_decay", "clip_gradients"),
+                *("delta", "momentum2", "rms_decay"),
+            )
+        ),
         ("Adma", {}, "unknown solver type 'Adma'.*Did you mean 'Adam'"),
         ("SGDD", {}, "Did you mean 'SGD'"),
     ],
