@@ -30,7 +30,7 @@ class SGDSolver(Solver):
     """
 
     type = "SGD"
-    resumes = ("Nesterov",)
+    resumes: ClassVar[Sequence[str]] = ("Nesterov",)
     histories: ClassVar[int] = 1
     refuses_momentum: ClassVar[bool] = False
     fractions: ClassVar[Sequence[str]] = ("momentum",)
@@ -137,7 +137,7 @@ class SGDSolver(Solver):
 class SubtractingSolver(SGDSolver):
     """A rule that is told by what it subtracts."""
 
-    resumes = ()
+    resumes: ClassVar[Sequence[str]] = ()
 
     def change(self, w: Array, g: Array, rate: Array | float, decay: float, *history: Array) -> None:
         w -= self.update(g + decay * w if decay else g, rate, *history)

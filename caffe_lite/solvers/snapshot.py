@@ -57,9 +57,10 @@ def read_state(path: StrPath) -> Snapshot:
 def checksum(path: StrPath) -> str:
     """What tells the content of a file from that of others: its size and its CRC-32."""
     size = crc = 0
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            size, crc = size + len(block), zlib.crc32(block, crc)
+    block = memoryview(bytearray(1 << 18))
+    with open(path, "rb", buffering=0) as file:
+        while count := file.readinto(block):
+            size, crc = size + count, zlib.crc32(block[:count], crc)
     return f"{size}-{crc:08x}"
 
 
