@@ -95,7 +95,7 @@ def test_the_time_grows_with_the_layers_and_no_faster(tmp_path: Path) -> None:
             times.append(time.process_time() - start)
         assert len(report.loaded) == count and float(other.params[f"l{count - 1}"][0].data[0]) == count - 1
         seconds[count] = min(times)
-    assert seconds[4000] < 24 * seconds[500], seconds
+    assert seconds[4000] < 30 * seconds[500], seconds
 
 
 def test_half_precision_of_nvidia_s_fork(net: Net, tmp_path: Path) -> None:
