@@ -300,7 +300,8 @@ def test_a_loss_that_is_not_finite_stops_training_and_names_the_blob(make: Make,
 
 
 def test_data_that_are_not_finite_are_named(make: Make) -> None:
-    solver = make("", NET.replace('type: "gaussian"', 'type: "constant" value: nan'))
+    solver = make("", NET.replace('type: "gaussian"', 'type: "constant" value: 1'))
+    solver.net.blobs["data"].data[0, 0] = np.nan
     with pytest.raises(SolverError, match=r'layer "data" \(DummyData\): .* in the data of data\.'):
         solver.step(1)
 
