@@ -26,7 +26,8 @@ class SGDSolver(Solver):
     """Stochastic gradient descent with momentum: v = momentum v + rate g, w -= v.
 
     The base of all rules. ``history`` holds ``histories`` arrays per parameter, first one kind for all of them. The
-    parameters and the history are written in place. ``fractions`` are settings that must lie between 0 and 1.
+    parameters and the history are written in place. ``fractions`` are settings from 0 to 1,
+    ``proper_fractions`` those that must be less than 1.
     """
 
     type = "SGD"
@@ -34,6 +35,7 @@ class SGDSolver(Solver):
     histories: ClassVar[int] = 1
     refuses_momentum: ClassVar[bool] = False
     fractions: ClassVar[Sequence[str]] = ("momentum",)
+    proper_fractions: ClassVar[Sequence[str]] = ()
 
     def __init__(self, param: Any, **options: Any) -> None:
         super().__init__(param, **options)
@@ -50,11 +52,11 @@ class SGDSolver(Solver):
         if cls.refuses_momentum and solver.message.momentum:
             what = f"Momentum cannot be used with {cls.type}"
             yield setting_error(solver, "momentum", what, "remove momentum, or set it to 0")
-        for field in cls.fractions:
-            value = getattr(solver.message, field)
-            if isfinite(value) and not 0 <= value < 1:
+        for field in (*cls.fractions, *cls.proper_fractions):
+            value, proper = getattr(solver.message, field), field in cls.proper_fractions
+            if isfinite(value) and not (0 <= value < 1 or (value == 1 and not proper)):
                 what = f"{field} {value:g} should lie between 0 and 1"
-                yield setting_error(solver, field, what, "1 is too much")
+                yield setting_error(solver, field, what, "1 is too much" if proper else "give one of 0 to 1")
 
     def change(self, w: Array, g: Array, rate: Array | float, decay: float, *history: Array) -> None:
         """Update a parameter and its history arrays from its gradient, learning rate and weight decay (L2)."""
@@ -177,7 +179,8 @@ class RMSPropSolver(SubtractingSolver):
 
     type = "RMSProp"
     refuses_momentum = True
-    fractions = ("rms_decay",)
+    fractions = ()
+    proper_fractions = ("rms_decay",)
 
     def update(self, g: Array, rate: Array | float, h: Array) -> Array:
         _fade(h, self.param.rms_decay, g * g)
@@ -205,7 +208,8 @@ class AdamSolver(SubtractingSolver):
 
     type = "Adam"
     histories = 2
-    fractions = ("momentum", "momentum2")
+    fractions = ()
+    proper_fractions = ("momentum", "momentum2")
 
     def update(self, g: Array, rate: Array | float, m: Array, v: Array) -> Array:
         p = self.param

@@ -360,7 +360,7 @@ class Solver:
         self._check_history(snapshot, path)
         if snapshot.learned_net and self._net.learnable_params:
             require_own_weights(snapshot, path)
-            load(self._net, [(snapshot.learned_net, read_weights(snapshot.learned_net))])
+            load(self._net._caffe_graph, [(snapshot.learned_net, read_weights(snapshot.learned_net))])
         logger.info("%sSolver: restoring history", self.type)
         for mine, stored in zip(self.history, snapshot.history, strict=True):
             mine[...] = self.ops.asarray(stored.reshape(mine.shape))

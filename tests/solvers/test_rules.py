@@ -158,7 +158,7 @@ def test_l1_takes_the_sign() -> None:
         *(
             (rule, {"momentum": value}, f"momentum {value:g} should lie between 0 and 1")
             for rule in ("SGD", "Nesterov", "AdaDelta", "Adam")
-            for value in (-0.1, 1, 1.5)
+            for value in (-0.1, 1.5)
         ),
         *(
             ("SGD", {field: value}, f"{field} is {value:g}. Give a number")
