@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import atomic_write
 from ..errors import CaffeError, DataError, SolverError, Where
-from ..hdf5 import import_h5py, open_hdf5, read_array
+from ..hdf5 import new_hdf5, open_hdf5
 from ..io import array_to_blobproto, blobproto_to_array
 from ..proto.binary import DecodeError, parse_binary
 from ..proto.caffe_pb2 import SolverState
@@ -128,9 +127,8 @@ def _read_binary(path: StrPath) -> Snapshot:
 
 
 def _write_hdf5(path: StrPath, snapshot: Snapshot) -> None:
-    h5py = import_h5py()
     learned_net = os.fsencode(snapshot.learned_net)
-    with atomic_write(path) as part, h5py.File(part, "w") as file:
+    with new_hdf5(path) as file:
         file["iter"] = np.array([snapshot.iteration], np.int32)
         # With the zero byte that the original reads up to.
         file["learned_net"] = np.array(learned_net, f"S{len(learned_net) + 1}")
@@ -144,17 +142,16 @@ def _write_hdf5(path: StrPath, snapshot: Snapshot) -> None:
 def _read_hdf5(path: StrPath) -> Snapshot:
     try:
         with open_hdf5(path, SolverError) as file:
-            history = file["history"]
-            learned_net = file["learned_net"][()] if "learned_net" in file else b""
+            names = file.names()
             return Snapshot(
-                int(read_array(file["iter"])[0]),
-                os.fsdecode(learned_net),
-                int(read_array(file["current_step"])[0]),
-                [read_array(history[str(index)]) for index in range(len(history))],
-                _extra(read_array(file["caffe_lite_state"]).tobytes() if "caffe_lite_state" in file else b"", path),
+                int(file.array("iter")[0]),
+                os.fsdecode(file.text("learned_net")) if "learned_net" in names else "",
+                int(file.array("current_step")[0]),
+                [file.array(f"history/{index}") for index in range(len(file.find("history")))],
+                _extra(file.array("caffe_lite_state").tobytes() if "caffe_lite_state" in names else b"", path),
             )
-    except SolverError:
-        raise damaged_state(path) from None
+    except SolverError as error:
+        raise damaged_state(path, error.what) from None
 
 
 def _extra(data: bytes, path: StrPath) -> dict[str, Any]:
@@ -167,9 +164,9 @@ def _extra(data: bytes, path: StrPath) -> dict[str, Any]:
     return extra
 
 
-def damaged_state(path: StrPath) -> SolverError:
+def damaged_state(path: StrPath, why: str = "it is damaged or cut short") -> SolverError:
     return SolverError(
-        "it is no solver state, or it is damaged or cut short",
+        f"it is no solver state, or {why}",
         where=Where(os.fspath(path)),
         hint="Resume from a .solverstate or .solverstate.h5; weights alone (.caffemodel) can only be trained from anew",
     )

@@ -8,11 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, dropwhile
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 
+from ..atomic import Part
 from ..compiled import compile_wanted
 from ..errors import CaffeError, MissingExtra, SolverError, WeightsError
 from ..hdf5 import import_h5py
@@ -330,9 +332,7 @@ class Solver:
         """
         p = self.param
         hdf5 = p.snapshot_format == SolverParameter.HDF5
-        model, state = self._snapshot_file(".caffemodel"), self._snapshot_file(".solverstate")
-        if hdf5:
-            model, state = model + ".h5", state + ".h5"
+        model, state = self._snapshot_files()
         kind = "HDF5 file" if hdf5 else "binary proto file"
         logger.info("Snapshotting to %s %s", kind, model)
         (self.net.save_hdf5 if hdf5 else self.net.save)(model, p.snapshot_diff)
@@ -423,8 +423,11 @@ class Solver:
                 )
         self._without_weights = None
 
-    def _snapshot_file(self, extension: str) -> str:
-        return f"{self.param.snapshot_prefix}_iter_{self.iter}{extension}"
+    def _snapshot_files(self) -> tuple[str, str]:
+        """Where the weights and the state of this iteration go."""
+        begin = f"{self.param.snapshot_prefix}_iter_{self.iter}"
+        end = ".h5" if self.param.snapshot_format == SolverParameter.HDF5 else ""
+        return f"{begin}.caffemodel{end}", f"{begin}.solverstate{end}"
 
     def _check_snapshots(self) -> None:
         """Find out now, not after hours, that snapshots cannot be written."""
@@ -433,11 +436,9 @@ class Solver:
             self.refuse(
                 "snapshot", "snapshot is given but snapshot_prefix is not", 'set snapshot_prefix: "folder/name"'
             )
-        probe = self._snapshot_file(f".{os.getpid()}.tempfile")
         try:
-            with open(probe, "xb"):
-                pass
-            os.remove(probe)
+            for file in self._snapshot_files():
+                Part(Path(os.path.realpath(file))).close()
         except OSError as error:
             self.refuse(
                 "snapshot_prefix",
