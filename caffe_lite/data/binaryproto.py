@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from ..errors import DataError, Where
-from ..io import blobproto_to_array
+from ..io import PROTOBUF_LIMIT, blobproto_to_array
 from ..proto import caffe_pb2
 from ..proto.binary import DecodeError, parse_binary
 from .paths import resolve, searched
@@ -16,6 +18,8 @@ def read_binaryproto(file: str, field: str, param: str, where: Where | None, mad
     path = resolve(file, where)
     try:
         with open(path, "rb") as stream:
+            if os.fstat(stream.fileno()).st_size > PROTOBUF_LIMIT:
+                raise DecodeError("it is larger than protobuf can hold")
             blob = parse_binary(caffe_pb2.BlobProto, stream.read())
         if not (
             blob.data or blob.double_data or blob.raw_data
