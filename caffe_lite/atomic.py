@@ -93,6 +93,19 @@ class Part:
             self._lock = None
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock on a file, as the HDF5 library does on one that it reads."""
+    if fcntl is not None:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            except OSError:
+                pass
+    return False
+
+
 def _remove_left_overs(target: Path) -> None:
     with contextlib.suppress(OSError):
         names = [name for name in os.listdir(target.parent) if _is_part_of(target, name)]
