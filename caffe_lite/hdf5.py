@@ -223,7 +223,7 @@ def _unpacks_to_more(data: bytes, size: int) -> bool:
 
     stream = zlib.decompressobj()
     try:
-        while data and size >= 0:
+        while data and not stream.eof and size >= 0:
             size -= len(stream.decompress(data, 2**20))
             data = stream.unconsumed_tail
     except zlib.error:  # HDF5 will tell, unless the chunk is stored as it is
