@@ -394,6 +394,24 @@ def test_a_broken_state_is_refused(hdf5: bool, tmp_path: Path) -> None:
         read_state(tmp_path / "missing")
 
 
+def test_a_state_in_other_files_or_larger_than_its_own_is_refused(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    write_state(tmp_path / "whole.h5", Snapshot(1, "w", 0, [np.ones((20, 20), "f")], {"a": 1}), True)
+    for name in ("iter", "history", "history/0", "learned_net", "caffe_lite_state"):
+        (tmp_path / "s.h5").write_bytes((tmp_path / "whole.h5").read_bytes())
+        with h5py.File(tmp_path / "s.h5", "a") as file:
+            del file[name]
+            file[name] = h5py.ExternalLink("whole.h5", name)
+        with pytest.raises(SolverError, match=rf"s\.h5: it is no solver state, or /{name} is a link to another file"):
+            read_state(tmp_path / "s.h5")
+    with h5py.File(tmp_path / "s.h5", "a") as file:
+        del file["caffe_lite_state"]
+        del file["history/0"]
+        file.create_dataset("history/0", (2**40,), "f4")
+    with pytest.raises(SolverError, match=r"/history/0 of the shape \(1099511627776,\) is larger than the file"):
+        read_state(tmp_path / "s.h5")
+
+
 def test_weights_in_place_of_a_state_are_refused() -> None:
     for name in ("s_iter_6.caffemodel", "s_iter_6.caffemodel.h5"):
         with pytest.raises(SolverError, match="weights alone"):
