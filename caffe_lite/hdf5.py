@@ -56,11 +56,25 @@ def import_h5py() -> Any:
 def new_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
     """An h5py.File to fill, in memory; when the block ends well it becomes the file at ``path``.
 
-    The HDF5 library never meets a full disk, over which it crashes.
+    So the HDF5 library never meets a full disk, over which it crashes.
     """
     content = io.BytesIO()
-    with import_h5py().File(content, "w") as file:
-        yield file
+    full = False
+    try:
+        with import_h5py().File(content, "w") as file:
+            try:
+                yield file
+            except MemoryError:
+                full = True  # over which h5py raises others as it closes the file
+                raise
+    except Exception:
+        if not full:
+            raise
+        raise CaffeError(
+            "there is not the memory to make this HDF5 file",
+            where=Where(os.fspath(path)),
+            hint="It takes as much as the file has bytes",
+        ) from None
     with atomic_write(path) as part:
         part.write_bytes(content.getbuffer())
 

@@ -273,3 +273,24 @@ def test_a_new_file_is_whole_or_not_there(tmp_path: Path) -> None:
         fail()
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["a.h5"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is Linux's")
+def test_a_new_file_that_memory_does_not_hold(tmp_path: Path) -> None:
+    """One error, and the process comes to its end."""
+    script = (
+        "import resource, numpy as np\nfrom caffe_lite.errors import CaffeError\n"
+        "from caffe_lite.hdf5 import import_h5py, new_hdf5\nimport_h5py()\narray = np.ones(2**22)\n"
+        "pages = int(open('/proc/self/statm').read().split()[0])\n"
+        "limit = pages * resource.getpagesize() + 2**27\nresource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+        "try:\n    with new_hdf5('a.h5') as file:\n"
+        "        for number in range(9):\n            file[str(number)] = array\n"
+        "except CaffeError as error:\n    print(error)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("a.h5: there is not the memory to make this HDF5 file. It takes as much")
+    assert os.listdir(tmp_path) == []

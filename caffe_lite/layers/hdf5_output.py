@@ -86,7 +86,7 @@ class HDF5OutputLayer(Layer):
         except CaffeError:
             raise
         except Exception as error:  # there is hardly an exception that h5py does not raise
-            self.error(f"cannot write {self.file!r}: {error}")
+            self.error(f"cannot write {self.file!r}: {error or type(error).__name__}")
         logger.info("Successfully saved %d rows", len(arrays["label"]))
 
 
