@@ -70,3 +70,13 @@ def test_a_few_limits(folder: Path, format_: str) -> None:
 @pytest.mark.parametrize("format_", ["BINARYPROTO", "HDF5"])
 def test_sixty_limits(folder: Path, format_: str) -> None:
     check_limits(folder, format_, 60)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk is always full here")
+def test_standard_output_on_a_full_disk(folder: Path) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            command("summary", "net.prototxt"), cwd=folder, env=environment(), stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"caffe-lite: cannot write to standard output: No space left on device.\n"
