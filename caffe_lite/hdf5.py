@@ -125,11 +125,14 @@ class HDF5File:
         self._size = file.id.get_filesize()
         self._room = _MOST_SHARED * self._size + _MOST_UNWRITTEN
 
-    def find(self, path: str, group: Any = None, links: int = 0) -> Any:
+    def find(self, path: str, group: Any = None) -> Any:
         """The h5py.Group or Dataset at a path, from a group if one is given; None if nothing is there."""
         h5py = import_h5py()
         found = self._file if group is None or path.startswith("/") else group
-        for name in path.split("/"):
+        links = 0
+        names = path.split("/")[::-1]
+        while names:
+            name = names.pop()
             if name in ("", "."):
                 continue
             key = name.encode(errors="surrogateescape")
@@ -138,12 +141,17 @@ class HDF5File:
             kind = found.id.links.get_info(key).type
             if kind == h5py.h5l.TYPE_HARD:
                 found = found[name]
-            elif kind != h5py.h5l.TYPE_SOFT:
-                raise Refused(f"{_path(found, name)} is a link to another file")
-            elif links == _MOST_LINKS:
-                raise ValueError(f"{_path(found, name)} is a link to too many others")
-            else:
-                found = self.find(found.id.links.get_val(key).decode(errors="surrogateescape"), found, links + 1)
+                continue
+            place = f"{found.name.rstrip('/')}/{name}"
+            if kind != h5py.h5l.TYPE_SOFT:
+                raise Refused(f"{place} is a link to another file")
+            if links == _MOST_LINKS:
+                raise ValueError(f"{place} is a link to too many others")
+            links += 1
+            target = found.id.links.get_val(key).decode(errors="surrogateescape")
+            names += target.split("/")[::-1]
+            if target.startswith("/"):
+                found = self._file
         if isinstance(found, h5py.Dataset):
             _require_here(found)
         return found
@@ -243,7 +251,3 @@ def _unpacks_to_more(data: bytes, size: int) -> bool:
     except zlib.error:  # HDF5 will tell, unless the chunk is stored as it is
         return False
     return size < 0
-
-
-def _path(group: Any, name: str) -> str:
-    return f"{group.name.rstrip('/')}/{name}"

@@ -99,6 +99,13 @@ def test_links_around_in_a_circle(path: Path) -> None:
         file["one"], file["two"] = h5py.SoftLink("/two/x"), h5py.SoftLink("/one")
     with pytest.raises(DataError, match="is a link to too many others"):
         read(path, "one")
+    with h5py.File(path, "a") as file:
+        file["l0"] = h5py.SoftLink("/a/b")
+        file["a/b/up"] = file["/"]
+        for number in range(1, 12):
+            file[f"l{number}"] = h5py.SoftLink("/up/".join([f"l{number - 1}"] * 99))
+    with pytest.raises(DataError, match="is a link to too many others"):  # 99 ** 11 of them
+        read(path, "l11")
 
 
 @pytest.mark.parametrize("name", ["out", "out/b/numbers", "through", "a/deeper/out/b/numbers", "a/far"])
