@@ -21,7 +21,7 @@ from .log import logger
 from .ops.base import Array, Ops
 
 if TYPE_CHECKING:
-    from .net import Net, Node
+    from .net import Graph, Node
 
 Results = tuple[Sequence[Array], Any]
 Function = Callable[..., Results]
@@ -285,7 +285,7 @@ class CompiledPass:
     Outputs, losses, parameters and their diffs are there afterwards; reading another blob is an error.
     """
 
-    def __init__(self, net: Net, backward: bool) -> None:
+    def __init__(self, net: Graph, backward: bool) -> None:
         check_compiler(net.ops)
         self.net = net
         self.backward = backward

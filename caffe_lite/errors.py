@@ -22,8 +22,8 @@ class Where:
         return f"{file}:{self.line}:{self.column}" if self.line else file
 
 
-class CaffeError(Exception):
-    """Base of all: `where, layer "name" (Type): what. hint`.
+class CaffeError(RuntimeError):
+    """Base of all: `where, layer "name" (Type): what. hint`. A RuntimeError, as pycaffe's exceptions from C++ are.
 
     The parts stay readable as attributes, and a caller that knows more adds it with `located` before raising again.
     """
@@ -88,6 +88,18 @@ class NetError(CaffeError):
     """The layers of a net do not fit together."""
 
 
+class ShapeError(NetError, ValueError):
+    """An array does not fit the blob that it is to fill; NumPy's ValueError in pycaffe."""
+
+
+class UnknownName(NetError, KeyError, ValueError):
+    """The net has no layer or no blob of this name; a KeyError of a dict or a ValueError of a list in pycaffe."""
+
+
+class ArgumentError(NetError, TypeError):
+    """A call is given what it does not take; Boost's ArgumentError, a TypeError, in pycaffe."""
+
+
 class UnknownField(PrototxtError):
     """A field, or a value of an enum, that the schema does not have."""
 
@@ -110,6 +122,10 @@ class LayerError(CaffeError):
 
 class DataError(CaffeError):
     """A database, image or list a data layer reads is missing or broken."""
+
+
+class ArrayError(DataError, ValueError):
+    """An array, or a message that holds one, is not of the shape that is wanted; a ValueError in pycaffe, too."""
 
 
 class WeightsError(CaffeError):

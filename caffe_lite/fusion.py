@@ -107,7 +107,10 @@ class Run(ABC):
 
     def forward(self) -> None:
         self.x = None
-        if not self.fused():
+        if self.fused():
+            for node in self.nodes:
+                node.note_forward()
+        else:
             for node in self.nodes:
                 node.forward()
 
@@ -115,6 +118,16 @@ class Run(ABC):
         self.separate()
         for node in reversed(self.nodes):
             node.backward()
+
+    @property
+    def lacks_forward(self) -> bool:
+        return any(node.lacks_forward for node in self.nodes)
+
+    def run_aside(self) -> None:
+        self.separate()
+        for node in self.nodes:
+            if node.lacks_forward:
+                node.run_aside()
 
     def separate(self) -> None:
         """Let each layer have what it would have kept for its backward pass, had it run by itself."""
@@ -279,7 +292,7 @@ class Normalized(Run):
     def fused(self) -> bool:
         norm, scale, *relu = self.layers
         x = self.bottom.data
-        if prod(x.shape) == norm.channels or not _scales_channels(self.nodes[1]):  # a single element has no variance
+        if prod(x.shape) <= norm.channels or not _scales_channels(self.nodes[1]):  # one element has no variance
             return False
         if self.ops.tracer is not None and not self.kernels.normalizes(x):
             return False  # what the compiler makes of the layers is faster than torch's kernel

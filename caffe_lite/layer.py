@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from .log import logger
 from .ops.base import Ops
 from .plugins import load_plugins
 from .proto import caffe_pb2
+
+if TYPE_CHECKING:
+    from .blob import HostBlobs
+    from .pycaffe import UserLayer
 
 Range = tuple[int, "int | None"]
 
@@ -32,6 +36,7 @@ class Layer:
         equal_bottoms_tops: whether it needs as many tops as bottoms.
         is_loss: whether the first top weighs 1 in the net's loss if the prototxt gives no loss_weight.
         not_differentiable: bottoms that never get a gradient (labels), by index; negative counts from the end.
+        repeatable: whether Forward does nothing but compute its tops, so that the Net may call it when it likes.
 
     Attributes of the instance:
         param: its LayerParameter.         blobs: its learnable Blobs.      ops: the engine's arithmetic.
@@ -44,6 +49,7 @@ class Layer:
     equal_bottoms_tops: ClassVar[bool] = False
     is_loss: ClassVar[bool] = False
     not_differentiable: ClassVar[tuple[int, ...]] = ()
+    repeatable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -86,8 +92,25 @@ class Layer:
         where ``param_propagate_down[j]``."""
         raise NotImplementedError
 
+    def Deconv(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob], guided: bool) -> None:
+        """``Backward`` in a deconvolutional network, or in guided backpropagation: they differ where a layer rectifies.
+
+        Source: the Caffe of the deep visualization toolbox.
+        """
+        self.Backward(top, propagate_down, bottom)
+
+    def shown(self) -> tuple[UserLayer, HostBlobs]:
+        """The layer, and its learnable blobs, as pycaffe shows them."""
+        from .pycaffe import HostLayer
+
+        layer = HostLayer(self)
+        return layer, layer.blobs
+
     # Set by the Net before the first Backward: which of ``blobs`` need a gradient (lr_mult 0 asks for none).
     param_propagate_down: Sequence[bool] = ()
+
+    # Set by the Net: the bottoms' shapes in the last Forward, from which Backward goes on; None before the first.
+    forwarded: Sequence[tuple[int, ...]] | None = None
 
     # What a pass leaves for the next one, and no weights file holds: read and bound in every Forward.
     carried: Sequence[Blob] = ()

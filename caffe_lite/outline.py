@@ -17,7 +17,7 @@ from .ops.base import Array, Ints, Ops
 from .proto import caffe_pb2
 from .random import new_generator
 from .unknown import RANKS, Shape, Undetermined, UnknownSize, choose, explore, joined, known, unknown_shape
-from .wiring import Node, Wiring, check_param_count, loss_weights, refuse_reshaped_bottoms
+from .wiring import Node, Wiring, loss_weights, refuse_reshaped_bottoms
 
 Report = Callable[[CaffeError], None]
 
@@ -126,6 +126,8 @@ class Outline(Wiring):
                 _open(layer, node)
             else:
                 layer.outline(node.bottom, node.top)
+        except CaffeError:
+            raise
         except (IndexError, TypeError, ValueError) as error:
             if all(known(shape) for shape in before.values()):
                 raise
@@ -139,7 +141,7 @@ class Outline(Wiring):
         if self._params is None:
             node.layer.blobs = []
         elif None in self._params:
-            check_param_count(node)
+            self._check_params(node)
         else:
             super()._register_params(node)
 

@@ -14,7 +14,7 @@ from .atomic import atomic_write
 from .binary_file import BinaryFile
 from .errors import CaffeError, WeightsError, Where
 from .files import StrPath
-from .hdf5 import groups_below, hdf5_name, import_h5py, read_array
+from .hdf5 import HDF5File, hdf5_name, new_hdf5
 from .io import PROTOBUF_LIMIT, blobproto_to_array
 from .log import logger
 from .proto import caffe_pb2
@@ -69,6 +69,12 @@ def read_caffemodel(path: StrPath) -> caffe_pb2.NetParameter:
     return net
 
 
+def weights_files(weights: StrPath) -> list[str]:
+    """The file of this path; if there is none, those whose paths commas join."""
+    path = os.fspath(weights)
+    return [path] if os.path.exists(path) else [file.strip() for file in path.split(",")]
+
+
 def write_message(path: StrPath, message: Message) -> None:
     """Write a message in protobuf's binary form."""
     try:
@@ -92,7 +98,6 @@ def require_protobuf_size(path: StrPath, size: int) -> None:
 
 def write_hdf5(path: StrPath, layers: Sequence[LayerWeights]) -> None:
     """Write the original's layout: data/<layer>/<index>, and diff/<layer>/<index> if any layer has diffs."""
-    h5py = import_h5py()
     for layer in layers:
         if any(part in ("", ".", "..") for part in layer.name.split("/")):
             raise WeightsError(
@@ -102,7 +107,7 @@ def write_hdf5(path: StrPath, layers: Sequence[LayerWeights]) -> None:
                 layer_type=layer.type,
                 hint="Rename the layer, or save as .caffemodel",
             )
-    with atomic_write(path) as part, h5py.File(part, "w") as file:
+    with new_hdf5(path) as file:
         _write_group(file.create_group("data"), [(layer.name, layer.blobs) for layer in layers])
         if any(layer.diffs for layer in layers):
             _write_group(file.create_group("diff"), [(layer.name, layer.diffs) for layer in layers])
@@ -165,21 +170,23 @@ def _not_weights(what: str, data: bytes, where: Where) -> WeightsError:
 def _read_hdf5(binary: BinaryFile) -> list[LayerWeights]:
     where = binary.where
     with binary.open_hdf5() as file:
-        if "iter" in file and "history" in file:
+        names = file.names()
+        if "iter" in names and "history" in names:
             raise _a_state(where)
-        if not hasattr(file.get("data"), "keys"):
+        data = file.find("data")
+        if not hasattr(data, "keys"):
             raise WeightsError(
                 "this HDF5 file has no group data", where=where, hint="Caffe's weights are in data/<layer>/<index>"
             )
         # A layer's name may hold slashes: its group is then inside another, which may be a layer, too, or not.
         return [
-            LayerWeights(name, "", _numbered(name, arrays, where))
-            for name, group, arrays in groups_below(file["data"])
+            LayerWeights(name, "", _numbered(file, name, arrays, where))
+            for name, group, arrays in file.groups_below(data)
             if name and (arrays or not len(group))
         ]
 
 
-def _numbered(layer: str, arrays: dict[str, Any], where: Where) -> list[np.ndarray | None]:
+def _numbered(file: HDF5File, layer: str, arrays: dict[str, Any], where: Where) -> list[np.ndarray | None]:
     if not all(name.isdecimal() and len(name) < 4 for name in arrays):
         raise WeightsError(
             f"it holds {', '.join(sorted(arrays))}, not numbered blobs: these are not Caffe's weights",
@@ -188,7 +195,7 @@ def _numbered(layer: str, arrays: dict[str, Any], where: Where) -> list[np.ndarr
         )
     blobs: list[np.ndarray | None] = [None] * (1 + max(map(int, arrays), default=-1))
     for name, item in arrays.items():
-        array = read_array(item)
+        array = file.array(item)
         blobs[int(name)] = array.astype(np.float64 if array.dtype.itemsize == 8 else np.float32, copy=False)
     return blobs
 

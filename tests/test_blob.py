@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from caffe_lite.blob import Blob, HostBlob, HostBlobs
-from caffe_lite.errors import BlobTooLarge, CaffeError
+from caffe_lite.errors import BlobTooLarge, CaffeError, NetError
 
 
 def host(ops, array):
@@ -118,6 +118,12 @@ def test_a_user_reshapes(ops):
     shown = HostBlob(Blob(ops, (2, 3)))
     shown.reshape(4, 1)
     assert shown.shape == shown.data.shape == (4, 1)
+    shown.reshape(np.int64(4), 1.0)
+    for wrong in (((2, 2),), (2.5, 2), ("2",)):
+        with pytest.raises(TypeError, match=r"Give a whole number per axis: reshape\(\*shape\)"):
+            shown.reshape(*wrong)
+    with pytest.raises(NetError, match="there is no blob of shape"):
+        shown.reshape(-1, 2)
     assert repr(shown) == "<Blob 4 x 1>" and repr(HostBlob(Blob(ops))) == "<Blob scalar>"
 
 

@@ -285,6 +285,20 @@ def test_a_net_for_test_runs_forward() -> None:
         mine.backward()
 
 
+def test_backward_before_a_compiled_pass_leaves_it_alone() -> None:
+    mine, theirs, plain = solver(SMALL), solver(SMALL), solver(SMALL, compile=False)
+    mine.net.backward()
+    plain.net.backward()
+    for name, blobs in plain.net.params.items():
+        for index, blob in enumerate(blobs):
+            np.testing.assert_array_equal(mine.net.params[name][index].diff, blob.diff)
+    for one in (mine, theirs):
+        one.step(2)
+    check_equal(mine, theirs)
+    with pytest.raises(EngineError, match="nothing for a backward pass"):
+        mine.net.backward()
+
+
 def test_a_python_layer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "compiled_same.py").write_text(
         "class Same:\n"

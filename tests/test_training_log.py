@@ -11,7 +11,7 @@ from caffe_lite.training_log import TrainingLog, columns_of, parse_training_log,
 GOLDEN = Path(__file__).parent / "golden" / "logs" / "train_lenet_fashion_mnist.log"
 
 
-def written(*lines: str, head: str = "I20261121 10:00:{:02d}.500000  7 solver.py:1] ") -> list[str]:
+def written(*lines: str, head: str = "I1121 10:00:{:02d}.500000  7 solver.py:1] ") -> list[str]:
     """Lines as a log has them, a second apart."""
     return [head.format(second) + line + "\n" for second, line in enumerate(lines)]
 

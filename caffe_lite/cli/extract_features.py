@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     choose_engine(arguments)
     for out in outs:
         refuse_existing(out)
-    net = Net(*(arguments.net, TEST, arguments.weights, arguments.level, arguments.stage), compile=arguments.compile)
+    net = Net(*(arguments.net, TEST, arguments.level, arguments.stage, arguments.weights), compile=arguments.compile)
     try:
         for name in blobs:
             _check(net, name)

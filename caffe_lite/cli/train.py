@@ -73,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     choose_engine(arguments)
     solver = get_solver(parsed, compile=arguments.compile)
     try:
+        if not arguments.snapshot:
+            solver.require_weights()
         with (
             SignalHandler(arguments.sigint_effect, arguments.sighup_effect) as signals,
             progress_bar(solver, log),
@@ -86,8 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             logger.info("Optimization Done.")
         print(report(solver))
     finally:
-        for net in (solver.net, *solver.test_nets):
-            net.close()
+        solver.close()
     return 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
+from ..atomic import Part
 from ..errors import DataError, MissingExtra, Where
 from ..files import library_path, system_path
 from .leveldb import SCRATCH_FILES, import_plyvel, reason
@@ -32,22 +32,19 @@ def new_database(path: str, backend: str = "lmdb") -> Iterator[Put]:
     """
     path = system_path(path, DataError)
     refuse_existing(path)
-    part = f"{os.path.abspath(path)}.{secrets.token_hex(6)}.tmp"
-    parent = os.path.dirname(part)
+    target = Path(os.path.abspath(path))
     try:
-        os.mkdir(part)
-        with WRITERS[backend](part, Where(path)) as put:
-            yield put
-        refuse_existing(path)
-        os.rename(part, path)
+        with closing(Part(target, os.mkdir)) as part:
+            with WRITERS[backend](os.fspath(part.path), Where(path)) as put:
+                yield put
+            refuse_existing(path)
+            os.rename(part.path, target)
     except OSError as error:
         raise DataError(
             f"cannot write it: {error.strerror or error}",
             where=Where(path),
-            hint="" if os.path.isdir(parent) else f"Make the folder first: mkdir -p {parent}",
+            hint="" if target.parent.is_dir() else f"Make the folder first: mkdir -p {target.parent}",
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def refuse_existing(path: str) -> None:

@@ -24,7 +24,8 @@ class BatchNormLayer(Layer):
     Reads ``batch_norm_param``: use_global_stats (true in TEST, false in TRAIN), moving_average_fraction (0.999),
     eps (1e-5).
     The statistics are not learned: their lr_mult is set to 0, and giving another is an error.
-    Source: Ioffe and Szegedy 2015; the original's batch_norm_layer.cpp.
+    Source: Ioffe and Szegedy 2015; the original's batch_norm_layer.cpp. Difference: a batch of nothing leaves the
+    blobs as they are (there: NaN, for good).
     """
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -74,7 +75,9 @@ class BatchNormLayer(Layer):
         top[0].data = ops.reshape(self.y, top[0].shape)
 
     def _update_statistics(self, mean: Array, variance: Array) -> None:
-        m = prod(self.x_shape) // self.channels
+        m = self.x_shape[0] * prod(self.x_shape[2:])
+        if not m:
+            return
         unbiased = variance * (m / (m - 1)) if m > 1 else variance
         for blob, latest in zip(self.blobs, (mean, unbiased, 1.0), strict=True):
             statistic = blob.data

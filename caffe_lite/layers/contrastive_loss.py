@@ -20,7 +20,8 @@ class ContrastiveLossLayer(LossLayer):
     not similar, anything from 1 (or down from -1) for those that are. Top: ().
     Reads ``contrastive_loss_param``: margin (1), legacy_version (false).
     The 1e-4, without which d = 0 had no gradient, is the original's. Source: Hadsell et al. 2006; the original's
-    contrastive_loss_layer.cpp. Difference: vectors may have any shape (there: (N, C, 1, 1)).
+    contrastive_loss_layer.cpp. Differences: vectors may have any shape (there: (N, C, 1, 1)); no pairs cost 0 (there:
+    NaN).
     """
 
     bottoms = (3, 3)

@@ -29,6 +29,10 @@ class FilteringLayer(Layer):
         self.group = p.group
         if p.num_output < 1:
             self.error(f"num_output is {p.num_output}", "give convolution_param a num_output of at least 1")
+        if not self.channels:
+            self.error(
+                f"the bottom's shape {bottom[0].shape} has no channels", "check what makes this bottom, or set axis"
+            )
         if p.group < 1:
             self.error(f"group is {p.group}", "give at least 1, or leave it out")
         for what, count in (("the bottom's channels", self.channels), ("num_output", p.num_output)):

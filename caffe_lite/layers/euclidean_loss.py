@@ -14,7 +14,7 @@ class EuclideanLossLayer(LossLayer):
     """loss = 1/(2N) sum (a - b)^2; dloss/da = (a - b) / N, dloss/db = -dloss/da: either bottom may be the prediction.
 
     Bottoms: a and b, (N, ...), as many values behind the first axis, in the same order. Top: ().
-    Source: the original's euclidean_loss_layer.cpp.
+    Source: the original's euclidean_loss_layer.cpp. Difference: no samples cost 0 (there: NaN).
     """
 
     not_differentiable = ()

@@ -17,8 +17,8 @@ class HingeLossLayer(LossLayer):
     dloss/dx = s / N where h > 0 (L1), 2 s h / N (L2).
     Bottoms: scores x (N, K, ...), everything behind the first axis being classes; labels, N of them. Top: ().
     Reads ``hinge_loss_param``: norm (L1).
-    Source: the original's hinge_loss_layer.cpp. Difference: a label that is no class is an error (there: memory beyond
-    the scores is changed).
+    Source: the original's hinge_loss_layer.cpp. Differences: a label that is no class is an error (there: memory beyond
+    the scores is changed); no samples cost 0 (there: NaN).
     """
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -30,6 +30,11 @@ class InnerProductLayer(Layer):
         self.transposed = p.transpose
         self.first = self.axis(p.axis, bottom[0].num_axes)
         self.num_input = prod(bottom[0].shape[self.first :])
+        if not self.num_input:
+            self.error(
+                f"the bottom's shape {bottom[0].shape} gives no inputs from axis {self.first} on",
+                "only the axes before axis may be empty: check what makes this bottom, or set axis",
+            )
         shape = (self.num_input, self.num_output) if p.transpose else (self.num_output, self.num_input)
         self.blobs = [Blob(self.ops, shape)]
         fill(self.blobs[0], p.weight_filler, self.rng)

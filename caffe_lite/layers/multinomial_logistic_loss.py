@@ -18,7 +18,8 @@ class MultinomialLogisticLossLayer(LossLayer):
 
     Bottoms: probabilities (N, C, ...), everything behind the first axis being classes; labels, N of them. Top: ().
     Source: the original's multinomial_logistic_loss_layer.cpp. Prefer SoftmaxWithLoss, whose gradient is stable.
-    Difference: a label that is no class is an error (there: memory beyond the probabilities is read).
+    Differences: a label that is no class is an error (there: memory beyond the probabilities is read); no samples cost
+    0 (there: NaN).
     """
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -33,3 +33,9 @@ class ReLULayer(Layer):
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
             bottom[0].diff = self.ops.relu_backward(top[0].diff, self.signed, self.slope)
+
+    def Deconv(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob], guided: bool) -> None:
+        """dx = max(dy, 0); guided, only where x is positive. A negative slope plays no part."""
+        if propagate_down[0]:
+            dy = self.ops.at_least(top[0].diff, 0)
+            bottom[0].diff = self.ops.relu_backward(dy, self.signed, 0.0) if guided else dy

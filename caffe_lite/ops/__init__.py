@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import warnings
 from importlib.util import find_spec
 
 from ..errors import EngineError, MissingExtra
 from .base import Array, Ops
+from .memory import set_memory_recycling
 
 __all__ = [
     "Array",
     "Ops",
     "available_engines",
     "get_ops",
+    "on_gpu",
     "set_device",
     "set_engine",
+    "set_memory_recycling",
     "set_mode_cpu",
     "set_mode_gpu",
 ]
@@ -50,18 +55,31 @@ def set_mode_cpu() -> None:
 def set_mode_gpu() -> None:
     """Let nets made from now on compute on the GPU of ``set_device``, with the torch engine.
 
-    An EngineError if there is no such GPU that torch can use.
+    An EngineError if there is no such GPU that torch can use. With CAFFE_LITE_CPU=1 (``caffe-lite run --cpu``) it only
+    warns, and the CPU computes.
     """
     global _on_gpu
+    if _stay_on_cpu():
+        return
     _check_gpu(_gpu)
     _on_gpu = True
 
 
 def set_device(index: int) -> None:
-    """Choose the GPU that ``set_mode_gpu`` means, counted from 0; an EngineError if it is not there."""
+    """Choose the GPU that ``set_mode_gpu`` means, counted from 0; an EngineError if it is not there.
+
+    With CAFFE_LITE_CPU=1 it only warns, as that does.
+    """
     global _gpu
+    if _stay_on_cpu():
+        return
     _check_gpu(index)
     _gpu = index
+
+
+def on_gpu() -> bool:
+    """Whether nets made from now on compute on a GPU."""
+    return _on_gpu
 
 
 def get_ops(engine: str | None = None, dtype: str = "float32") -> Ops:
@@ -79,6 +97,20 @@ def get_ops(engine: str | None = None, dtype: str = "float32") -> Ops:
     from .numpy_ops import NumpyOps
 
     return NumpyOps(dtype)
+
+
+def _stay_on_cpu() -> bool:
+    """Whether CAFFE_LITE_CPU asks to take calls for a GPU and compute on the CPU; the first such call warns."""
+    if os.environ.get("CAFFE_LITE_CPU", "0") in ("", "0"):
+        return False
+    _warn_of_cpu()
+    return True
+
+
+@functools.cache
+def _warn_of_cpu() -> None:
+    what = "set_mode_gpu and set_device do nothing: the CPU computes, as CAFFE_LITE_CPU or caffe-lite run --cpu asks"
+    warnings.warn(what, stacklevel=4)
 
 
 def _check_gpu(index: int) -> None:

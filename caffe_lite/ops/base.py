@@ -184,6 +184,8 @@ class Ops:
         return self.xp.sum(x, axis=axis, keepdims=keepdims)
 
     def max(self, x: Array, axis: int, keepdims: bool = False) -> Array:
+        if not x.shape[axis]:
+            return self.full(self.sum(x, axis, keepdims).shape, -self.xp.inf)
         return self.xp.max(x, axis=axis, keepdims=keepdims)
 
     def argmax(self, x: Array, axis: int) -> Array:
@@ -315,7 +317,8 @@ class Ops:
         """
         columns = self.im2col(x, weight.shape[2:], stride, pad, dilation)
         (n, m), out = (x.shape[0], weight.shape[0]), columns.shape[2:]
-        y = self.reshape(weight, (group, m // group, -1)) @ self.reshape(columns, (n, group, -1, prod(out)))
+        taps = prod(weight.shape[1:])
+        y = self.reshape(weight, (group, m // group, taps)) @ self.reshape(columns, (n, group, taps, prod(out)))
         y = self.reshape(y, (n, m, *out))
         return y if bias is None else y + self.reshape(bias, (m, *[1] * len(out)))
 
@@ -333,15 +336,15 @@ class Ops:
         """Gradients in x, weight and bias; None where not needed."""
         n, m = dy.shape[:2]
         out = dy.shape[2:]
-        kernel = weight.shape[2:]
+        kernel, taps = weight.shape[2:], prod(weight.shape[1:])
         dy_rows = self.reshape(dy, (n, group, m // group, prod(out)))
         dx = dw = db = None
         if need[0]:
-            w = self.reshape(weight, (group, m // group, -1))
-            columns = self.reshape(w.swapaxes(-1, -2) @ dy_rows, (n, -1, *out))
+            w = self.reshape(weight, (group, m // group, taps))
+            columns = self.reshape(w.swapaxes(-1, -2) @ dy_rows, (n, group * taps, *out))
             dx = self.col2im(columns, x.shape[2:], kernel, stride, pad, dilation)
         if need[1]:
-            columns = self.reshape(self.im2col(x, kernel, stride, pad, dilation), (n, group, -1, prod(out)))
+            columns = self.reshape(self.im2col(x, kernel, stride, pad, dilation), (n, group, taps, prod(out)))
             dw = self.reshape(self.sum(dy_rows @ columns.swapaxes(-1, -2), 0), weight.shape)
         if need[2]:
             db = self.sum(dy, (0, *range(2, dy.ndim)))
@@ -389,12 +392,12 @@ class Ops:
         )
         padded = self.pad(x, pad, pad)
         columns = self.xp.stack([padded[tap] for tap in self._taps(kernel, stride, dilation, out)], axis=2)
-        return self.reshape(columns, (x.shape[0], -1, *out))
+        return self.reshape(columns, (x.shape[0], x.shape[1] * prod(kernel), *out))
 
     def col2im(self, columns: Array, size: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> Array:
         """The transpose of ``im2col``: every element of the columns added to where it came from in (N, C, *size)."""
-        n, _, *out = columns.shape
-        columns = self.reshape(columns, (n, -1, prod(kernel), *out))
+        n, rows, *out = columns.shape
+        columns = self.reshape(columns, (n, rows // prod(kernel), prod(kernel), *out))
         padded = self.zeros((n, columns.shape[1], *(s + 2 * p for s, p in zip(size, pad, strict=True))))
         for k, tap in enumerate(self._taps(kernel, stride, dilation, out)):
             padded[tap] += columns[:, :, k]
@@ -530,9 +533,9 @@ class Ops:
         return self.transpose(total, (0, lead, *range(1, lead)))
 
     def moments(self, x: Array) -> tuple[Array, Array]:
-        """Mean and (biased) variance of each channel, over all other axes; shape (C,)."""
+        """Mean and (biased) variance of each channel, over all other axes; shape (C,). Those of nothing are 0."""
         axes = (0, *range(2, x.ndim))
-        size = x.shape[0] * prod(x.shape[2:])
+        size = max(1, x.shape[0] * prod(x.shape[2:]))
         mean = self.sum(x, axes) / size
         centred = x - self.along_channels(mean, x.ndim)
         return mean, self.sum(centred * centred, axes) / size
@@ -544,7 +547,7 @@ class Ops:
     def normalize_backward(self, dy: Array, y: Array, inverse_std: Array) -> Array:
         """Gradient through ``normalize`` where mean and deviation are those of the batch itself; y is its result."""
         axes = (0, *range(2, dy.ndim))
-        size = dy.shape[0] * prod(dy.shape[2:])
+        size = max(1, dy.shape[0] * prod(dy.shape[2:]))
         mean_dy = self.along_channels(self.sum(dy, axes) / size, dy.ndim)
         mean_dy_y = self.along_channels(self.sum(dy * y, axes) / size, dy.ndim)
         return (dy - mean_dy - y * mean_dy_y) * self.along_channels(inverse_std, dy.ndim)

@@ -245,7 +245,7 @@ class TorchOps(Ops):
         """As the base does, and a NaN spreads. The choice is the base's or, where torch pools, torch's index."""
         if self.native and max_pooling.serves(x.shape):
             return max_pooling.max_pool(x, kernel, stride, pad, out)
-        rounds_up = _rounds_up(x.shape[2:], kernel, stride, pad, out)
+        rounds_up = _rounds_up(x.shape, kernel, stride, pad, out)
         if rounds_up is None:
             return super().max_pool(x, kernel, stride, pad, out)
         return aten.max_pool2d_with_indices(channels_last(x), list(kernel), list(stride), list(pad), [1, 1], rounds_up)
@@ -260,20 +260,20 @@ class TorchOps(Ops):
             if self.native and max_pooling.serves(x_shape):
                 return max_pooling.max_pool_backward(dy, choice, kernel, stride, pad, x_shape[2:])
             return super().max_pool_backward(dy, choice, x_shape, kernel, stride, pad)
-        rounds_up = _rounds_up(x_shape[2:], kernel, stride, pad, dy.shape[2:])
+        rounds_up = _rounds_up(x_shape, kernel, stride, pad, dy.shape[2:])
         return aten.max_pool2d_with_indices_backward(
             *(channels_last(dy), self._like_input(x_shape)),
             *(list(kernel), list(stride), list(pad), [1, 1], rounds_up, channels_last(choice)),
         )
 
     def ave_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Array:
-        rounds_up = _rounds_up(x.shape[2:], kernel, stride, pad, out)
+        rounds_up = _rounds_up(x.shape, kernel, stride, pad, out)
         if rounds_up is None:
             return super().ave_pool(x, kernel, stride, pad, out)
         return aten.avg_pool2d(channels_last(x), list(kernel), list(stride), list(pad), rounds_up, True, None)
 
     def ave_pool_backward(self, dy: Array, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
-        rounds_up = _rounds_up(x_shape[2:], kernel, stride, pad, dy.shape[2:])
+        rounds_up = _rounds_up(x_shape, kernel, stride, pad, dy.shape[2:])
         if rounds_up is None:
             return super().ave_pool_backward(dy, x_shape, kernel, stride, pad)
         return aten.avg_pool2d_backward(
@@ -345,15 +345,16 @@ def _wanted(gradients: Sequence[Array], need: tuple[bool, bool, bool]) -> tuple[
     return dx, dw, db
 
 
-def _rounds_up(size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> bool | None:
+def _rounds_up(x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> bool | None:
     """The ceil_mode with which torch's pooling has these windows; None if it has no such windows.
 
-    Rounding up, it drops a last one that would start past the image. Padding is at most half of the kernel there.
+    Rounding up, it drops a last one that would start past the image. Padding is at most half of the kernel there, and
+    no image may be empty.
     """
-    if any(2 * p > k for k, p in zip(kernel, pad, strict=True)):
+    if any(2 * p > k for k, p in zip(kernel, pad, strict=True)) or 0 in x_shape:
         return None
     for ceil in (False, True):
-        if tuple(out) == tuple(_pooled(*axis, ceil) for axis in zip(size, kernel, stride, pad, strict=True)):
+        if tuple(out) == tuple(_pooled(*axis, ceil) for axis in zip(x_shape[2:], kernel, stride, pad, strict=True)):
             return ceil
     return None
 

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..atomic import atomic_write
 from ..binary_file import BinaryFile
-from ..errors import DataError, SolverError, Where
+from ..errors import CaffeError, DataError, SolverError, Where
 from ..files import StrPath, path_field, system_path
-from ..hdf5 import import_h5py, read_array
+from ..hdf5 import new_hdf5
 from ..io import array_to_blobproto, blobproto_to_array
 from ..proto.binary import DecodeError, parse_binary
 from ..proto.caffe_pb2 import SolverState
 from ..weights import read_binary, require_protobuf_size, write_message
+
+_MOST_READ = 20
 
 
 @dataclass
 class Snapshot:
     """What a solver needs to go on, beside the weights in the file ``learned_net``.
 
-    ``extra`` is ours, JSON, in a place that the original skips: where the data and the random numbers were. It is
-    empty in snapshots that the original wrote.
+    ``extra`` is ours, JSON, in a place that the original skips: the type of the solver, the checksum of the weights,
+    where the data and the random numbers were. It is empty in snapshots that the original wrote.
     """
 
     iteration: int
@@ -52,6 +54,55 @@ def read_state(path: StrPath) -> Snapshot:
         if os.path.exists(beside):
             snapshot.learned_net = beside
     return snapshot
+
+
+def checksum(path: StrPath) -> str:
+    """What tells the content of a file from that of others: its size and its CRC-32."""
+    size = crc = 0
+    block = memoryview(bytearray(1 << 18))
+    with open(path, "rb", buffering=0) as file:
+        while count := file.readinto(block):
+            size, crc = size + count, zlib.crc32(block[:count], crc)
+    return f"{size}-{crc:08x}"
+
+
+def require_own_weights(snapshot: Snapshot, path: StrPath) -> None:
+    """Raise if the weights of a state are not those that were written with it, and name a pair that fits.
+
+    A run that was killed between the two files of a snapshot leaves such a state, if an earlier run had taken one of
+    the same name. Where there are no weights, whoever reads them tells.
+    """
+    wanted, weights = snapshot.extra.get("weights"), snapshot.learned_net
+    if wanted is None or not os.path.isfile(weights) or checksum(weights) == wanted:
+        return
+    raise SolverError(
+        f"its weights are not those that are now in {weights}: that file was written later, or changed",
+        where=Where(os.fspath(path)),
+        hint=f"{_fitting(snapshot, path)}To train on from {weights} as it is, start anew from it (--weights)",
+    )
+
+
+def _fitting(snapshot: Snapshot, path: StrPath) -> str:
+    """Where the weights of a state are, or else the latest state beside it that has its own, as a sentence."""
+    wanted, folder = snapshot.extra["weights"], os.path.dirname(snapshot.learned_net)
+    for other in _latest(folder, (".caffemodel", ".caffemodel.h5")):
+        if wanted == checksum(other):
+            return f"Its own are in {other}: give them their name back, {snapshot.learned_net}. "
+    for state in _latest(os.path.dirname(path), (".solverstate", ".solverstate.h5")):
+        try:
+            found = read_state(state)
+            if found.extra.get("weights") == checksum(found.learned_net):
+                return f"These fit: {state} and {found.learned_net}. "
+        except (CaffeError, OSError):
+            continue
+    return "No weights in their folder fit it, and no other state fits its weights. "
+
+
+def _latest(folder: str, endings: tuple[str, ...]) -> list[str]:
+    """The files with these endings, the latest first; not all of very many, which would take minutes to read."""
+    files = [os.path.join(folder, name) for name in os.listdir(folder or ".") if name.endswith(endings)]
+    readable = [file for file in files if os.path.isfile(file) and os.access(file, os.R_OK)]
+    return sorted(readable, key=os.path.getmtime, reverse=True)[:_MOST_READ]
 
 
 def _write_binary(path: StrPath, snapshot: Snapshot) -> None:
@@ -80,9 +131,8 @@ def _read_binary(file: BinaryFile) -> Snapshot:
 
 
 def _write_hdf5(path: StrPath, snapshot: Snapshot) -> None:
-    h5py = import_h5py()
     learned_net = os.fsencode(snapshot.learned_net)
-    with atomic_write(path) as part, h5py.File(part, "w") as file:
+    with new_hdf5(path) as file:
         file["iter"] = np.array([snapshot.iteration], np.int32)
         # With the zero byte that the original reads up to.
         file["learned_net"] = np.array(learned_net, f"S{len(learned_net) + 1}")
@@ -97,17 +147,16 @@ def _read_hdf5(binary: BinaryFile) -> Snapshot:
     path = binary.where.file
     try:
         with binary.open_hdf5() as file:
-            history = file["history"]
-            learned_net = file["learned_net"][()] if "learned_net" in file else b""
+            names = file.names()
             return Snapshot(
-                int(read_array(file["iter"])[0]),
-                os.fsdecode(learned_net),
-                int(read_array(file["current_step"])[0]),
-                [read_array(history[str(index)]) for index in range(len(history))],
-                _extra(read_array(file["caffe_lite_state"]).tobytes() if "caffe_lite_state" in file else b"", path),
+                int(file.array("iter")[0]),
+                os.fsdecode(file.text("learned_net")) if "learned_net" in names else "",
+                int(file.array("current_step")[0]),
+                [file.array(f"history/{index}") for index in range(len(file.find("history")))],
+                _extra(file.array("caffe_lite_state").tobytes() if "caffe_lite_state" in names else b"", path),
             )
-    except SolverError:
-        raise damaged_state(path) from None
+    except SolverError as error:
+        raise damaged_state(path, error.what) from None
 
 
 def _extra(data: bytes, path: StrPath) -> dict[str, Any]:
@@ -120,9 +169,9 @@ def _extra(data: bytes, path: StrPath) -> dict[str, Any]:
     return extra
 
 
-def damaged_state(path: StrPath) -> SolverError:
+def damaged_state(path: StrPath, why: str = "it is damaged or cut short") -> SolverError:
     return SolverError(
-        "it is no solver state, or it is damaged or cut short",
+        f"it is no solver state, or {why}",
         where=Where(os.fspath(path)),
         hint="Resume from a .solverstate or .solverstate.h5; weights alone (.caffemodel) can only be trained from anew",
     )

@@ -240,6 +240,32 @@ def test_exceptions_of_the_user_pass_through_with_a_note(make_python_net, where)
     assert "net.prototxt:3:" in note
 
 
+def test_what_setup_raises_comes_before_what_the_class_lacks(make_python_net):
+    source = """
+        class Mine(Layer):
+            def setup(self, bottom, top):
+                raise KeyError("mine")
+    """
+    with pytest.raises(KeyError, match="mine"):
+        make_python_net(source)
+
+
+def test_what_layers_of_2015_read(make_python_net):
+    source = """
+        class Mine(Layer):
+            def setup(self, bottom, top):
+                assert self.param_str_ == self.param_str == "{'by': 3}"
+                assert (str(self.phase), self.phase, f"{self.phase:d}") == ("TRAIN", 0, "0")
+            def reshape(self, bottom, top):
+                top[0].reshape(1)
+            def forward(self, bottom, top):
+                top[0].data[0] = self.phase
+    """
+    assert make_python_net(source).forward()["y"] == [0]
+    with pytest.raises(AssertionError):
+        make_python_net(source, phase=TEST)
+
+
 def test_an_exception_in_the_module_passes_through(make_python_net):
     with pytest.raises(NameError, match="nonsense") as error:
         make_python_net("nonsense")
@@ -253,12 +279,18 @@ def test_an_exception_in_the_module_passes_through(make_python_net):
         ("Mine = 3", "Mine", "has no class 'Mine'. Layers in it: none"),
         ("import caffe", "Mine", "imports caffe. Write `import caffe_lite as caffe` there"),
         ("class Mine(Layer): pass", "Mine", "Mine has no method reshape. Derive it from caffe_lite.Layer"),
+        (
+            "class Mine(Layer):\n    def reshape(self, bottom, top): top[0].reshape(1)",
+            "Mine",
+            "Mine has no method forward",
+        ),
         ("class Mine:\n    def reshape(self, bottom, top): pass", "Mine", "Mine has no method setup"),
     ],
 )
 def test_what_is_refused(make_python_net, source, layer, what):
     with pytest.raises(LayerError) as error:
         make_python_net(source, layer=layer)
+    assert isinstance(error.value, RuntimeError) and isinstance(error.value, AttributeError) == ("no method" in what)
     assert what in str(error.value) and 'layer "py" (Python)' in str(error.value)
 
 

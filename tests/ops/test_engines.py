@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import caffe_lite
@@ -81,4 +83,15 @@ def test_the_gpu_of_set_device_counts_from_set_mode_gpu_to_set_mode_cpu(monkeypa
     finally:
         caffe_lite.set_mode_cpu()
         caffe_lite.set_device(0)
+    assert ops.get_ops().name == "numpy"
+
+
+def test_on_request_the_cpu_does_what_a_gpu_is_asked_for_with_one_warning(monkeypatch):
+    monkeypatch.setenv("CAFFE_LITE_CPU", "1")
+    ops._warn_of_cpu.cache_clear()
+    with pytest.warns(UserWarning, match="do nothing: the CPU computes") as warned:
+        caffe_lite.set_device(7)
+    caffe_lite.set_mode_gpu()
+    assert [Path(warning.filename).name for warning in warned] == ["test_engines.py"]
+    assert not ops.on_gpu()
     assert ops.get_ops().name == "numpy"
