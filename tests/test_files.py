@@ -114,7 +114,7 @@ def test_a_zero_byte_in_a_path_of_a_solver(field: str, folder: Path) -> None:
         caffe.get_solver("solver.prototxt")
     assert [problem.where.line for problem in check("solver.prototxt").problems if problem.where] == [place]
     with pytest.raises(CaffeError, match=r"there can be no such file: the path .a\\x00b.* holds a zero byte"):
-        caffe.get_solver(text_format.Parse(text, SolverParameter()))
+        caffe.get_solver(text_format.Parse(text, SolverParameter())).net
 
 
 # -- streams -----------------------------------------------------------------------------------------------------------
