@@ -10,7 +10,15 @@ from .errors import CaffeError
 from .layer import layer_type_list, register_layer
 from .log import init_log, log, set_logging_disabled
 from .net import TEST, TRAIN, Net, set_phase_test, set_phase_train
-from .ops import available_engines, register_engine, set_device, set_engine, set_mode_cpu, set_mode_gpu
+from .ops import (
+    available_engines,
+    register_engine,
+    set_device,
+    set_engine,
+    set_memory_recycling,
+    set_mode_cpu,
+    set_mode_gpu,
+)
 from .pycaffe import UserLayer as Layer
 from .random import set_random_seed
 from .solvers import (
@@ -74,6 +82,7 @@ __all__ = [
     "set_device",
     "set_engine",
     "set_logging_disabled",
+    "set_memory_recycling",
     "set_mode_cpu",
     "set_mode_gpu",
     "set_multiprocess",

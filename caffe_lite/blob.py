@@ -10,7 +10,7 @@ from weakref import ref
 
 import numpy as np
 
-from .errors import NetError
+from .errors import BlobTooLarge, NetError, Where
 from .lending import Later, Loan, lend
 from .ops.base import Array, Ops
 from .unknown import UnknownSize
@@ -26,10 +26,12 @@ class Blob:
     blobs may share one array. ``Reshape`` sets the shape only; arrays of another shape are dropped.
     """
 
-    __slots__ = ("_data", "_data_loan", "_diff", "_diff_loan", "_shape", "_shown", "ops", "times_lent")
+    __slots__ = ("_data", "_data_loan", "_diff", "_diff_loan", "_shape", "_shown", "name", "ops", "times_lent", "where")
 
-    def __init__(self, ops: Ops, shape: Sequence[int] = ()) -> None:
+    def __init__(self, ops: Ops, shape: Sequence[int] = (), name: str = "", where: Where | None = None) -> None:
         self.ops = ops
+        self.name = name
+        self.where = where
         self._shape = _sizes(shape)
         self._data: Array | None = None
         self._diff: Array | None = None
@@ -59,7 +61,7 @@ class Blob:
     @property
     def data(self) -> Array:
         if self._data is None:
-            self._data = self.ops.zeros(self._shape)
+            self._data = self._zeros()
         elif isinstance(self._data, Later):
             return self._computed(self._data, "data")
         return self._data
@@ -71,7 +73,7 @@ class Blob:
     @property
     def diff(self) -> Array:
         if self._diff is None:
-            self._diff = self.ops.zeros(self._shape)
+            self._diff = self._zeros()
         elif isinstance(self._diff, Later):
             return self._computed(self._diff, "diff")
         return self._diff
@@ -79,6 +81,21 @@ class Blob:
     @diff.setter
     def diff(self, array: Array) -> None:
         self._diff = self._bound(array)
+
+    def _zeros(self) -> Array:
+        try:
+            return self.ops.zeros(self._shape)
+        except (MemoryError, RuntimeError, ValueError) as error:  # the last two for what no memory could hold
+            raise self._too_large() from error
+
+    def _too_large(self) -> BlobTooLarge:
+        size = self.count * self.ops.itemsize
+        return BlobTooLarge(
+            f"there is no room for {f'blob {self.name!r}' if self.name else 'a blob'} of shape {self._shape}, "
+            f"which takes {size:,} bytes",
+            where=self.where,
+            hint="Check its sizes, or take smaller batches",
+        )
 
     def _computed(self, later: Later, name: str) -> Array:
         array = later.compute()
@@ -141,13 +158,13 @@ class Blob:
         """
         self.times_lent += 1
         if not self.data_is_held:
-            self._data_loan = lend(self.ops, self.data)
+            self._data_loan = self._loan(self.data)
         return self._view(self._data_loan)
 
     def lend_diff(self) -> np.ndarray:
         """``diff`` as a NumPy array in row-major order, otherwise as ``lend`` does."""
         if not self.diff_is_held:
-            self._diff_loan = lend(self.ops, self.ops.row_major(self.diff))
+            self._diff_loan = self._loan(self.ops.row_major(self.diff))
         return self._view(self._diff_loan)
 
     def _view(self, loan: Loan | None) -> np.ndarray:
@@ -172,6 +189,12 @@ class Blob:
             self._data = loan.refresh(self.data)
         if (loan := self._diff_loan) is not None and loan.held and not loan.stands_for(self._diff):
             self._diff = loan.refresh(self.diff)
+
+    def _loan(self, array: Array) -> Loan:
+        try:
+            return lend(self.ops, array)
+        except MemoryError as error:
+            raise self._too_large() from error
 
     def take_back(self) -> None:
         """Let the engine have what the user wrote: another blob may share the array."""

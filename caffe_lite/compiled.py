@@ -15,7 +15,7 @@ from .blob import Blob
 from .errors import EngineError, first_line
 from .lending import Later
 from .log import logger
-from .ops.base import LEAVE_OUT, Array
+from .ops.base import LEAVE_OUT, Array, Compiled
 
 if TYPE_CHECKING:
     from .net import Graph, Node
@@ -52,8 +52,8 @@ class CompiledPass:
         self.frozen: tuple[Any, list[Array]] | None = None
         self.changed = False
         self.held_back = False
-        what = "forward and backward pass" if backward else "forward pass"
-        self.compiled = net.ops.compile(f"the {what} of net {net.name!r}", self._trace)
+        self.learned = self._params()
+        self.compiled = self._untraced()
 
     def serves(self, read: Iterable[Blob] = ()) -> bool:
         """Whether what will be ``read`` afterwards is there, and everything of which a user holds an array."""
@@ -100,6 +100,13 @@ class CompiledPass:
 
     def parameters_are_others(self) -> None:
         self.changed = True
+        learned = self._params()
+        if [*map(id, learned)] != [*map(id, self.learned)]:
+            self.learned, self.compiled = learned, self._untraced()
+
+    def _untraced(self) -> Compiled:
+        what = "forward and backward pass" if self.backward else "forward pass"
+        return self.net.ops.compile(f"the {what} of net {self.net.name!r}", self._trace)
 
     def rerun(self) -> None:
         """Run the same pass over the same data again, layer by layer, so that every blob can be read."""

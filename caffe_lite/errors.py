@@ -6,6 +6,8 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+from .foreign_bytes import shown
+
 
 @dataclass(frozen=True)
 class Where:
@@ -16,7 +18,8 @@ class Where:
     column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        file = shown(self.file)
+        return f"{file}:{self.line}:{self.column}" if self.line else file
 
 
 class CaffeError(RuntimeError):
@@ -58,7 +61,7 @@ class CaffeError(RuntimeError):
         """The file, the line and the layer, as far as they are known."""
         place = [str(self.where)] if self.where else []
         if self.layer is not None:
-            place.append(f'layer "{self.layer}"' + (f" ({self.layer_type})" if self.layer_type else ""))
+            place.append(f'layer "{shown(self.layer)}"' + (f" ({self.layer_type})" if self.layer_type else ""))
         elif self.layer_type:
             place.append(f"a layer of type {self.layer_type}")
         return ", ".join(place)
@@ -67,6 +70,7 @@ class CaffeError(RuntimeError):
     def message(self) -> str:
         """What is wrong and what to do, without the place."""
         text = f"{_sentence(self.what)} {_sentence(_capitalised(self.hint))}" if self.hint else _sentence(self.what)
+        text = shown(text)
         return text[:-1] if text.endswith("'.") else text  # what stands in quotes is to be copied as it is
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -100,8 +104,16 @@ class UnknownField(PrototxtError):
     """A field, or a value of an enum, that the schema does not have."""
 
 
+class FieldGivenTwice(PrototxtError):
+    """A field that a message has once stands in it again."""
+
+
 class UnknownLayerType(NetError, PrototxtError):
     """A layer is of a type that is not there."""
+
+
+class BlobTooLarge(NetError, MemoryError):
+    """There is no memory, or no array at all, for a blob."""
 
 
 class LayerError(CaffeError):

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import TextIO
 
+from .foreign_bytes import shown
+
 logger = logging.getLogger("caffe_lite")
 logger.addHandler(logging.NullHandler())  # or Python shows warnings before anybody asked for the log
 
@@ -28,7 +30,7 @@ class GlogFormatter(logging.Formatter):
         letter = "F" if record.levelno >= logging.CRITICAL else record.levelname[0]
         # A record has no native thread id; handlers run in the thread that logs.
         head = f"{letter}{datetime.fromtimestamp(record.created):%m%d %H:%M:%S.%f} {threading.get_native_id():5d}"
-        return f"{head} {record.filename}:{record.lineno}] {record.getMessage().removesuffix(chr(10))}"
+        return f"{head} {record.filename}:{record.lineno}] {shown(record.getMessage()).removesuffix(chr(10))}"
 
 
 class LogHandler(logging.StreamHandler):

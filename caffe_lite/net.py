@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex
 from weakref import ref
 
@@ -17,7 +18,7 @@ from .errors import ArgumentError, CaffeError, EngineError, UnknownName, Where
 from .io import array_to_blobproto
 from .loading import LoadReport, load
 from .log import logger
-from .net_param import PlacedLayer, filter_layers, insert_splits, state_of
+from .net_param import PlacedLayer, layers_in_state, state_of
 from .ops import Ops, get_ops
 from .ops.base import LEAVE_OUT, Array, Program
 from .proto import caffe_pb2
@@ -26,7 +27,7 @@ from .proto.upgrade import upgrade_net
 from .pycaffe import Callbacks, PycaffeNet
 from .random import new_generator
 from .weights import LayerWeights, read_weights, require_protobuf_size, weights_files, write_hdf5, write_message
-from .wiring import Node, Param, Wiring
+from .wiring import Node, Param, Wiring, by_name, shared_blob
 
 if TYPE_CHECKING:
     from .fusion import Run
@@ -134,7 +135,7 @@ class Graph:
         param.state.CopyFrom(state_of(param, self.phase, operator.index(level), stages or ()))
         self.state_of_rules = param.state
         placed = [PlacedLayer(layer, at) for layer, at in zip(param.layer, where, strict=True)]
-        placed = insert_splits(filter_layers(placed, param.state))
+        placed = layers_in_state(placed, param.state)
         del param.layer[:]
         param.layer.extend(layer.param for layer in placed)
         logger.info("Initializing net from parameters: \n%s", to_text(param))
@@ -363,28 +364,53 @@ class Graph:
         return load(self, [(file, read_weights(file)) for file in weights_files(weights)])
 
     def share_with(self, other: Graph) -> None:
-        """Use the other net's parameters, by layer name, as the original's test nets use the train net's."""
-        sources = {node.name: node for node in other.nodes}
-        taken: dict[int, Blob] = {}
-        for node in self.nodes:
-            source = sources.get(node.name)
-            if source is None:
+        """Use the other net's parameters, as the original's test nets use the train net's: those of the layer of the
+        same name; where there is none, those that a layer of this net shares with by the parameter's name, or those of
+        that name in the other net (the original leaves these as their filler made them).
+
+        Nothing is changed if something does not fit.
+        """
+        layers = by_name(other.nodes)
+        taken: dict[tuple[str, int], Blob] = {}
+        named: dict[str, tuple[str, Blob]] = {}
+        alone: list[Node] = []
+        for name, node in by_name(self.nodes).items():
+            if name not in layers:
+                alone.append(node)
                 continue
-            if len(source.layer.blobs) != len(node.layer.blobs):
+            theirs = layers[name].layer.blobs
+            if len(theirs) != len(node.layer.blobs):
                 raise node.error(
-                    f"it has {len(node.layer.blobs)} blobs, in the other net {len(source.layer.blobs)}",
-                    "make both layers alike",
+                    f"it has {len(node.layer.blobs)} blobs, in the other net {len(theirs)}", "make both layers alike"
                 )
-            for index, (mine, theirs) in enumerate(zip(node.layer.blobs, source.layer.blobs, strict=True)):
-                if mine.shape != theirs.shape:
+            for index, (mine, blob) in enumerate(zip(node.layer.blobs, theirs, strict=True)):
+                if mine.shape != blob.shape:
                     raise node.error(
-                        f"cannot share param {index}: its shape is {mine.shape}, in the other net {theirs.shape}",
+                        f"cannot share param {index}: its shape is {mine.shape}, in the other net {blob.shape}",
                         "make both layers alike",
                     )
-                taken[id(mine)] = theirs
-            node.layer.blobs[:] = source.layer.blobs
+                taken[name, index] = blob
+                if param_name := node.param_name(index):
+                    named.setdefault(param_name, (f"layer {name!r}", blob))
+        for param in other.learnable_params:
+            if param.name:
+                named.setdefault(param.name, (f"layer {param.owner.name!r} of the other net", param.blob))
+        for node in alone:
+            for index in range(len(node.layer.blobs)):
+                if found := named.get(node.param_name(index)):
+                    owner, blob = found
+                    taken[node.name, index] = shared_blob(node, index, blob, owner)
+        self._bind(taken)
+
+    def _bind(self, taken: dict[tuple[str, int], Blob]) -> None:
+        """Let layers have other blobs for their own, by the layer's name and the blob's index."""
+        for node in self.nodes:
+            for index, mine in enumerate(node.layer.blobs):
+                blob = taken.get((node.name, index), mine)
+                if blob.source is not mine.source:
+                    node.layer.blobs[index] = blob
         for param in self.learnable_params:
-            param.blob = taken.get(id(param.blob), param.blob)
+            param.blob = taken.get((param.owner.name, param.index), param.blob)
         if self._program:
             self._program.parameters_are_others()
 
@@ -441,17 +467,25 @@ class Graph:
 
     def state(self) -> dict[str, Any]:
         """What a snapshot must hold beside the parameters for the net to go on as if never stopped; JSON."""
-        layers = {node.name: node.layer.state() for node in self.nodes}
-        return {
-            "rng": self.rng.bit_generator.state,
-            "layers": {name: state for name, state in layers.items() if state is not None},
-        }
+        states = [(*place, node.layer.state()) for place, node in self._occurrences()]
+        return {"rng": self.rng.bit_generator.state, "layers": [state for state in states if state[-1] is not None]}
 
     def restore_state(self, state: dict[str, Any]) -> None:
         self.rng.bit_generator.state = state["rng"]
+        stored = state["layers"]
+        if isinstance(stored, dict):  # as it was written when the layers of one name had one state
+            stored = [(name, 0, one) for name, one in stored.items()]
+        states = {(name, occurrence): one for name, occurrence, one in stored}
+        for place, node in self._occurrences():
+            if place in states:
+                node.layer.restore_state(states[place])
+
+    def _occurrences(self) -> Iterator[tuple[tuple[str, int], Node]]:
+        """Each layer with its name, and how many layers before it have the same."""
+        met: Counter[str] = Counter()
         for node in self.nodes:
-            if node.name in state["layers"]:
-                node.layer.restore_state(state["layers"][node.name])
+            yield (node.name, met[node.name]), node
+            met[node.name] += 1
 
 
 def _hearing(graph: Graph, node_index: int) -> Callable[[int, Blob, Blob], None]:

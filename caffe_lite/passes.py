@@ -136,7 +136,7 @@ def _located(explain: Explain | None) -> Iterator[_Place]:
     except Exception as error:
         if at.node is None:
             raise
-        if isinstance(error, MemoryError):
+        if at.node.layer.ops.ran_out_of_memory(error):
             raise at.node.out_of_memory() from None
         if explain is None:
             raise

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
 import numpy as np
 
 from .blob import Blob
-from .errors import CaffeError, NetError, Where
+from .errors import BlobTooLarge, CaffeError, NetError, Where
 from .layer import Layer, Saved, create_layer
 from .log import logger
 from .net_param import PlacedLayer
@@ -41,14 +42,21 @@ class Node:
     def param(self) -> caffe_pb2.LayerParameter:
         return self.layer.param
 
+    def param_name(self, index: int) -> str:
+        """The name that the prototxt gives one of the learnable blobs, or none."""
+        return self.param.param[index].name if index < len(self.param.param) else ""
+
     def error(self, what: str, hint: str = "") -> NetError:
         return NetError(what, where=self.where, layer=self.name, layer_type=self.layer.type, hint=hint)
 
-    def out_of_memory(self) -> NetError:
+    def out_of_memory(self) -> BlobTooLarge:
         shapes = [blob.shape for blob in (*self.layer.blobs, *self.top)]
-        return self.error(
+        return BlobTooLarge(
             f"there is not enough memory for it: its blobs are of the shapes {', '.join(map(str, shapes))}",
-            "check its sizes, or take smaller batches",
+            where=self.where,
+            layer=self.name,
+            layer_type=self.layer.type,
+            hint="check its sizes, or take smaller batches",
         )
 
     def reshape(self) -> None:
@@ -158,6 +166,7 @@ class Wiring:
         self._makers: dict[str, PlacedLayer] = {}
         self._needs_backward: dict[str, bool] = {}
         self._shared: dict[str, Param] = {}
+        self._learners: dict[str, Node] = {}
         self._memory = 0
 
     def add(self, placed: PlacedLayer) -> None:
@@ -171,8 +180,10 @@ class Wiring:
             self._register_params(node)
         except CaffeError as error:
             raise error.located(node.where, node.name, node.layer.type) from error.__cause__
-        except MemoryError:
-            raise node.out_of_memory() from None
+        except (MemoryError, RuntimeError) as error:
+            if self.ops.ran_out_of_memory(error):
+                raise node.out_of_memory() from None
+            raise
         node.need_backward = any(node.bottom_need_backward) or any(node.layer.param_propagate_down)
         for name in node.top_names:
             self._needs_backward[name] = node.need_backward or self._needs_backward.get(name, False)
@@ -219,7 +230,7 @@ class Wiring:
                 )
             else:
                 logger.info("%s -> %s", node.name, name)
-                self.blobs[name] = self._new_blob()
+                self.blobs[name] = self._new_blob(name, node.where)
             if named:
                 self._makers.setdefault(name, placed)
                 self.unread[name] = None
@@ -228,8 +239,8 @@ class Wiring:
         if node.layer.type == "Input":
             self.inputs += names
 
-    def _new_blob(self) -> Blob:
-        return Blob(self.ops)
+    def _new_blob(self, name: str, where: Where | None) -> Blob:
+        return Blob(self.ops, name=name, where=where)
 
     def _set_up(self, node: Node) -> None:
         shapes = [blob.shape for blob in node.bottom]
@@ -247,7 +258,7 @@ class Wiring:
 
     def _register_params(self, node: Node) -> None:
         layer, wanted = node.layer, []
-        check_param_count(node)
+        self._check_params(node)
         for index, blob in enumerate(layer.blobs):
             blob.allocate()
             spec = layer.param.param[index] if index < len(layer.param.param) else caffe_pb2.ParamSpec()
@@ -265,15 +276,35 @@ class Wiring:
                     owner.owner.name,
                     owner.index,
                 )
-                layer.blobs[index] = _shared_blob(node, blob, spec, owner)
+                layer.blobs[index] = shared_blob(node, index, owner.blob, f"layer {owner.owner.name!r}")
+                _join_multipliers(node, spec, owner)
         layer.param_propagate_down = wanted
 
+    def _check_params(self, node: Node) -> None:
+        """Raise if the prototxt says something of learnable blobs that the layer does not have, or says something that
+        is no number; or if a layer of this name has learnable blobs, too: nobody could tell which are whose in a
+        weights file, or in another net that shares them (the original takes the first layer for all of them)."""
+        given, blobs = len(node.param.param), len(node.layer.blobs)
+        if given > blobs:
+            raise node.error(f"{given} param entries for {blobs} learnable blobs", "remove the surplus ones")
+        for index, spec in enumerate(node.param.param):
+            for name in ("lr_mult", "decay_mult"):
+                if not isfinite(getattr(spec, name)):
+                    raise node.error(f"{name} of param {index} is {getattr(spec, name):g}", "give a number")
+        if blobs and (other := self._learners.setdefault(node.name, node)) is not node:
+            at = f" ({other.layer.type}) at {other.where}" if other.where else f" ({other.layer.type})"
+            raise node.error(
+                f"two layers with learnable blobs are named {node.name!r}, also the one{at}", "rename one of them"
+            )
 
-def check_param_count(node: Node) -> None:
-    """Raise if the prototxt says something of learnable blobs that the layer does not have."""
-    given, blobs = len(node.param.param), len(node.layer.blobs)
-    if given > blobs:
-        raise node.error(f"{given} param entries for {blobs} learnable blobs", "remove the surplus ones")
+
+def by_name(nodes: Iterable[Node]) -> dict[str, Node]:
+    """Each layer by its name; of several of one name the one with learnable blobs, else the first."""
+    named: dict[str, Node] = {}
+    for node in nodes:
+        if named.setdefault(node.name, node) is not node and node.layer.blobs:
+            named[node.name] = node
+    return named
 
 
 def refuse_reshaped_bottoms(node: Node, shapes: Sequence[Sequence[int]]) -> None:
@@ -301,6 +332,8 @@ def loss_weights(node: Node) -> list[float]:
     A loss layer whose further tops have none gets 0 for them (the original aborts on two tops).
     """
     given = list(node.param.loss_weight) or ([1.0] if node.layer.is_loss else [])
+    if bad := [weight for weight in given if not isfinite(weight)]:
+        raise node.error(f"loss_weight is {bad[0]:g}", "give a number")
     if given and len(given) != len(node.top) and not (node.layer.is_loss and len(given) < len(node.top)):
         raise node.error(
             f"loss_weight is given {len(given)} times for {len(node.top)} tops", "give it once per top or not at all"
@@ -308,22 +341,26 @@ def loss_weights(node: Node) -> list[float]:
     return given + [0.0] * (len(node.top) - len(given))
 
 
-def _shared_blob(node: Node, blob: Blob, spec: caffe_pb2.ParamSpec, owner: Param) -> Blob:
-    """The owner's storage under the shape that this layer wants; and the owner's multipliers must agree with ours."""
-    permissive = caffe_pb2.ParamSpec.PERMISSIVE
-    if spec.share_mode == permissive:
-        if blob.count != owner.blob.count:
+def shared_blob(node: Node, index: int, blob: Blob, owner: str) -> Blob:
+    """The storage of the owner's blob, told in words, under the shape that this layer wants for one of its own."""
+    mine, spec = node.layer.blobs[index], node.param.param[index]
+    if spec.share_mode == caffe_pb2.ParamSpec.PERMISSIVE:
+        if mine.count != blob.count:
             raise node.error(
-                f"cannot share param {spec.name!r} with layer {owner.owner.name!r}: its shape {blob.shape} counts "
-                f"{blob.count}, the owner's {owner.blob.shape} counts {owner.blob.count}",
+                f"cannot share param {spec.name!r} with {owner}: its shape {mine.shape} counts {mine.count}, "
+                f"the owner's {blob.shape} counts {blob.count}",
                 "make the sizes equal or give the param another name",
             )
-    elif blob.shape != owner.blob.shape:
+    elif mine.shape != blob.shape:
         raise node.error(
-            f"cannot share param {spec.name!r} with layer {owner.owner.name!r}: its shape is {blob.shape}, "
-            f"the owner's {owner.blob.shape}",
+            f"cannot share param {spec.name!r} with {owner}: its shape is {mine.shape}, the owner's {blob.shape}",
             "make the shapes equal, or set share_mode: PERMISSIVE if only the sizes are",
         )
+    return blob if mine.shape == blob.shape else blob.reshaped(mine.shape)
+
+
+def _join_multipliers(node: Node, spec: caffe_pb2.ParamSpec, owner: Param) -> None:
+    """Give a shared parameter the multipliers that this layer tells; raise if another has told others."""
     for name in ("lr_mult", "decay_mult"):
         if not spec.HasField(name):
             continue
@@ -337,4 +374,3 @@ def _shared_blob(node: Node, blob: Blob, spec: caffe_pb2.ParamSpec, owner: Param
                 f"{getattr(owner.spec, name):g} in layer {owner.owner.name!r}",
                 "give both the same, or only one of them",
             )
-    return owner.blob if blob.shape == owner.blob.shape else owner.blob.reshaped(blob.shape)

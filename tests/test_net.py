@@ -1,5 +1,7 @@
 """Net: building, running, sharing, loading."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -325,6 +327,152 @@ def test_sharing_weights_with_a_test_net():
     assert test.learnable_params[0].blob is train.learnable_params[0].blob
     with pytest.raises(NetError, match=r"cannot share param 0: its shape is \(4, 3\), in the other net \(3, 3\)"):
         net_of(INPUT + ip("f", "data").replace("num_output: 3", "num_output: 4")).share_with(train)
+
+
+TEST_ONLY = "include { phase: TEST }"
+TRAIN_ONLY = "include { phase: TRAIN }"
+W = 'param { name: "w" } param { name: "b" }'
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["plain", "compiled"])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        ip("A", "data", W) + ip("B", "data", W + TEST_ONLY),
+        ip("B", "data", W + TEST_ONLY) + ip("A", "data", W),
+        ip("A", "data", W + TRAIN_ONLY) + ip("B", "data", W + TEST_ONLY) + ip("C", "data", W + TEST_ONLY),
+        ip("A", "data", W + TRAIN_ONLY) + ip("B", "data", W),
+        ip("A", "data") + ip("C", "data", W + TRAIN_ONLY) + ip("B", "data", W + TEST_ONLY),
+        ip("A", "data", W.replace("w", "v")) + ip("B", "data", W.replace("w", "v") + TEST_ONLY),
+        ip("A", "data", 'param { name: "w" }' + TRAIN_ONLY) + ip("A", "data", W + TEST_ONLY)
+        + ip("B", "data", W + TEST_ONLY),
+    ],
+    ids=["test alone", "test's owner", "train's owner", "train's owner alone", "two", "other name", "named in test"],
+)  # fmt: skip
+def test_a_test_net_shares_parameters_by_their_names_too(layers, compiled, engine):
+    if compiled and engine != "torch":
+        pytest.skip("torch compiles")
+    train = net_of(INPUT + layers, engine=engine)
+    test = net_of(INPUT + layers, TEST, seed=2, engine=engine, compile=compiled)
+    weights = train.params["C" if "C" in train.params else "A"]
+    filled(train)
+    for _ in range(2):
+        test.share_with(train)
+        for blob in weights:
+            blob.data[...] += 1
+        test.blobs["data"].data[...] = x = train.blobs["data"].data
+        wanted = x @ weights[0].data.T + weights[1].data
+        got = test.forward()
+        assert "B" in got
+        for name in set(got) - {"A", "data"}:
+            np.testing.assert_allclose(got[name], wanted, rtol=1e-5, atol=1e-6)
+    assert all(param.blob is param.owner.layer.blobs[param.index] for param in test.learnable_params)
+
+
+def test_the_layer_s_name_comes_before_the_parameter_s_as_in_the_original():
+    train = net_of(INPUT + ip("A", "data", W) + ip("B", "data"))
+    test = net_of(INPUT + ip("A", "data", W) + ip("B", "data", W), TEST, seed=2)
+    test.share_with(train)
+    assert (test.params["B"][0].data == train.params["B"][0].data).all()
+    assert (test.params["A"][0].data == train.params["A"][0].data).all()
+
+
+def test_sharing_by_a_parameter_s_name_keeps_shapes_and_refuses_others():
+    wide = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 6 } } }\n'
+    small = wide.replace("data", "small").replace("dim: 6", "dim: 3")
+
+    def text(mode, outputs=4):
+        spec = f'param {{ name: "w" share_mode: {mode} }}'
+        second = ip("g", "small", spec + TEST_ONLY).replace("num_output: 3", f"num_output: {outputs}")
+        return wide + small + ip("f", "data", spec + TRAIN_ONLY).replace("num_output: 3", "num_output: 2") + second
+
+    train, test = (net_of(text("PERMISSIVE"), phase) for phase in (TRAIN, TEST))
+    test.share_with(train)
+    train.params["f"][0].data[...] = np.arange(12).reshape(2, 6)
+    np.testing.assert_array_equal(test.params["g"][0].data, np.arange(12).reshape(4, 3))
+    for mode, outputs, what in (
+        ("STRICT", 4, r"its shape is \(4, 3\), the owner's \(2, 6\)"),
+        ("PERMISSIVE", 5, r"its shape \(5, 3\) counts 15, the owner's \(2, 6\) counts 12"),
+    ):
+        test = net_of(text(mode, outputs), TEST)
+        before = test.params["g"][0].data.copy()
+        with pytest.raises(NetError, match=rf"net.prototxt:4:1.*\"g\".*layer 'f' of the other net: {what}"):
+            test.share_with(train)
+        assert (test.params["g"][0].data == before).all()
+
+
+def test_two_layers_of_one_name_are_refused_where_both_learn():
+    text = INPUT + ip("f", "data", top="a") + ip("f", "a", top="b")
+    with pytest.raises(
+        NetError, match=r"net.prototxt:3:1, layer \"f\".*also the one \(InnerProduct\) at net.prototxt:2:1"
+    ):
+        net_of(text)
+    net_of(INPUT + ip("f", "data", TRAIN_ONLY) + ip("f", "data", TEST_ONLY))
+
+
+@pytest.mark.parametrize("ending", [".caffemodel", ".caffemodel.h5"])
+def test_a_layer_may_have_the_name_of_one_that_learns(tmp_path, ending):
+    """The original trains such a net, but its weights neither load nor are they shared."""
+    pytest.importorskip("h5py")
+    text = INPUT + relu("f", "data", "r") + ip("f", "r") + relu("f", "f", "s")
+    train, test = net_of(text), net_of(text, TEST, seed=2)
+    train.save(tmp_path / "w.caffemodel")
+    train.save_hdf5(tmp_path / "w.caffemodel.h5")
+    other = net_of(text, TEST, seed=3)
+    assert other.copy_from(tmp_path / f"w{ending}").loaded == ["f"]
+    test.share_with(train)
+    for net in (test, other):
+        np.testing.assert_array_equal(net.nodes[2].layer.blobs[0].data, train.nodes[2].layer.blobs[0].data)
+
+
+def test_two_layers_of_one_name_in_a_weights_file_are_refused(tmp_path):
+    net_of(INPUT + ip("f", "data") + ip("g", "f")).save(tmp_path / "w.caffemodel")
+    path = tmp_path / "w.caffemodel"
+    path.write_bytes(path.read_bytes().replace(b"\x0a\x01g", b"\x0a\x01f"))
+    net = net_of(INPUT + ip("f", "data"))
+    before = net.params["f"][0].data.copy()
+    with pytest.raises(WeightsError, match="holds 2 layers of this name"):
+        net.copy_from(path)
+    assert (net.params["f"][0].data == before).all()
+    assert net_of(INPUT + ip("other", "data")).copy_from(path).ignored == ["f", "f"]
+
+
+def test_layers_of_one_name_keep_states_of_their_own():
+    """As with two sources of data, which many nets call data both."""
+    text = "".join(
+        f'layer {{ name: "data" type: "MemoryData" top: "{name}" top: "l{name}"'
+        f" memory_data_param {{ batch_size: {size} channels: 1 height: 1 width: 1 }} }}\n"
+        for name, size in (("a", 1), ("b", 2))
+    )
+
+    def made():
+        net = net_of(text)
+        for node in net.nodes:
+            rows = 4 * len(node.top[0].data)
+            node.layer.set_input_arrays(np.arange(rows, dtype="f").reshape(-1, 1, 1, 1), np.arange(rows, dtype="f"))
+        return net
+
+    net, again = made(), made()
+    net.forward()
+    state = json.loads(json.dumps(net.state()))
+    wanted = {name: values.copy() for name, values in net.forward().items()}
+    again.restore_state(state)
+    got = again.forward()
+    assert {name: values.ravel().tolist() for name, values in got.items()} == {
+        "a": [1], "la": [1], "b": [2, 3], "lb": [2, 3]
+    }  # fmt: skip
+    assert all((got[name] == wanted[name]).all() for name in wanted)
+    state["layers"] = {"data": state["layers"][0][-1]}  # as it was written before
+    again.restore_state(state)
+    assert again.forward()["a"].ravel().tolist() == [1]
+
+
+@pytest.mark.parametrize("field", ["lr_mult", "decay_mult"])
+def test_multipliers_that_are_no_numbers_are_refused(field):
+    with pytest.raises(NetError, match=rf"net.prototxt:2:1, layer \"f\" .*: {field} of param 1 is nan"):
+        net_of(INPUT + ip("f", "data", f"param {{}} param {{ {field}: nan }}"))
+    with pytest.raises(NetError, match="loss_weight is inf"):
+        net_of(INPUT + ip("f", "data", "loss_weight: inf"))
 
 
 # -- running -------------------------------------------------------------------------------------------------------

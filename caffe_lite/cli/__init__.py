@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import io
 import os
 import sys
@@ -32,6 +33,7 @@ COMMANDS = {
     "parse-log": "make tables of a training run's log",
     "plot-log": "draw training runs from their logs",
     "classify": "tell what is in images",
+    "compile-kernels": "compile the torch engine's own kernels ahead, for this processor",
 }
 PROTOTXT = (".prototxt", ".pbtxt", ".prototext", ".txt")
 
@@ -62,9 +64,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone (`caffe-lite summary net.prototxt | head`); Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has gone (`caffe-lite summary net.prototxt | head`).
+        _write_no_more()
         return 1
+    except OSError as error:
+        if traceback or error.filename is not None or error.errno not in (errno.ENOSPC, errno.EFBIG):
+            raise
+        _write_no_more()
+        print(f"caffe-lite: cannot write to standard output: {error.strerror}.", file=sys.stderr)
+        return 1
+
+
+def _write_no_more() -> None:
+    """Drop what standard output still holds, over which Python would complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

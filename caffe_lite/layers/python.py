@@ -71,8 +71,14 @@ class PythonLayer(Layer):
         self._call("backward", _shown(top), list(propagate_down), _shown(bottom))
 
     def _check_names(self) -> None:
-        if not self.param.python_param.module or not self.param.python_param.layer:
+        module = self.param.python_param.module
+        if not module or not self.param.python_param.layer:
             self.error("python_param names no class", "give it module: and layer:, the module and the class in it")
+        if "" in module.split(".") or set(module) & set("/\\\0"):
+            self.error(
+                f"{module!r} is no module's name",
+                "write it from its outermost package on with single dots, as `import` has it: folder.module",
+            )
 
     def _class(self) -> Any:
         p = self.param.python_param

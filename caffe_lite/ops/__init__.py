@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from ..errors import EngineError, MissingExtra
 from ..plugins import engine_names, load_engine
 from .base import Array, Ops
+from .memory import set_memory_recycling
 
 __all__ = [
     "Array",
@@ -21,6 +22,7 @@ __all__ = [
     "register_engine",
     "set_device",
     "set_engine",
+    "set_memory_recycling",
     "set_mode_cpu",
     "set_mode_gpu",
 ]

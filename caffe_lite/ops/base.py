@@ -97,6 +97,7 @@ class Ops:
         self.xp = xp
         self.dtype_name = dtype
         self.dtype = getattr(xp, dtype)
+        self.itemsize = np.dtype(dtype).itemsize
 
     def describe(self) -> str:
         """Name, device and threads, for the log."""
@@ -113,6 +114,10 @@ class Ops:
     def quiet(self) -> AbstractContextManager[Any]:
         """A context for arithmetic whose overflows are no news: what becomes of them is seen in the loss."""
         return nullcontext()
+
+    def ran_out_of_memory(self, error: Exception) -> bool:
+        """Whether this is how the library tells that there is no memory left."""
+        return isinstance(error, MemoryError)
 
     # -- arrays ------------------------------------------------------------------------------------------------------
 

@@ -55,6 +55,10 @@ class TorchOps(Ops):
         # Not inference_mode: a user may write into what a pass has made.
         return torch.no_grad()
 
+    def ran_out_of_memory(self, error: Exception) -> bool:
+        # On the CPU a plain RuntimeError.
+        return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
     # -- arrays ------------------------------------------------------------------------------------------------------
 
     def zeros(self, shape: Ints) -> Array:

@@ -64,6 +64,8 @@ def test_further_passes_append_their_rows(make_net: MakeNet, tmp_path: Path) -> 
         data, label = read(file)
         assert (data[..., 0] == np.concatenate([x for x, _ in passes])).all()
         assert (label[:, 0, 0, 0] == np.concatenate([y for _, y in passes])).all()
+    net.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.prototxt", "out.h5"]
 
 
 def test_batches_of_nothing_add_nothing(make_net: MakeNet, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from caffe_lite import check as checking
 from caffe_lite.errors import LayerError
 from caffe_lite.net import TEST, Net
 
@@ -101,12 +102,12 @@ def test_in_place_leaves_the_gradients_of_others_alone(make_python_net):
         np.testing.assert_array_equal(net.blobs[name].diff, np.full((2, 3), gradient))
 
 
-def test_a_pass_leaves_the_arrays_of_the_last_one_alone(make_python_net):
+def test_an_array_of_its_top_shows_the_newest_pass(make_python_net):
     net = make_python_net(SCALE)
     net.forward(x=X)
-    earlier = net.blobs["y"].data
+    top = net.blobs["y"].data
     net.forward(x=X + 1)
-    np.testing.assert_array_equal(earlier, 3 * X)
+    np.testing.assert_array_equal(top, 3 * (X + 1))
 
 
 def test_what_forward_does_not_write_keeps_its_value(make_python_net):
@@ -307,6 +308,14 @@ def test_a_missing_module_is_named(make_net):
             '{ module: "no_such.module" layer: "L" } }'
         )
     assert "there is no Python module 'no_such'. Put it beside the prototxt" in str(error.value)
+
+
+@pytest.mark.parametrize("module", [".foo", "..", "foo.", "a..b", "./foo", "folder/foo", r"folder\\foo", r"a\000b"])
+def test_what_is_no_modules_name(make_net, tmp_path, module):
+    text = 'layer {\n  name: "py" type: "Python" top: "y" python_param { module: "%s" layer: "L" }\n}'
+    with pytest.raises(LayerError, match=r'net.prototxt:1:1, layer "py" .* is no module.s name. Write it from'):
+        make_net(text % module)
+    assert "is no module's name" in str(checking.check(tmp_path / "net.prototxt").problems[0])
 
 
 def test_a_class_must_be_named(make_net):
