@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 from . import io
 from .errors import CaffeError
 from .layer import layer_type_list, register_layer
-from .log import init_log, log
-from .net import TEST, TRAIN, Net
-from .ops import available_engines, set_device, set_engine, set_mode_cpu, set_mode_gpu
+from .log import init_log, log, set_logging_disabled
+from .net import TEST, TRAIN, Net, set_phase_test, set_phase_train
+from .ops import (
+    available_engines,
+    register_engine,
+    set_device,
+    set_engine,
+    set_memory_recycling,
+    set_mode_cpu,
+    set_mode_gpu,
+)
+from .pycaffe import UserLayer as Layer
 from .random import set_random_seed
 from .solvers import (
     AdaDeltaSolver,
@@ -27,7 +36,6 @@ if TYPE_CHECKING:
     from .alias import install_as_caffe
     from .classifier import Classifier
     from .detector import Detector
-    from .layers.python import UserLayer as Layer
     from .net_spec import NetSpec, params, to_proto
     from .parallel import (
         NCCL,
@@ -70,11 +78,16 @@ __all__ = [
     "log",
     "params",
     "register_layer",
+    "register_engine",
     "set_device",
     "set_engine",
+    "set_logging_disabled",
+    "set_memory_recycling",
     "set_mode_cpu",
     "set_mode_gpu",
     "set_multiprocess",
+    "set_phase_test",
+    "set_phase_train",
     "set_random_seed",
     "set_solver_count",
     "set_solver_rank",
@@ -87,7 +100,6 @@ __all__ = [
 _LATER = {
     "Classifier": "classifier.Classifier",
     "Detector": "detector.Detector",
-    "Layer": "layers.python.UserLayer",
     "NCCL": "parallel.NCCL",
     "NetSpec": "net_spec.NetSpec",
     "Timer": "timer.Timer",
@@ -101,7 +113,7 @@ _LATER = {
     "solver_rank": "parallel.solver_rank",
     "to_proto": "net_spec.to_proto",
 }
-_SUBMODULES = ("classifier", "coord_map", "detector", "draw", "layers", "net_spec")
+_SUBMODULES = ("_caffe", "classifier", "coord_map", "detector", "draw", "layers", "model_libs", "net_spec")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, MutableSequence, Sequence
 from math import prod
+from numbers import Real
 from typing import Any
-from weakref import WeakValueDictionary, ref
+from weakref import ref
 
 import numpy as np
 
-from .errors import NetError
+from .errors import BlobTooLarge, NetError, Where
+from .lending import Later, Loan, lend
 from .ops.base import Array, Ops
 from .unknown import UnknownSize
 
 # As in the original, which counts with ints.
 MOST_VALUES = 2**31 - 1
-
-
-class Later:
-    """Stands for an array in a blob: it is computed when it is first read, or, while it ``lasts``, whenever it is."""
-
-    lasts = False
-
-    def __init__(self, compute: Callable[[], Array]) -> None:
-        self.compute = compute
-
-
-class _Lent(Later):
-    """An array on a device while a user may write into a copy of it on the host.
-
-    What was touched last holds, as in the original (syncedmem.cpp): whenever the engine reads the array, the copy is
-    written back, until the engine itself has written into it or the user has let go of the copy.
-    """
-
-    def __init__(self, ops: Ops, array: Array) -> None:
-        super().__init__(self._write_back)
-        self.ops = ops
-        self.array = array
-        self.version = ops.version(array)  # when it was last read or written back
-        self.unread: np.ndarray | None = np.array(ops.host_view(array))
-        self.copy = ref(self.unread)
-
-    @property
-    def values(self) -> np.ndarray:
-        """The copy, for as long as it ``lasts``."""
-        values = self.copy()
-        assert values is not None
-        return values
-
-    @property
-    def lasts(self) -> bool:  # type: ignore[override]
-        return self.copy() is not None and self.version == self.ops.version(self.array)
-
-    def _write_back(self) -> Array:
-        if self.lasts:
-            self.ops.write(self.array, self.values)
-            self.version, self.unread = self.ops.version(self.array), None
-        return self.array
 
 
 class Blob:
@@ -66,14 +26,18 @@ class Blob:
     blobs may share one array. ``Reshape`` sets the shape only; arrays of another shape are dropped.
     """
 
-    __slots__ = ("_data", "_diff", "_lent", "_shape", "ops", "times_lent")
+    __slots__ = ("_data", "_data_loan", "_diff", "_diff_loan", "_shape", "_shown", "name", "ops", "times_lent", "where")
 
-    def __init__(self, ops: Ops, shape: Sequence[int] = ()) -> None:
+    def __init__(self, ops: Ops, shape: Sequence[int] = (), name: str = "", where: Where | None = None) -> None:
         self.ops = ops
+        self.name = name
+        self.where = where
         self._shape = _sizes(shape)
         self._data: Array | None = None
         self._diff: Array | None = None
-        self._lent: WeakValueDictionary[int, np.ndarray] | None = None
+        self._data_loan: Loan | None = None
+        self._diff_loan: Loan | None = None
+        self._shown: ref[HostBlob] | None = None
         self.times_lent = 0
 
     @property
@@ -92,12 +56,12 @@ class Blob:
         shape = tuple(shape)
         if shape != self._shape:
             self._shape = _sizes(shape)
-            self._data = self._diff = None
+            self._data = self._diff = self._data_loan = self._diff_loan = None
 
     @property
     def data(self) -> Array:
         if self._data is None:
-            self._data = self.ops.zeros(self._shape)
+            self._data = self._zeros()
         elif isinstance(self._data, Later):
             return self._computed(self._data, "data")
         return self._data
@@ -109,7 +73,7 @@ class Blob:
     @property
     def diff(self) -> Array:
         if self._diff is None:
-            self._diff = self.ops.zeros(self._shape)
+            self._diff = self._zeros()
         elif isinstance(self._diff, Later):
             return self._computed(self._diff, "diff")
         return self._diff
@@ -117,6 +81,21 @@ class Blob:
     @diff.setter
     def diff(self, array: Array) -> None:
         self._diff = self._bound(array)
+
+    def _zeros(self) -> Array:
+        try:
+            return self.ops.zeros(self._shape)
+        except (MemoryError, RuntimeError, ValueError) as error:  # the last two for what no memory could hold
+            raise self._too_large() from error
+
+    def _too_large(self) -> BlobTooLarge:
+        size = self.count * self.ops.itemsize
+        return BlobTooLarge(
+            f"there is no room for {f'blob {self.name!r}' if self.name else 'a blob'} of shape {self._shape}, "
+            f"which takes {size:,} bytes",
+            where=self.where,
+            hint="Check its sizes, or take smaller batches",
+        )
 
     def _computed(self, later: Later, name: str) -> Array:
         array = later.compute()
@@ -143,7 +122,10 @@ class Blob:
         self.diff = gradient if self._diff is None else self.diff + gradient
 
     def clear_diff(self) -> None:
+        """Forget the gradient; an array of it that a user holds reads zeros."""
         self._diff = None
+        if self.diff_is_held:
+            self.refresh_held()
 
     def exchange(self, data: Array | None, diff: Array | None) -> tuple[Array | None, Array | None]:
         """Bind both arrays, None for none, and return those bound before."""
@@ -160,34 +142,64 @@ class Blob:
         """The blob whose arrays these are."""
         return self
 
+    @property
+    def shown(self) -> HostBlob:
+        """The blob as pycaffe shows it: one object, for as long as anybody holds it."""
+        shown = self._shown() if self._shown else None
+        if shown is None:
+            shown = HostBlob(self)
+            self._shown = ref(shown)
+        return shown
+
     def lend(self) -> np.ndarray:
         """``data`` as a NumPy array for a user to write into.
 
-        Whatever he derives from it, a slice or a transpose, keeps it alive.
+        While he holds it, or what he derives from it, a slice or a transpose, it shows what every pass computes.
         """
         self.times_lent += 1
-        if not self.ops.shares_memory:
-            if not (isinstance(self._data, _Lent) and self._data.lasts):
-                self._data = _Lent(self.ops, self.data)
-            return self._data.values
-        view = self.ops.host_view(self.data)
-        if self._lent is None:
-            self._lent = WeakValueDictionary()
-        self._lent[self.times_lent] = view
-        return view
+        if not self.data_is_held:
+            self._data_loan = self._loan(self.data)
+        return self._view(self._data_loan)
 
     def lend_diff(self) -> np.ndarray:
-        """``diff`` as a NumPy array for a user to write into."""
-        if self.ops.shares_memory:
-            return self.ops.host_view(self.diff)
-        if not (isinstance(self._diff, _Lent) and self._diff.lasts):
-            self._diff = _Lent(self.ops, self.diff)
-        return self._diff.values
+        """``diff`` as a NumPy array in row-major order, otherwise as ``lend`` does."""
+        if not self.diff_is_held:
+            self._diff_loan = self._loan(self.ops.row_major(self.diff))
+        return self._view(self._diff_loan)
+
+    def _view(self, loan: Loan | None) -> np.ndarray:
+        assert loan is not None
+        view = loan.view()
+        self.refresh_held()
+        return view
+
+    @property
+    def data_is_held(self) -> bool:
+        """Whether a user has an array of ``data``."""
+        return self._data_loan is not None and self._data_loan.held
+
+    @property
+    def diff_is_held(self) -> bool:
+        """Whether a user has an array of ``diff``."""
+        return self._diff_loan is not None and self._diff_loan.held
+
+    def refresh_held(self) -> None:
+        """Let what users hold of ``data`` and ``diff`` show their values now, and bind the memory that they hold."""
+        if (loan := self._data_loan) is not None and loan.held and not loan.stands_for(self._data):
+            self._data = loan.refresh(self.data)
+        if (loan := self._diff_loan) is not None and loan.held and not loan.stands_for(self._diff):
+            self._diff = loan.refresh(self.diff)
+
+    def _loan(self, array: Array) -> Loan:
+        try:
+            return lend(self.ops, array)
+        except MemoryError as error:
+            raise self._too_large() from error
 
     def take_back(self) -> None:
         """Let the engine have what the user wrote: another blob may share the array."""
         for held in (self._data, self._diff):
-            if isinstance(held, _Lent):
+            if isinstance(held, Later) and held.lasts:
                 held.compute()
 
     def stamp(self) -> tuple[int, ...] | None:
@@ -195,10 +207,8 @@ class Blob:
 
         The engine counts what it writes itself; a user writes through what ``lend`` gave, as long as he holds it.
         """
-        if self._lent is not None:
-            if self._lent:
-                return None
-            self._lent = None
+        if self.ops.shares_memory and self.data_is_held:
+            return None
         data = self.data
         version = self.ops.version(data)
         return None if version is None else (id(data), version, self.times_lent)
@@ -229,6 +239,17 @@ class _ReshapedBlob(Blob):
 
     def lend_diff(self) -> np.ndarray:
         return self.owner.lend_diff().reshape(self._shape)
+
+    @property
+    def data_is_held(self) -> bool:
+        return self.owner.data_is_held
+
+    @property
+    def diff_is_held(self) -> bool:
+        return self.owner.diff_is_held
+
+    def refresh_held(self) -> None:
+        self.owner.refresh_held()
 
     def take_back(self) -> None:
         self.owner.take_back()
@@ -271,11 +292,12 @@ def _sizes(shape: Sequence[Any]) -> tuple[Any, ...]:
 class HostBlob:
     """A blob as pycaffe shows it: ``data`` and ``diff`` are NumPy arrays that can be written into, on every engine.
 
-    The arrays belong to the last pass: a forward pass binds new ones, so copy what has to outlive it. Assigning to
-    ``data`` or ``diff`` copies the values in (the original refuses the assignment).
+    While somebody holds such an array it shows what the newest pass has computed, as in the original: copy what has to
+    outlive that. A blob that gets another shape leaves the arrays of the old one behind. Assigning to ``data`` or
+    ``diff`` copies the values in (the original refuses the assignment).
     """
 
-    __slots__ = ("blob",)
+    __slots__ = ("__weakref__", "blob")
 
     def __init__(self, blob: Blob) -> None:
         self.blob = blob
@@ -323,32 +345,95 @@ class HostBlob:
     def _legacy(self, axis: int) -> int:
         return self.shape[axis] if axis < len(self.shape) else 1
 
-    def reshape(self, *shape: int) -> None:
-        self.blob.Reshape(shape)
+    def reshape(self, *shape: Any) -> None:
+        """Give the blob another shape: ``blob.reshape(1, 3, 227, 227)``."""
+        if not all(isinstance(size, Real) and size % 1 == 0 for size in shape):
+            raise BlobsError(
+                f"a blob cannot be reshaped to {shape}", hint="give a whole number per axis: reshape(*shape)"
+            )
+        self.blob.Reshape([int(size) for size in shape])
 
     def __repr__(self) -> str:
         return f"<Blob {' x '.join(map(str, self.shape)) or 'scalar'}>"
 
 
-class HostBlobs(Sequence[HostBlob]):
-    """A layer's learnable blobs as pycaffe shows them (its BlobVec): a live view, index by index."""
+class HostBlobs(MutableSequence[HostBlob]):
+    """A layer's learnable blobs as pycaffe shows them (its BlobVec): a live view, which changes the layer's.
 
-    def __init__(self, blobs: list[Blob], ops: Ops) -> None:
-        self._blobs = blobs
+    A blob that is put into it shares its storage with where it comes from. It takes the place of the one before for
+    whoever trains the net, too, unless the net learns it already as another layer's.
+    """
+
+    def __init__(self, blobs: list[Blob] | None = None, ops: Ops | None = None) -> None:
+        self._blobs = [] if blobs is None else blobs
         self._ops = ops
+        self.replaced: Callable[[int, Blob, Blob], None] | None = None
 
     def __len__(self) -> int:
         return len(self._blobs)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [HostBlob(blob) for blob in self._blobs[index]]
-        return HostBlob(self._blobs[index])
+            return HostBlobs(self._blobs[index], self._ops)
+        return self._blobs[index].shown
 
-    def __iter__(self) -> Iterator[HostBlob]:
-        return map(HostBlob, self._blobs)
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(index, slice):
+            places, values = range(len(self))[index], list(value)
+            if len(places) != len(values):
+                raise BlobsError(f"{len(values)} blobs cannot take the place of {len(places)}")
+            for place, blob in zip(places, values, strict=True):
+                self[place] = blob
+            return
+        place = range(len(self))[index]
+        old, new = self._blobs[place], self._fitting(value)
+        if new.shape != old.shape:
+            raise BlobsError(
+                f"a blob of shape {new.shape} cannot take the place of one of {old.shape}",
+                hint="copy values in: params[name][0].data[...] = array",
+            )
+        self._blobs[place] = new
+        if self.replaced is not None:
+            self.replaced(place, old, new)
+
+    def __delitem__(self, index: Any) -> None:
+        del self._blobs[index]
+
+    def insert(self, index: int, value: HostBlob) -> None:
+        self._blobs.insert(index, self._fitting(value))
+
+    def extend(self, values: Iterable[HostBlob]) -> None:
+        self._blobs.extend([self._fitting(value) for value in values])
 
     def add_blob(self, *shape: int) -> HostBlob:
         """Give a Python layer one more learnable blob, filled with zeros."""
+        if self._ops is None:
+            from .ops import get_ops
+
+            self._ops = get_ops()
         self._blobs.append(Blob(self._ops, shape))
         return self[-1]
+
+    def _fitting(self, value: Any) -> Blob:
+        if not isinstance(value, HostBlob):
+            raise BlobsError(
+                f"a {type(value).__name__} is no blob", hint="to change values: params[name][0].data[...] = array"
+            )
+        if self._ops is not None and _home(value.blob.ops) != _home(self._ops):
+            raise BlobsError(
+                f"a blob of {' '.join(_home(value.blob.ops))} is none of {' '.join(_home(self._ops))}",
+                hint="copy values in: params[name][0].data[...] = other.data",
+            )
+        return value.blob
+
+    def __repr__(self) -> str:
+        return f"<BlobVec {list(self)}>"
+
+
+def _home(ops: Ops) -> tuple[str, str, str]:
+    """The engine, the type of numbers and the device that blobs must have in common to be exchanged."""
+    return ops.name, str(ops.dtype).rpartition(".")[2].strip("'>"), str(getattr(ops, "device", "cpu"))
+
+
+class BlobsError(NetError, TypeError):
+    """What is put among a layer's blobs does not fit there, or is no shape of a blob."""

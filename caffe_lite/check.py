@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from .errors import CaffeError, PrototxtError, UnknownField, UnknownLayerType, Where
+from .errors import CaffeError, FieldGivenTwice, PrototxtError, UnknownField, UnknownLayerType, Where
 from .layers.python import finds_module
 from .net_param import PlacedLayer, filter_layers
 from .outline import Outline
@@ -124,7 +124,7 @@ def _note_deprecated(parsed: Parsed[Any], checked: Checked) -> None:
 
 def _check_solver(solver: Parsed[SolverParameter], checked: Checked) -> None:
     p = solver.message
-    if any(not isinstance(problem, UnknownField) for problem in solver.problems):
+    if any(not isinstance(problem, (UnknownField, FieldGivenTwice)) for problem in solver.problems):
         return
     try:
         upgrade_solver(solver)
@@ -165,7 +165,11 @@ def _check_net(net: Parsed[NetParameter], checked: Checked) -> None:
     except CaffeError as error:
         checked.tell(error)
         return
-    sure = all(isinstance(problem, (UnknownField, UnknownLayerType)) and problem.layer for problem in suspects)
+    sure = all(
+        isinstance(problem, FieldGivenTwice)
+        or (problem.layer and isinstance(problem, (UnknownField, UnknownLayerType)))
+        for problem in suspects
+    )
     _check_layers(net, checked, [problem.where for problem in suspects if problem.where], sure)
 
 

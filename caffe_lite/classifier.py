@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from .errors import NetError
-from .images import Transformer, oversample, resize_image
+from .images import NoImages, Transformer, oversample, resize_image
 from .net import TEST, Net
+from .ops import set_mode_cpu, set_mode_gpu
 
 
 class ImageNet(Net):
-    """A net for TEST whose first input takes images (H, W, C), through ``transformer``."""
+    """A net for TEST whose first input takes images (H, W, C), through ``transformer``.
+
+    ``gpu``, of 2014, is ``set_mode_gpu()`` or ``set_mode_cpu()`` before.
+    """
 
     def __init__(
         self,
@@ -24,8 +28,11 @@ class ImageNet(Net):
         input_scale: float | None = None,
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
+        gpu: bool | None = None,
         **options: Any,
     ) -> None:
+        if gpu is not None:
+            (set_mode_gpu if gpu else set_mode_cpu)()
         super().__init__(model_file, TEST, weights=pretrained_file, **options)
         shape = self.blobs[self.inputs[0]].shape if self.inputs else ()
         if len(shape) != 4:
@@ -48,7 +55,7 @@ class ImageNet(Net):
     def predictions(self, images: Sequence[Any] | np.ndarray) -> np.ndarray:
         """What the first output says of each image."""
         if not len(images):
-            raise NetError("there are no images")
+            raise NoImages("there are no images")
         batch = np.stack([self.transformer.preprocess(self.input_name, image) for image in images])
         inputs: dict[str, Any] = {self.input_name: batch}
         return self.forward_all(**inputs)[self.outputs[0]]
@@ -90,7 +97,7 @@ class Classifier(ImageNet):
         center.
         """
         if not len(inputs):
-            raise NetError("there are no images")
+            raise NoImages("there are no images")
         images = [resize_image(image, self.image_dims) for image in inputs]
         if oversample:
             found = self.predictions(_ten_crops(images, self.crop_dims.tolist()))

@@ -10,10 +10,10 @@ import numpy as np
 from .errors import NetError
 from .net_spec import Function, Top, layer_function
 
-PASS_THROUGH_LAYERS = (
+PASS_THROUGH_LAYERS = [
     *("AbsVal", "BatchNorm", "Bias", "BNLL", "Clip", "Dropout", "Eltwise", "ELU", "Exp", "Log", "LRN", "MVN", "Power"),
     *("PReLU", "ReLU", "Scale", "Sigmoid", "Split", "Swish", "TanH", "Threshold"),
-)
+]
 
 # (axis, a, b): a pixel at x of one blob lies at a x + b of the other, on the axes after ``axis`` (None: any).
 CoordMap: TypeAlias = tuple["int | None", Any, Any]
@@ -32,6 +32,10 @@ class Unconnected(NetError, RuntimeError):
     """No blob leads to both tops by layers that map pixels on pixels."""
 
 
+class MissingParameter(NetError, KeyError):
+    """A layer has not the parameter that tells how the pixels lie."""
+
+
 class CannotCrop(NetError, AssertionError):
     """One blob cannot be cropped to the other."""
 
@@ -39,16 +43,16 @@ class CannotCrop(NetError, AssertionError):
 def coord_map(fn: Function) -> CoordMap:
     """Axis, scale and offset that take pixels of the layer's bottom to those of its top."""
     if fn.type_name in ("Convolution", "Pooling", "Im2col"):
-        axis, stride, kernel, pad = _window(fn)
+        axis, stride, kernel, pad = conv_params(fn)
         return axis, 1 / stride, (pad - (kernel - 1) / 2) / stride
     if fn.type_name == "Deconvolution":
-        axis, stride, kernel, pad = _window(fn)
+        axis, stride, kernel, pad = conv_params(fn)
         return axis, stride, (kernel - 1) / 2 - pad
     if fn.type_name in PASS_THROUGH_LAYERS:
         return _SAME
     if fn.type_name == "Crop":
-        params = _params(fn, "crop_param")
-        return int(params.get("axis", 2)) - 1, 1, -_numbers(params.get("offset", 0))
+        axis, offset = crop_params(fn)
+        return axis - 1, 1, -offset
     raise UndefinedMapException(f"a {fn.type_name} layer maps no pixels on pixels")
 
 
@@ -111,8 +115,8 @@ def _walk_back(top: Top) -> Iterator[tuple[Top, CoordMap]]:
                 queue.append(bottom)
 
 
-def _window(fn: Function) -> tuple[int, Any, Any, Any]:
-    """Axis, stride, kernel size with its dilation, and padding."""
+def conv_params(fn: Function) -> tuple[int, Any, Any, Any]:
+    """Axis, stride, kernel size with its dilation, and padding of a layer with a window; arrays but for the axis."""
     params = _params(fn, "pooling_param" if fn.type_name == "Pooling" else "convolution_param")
     if params.get("global_pooling"):
         raise UndefinedMapException("global pooling maps no pixels on pixels")
@@ -126,12 +130,18 @@ def _window(fn: Function) -> tuple[int, Any, Any, Any]:
     )
 
 
+def crop_params(fn: Function) -> tuple[int, Any]:
+    """Axis and offset of a Crop layer, as far as given: 2 and 0 otherwise."""
+    params = _params(fn, "crop_param")
+    return int(params.get("axis", 2)), _numbers(params.get("offset", 0))
+
+
 def _sizes(params: Mapping[str, Any], name: str, prefix: str, default: int | None) -> Any:
     if f"{prefix}_h" in params or f"{prefix}_w" in params:
         return np.array([params.get(f"{prefix}_h", default or 0), params.get(f"{prefix}_w", default or 0)])
     given = params.get(name, default)
     if given is None:
-        raise NetError(f"no {name} is given", hint="without one nothing says how the pixels lie")
+        raise MissingParameter(f"no {name} is given", hint="without one nothing says how the pixels lie")
     return _numbers(given)
 
 

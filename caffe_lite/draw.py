@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pydot
 
 OWN = (".svg", ".html", ".htm")
-LAYER_STYLE = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
+LAYER_STYLE_DEFAULT = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
 NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}
 BLOB_STYLE = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
 
@@ -41,11 +41,22 @@ def get_edge_label(layer: LayerParameter) -> str:
     return '""'
 
 
-def get_layer_lr_mult(layer: LayerParameter) -> float | None:
-    """The learning rate's multiplier for a layer's weights; None where there are none."""
-    if layer.type not in LEARNING:
-        return None
-    return layer.param[0].lr_mult if layer.param else 1.0
+class NoMultiplier(CaffeError, ValueError):
+    """A layer has no learning rate multipliers of weights and biases."""
+
+
+def get_layer_lr_mult(layer: LayerParameter) -> tuple[float, float]:
+    """The learning rate's multipliers for a layer's weights and biases; a ValueError for other layers."""
+    if layer.type not in LEARNING or len(layer.param) > 2:
+        raise NoMultiplier(
+            f"{layer.type} layers do not have a learning rate multiplier"
+            if layer.type not in LEARNING
+            else f"{len(layer.param)} param entries are none of weights and biases",
+            layer=layer.name,
+            layer_type=layer.type,
+        )
+    weights, biases = [*(spec.lr_mult for spec in layer.param), 1.0, 1.0][:2]
+    return weights, biases
 
 
 def get_layer_label(layer: LayerParameter, rankdir: str, display_lrm: bool = False) -> str:
@@ -57,10 +68,10 @@ def get_layer_label(layer: LayerParameter, rankdir: str, display_lrm: bool = Fal
         words += _window(_first(conv.kernel_size, 1), _first(conv.stride, 1), _first(conv.pad, 0))
     elif layer.type == "Pooling":
         pool = layer.pooling_param
-        words[1] = f"({get_pooling_types_dict()[pool.pool]} {layer.type})"
+        words[1] = f"({layer.type} {get_pooling_types_dict()[pool.pool]})"
         words += _window(pool.kernel_size, pool.stride, pool.pad)
-    if display_lrm and (multiplier := get_layer_lr_mult(layer)) is not None:
-        words.append(f"lr mult: {multiplier:.1f}")
+    if display_lrm and layer.type in LEARNING and any(multipliers := get_layer_lr_mult(layer)):
+        words.append("lr mult: {:.1f}, {:.1f}".format(*multipliers))
     return '"' + between.join(words).replace('"', '\\"') + '"'
 
 
@@ -79,7 +90,7 @@ def choose_color_by_layertype(layertype: str) -> str:
         "Deconvolution": "#FF5050",
         "Pooling": "#FF9900",
         "InnerProduct": "#CC33FF",
-    }.get(layertype, LAYER_STYLE["fillcolor"])
+    }.get(layertype, LAYER_STYLE_DEFAULT["fillcolor"])
 
 
 def get_pydot_graph(
@@ -118,7 +129,11 @@ def _graph(
 
     for number, layer in enumerate(layers):
         in_place = len(layer.bottom) == len(layer.top) == 1 and layer.bottom[0] == layer.top[0]
-        style = NEURON_LAYER_STYLE if in_place else LAYER_STYLE | {"fillcolor": choose_color_by_layertype(layer.type)}
+        style = (
+            NEURON_LAYER_STYLE
+            if in_place
+            else LAYER_STYLE_DEFAULT | {"fillcolor": choose_color_by_layertype(layer.type)}
+        )
         label = get_layer_label(layer, rankdir, display_lrm)
         node = pydot.Node(_quoted(f"{layer.name}_{layer.type}_{number}"), label=label, **style)
         graph.add_node(node)

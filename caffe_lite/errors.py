@@ -6,6 +6,8 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+from .foreign_bytes import shown
+
 
 @dataclass(frozen=True)
 class Where:
@@ -16,11 +18,12 @@ class Where:
     column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        file = shown(self.file)
+        return f"{file}:{self.line}:{self.column}" if self.line else file
 
 
-class CaffeError(Exception):
-    """Base of all: `where, layer "name" (Type): what. hint`.
+class CaffeError(RuntimeError):
+    """Base of all: `where, layer "name" (Type): what. hint`. A RuntimeError, as pycaffe's exceptions from C++ are.
 
     The parts stay readable as attributes, and a caller that knows more adds it with `located` before raising again.
     """
@@ -58,7 +61,7 @@ class CaffeError(Exception):
         """The file, the line and the layer, as far as they are known."""
         place = [str(self.where)] if self.where else []
         if self.layer is not None:
-            place.append(f'layer "{self.layer}"' + (f" ({self.layer_type})" if self.layer_type else ""))
+            place.append(f'layer "{shown(self.layer)}"' + (f" ({self.layer_type})" if self.layer_type else ""))
         elif self.layer_type:
             place.append(f"a layer of type {self.layer_type}")
         return ", ".join(place)
@@ -67,6 +70,7 @@ class CaffeError(Exception):
     def message(self) -> str:
         """What is wrong and what to do, without the place."""
         text = f"{_sentence(self.what)} {_sentence(_capitalised(self.hint))}" if self.hint else _sentence(self.what)
+        text = shown(text)
         return text[:-1] if text.endswith("'.") else text  # what stands in quotes is to be copied as it is
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -84,12 +88,32 @@ class NetError(CaffeError):
     """The layers of a net do not fit together."""
 
 
+class ShapeError(NetError, ValueError):
+    """An array does not fit the blob that it is to fill; NumPy's ValueError in pycaffe."""
+
+
+class UnknownName(NetError, KeyError, ValueError):
+    """The net has no layer or no blob of this name; a KeyError of a dict or a ValueError of a list in pycaffe."""
+
+
+class ArgumentError(NetError, TypeError):
+    """A call is given what it does not take; Boost's ArgumentError, a TypeError, in pycaffe."""
+
+
 class UnknownField(PrototxtError):
     """A field, or a value of an enum, that the schema does not have."""
 
 
+class FieldGivenTwice(PrototxtError):
+    """A field that a message has once stands in it again."""
+
+
 class UnknownLayerType(NetError, PrototxtError):
     """A layer is of a type that is not there."""
+
+
+class BlobTooLarge(NetError, MemoryError):
+    """There is no memory, or no array at all, for a blob."""
 
 
 class LayerError(CaffeError):
@@ -98,6 +122,10 @@ class LayerError(CaffeError):
 
 class DataError(CaffeError):
     """A database, image or list a data layer reads is missing or broken."""
+
+
+class ArrayError(DataError, ValueError):
+    """An array, or a message that holds one, is not of the shape that is wanted; a ValueError in pycaffe, too."""
 
 
 class WeightsError(CaffeError):
@@ -130,6 +158,11 @@ class MissingExtra(CaffeError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.package, self.extra, self.purpose)
+
+
+def first_line(error: BaseException) -> str:
+    """What another package's exception says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _sentence(text: str) -> str:

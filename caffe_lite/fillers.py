@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from math import ceil, prod
+from collections.abc import Callable, Iterator
+from math import ceil, isfinite, prod
 
 import numpy as np
 
@@ -12,21 +12,49 @@ from .blob import Blob
 from .errors import CaffeError
 from .proto.caffe_pb2 import FillerParameter
 
-Filler = Callable[[FillerParameter, tuple[int, ...], "np.random.Generator"], np.ndarray]  # quoted: it is slow to import
+Filler = Callable[[FillerParameter, "np.ndarray", "np.random.Generator"], None]  # quoted: it is slow to import
+
+_NUMBERS = ("value", "min", "max", "mean", "std")
+_AT_ONCE = 1 << 16  # so many values are drawn in float64 before they are kept as float32
 
 
 def fill(blob: Blob, param: FillerParameter, rng: np.random.Generator) -> None:
-    """Bind to ``blob.data`` an array filled as ``param`` says; an unknown type, or an unfit shape, is an error."""
+    """Bind to ``blob.data`` an array filled as ``param`` says.
+
+    An unknown type, a number that makes no sense and an unfit shape are errors, found before a value is drawn; so is a
+    size for which there is no memory (MemoryError).
+    """
     filler = FILLERS.get(param.type)
     if filler is None:
         near = difflib.get_close_matches(param.type, FILLERS, 1) or sorted(FILLERS)
         raise CaffeError(f"unknown filler type {param.type!r}", hint=f"use {' or '.join(near)}")
+    _check_numbers(param)
+    _check_shape(param, blob.shape)
+
+    def values() -> np.ndarray:
+        out = np.empty(blob.shape, np.float32)
+        if out.size:
+            filler(param, out, rng)
+        return out
+
+    blob.data = blob.ops.filled(blob.shape, values)
+
+
+def _check_numbers(param: FillerParameter) -> None:
+    of = f"of a {param.type} filler"
+    for name in _NUMBERS:
+        if not isfinite(getattr(param, name)):
+            raise CaffeError(f"{name} {of} is {getattr(param, name):g}", hint="give a number")
     if param.sparse != -1 and param.type != "gaussian":
         raise CaffeError(f"sparse is set for a {param.type} filler", hint="only the gaussian filler can be sparse")
-    _check_shape(param, blob.shape)
-    blob.data = blob.ops.filled(
-        blob.shape, lambda: filler(param, blob.shape, rng).astype(np.float32).reshape(blob.shape)
-    )
+    if param.sparse < -1:
+        raise CaffeError(f"sparse {of} is {param.sparse}", hint="give 0 or more, or leave it out")
+    if param.type == "uniform" and param.min > param.max:
+        raise CaffeError(f"min {of} is {param.min:g}, more than its max {param.max:g}", hint="exchange them")
+    if param.type == "gaussian" and param.std <= 0:
+        raise CaffeError(
+            f"std {of} is {param.std:g}", hint="give more than 0; for equal values use the constant filler"
+        )
 
 
 def _check_shape(param: FillerParameter, shape: tuple[int, ...]) -> None:
@@ -36,47 +64,64 @@ def _check_shape(param: FillerParameter, shape: tuple[int, ...]) -> None:
         raise CaffeError(f"sparse {param.sparse} exceeds the {shape[0] if shape else 0} outputs of the blob")
 
 
-def constant(param: FillerParameter, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def constant(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
     """Every element is ``value`` (0)."""
-    return np.full(shape, param.value)
+    out[...] = param.value
 
 
-def uniform(param: FillerParameter, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def uniform(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
     """Uniform between ``min`` (0) and ``max`` (1)."""
-    return rng.uniform(param.min, param.max, shape)
+    _draw(out, lambda count: rng.uniform(param.min, param.max, count))
 
 
-def gaussian(param: FillerParameter, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def gaussian(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
     """Normal with ``mean`` (0) and ``std`` (1); with ``sparse`` only about so many inputs of each output are not 0."""
-    values = rng.normal(param.mean, param.std, shape)
+    _draw(out, lambda count: rng.normal(param.mean, param.std, count))
     if param.sparse >= 0:
-        values *= rng.random(shape) < param.sparse / shape[0]
-    return values
+        for part in _parts(out):
+            part *= rng.random(part.size) < param.sparse / out.shape[0]
 
 
-def xavier(param: FillerParameter, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def xavier(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
     """Uniform within sqrt(3 / n), n as ``variance_norm`` says (Glorot and Bengio 2010)."""
-    bound = (3.0 / _fan(param, shape)) ** 0.5
-    return rng.uniform(-bound, bound, shape)
+    bound = (3.0 / _fan(param, out.shape)) ** 0.5
+    _draw(out, lambda count: rng.uniform(-bound, bound, count))
 
 
-def msra(param: FillerParameter, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def msra(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
     """Normal with variance 2 / n, n as ``variance_norm`` says (He et al. 2015)."""
-    return rng.normal(0.0, (2.0 / _fan(param, shape)) ** 0.5, shape)
+    deviation = (2.0 / _fan(param, out.shape)) ** 0.5
+    _draw(out, lambda count: rng.normal(0.0, deviation, count))
 
 
-def positive_unitball(param: FillerParameter, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def positive_unitball(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
     """Positive, and the inputs of each output sum to 1."""
-    values = rng.random((shape[0] if shape else 1, prod(shape[1:])))
-    return values / values.sum(1, keepdims=True)
+    rows = out.reshape(out.shape[0] if out.shape else 1, -1)
+    at_once = max(1, _AT_ONCE // rows.shape[1])
+    for first in range(0, len(rows), at_once):
+        part = rows[first : first + at_once]
+        values = rng.random(part.shape)
+        part[...] = values / values.sum(1, keepdims=True)
 
 
-def bilinear(param: FillerParameter, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def bilinear(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
     """The kernel that makes a Deconvolution interpolate: a pyramid over each square plane of a 4-axis blob."""
-    half = ceil(shape[3] / 2)
-    centre = (shape[3] - 1) / (2 * half)
-    slope = 1 - np.abs(np.arange(shape[3]) / half - centre)
-    return np.broadcast_to(np.outer(slope, slope), shape)
+    half = ceil(out.shape[3] / 2)
+    centre = (out.shape[3] - 1) / (2 * half)
+    slope = 1 - np.abs(np.arange(out.shape[3]) / half - centre)
+    out[...] = np.outer(slope, slope)
+
+
+def _draw(out: np.ndarray, draw: Callable[[int], np.ndarray]) -> None:
+    for part in _parts(out):
+        part[...] = draw(part.size)
+
+
+def _parts(out: np.ndarray) -> Iterator[np.ndarray]:
+    """A new array part by part, in its order, each as one axis."""
+    flat = out.reshape(-1)
+    for first in range(0, flat.size, _AT_ONCE):
+        yield flat[first : first + _AT_ONCE]
 
 
 def _fan(param: FillerParameter, shape: tuple[int, ...]) -> float:

@@ -1,8 +1,8 @@
 """Fusion: neighbouring layers run as one kernel, and nobody can tell.
 
-Runs are found once per net. A run stands for its nodes in a pass that covers all of them; a pass over a part of it, or
-with ``debug_info``, takes the nodes one by one. What an engine can do lies in ``ops/<engine>_fused.py``; an engine
-without such a module runs every layer by itself.
+Runs are found once per net, by what the layers say they are to their neighbours (``roles``). A run stands for its nodes
+in a pass that covers all of them; a pass over a part of it, or with ``debug_info``, takes the nodes one by one. The
+kernels are the engine's, ``ops.fused``; an engine without them runs every layer by itself.
 """
 
 from __future__ import annotations
@@ -11,49 +11,35 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from itertools import pairwise
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .blob import Blob, Later
+from .blob import Blob
 from .layer import Layer
-from .layers.batch_norm import BatchNormLayer
-from .layers.bias import BiasLayer
-from .layers.convolution import ConvolutionLayer
-from .layers.eltwise import EltwiseLayer
-from .layers.inner_product import InnerProductLayer
-from .layers.relu import ReLULayer
-from .layers.scale import ScaleLayer
+from .lending import Later
 from .ops.base import Array, Ops
-from .proto.caffe_pb2 import TEST, EltwiseParameter
-
-if TYPE_CHECKING:
-    from .net import Node
-
+from .proto.caffe_pb2 import TEST
+from .roles import ChannelMap, LearnedChannelMap, Linear, Normalization, Rectifier, Role, Sum
+from .wiring import Node
 
 # An array, and what to add to the result of the convolution, to the result.
 Kernel = Callable[[Array, "Array | None"], Array]
 
 
 class Fusion:
-    """The runs of a net, of these kinds or of all."""
+    """The runs of a net, of these kinds or of all: the first kind of ``KINDS`` that fits takes the nodes."""
 
     def __init__(self, nodes: Sequence[Node], ops: Ops, kinds: Sequence[type[Run]] | None = None) -> None:
         self.nodes = nodes
         self.runs: dict[int, Run] = {}  # by the index of each node in it
-        name = f"{__package__}.ops.{ops.name}_fused"
-        if not find_spec(name):
-            return
-        kernels = import_module(name)
         at = 0
-        while at < len(nodes):
+        while at < len(nodes) and ops.fused is not None:
             row = _row(nodes[at:])
-            of_kinds = ((kind, kind.length(row)) for kind in kinds or (Folded, Normalized, Rectified))
+            of_kinds = ((kind, kind.length(row)) for kind in kinds or KINDS)
             kind, length = next((found for found in of_kinds if found[1]), (Folded, 0))
             if length:
-                self.runs |= dict.fromkeys(range(at, at + length), kind(at, row[:length], kernels))
+                self.runs |= dict.fromkeys(range(at, at + length), kind(at, row[:length], ops.fused))
             at += max(1, length)
 
     def steps(self, start: int, end: int | None, one_by_one: bool) -> list[Node | Run]:
@@ -81,7 +67,8 @@ class Run(ABC):
         self.first = first
         self.nodes = nodes
         self.kernels = kernels
-        self.layers: list[Any] = [node.layer for node in nodes]
+        self.layers = [node.layer for node in nodes]
+        self.roles: list[Any] = [_role(node) for node in nodes]
         self.bottom, self.top = nodes[0].bottom[0], nodes[-1].top[0]
         self.ops = self.top.ops
         self.blobs = [blob for node in nodes for blob in (*node.bottom, *node.top)]
@@ -116,13 +103,28 @@ class Run(ABC):
         for node in reversed(self.nodes):
             node.backward()
 
+    @property
+    def lacks_forward(self) -> bool:
+        return any(node.lacks_forward for node in self.nodes)
+
+    def run_aside(self) -> None:
+        self.separate()
+        for node in self.nodes:
+            if node.lacks_forward:
+                node.run_aside()
+
     def separate(self) -> None:
         """Let each layer have what it would have kept for its backward pass, had it run by itself."""
         if self.x is not None:
             made = self._one_by_one(self.x, self.addend, self._blobs())
-            for layer, (twin, _) in zip(self.layers, made, strict=True):
-                layer.__dict__.update({name: value for name, value in vars(twin).items() if name != "blobs"})
+            for node, (twin, _) in zip(self.nodes, made, strict=True):
+                node.layer.saved.update(twin.saved)
             self.x = self.addend = None
+
+    def _forget(self) -> None:
+        """Take from each layer what it kept of an earlier pass: of this one it gets it when the run is separated."""
+        for node in self.nodes:
+            node.layer.saved = node.nothing_saved()
 
     def _blobs(self) -> list[list[Blob]]:
         return [layer.blobs for layer in self.layers]
@@ -131,11 +133,11 @@ class Run(ABC):
         """Twins of the layers that have run on ``x`` with these blobs, and what they made."""
         bottom = _holding(self.ops, x)
         with self.ops.quiet():
-            for layer, own in zip(self.layers, blobs, strict=True):
-                twin, top = copy(layer), Blob(self.ops)
-                twin.blobs = own
+            for node, own in zip(self.nodes, blobs, strict=True):
+                twin, top = copy(node.layer), Blob(self.ops)
+                twin.blobs, twin.saved = own, node.nothing_saved()
                 bottoms = [bottom]
-                if addend is not None and isinstance(layer, EltwiseLayer):
+                if addend is not None and len(node.bottom) > 1:
                     bottoms.append(_holding(self.ops, addend))
                 twin.Reshape(bottoms, [top])
                 twin.Forward(bottoms, [top])
@@ -168,37 +170,33 @@ class Folded(Run):
 
     @staticmethod
     def length(row: Sequence[Node]) -> int:
-        head = row[0].layer if row else None
-        if isinstance(head, ConvolutionLayer):
-            foldable = head.phase == TEST and head.channel_axis == 1
-        else:
-            foldable = isinstance(head, InnerProductLayer) and head.phase == TEST and row[0].top[0].num_axes == 2
-        if not foldable:
+        head = _role(row[0]) if row else None
+        if not (isinstance(head, Linear) and head.along_channels and row[0].layer.phase == TEST):
             return 0
         count = 1
-        while count < len(row) and _folds(row[count]):
+        while count < len(row) and isinstance(_role(row[count]), ChannelMap) and len(row[count].bottom) == 1:
             count += 1
-        if isinstance(head, InnerProductLayer):
+        if head.windows is None:
             if count == 1:
                 return 0
         elif count < len(row) and len(row[count].bottom) > 1:
             count += 1
-        return count + (count < len(row) and isinstance(row[count].layer, ReLULayer))
+        return count + (count < len(row) and isinstance(_role(row[count]), Rectifier))
 
     def fused(self) -> bool:
         x = self.bottom.data
         kernel = None if self.differentiated else self._kernel_for(x)
         if kernel is None:
             return False
-        head = self.layers[0]
         addend = None if self.other is None else self.other.data
-        y = kernel(self.ops.reshape(x, (-1, head.num_input)) if isinstance(head, InnerProductLayer) else x, addend)
+        y = kernel(self.roles[0].rows(x), addend)
         if self.between:
             copy_of_x = self.ops.copy(x)
             copy_of_addend = self.ops.copy(addend) if self.keeps_addend else None
             for place, blob in self.between:
                 blob.data = Later(partial(self._made, place, copy_of_x, copy_of_addend, self.copies))
         self.top.data = y
+        self._forget()
         if self.differentiable:
             self.x, self.addend = x, addend
         return True
@@ -227,33 +225,24 @@ class Folded(Run):
         return self.kernel
 
     def _fold(self, x: Array) -> Kernel:
-        head, ops = self.layers[0], self.ops
-        weight = head.blobs[0].data
-        scale, shift = None, (head.blobs[1].data if len(head.blobs) > 1 else None)
-        slope = None
-        for layer in self.layers[1:]:
-            if isinstance(layer, EltwiseLayer):
-                continue
-            if isinstance(layer, ReLULayer):
-                slope = layer.slope
-                break
-            factor, term = _factor_and_term(layer, ops)
-            if factor is not None:
-                scale = factor if scale is None else scale * factor
-                shift = None if shift is None else shift * factor
-            if term is not None:
-                shift = term if shift is None else shift + term
-        linear = isinstance(head, InnerProductLayer)
-        if linear and head.transposed:
-            weight = weight.T
+        linear: Linear = self.roles[0]
+        weight, shift = linear.weight_and_bias()
+        scale: Array | None = None
+        slope: float | None = None
+        for role in self.roles[1:]:
+            if isinstance(role, Rectifier):
+                slope = role.slope
+            elif isinstance(role, ChannelMap):
+                factor, term = role.factor_and_term()
+                if factor is not None:
+                    scale = factor if scale is None else scale * factor
+                    shift = None if shift is None else shift * factor
+                if term is not None:
+                    shift = term if shift is None else shift + term
         if scale is not None:
-            weight = weight * ops.reshape(scale, (-1, *[1] * (weight.ndim - 1)))
-        if linear:
-            return self._finished(partial(ops.inner_product, weight=weight, bias=shift), slope)
-        w = head.windows
-        geometry = {"stride": w.stride, "pad": w.pad, "dilation": w.dilation, "group": head.group}
-        packed = self.kernels.convolution(x, weight, shift, slope, **geometry)
-        return packed or self._finished(partial(ops.convolution, weight=weight, bias=shift, **geometry), slope)
+            weight = weight * self.ops.reshape(scale, (-1, *[1] * (weight.ndim - 1)))
+        packed = linear.windows and self.kernels.convolution(x, weight, shift, slope, linear.windows)
+        return packed or self._finished(lambda x: linear.apply(x, weight, shift), slope)
 
     def _finished(self, linear: Callable[[Array], Array], slope: float | None) -> Kernel:
         def kernel(x: Array, addend: Array | None) -> Array:
@@ -270,27 +259,25 @@ class Normalized(Run):
 
     @staticmethod
     def length(row: Sequence[Node]) -> int:
-        if len(row) < 2 or not isinstance(row[0].layer, BatchNormLayer) or row[0].layer.use_global_stats:
-            return 0
-        if not (_scales_channels(row[1]) and _in_place(row[1]) and isinstance(row[1].layer, ScaleLayer)):
+        if len(row) < 2 or not isinstance(_role(row[0]), Normalization) or not _scales_in_place(row[1]):
             return 0
         return 2 + (len(row) > 2 and _rectifies_in_place(row[2]))
 
     def fused(self) -> bool:
-        norm, scale, *relu = self.layers
+        norm, scale, *relu = self.roles
         x = self.bottom.data
-        if prod(x.shape) == norm.channels or not _scales_channels(self.nodes[1]):  # a single element has no variance
+        rows = norm.rows(x)
+        # One element has no variance.
+        if rows.shape[0] * prod(rows.shape[2:]) <= 1 or not _scales_in_place(self.nodes[1]):
             return False
         if self.ops.tracer is not None and not self.kernels.normalizes(x):
             return False  # what the compiler makes of the layers is faster than torch's kernel
-        factor, shift = [*(blob.data for blob in scale.blobs), None][:2]
-        y, mean, variance, self.saved = self.kernels.batch_norm(
-            self.ops.reshape(x, norm.x_shape), factor, shift, norm.eps, relu[0].slope if relu else None
+        factor, shift = scale.factor_and_term()
+        y, mean, variance, self.kept = self.kernels.batch_norm(
+            rows, factor, shift, norm.eps, relu[0].slope if relu else None
         )
-        for blob, latest in zip(norm.blobs, (mean, variance, 1.0), strict=True):
-            statistic = blob.data
-            statistic *= norm.fraction
-            statistic += latest
+        norm.remember(mean, variance)
+        self._forget()
         self.x, self.y = x, self.ops.reshape(y, self.top.shape)
         self.top.data = self.y
         return True
@@ -299,7 +286,8 @@ class Normalized(Run):
         if self.x is None:
             super().backward()
             return
-        norm, scale, *relu = self.layers
+        norm, _, *relu = self.roles
+        scale = self.layers[1]
         dy, factor, slope = self.top.diff, scale.blobs[0].data, relu[0].slope if relu else None
         if slope is not None and self.nodes[2].need_backward:
             self.top.diff = Later(partial(self.ops.relu_backward, dy, self.y, slope))
@@ -308,8 +296,8 @@ class Normalized(Run):
         need_x = self.nodes[0].need_backward and self.nodes[0].bottom_need_backward[0]
         need = need_x, *[*scale.param_propagate_down, False][:2]
         dx, *gradients = self.kernels.batch_norm_backward(
-            *(self.ops.reshape(array, norm.x_shape) for array in (dy, self.x, self.y)),
-            *(factor, self.saved, norm.eps, slope, need),
+            *map(norm.rows, (dy, self.x, self.y)),
+            *(factor, self.kept, norm.eps, slope, need),
         )
         for blob, gradient, needed in zip(scale.blobs, gradients, need[1:], strict=False):
             if needed:
@@ -336,15 +324,24 @@ class Rectified(Run):
     def length(row: Sequence[Node]) -> int:
         if len(row) < 2 or not _rectifies_in_place(row[1]):
             return 0
-        layer = row[0].layer
-        adds = isinstance(layer, EltwiseLayer) and layer.operation == EltwiseParameter.SUM
-        return 2 if adds or isinstance(layer, (ConvolutionLayer, InnerProductLayer)) else 0
+        return 2 if isinstance(_role(row[0]), Sum | Linear) else 0
 
     def fused(self) -> bool:
-        self.nodes[0].forward()
-        relu = self.layers[1]
-        relu.signed = self.top.data = self.kernels.rectify(self.top.data, relu.slope)
+        first, second = self.nodes
+        first.forward()
+        relu: Rectifier = self.roles[1]
+        self.top.data = self.kernels.rectify(self.top.data, relu.slope)
+        second.layer.saved = second.nothing_saved()
+        relu.remember(self.top.data)
         return True
+
+
+# In the order of preference.
+KINDS: tuple[type[Run], ...] = (Folded, Normalized, Rectified)
+
+
+def _role(node: Node) -> Role | None:
+    return node.layer.role(node.bottom, node.top)
 
 
 def _row(nodes: Sequence[Node]) -> list[Node]:
@@ -364,8 +361,8 @@ def _row(nodes: Sequence[Node]) -> list[Node]:
 
 def _adds(node: Node, before: Node) -> bool:
     """Whether it is the plain sum of what the node before makes and another blob."""
-    layer = node.layer
-    plain = isinstance(layer, EltwiseLayer) and layer.operation == EltwiseParameter.SUM and layer.coeff == [1.0, 1.0]
+    role = _role(node)
+    plain = isinstance(role, Sum) and role.plain and len(node.bottom) == 2
     return plain and sum(blob is before.top[0] for blob in node.bottom) == 1
 
 
@@ -379,33 +376,13 @@ def _in_place(node: Node) -> bool:
 
 def _rectifies_in_place(node: Node) -> bool:
     # With a negative slope the layer must keep what came in.
-    return isinstance(node.layer, ReLULayer) and node.layer.slope >= 0 and _in_place(node)
+    role = _role(node)
+    return isinstance(role, Rectifier) and role.slope >= 0 and _in_place(node)
 
 
-def _scales_channels(node: Node) -> bool:
-    """Whether it is a Scale or Bias with learned operands, one for each channel."""
-    layer, shape = node.layer, node.bottom[0].shape
-    if not isinstance(layer, (ScaleLayer, BiasLayer)) or len(node.bottom) > 1 or len(shape) < 2:
-        return False
-    axis = (layer.param.scale_param if isinstance(layer, ScaleLayer) else layer.param.bias_param).axis
-    return layer.axis(axis, len(shape)) == 1 and layer.blobs[0].shape == shape[1:2]
-
-
-def _folds(node: Node) -> bool:
-    return _scales_channels(node) or (isinstance(node.layer, BatchNormLayer) and node.layer.use_global_stats)
-
-
-def _factor_and_term(layer: Any, ops: Ops) -> tuple[Array | None, Array | None]:
-    """What the layer multiplies each channel by, and what it then adds."""
-    if isinstance(layer, BatchNormLayer):
-        mean, variance, weight = (blob.data for blob in layer.blobs)
-        share = ops.astype(weight != 0) / ops.where(weight == 0, ops.scalar(1), weight)
-        factor = 1.0 / ops.sqrt(variance * share + layer.eps)
-        return factor, -(mean * share) * factor
-    if isinstance(layer, BiasLayer):
-        return None, layer.blobs[0].data
-    factor, term = [*(blob.data for blob in layer.blobs), None][:2]
-    return factor, term
+def _scales_in_place(node: Node) -> bool:
+    role = _role(node)
+    return isinstance(role, LearnedChannelMap) and role.factor_and_term()[0] is not None and _in_place(node)
 
 
 def _copied(blob: Blob) -> Blob:

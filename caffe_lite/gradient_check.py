@@ -26,12 +26,13 @@ def check_gradients(net: Net, layer: str, seed: int = 0, tops: Sequence[str] | N
         tops: those of its tops that count, if not all do.
     """
     rng = np.random.default_rng(seed)
-    random_state = net.rng.bit_generator.state
-    node = net.node(layer)
+    graph = net._caffe_graph
+    random_state = graph.rng.bit_generator.state
+    node = graph.node(layer)
     names = node.top_names if tops is None else tops
 
     def forward() -> list[np.ndarray]:
-        net.rng.bit_generator.state = random_state
+        graph.rng.bit_generator.state = random_state
         net.forward()
         return [net.blobs[name].data for name in names]
 
@@ -63,7 +64,7 @@ def _variables(net: Net, node: Node) -> Iterator[tuple[str, np.ndarray, np.ndarr
     for i, name in enumerate(node.bottom_names):
         if node.layer.gradient_reaches(i, len(node.bottom)):
             yield name, net.blobs[name].data, net.blobs[name].diff
-    for param in net.learnable_params:
+    for param in net._caffe_graph.learnable_params:
         if param.owner is node and param.lr_mult:
             blob = net.params[node.name][param.index]
             yield f"param {param.index}", blob.data, blob.diff

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from .data.image import decode_image
-from .errors import DataError
+from .errors import ArrayError, DataError, MissingExtra, NetError
 
+_URL = re.compile(r"(file|https?|ftp)://", re.IGNORECASE)
 _LUMINANCE = np.array([0.2125, 0.7154, 0.0721])
 
 
-def load_image(filename: str | os.PathLike[str], color: bool = True) -> np.ndarray:
+class ImageError(DataError, OSError):
+    """An image cannot be read; an OSError in pycaffe."""
+
+
+def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True) -> np.ndarray:
     """The image of a file, float32 from 0 to 1: (H, W, 3) in the order R, G, B, or (H, W, 1) with ``color=False``.
 
-    Gray becomes color by being copied, color becomes gray with the weights of Rec. 709; transparency is dropped.
+    ``filename`` is a path, a URL (``file://``, ``http://``, ``https://``, ``ftp://``), or a file that is open for
+    reading bytes. Gray becomes color by being copied, color becomes gray with the weights of Rec. 709; transparency is
+    dropped.
     """
+    name = getattr(filename, "name", None) or type(filename).__name__ if hasattr(filename, "read") else filename
     try:
-        image = decode_image(Path(filename).read_bytes())
-    except (OSError, ValueError) as error:  # a ValueError for characters that no path can have
-        what = getattr(error, "strerror", None) or error
-        raise DataError(f"the image {os.fspath(filename)!r} cannot be read: {what}") from error
+        image = decode_image(_bytes_of(filename))
+    except (OSError, TypeError, ValueError) as error:  # a ValueError for characters that no path can have
+        what = getattr(error, "strerror", None) or getattr(error, "reason", None) or error
+        raise ImageError(f"the image {_shown(name)} cannot be read: {what}") from error
     except DataError as error:
-        raise DataError(f"the image {os.fspath(filename)!r} cannot be read: {error.what}", hint=error.hint) from error
+        raise ImageError(f"the image {_shown(name)} cannot be read: {error.what}", hint=error.hint) from error
     if image.dtype.kind in "iu":
         image = image / np.iinfo(image.dtype).max
     if image.ndim == 2:
@@ -38,31 +47,120 @@ def load_image(filename: str | os.PathLike[str], color: bool = True) -> np.ndarr
     return image.astype(np.float32)
 
 
+def _bytes_of(file: str | os.PathLike[str] | IO[bytes]) -> bytes:
+    if hasattr(file, "read"):
+        data = file.read()
+        if not isinstance(data, bytes):
+            raise TypeError(f"its read() gives {type(data).__name__}, not bytes")
+        return data
+    if isinstance(file, str) and _URL.match(file):
+        from urllib.request import urlopen
+
+        with urlopen(file) as answer:
+            return answer.read()
+    return Path(file).read_bytes()
+
+
+def _shown(name: Any) -> str:
+    return repr(os.fspath(name) if isinstance(name, os.PathLike) else name)
+
+
+def resize(
+    image: Any,
+    output_shape: Sequence[int],
+    order: int = 1,
+    mode: str = "constant",
+    cval: float = 0.0,
+    clip: bool = True,
+    preserve_range: bool = False,
+    **options: Any,
+) -> np.ndarray:
+    """An image (H, W) or (H, W, C) in another size, (height, width), as scikit-image of pycaffe's time resizes it.
+
+    float64; whole numbers are brought to 0 to 1 unless ``preserve_range``. Nothing is smoothed when an image shrinks;
+    what lies outside is ``cval``. Orders above 1, other modes and other options are left to the scikit-image that is
+    installed.
+    """
+    image = np.asarray(image)
+    if order not in (0, 1) or mode != "constant" or options or image.ndim not in (2, 3) or not image.size:
+        given = {"order": order, "mode": mode, "cval": cval, "clip": clip, "preserve_range": preserve_range}
+        return import_skimage().transform.resize(image, output_shape, **given, **options)
+    if (
+        len(output_shape) not in (2, image.ndim)
+        or min(output_shape) < 1
+        or tuple(output_shape[2:])
+        not in (
+            (),
+            image.shape[2:],
+        )
+    ):
+        raise ArrayError(
+            f"an image of shape {image.shape} cannot be resized to {tuple(output_shape)}", hint="give (height, width)"
+        )
+    values = image.astype(np.float64)
+    if image.dtype.kind in "iu" and not preserve_range:
+        values = values / np.iinfo(image.dtype).max
+    resized = values - cval
+    for axis, size in enumerate(output_shape[:2]):
+        resized = _resample(resized, axis, int(size), order, areas=True)
+    resized = resized + cval
+    return np.clip(resized, min(values.min(), cval), max(values.max(), cval)) if clip else resized
+
+
+def import_skimage() -> Any:
+    """scikit-image with the modules that scripts reach through ``caffe.io.skimage``."""
+    try:
+        import skimage
+        import skimage.io
+        import skimage.transform
+    except ImportError:
+        raise MissingExtra("scikit-image", "images", "work on images with its functions") from None
+    return skimage
+
+
+def import_zoom() -> Any:
+    """SciPy's ``zoom``, which pycaffe has in ``caffe.io``."""
+    try:
+        from scipy.ndimage import zoom
+    except ImportError:
+        raise MissingExtra("scipy", "images", "zoom arrays") from None
+    return zoom
+
+
 def resize_image(im: Any, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
     """The image (H, W, C) in another size, (height, width), as float32.
 
     What pycaffe computes with the scikit-image of its time. Images of 1 or 3 channels: pixels are areas, whose centers
     are mapped; what lies outside is as the darkest pixel. Others: the corner pixels are mapped on each other.
     Nothing is smoothed when an image shrinks (scikit-image does so since 0.15, unless told anti_aliasing=False).
-    ``interp_order`` is 1, bilinear, or 0, the nearest pixel.
+    ``interp_order`` is 1, bilinear, or 0, the nearest pixel; orders up to 5 are left to the scikit-image that is there.
     """
     im = np.asarray(im)
     if im.ndim != 3 or not im.size:
-        raise DataError(f"an image is of shape (H, W, C), not {im.shape}")
+        raise ArrayError(f"an image is of shape (H, W, C), not {im.shape}")
     if len(new_dims) != 2 or min(new_dims) < 1:
         raise DataError(
             f"an image cannot be resized to {tuple(new_dims)}", hint="give (height, width), at least 1 each"
         )
-    if interp_order not in (0, 1):
-        raise DataError(
-            f"there is no interpolation of order {interp_order} here", hint="use 1, bilinear, or 0, nearest"
-        )
+    if interp_order not in range(6):
+        raise DataError(f"there is no interpolation of order {interp_order}", hint="use 1, bilinear, or 0, nearest")
     areas = im.shape[-1] in (1, 3)
+    if interp_order > 1:
+        return _resized_by_splines(im.astype(np.float64), new_dims, interp_order, areas).astype(np.float32)
     darkest = im.min() if areas else 0.0
     resized = im.astype(np.float64) - darkest
     for axis, size in enumerate(new_dims):
         resized = _resample(resized, axis, int(size), interp_order, areas)
     return (resized + darkest).astype(np.float32)
+
+
+def _resized_by_splines(im: np.ndarray, new_dims: Sequence[int], order: int, areas: bool) -> np.ndarray:
+    if not areas:
+        return import_zoom()(im, (*(new / old for new, old in zip(new_dims, im.shape, strict=False)), 1), order=order)
+    least, span = im.min(), np.ptp(im)
+    options = {"mode": "constant", "anti_aliasing": False}
+    shape = (*new_dims, im.shape[-1])
+    return import_skimage().transform.resize((im - least) / (span or 1), shape, order, **options) * span + least
 
 
 def _resample(im: np.ndarray, axis: int, size: int, order: int, areas: bool) -> np.ndarray:
@@ -80,15 +178,19 @@ def _resample(im: np.ndarray, axis: int, size: int, order: int, areas: bool) -> 
     return np.asarray(result)
 
 
+class NoImages(NetError, DataError, IndexError):
+    """An empty list of images is given; an IndexError in pycaffe."""
+
+
 def oversample(images: Sequence[Any], crop_dims: Sequence[int]) -> np.ndarray:
     """Ten crops of each image: its four corners, its center, and these five mirrored; (10 N, height, width, C)."""
     images = [np.asarray(image) for image in images]
     if not images:
-        raise DataError("there are no images to crop")
+        raise NoImages("there are no images to crop")
     (rows, columns), (height, width) = images[0].shape[:2], (int(size) for size in crop_dims)
     for image in images:
         if image.shape != images[0].shape or image.ndim != 3 or height > rows or width > columns:
-            raise DataError(f"a crop of {height} x {width} cannot be cut from an image of shape {image.shape}")
+            raise ArrayError(f"a crop of {height} x {width} cannot be cut from an image of shape {image.shape}")
     corners = [(top, left) for top in (0, rows - height) for left in (0, columns - width)]
     places = [*corners, ((rows - height) // 2, (columns - width) // 2)]
     crops = [image[top : top + height, left : left + width] for image in images for top, left in places]
@@ -96,7 +198,7 @@ def oversample(images: Sequence[Any], crop_dims: Sequence[int]) -> np.ndarray:
     return np.concatenate([stacked, stacked[:, :, :, ::-1]], axis=1).reshape(-1, *stacked.shape[2:])
 
 
-class TransformerError(DataError, ValueError):
+class TransformerError(ArrayError):
     """A setting of a Transformer does not fit the net's input."""
 
 

@@ -21,8 +21,9 @@ def row_indices(layer: Layer, blob: Blob, count: int, rows: str, hint: str) -> A
         good = (values >= 0) & (values < count)
         if not good.all():
             at, place = first_wrong(good)
+            numbers = f"{count} {rows}, 0 to {count - 1}" if count else f"{rows}: there are none"
             layer.error(
-                f"index {values[at]:.9g}{place} is none of the {count} {rows}, 0 to {count - 1} "
+                f"index {values[at]:.9g}{place} is none of the {numbers} "
                 f"({good.size - int(good.sum())} of {good.size} indices are wrong)",
                 hint,
             )

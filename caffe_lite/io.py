@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DataError
-from .images import Transformer, load_image, oversample, resize_image
+from .errors import ArrayError, DataError
+from .images import Transformer, import_skimage, import_zoom, load_image, oversample, resize, resize_image
 from .proto import caffe_pb2
 from .proto.binary import DecodeError, parse_binary
 
@@ -18,12 +18,14 @@ __all__ = [
     "Transformer",
     "array_to_blobproto",
     "array_to_datum",
+    "arraylist_to_blobprotovecor_str",
     "arraylist_to_blobprotovector_str",
     "blobproto_to_array",
     "blobprotovector_str_to_arraylist",
     "datum_to_array",
     "load_image",
     "oversample",
+    "resize",
     "resize_image",
 ]
 
@@ -50,9 +52,9 @@ def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> 
     legacy = any(blob.HasField(name) for name in _LEGACY_DIMS)
     shape = tuple(getattr(blob, name) for name in _LEGACY_DIMS) if legacy else tuple(blob.shape.dim)
     if len(shape) > _MAX_AXES:
-        raise DataError(f"a BlobProto has {len(shape)} axes, blobs have {_MAX_AXES} at most")
+        raise ArrayError(f"a BlobProto has {len(shape)} axes, blobs have {_MAX_AXES} at most")
     if min(shape, default=0) < 0 or prod(shape) != values.size:
-        raise DataError(f"a BlobProto of shape {shape} holds {values.size} values in {field}, not {prod(shape)}")
+        raise ArrayError(f"a BlobProto of shape {shape} holds {values.size} values in {field}, not {prod(shape)}")
     return values.reshape(shape)
 
 
@@ -101,7 +103,7 @@ def array_to_datum(arr: Any, label: int | None = None) -> caffe_pb2.Datum:
     """A Datum with an image (C, H, W): bytes for uint8, else floats."""
     arr = np.asarray(arr)
     if arr.ndim != 3:
-        raise DataError(f"a Datum holds an image of shape (C, H, W), not {arr.shape}")
+        raise ArrayError(f"a Datum holds an image of shape (C, H, W), not {arr.shape}")
     datum = caffe_pb2.Datum(channels=arr.shape[0], height=arr.shape[1], width=arr.shape[2], label=label)
     if arr.dtype == np.uint8:
         datum.data = arr.tobytes()
@@ -121,7 +123,7 @@ def datum_to_array(datum: caffe_pb2.Datum) -> np.ndarray:
     values = np.frombuffer(bytearray(datum.data), np.uint8) if datum.data else np.array(datum.float_data, np.float32)
     shape = (datum.channels, datum.height, datum.width)
     if prod(shape) != values.size:
-        raise DataError(f"a Datum of shape {shape} holds {values.size} values, not {prod(shape)}")
+        raise ArrayError(f"a Datum of shape {shape} holds {values.size} values, not {prod(shape)}")
     return values.reshape(shape)
 
 
@@ -130,10 +132,20 @@ def arraylist_to_blobprotovector_str(arraylist: Iterable[Any]) -> bytes:
     return caffe_pb2.BlobProtoVector(blobs=[array_to_blobproto(array) for array in arraylist]).SerializeToString()
 
 
-def blobprotovector_str_to_arraylist(string: bytes) -> list[np.ndarray]:
+arraylist_to_blobprotovecor_str = arraylist_to_blobprotovector_str  # as it was spelled until 2015
+
+
+def blobprotovector_str_to_arraylist(str: bytes) -> list[np.ndarray]:
     """The arrays in what ``arraylist_to_blobprotovector_str`` gave."""
     try:
-        vector = parse_binary(caffe_pb2.BlobProtoVector, string)
+        vector = parse_binary(caffe_pb2.BlobProtoVector, str)
     except (DecodeError, TypeError) as error:
         raise DataError(f"it is no BlobProtoVector: {error}") from None
     return [blobproto_to_array(blob) for blob in vector.blobs]
+
+
+def __getattr__(name: str) -> Any:
+    """scikit-image and SciPy's zoom, which pycaffe's module imports: here only where a script asks for them."""
+    if name in ("skimage", "zoom"):
+        return import_skimage() if name == "skimage" else import_zoom()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,36 +6,70 @@ import difflib
 import json
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
 
 from .blob import Blob
 from .errors import LayerError, NetError, UnknownLayerType, Where
 from .log import logger
-from .ops.base import Ops
+from .ops.base import Array, Ops
 from .plugins import load_plugins
 from .proto import caffe_pb2
+from .roles import Role
+
+if TYPE_CHECKING:
+    from .blob import HostBlobs
+    from .pycaffe import UserLayer
 
 Range = tuple[int, "int | None"]
+
+
+class Saved(dict[str, Any]):
+    """What a Forward keeps for the Backward after it, as attributes with names of the layer's own.
+
+    ``shapes`` are those of the bottoms of that Forward; None before the first.
+    """
+
+    __slots__ = ("shapes",)
+    shapes: Sequence[tuple[int, ...]] | None
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]] | None = None) -> None:
+        super().__init__()
+        object.__setattr__(self, "shapes", shapes)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"Forward has kept nothing named {name!r}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def exchange(self, old: Array, new: Array) -> None:
+        """Keep another array wherever this one is kept."""
+        self.update({name: new for name, value in self.items() if value is old})
 
 
 class Layer:
     """One layer of a Net: ``Setup`` once, then ``Reshape``, ``Forward`` and ``Backward`` any number of times.
 
-    A layer binds its results (``top[0].data = ...``) and keeps on itself what ``Backward`` needs: by then a later
+    A layer binds its results (``top[0].data = ...``) and keeps in ``saved`` what ``Backward`` needs: by then a later
     in-place layer may have bound another array to the same blob. So every layer whose tops keep the shape of its
-    bottoms may run in place.
+    bottoms may run in place. ``Forward`` changes nothing else of the layer.
 
     Attributes of the class:
         bottoms, tops: how many the layer takes, as (least, most); most is None where there is no limit.
         equal_bottoms_tops: whether it needs as many tops as bottoms.
         is_loss: whether the first top weighs 1 in the net's loss if the prototxt gives no loss_weight.
         not_differentiable: bottoms that never get a gradient (labels), by index; negative counts from the end.
+        repeatable: whether Forward does nothing but compute its tops, so that the Net may call it when it likes.
 
     Attributes of the instance:
         param: its LayerParameter.         blobs: its learnable Blobs.      ops: the engine's arithmetic.
         phase: caffe_pb2.TRAIN or TEST.    rng: the net's random numbers.   where: its place in the prototxt, or None.
+        saved: what the last ``Forward`` kept for ``Backward``; a new one, empty, for every Forward.
     """
 
     type: ClassVar[str] = ""
@@ -44,6 +78,7 @@ class Layer:
     equal_bottoms_tops: ClassVar[bool] = False
     is_loss: ClassVar[bool] = False
     not_differentiable: ClassVar[tuple[int, ...]] = ()
+    repeatable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -60,6 +95,7 @@ class Layer:
         self.rng = rng
         self.where = where
         self.blobs: list[Blob] = []
+        self.saved = Saved()
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Check the parameters, create and fill ``blobs``. Called once, before the first ``Reshape``."""
@@ -85,6 +121,24 @@ class Layer:
         """Compute ``bottom[i].diff`` where ``propagate_down[i]``; add into ``blobs[j].diff`` with ``add_diff``
         where ``param_propagate_down[j]``."""
         raise NotImplementedError
+
+    def Deconv(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob], guided: bool) -> None:
+        """``Backward`` in a deconvolutional network, or in guided backpropagation: they differ where a layer rectifies.
+
+        Source: the Caffe of the deep visualization toolbox.
+        """
+        self.Backward(top, propagate_down, bottom)
+
+    def shown(self) -> tuple[UserLayer, HostBlobs]:
+        """The layer, and its learnable blobs, as pycaffe shows them."""
+        from .pycaffe import HostLayer
+
+        layer = HostLayer(self)
+        return layer, layer.blobs
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Role | None:
+        """What the layer is to its neighbours, if several in a row may run as one kernel."""
+        return None
 
     # Set by the Net before the first Backward: which of ``blobs`` need a gradient (lr_mult 0 asks for none).
     param_propagate_down: Sequence[bool] = ()

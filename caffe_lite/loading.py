@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING
@@ -13,9 +14,10 @@ from .blob import Blob
 from .errors import WeightsError
 from .log import logger
 from .weights import LayerWeights
+from .wiring import Node, by_name
 
 if TYPE_CHECKING:
-    from .net import Net
+    from .net import Graph
 
 
 @dataclass
@@ -35,7 +37,7 @@ class LoadReport:
     kept: list[str] = field(default_factory=list)
 
 
-def load(net: Net, sources: Sequence[tuple[str, Sequence[LayerWeights]]]) -> LoadReport:
+def load(net: Graph, sources: Sequence[tuple[str, Sequence[LayerWeights]]]) -> LoadReport:
     """Load the layers of several files, each with its name, one after the other; nothing, if something does not fit.
 
     What does not fit is another number of blobs, or shapes that differ in more than leading 1s. Blobs that the net
@@ -43,42 +45,62 @@ def load(net: Net, sources: Sequence[tuple[str, Sequence[LayerWeights]]]) -> Loa
     """
     report = LoadReport()
     todo: list[tuple[Blob, np.ndarray]] = []
+    nodes = by_name(net.nodes)
+    owned = {(param.owner.name, param.index) for param in net.learnable_params}
+    loaded: dict[str, None] = {}
+    reshaped: dict[str, None] = {}
     for file, layers in sources:
+        learned = Counter(stored.name for stored in layers if stored.blobs)
         for stored in layers:
-            todo += _plan(net, file, stored, report)
+            node = nodes.get(stored.name)
+            if node is None:
+                logger.info("Ignoring source layer %s", stored.name)
+                if stored.blobs:
+                    report.ignored.append(stored.name)
+            elif stored.blobs or not learned[stored.name]:
+                if learned[stored.name] > 1:
+                    raise _error(
+                        node,
+                        f"{file} holds {learned[stored.name]} layers of this name",
+                        "rename them in the net that the file is of, and save it anew: nobody can tell which is meant",
+                    )
+                pairs, odd = _plan(node, file, stored, owned)
+                todo += pairs
+                loaded.update({node.name: None} if pairs else {})
+                reshaped.update({node.name: None} if odd else {})
     for blob, array in todo:
         blob.data[...] = net.ops.asarray(array.reshape(blob.shape))
-    report.kept = [node.name for node in net.nodes if node.layer.blobs and node.name not in report.loaded]
+    report.loaded, report.reshaped = list(loaded), list(reshaped)
+    report.kept = [node.name for node in net.nodes if node.layer.blobs and node.name not in loaded]
     if report.kept:
         logger.info("Not in %s, kept as they are: %s", ", ".join(file for file, _ in sources), ", ".join(report.kept))
     return report
 
 
-def _plan(net: Net, file: str, stored: LayerWeights, report: LoadReport) -> list[tuple[Blob, np.ndarray]]:
-    node = next((node for node in net.nodes if node.name == stored.name), None)
-    if node is None:
-        logger.info("Ignoring source layer %s", stored.name)
-        if stored.blobs:
-            report.ignored.append(stored.name)
-        return []
+def _error(node: Node, what: str, hint: str) -> WeightsError:
+    return WeightsError(what, where=node.where, layer=node.name, layer_type=node.layer.type, hint=hint)
 
-    def error(what: str, hint: str) -> WeightsError:
-        return WeightsError(what, where=node.where, layer=node.name, layer_type=node.layer.type, hint=hint)
 
+def _plan(
+    node: Node, file: str, stored: LayerWeights, owned: Set[tuple[str, int]]
+) -> tuple[list[tuple[Blob, np.ndarray]], bool]:
+    """What goes where, and whether a shape differs in leading 1s."""
     blobs = node.layer.blobs
-    owned = {param.index for param in net.learnable_params if param.owner is node}
     arrays = [*stored.blobs, *[None] * (len(blobs) - len(stored.blobs))]
-    if len(arrays) > len(blobs) or any(array is None and i in owned for i, array in enumerate(arrays)):
-        raise error(
+    if len(arrays) > len(blobs) or any(array is None and (node.name, i) in owned for i, array in enumerate(arrays)):
+        raise _error(
+            node,
             f"{file} holds {sum(a is not None for a in arrays)} blobs for this layer, the net has {len(blobs)}",
             "rename the layer to learn it from scratch, or make it as the file's was",
         )
     pairs = [(blob, array) for blob, array in zip(blobs, arrays, strict=True) if array is not None]
+    reshaped = False
     for index, (blob, array) in enumerate(zip(blobs, arrays, strict=True)):
         if array is None or array.shape == blob.shape:
             continue
         if _without_leading_ones(array.shape) != _without_leading_ones(blob.shape):
-            raise error(
+            raise _error(
+                node,
                 f"cannot copy param {index} from {file}: its shape is {_shape(array.shape)}, "
                 f"the net's is {_shape(blob.shape)}",
                 "to learn this layer from scratch rather than copy it, rename the layer",
@@ -87,11 +109,8 @@ def _plan(net: Net, file: str, stored: LayerWeights, report: LoadReport) -> list
             "Reshaping param %d of source layer %s from %s to %s",
             *(index, stored.name, _shape(array.shape), _shape(blob.shape)),
         )
-        if node.name not in report.reshaped:
-            report.reshaped.append(node.name)
-    if pairs and node.name not in report.loaded:
-        report.loaded.append(node.name)
-    return pairs
+        reshaped = True
+    return pairs, reshaped
 
 
 def _without_leading_ones(shape: Sequence[int]) -> tuple[int, ...]:

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import TextIO
 
+from .foreign_bytes import shown
+
 logger = logging.getLogger("caffe_lite")
 logger.addHandler(logging.NullHandler())  # or Python shows warnings before anybody asked for the log
 
@@ -19,13 +21,16 @@ _LEVELS = {"0": logging.INFO, "1": logging.WARNING, "2": logging.ERROR, "3": log
 
 
 class GlogFormatter(logging.Formatter):
-    """``I20261121 19:15:16.395696  9459 solver.py:45] message``: level, date, time, thread, and the line that logs."""
+    """``I1121 19:15:16.395696  9459 solver.py:45] message``: level, month, day, time, thread, and the line that logs.
+
+    As in the original's logs. glog 0.6 and later put the year before the month, which few readers of such logs expect.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         letter = "F" if record.levelno >= logging.CRITICAL else record.levelname[0]
         # A record has no native thread id; handlers run in the thread that logs.
-        head = f"{letter}{datetime.fromtimestamp(record.created):%Y%m%d %H:%M:%S.%f} {threading.get_native_id():5d}"
-        return f"{head} {record.filename}:{record.lineno}] {record.getMessage().removesuffix(chr(10))}"
+        head = f"{letter}{datetime.fromtimestamp(record.created):%m%d %H:%M:%S.%f} {threading.get_native_id():5d}"
+        return f"{head} {record.filename}:{record.lineno}] {shown(record.getMessage()).removesuffix(chr(10))}"
 
 
 class LogHandler(logging.StreamHandler):
@@ -56,9 +61,20 @@ def _wanted(record: logging.LogRecord) -> bool:
     return record.levelno >= _LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO)  # noqa: SIM112
 
 
-def init_log(level: int = 0) -> None:
-    """pycaffe's: show the log on standard error, from this level on (0 info, 1 warning, 2 error, 3 fatal)."""
-    start_logging().setLevel(_LEVELS[str(min(max(int(level), 0), 3))])
+def init_log(level: int = 0, stderr: bool = True) -> None:
+    """pycaffe's: show the log on standard error, from this level on (0 info, 1 warning, 2 error, 3 fatal).
+
+    Without ``stderr`` errors only: glog writes the rest into files of its own then.
+    """
+    shown = _LEVELS[str(min(max(int(level), 0), 3))]
+    start_logging().setLevel(shown if stderr else max(shown, logging.ERROR))
+
+
+def set_logging_disabled() -> None:
+    """Show nothing of the log, until ``start_logging`` or ``init_log``; FlowNet2's Caffe has this call."""
+    for handler in logger.handlers:
+        if isinstance(handler, LogHandler):
+            handler.setLevel(logging.CRITICAL + 1)
 
 
 def log(message: str) -> None:

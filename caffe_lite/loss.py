@@ -127,6 +127,8 @@ def _check_labels(layer: Layer, values: np.ndarray, classes: int, ignore: int | 
     """Refuse a label that names no class. The original reads whatever memory lies there."""
     if not values.size or (values.min() > -1 and values.max() < classes):
         return
+    if not classes:
+        layer.error("the scores have no classes", "check what makes them, or set axis")
     whole = np.trunc(values)
     good = (whole >= 0) & (whole < classes)
     if ignore is not None:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from .errors import NetError, Where
 from .log import logger
-from .proto.caffe_pb2 import LayerParameter, NetParameter, NetState, NetStateRule, Phase
+from .proto.caffe_pb2 import TEST, LayerParameter, NetParameter, NetState, NetStateRule, Phase
 from .proto.parser import Parsed
 
 Report = Callable[[NetError], None]
@@ -89,11 +89,21 @@ def _meets(state: NetState, rule: NetStateRule, name: str) -> bool:
     return True
 
 
-def insert_splits(layers: list[PlacedLayer], report: Report = _raise) -> list[PlacedLayer]:
+def layers_in_state(layers: Sequence[PlacedLayer], state: NetState, report: Report = _raise) -> list[PlacedLayer]:
+    """The layers of a net in a state, with the splits that they need."""
+    kept = filter_layers(layers, state, report)
+    there = set(map(id, kept))
+    left_out = [layer for layer in layers if id(layer) not in there]
+    return insert_splits(kept, report, lambda blob: _made_in_another_state(left_out, state, blob))
+
+
+def insert_splits(
+    layers: list[PlacedLayer], report: Report = _raise, made_elsewhere: Callable[[str], str] = lambda blob: ""
+) -> list[PlacedLayer]:
     """The layers, with a Split after every top that more than one reader shares, so that each has a diff of its own.
 
     An explicit nonzero loss_weight counts as a reader. ``report`` is given a NetError for each bottom that no earlier
-    layer makes.
+    layer makes; ``made_elsewhere`` may know of a layer that was left out and makes it.
     """
     source: dict[str, tuple[int, int]] = {}
     inputs: list[list[tuple[int, int] | None]] = []
@@ -101,7 +111,7 @@ def insert_splits(layers: list[PlacedLayer], report: Report = _raise) -> list[Pl
     for i, layer in enumerate(layers):
         for blob in layer.param.bottom:
             if blob not in source:
-                report(_unknown_bottom(layers, i, blob))
+                report(_unknown_bottom(layers, i, blob, made_elsewhere(blob)))
         inputs.append([source.get(blob) for blob in layer.param.bottom])
         readers.update(inputs[-1])
         source.update({blob: (i, j) for j, blob in enumerate(layer.param.top)})
@@ -145,7 +155,30 @@ def _split_name(layers: list[PlacedLayer], top: tuple[int, int]) -> str:
     return f"{param.top[top[1]]}_{param.name}_{top[1]}_split"
 
 
-def _unknown_bottom(layers: list[PlacedLayer], reader: int, blob: str) -> NetError:
+def _made_in_another_state(left_out: Sequence[PlacedLayer], state: NetState, blob: str) -> str:
+    """How to have a layer that makes a blob, but was left out by its rules; empty if there is none."""
+    makers = [layer for layer in left_out if blob in layer.param.top]
+    if not makers:
+        return ""
+    phase, field = ("TEST", "test_state") if state.phase == TEST else ("TRAIN", "train_state")
+    for maker in makers:
+        for rule in maker.param.include:
+            lacking = [stage for stage in rule.stage if stage not in state.stage]
+            level = max(rule.min_level, state.level)
+            level = min(rule.max_level, level) if rule.HasField("max_level") else level
+            asked = NetState(phase=state.phase, level=level, stage=[*state.stage, *lacking])
+            if not _meets(asked, rule, maker.param.name):
+                continue
+            fields = [f"level: {level}"] * (level != state.level) + [f'stage: "{stage}"' for stage in asked.stage]
+            words = [f"level={level}"] * (level != state.level) + [f"stages={list(asked.stage)}"] * bool(asked.stage)
+            return (
+                f"layer {maker.param.name!r} ({maker.where}) makes it, which this state leaves out: in a solver, "
+                f"have it with {field} {{ {' '.join(fields)} }}, in a script with Net(..., {', '.join(words)})"
+            )
+    return f"layer {makers[0].param.name!r} ({makers[0].where}) makes it, which its rules leave out in {phase}"
+
+
+def _unknown_bottom(layers: list[PlacedLayer], reader: int, blob: str, made_elsewhere: str) -> NetError:
     layer = layers[reader]
     index = list(layer.param.bottom).index(blob)
     made_before = list(dict.fromkeys(top for other in layers[:reader] for top in other.param.top))
@@ -155,6 +188,8 @@ def _unknown_bottom(layers: list[PlacedLayer], reader: int, blob: str) -> NetErr
     elif makers:
         later = makers[0]
         hint = f"layer {later.param.name!r} makes it further down ({later.where}): move that layer up"
+    elif made_elsewhere:
+        hint = made_elsewhere
     else:
         near = difflib.get_close_matches(blob, made_before, 3, 0.6)
         hint = f"did you mean {_either(near)}?" if near else f"blobs made before it: {', '.join(made_before) or 'none'}"

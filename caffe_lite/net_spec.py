@@ -5,14 +5,26 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from . import layers
 from .errors import NetError
 from .proto import caffe_pb2
 from .proto.schema import advise_enum, advise_field, fields_of, nearest
 
-__all__ = ["Function", "NetSpec", "NotATop", "Parameters", "Top", "assign_proto", "layers", "params", "to_proto"]
+__all__ = [
+    "Function",
+    "Layers",
+    "NetSpec",
+    "NotATop",
+    "Parameters",
+    "Top",
+    "assign_proto",
+    "layers",
+    "param_name_dict",
+    "params",
+    "to_proto",
+]
 
 
 class NotATop(NetError, TypeError):
@@ -29,6 +41,18 @@ class NotATop(NetError, TypeError):
         return type(self), (self.what, self.hint)
 
 
+class UnknownTop(NetError, AttributeError, KeyError):
+    """A NetSpec has no blob of this name; a KeyError in pycaffe."""
+
+
+class FieldError(NetError, AttributeError):
+    """A message has no field of this name; protobuf's AttributeError in pycaffe."""
+
+
+class ValueRefused(NetError, TypeError, ValueError):
+    """A field does not take a value; protobuf's TypeError or ValueError in pycaffe."""
+
+
 class Top:
     """One output of a layer: what other layers take as a bottom."""
 
@@ -39,6 +63,9 @@ class Top:
     def to_proto(self) -> caffe_pb2.NetParameter:
         """The net that ends in this top, with names made of types: Convolution1, ReLU1, ..."""
         return to_proto(self)
+
+    def _to_proto(self, layers: _Layers, names: dict[Any, str], autonames: Counter[str]) -> None:
+        self.fn._to_proto(layers, names, autonames)
 
     def __iter__(self) -> NoReturn:
         raise NotATop(
@@ -85,6 +112,10 @@ class Function:
             if function not in spec.layers:
                 spec.layers[function] = function._layer(spec)
 
+    def _to_proto(self, layers: _Layers, names: dict[Any, str], autonames: Counter[str]) -> None:
+        """Add the layer, and those it needs, to ``layers``; ``names`` and ``autonames`` name what has no name yet."""
+        self.add_to(_Naming(names, layers, autonames))
+
     def _layer(self, spec: _Naming) -> caffe_pb2.LayerParameter:
         layer = caffe_pb2.LayerParameter(type=self.type_name)
         layer.bottom.extend(spec.layers[top.fn].top[top.n] for top in self.inputs)
@@ -101,13 +132,18 @@ class Function:
         return layer
 
 
+_Layers: TypeAlias = "dict[Function, caffe_pb2.LayerParameter]"
+
+
 class _Naming:
     """The net in the making: its layers so far, and the names of what has no name of its own."""
 
-    def __init__(self, names: Mapping[Any, str]) -> None:
-        self.layers: dict[Function, caffe_pb2.LayerParameter] = {}
-        self._names = dict(names)
-        self._numbers: Counter[str] = Counter()
+    def __init__(
+        self, names: dict[Any, str], layers: _Layers | None = None, numbers: Counter[str] | None = None
+    ) -> None:
+        self.layers: _Layers = {} if layers is None else layers
+        self._names = names
+        self._numbers: Counter[str] = Counter() if numbers is None else numbers
 
     def name_of(self, thing: Top | Function) -> str:
         if thing not in self._names:
@@ -124,22 +160,15 @@ class NetSpec:
     """A net whose blobs get the names under which they are assigned: ``n.data, n.label = L.Data(..., ntop=2)``.
 
     ``n["conv1/3x3"] = ...`` is for names that are none of Python's. A layer is called as its first top, or, if it has
-    no tops, as what it was assigned to.
+    no tops, as what it was assigned to. Whatever is assigned is taken; ``to_proto`` complains of what is no top.
     """
 
-    tops: dict[str, Top | Function]
+    tops: dict[str, Any]
 
     def __init__(self) -> None:
         super().__setattr__("tops", {})
 
-    def __setattr__(self, name: str, value: Top | Function) -> None:
-        if not isinstance(value, (Top, Function)):
-            raise NotATop(
-                f"{name} is not a Top (type is {type(value)})",
-                "Assign tops one by one: n.data, n.label = L.Data(..., ntop=2)"
-                if isinstance(value, tuple)
-                else "Assign what a layer function returned",
-            )
+    def __setattr__(self, name: str, value: Any) -> None:
         self.tops[name] = value
 
     def __getattr__(self, name: str) -> Any:
@@ -147,16 +176,23 @@ class NetSpec:
             raise AttributeError(name)
         if name not in self.tops:
             near = nearest(name, self.tops)
-            raise AttributeError(f"the net has no {name!r} yet" + (f"; did you mean {near!r}?" if near else ""))
+            raise UnknownTop(f"the net has no {name!r} yet", hint=f"did you mean {near!r}?" if near else "")
         return self.tops[name]
 
     __setitem__ = __setattr__
+    __getitem__ = __getattr__
 
-    def __getitem__(self, name: str) -> Any:
-        try:
-            return getattr(self, name)
-        except AttributeError as error:
-            raise KeyError(str(error)) from None
+    def keys(self) -> list[str]:
+        """The names, in the order in which they were first assigned."""
+        return list(self.tops)
+
+    def vals(self) -> list[Any]:
+        """What was assigned to them."""
+        return list(self.tops.values())
+
+    def update(self, name: str, params: Mapping[str, Any]) -> None:
+        """Give the layer of this name more parameters, or others, as in SSD's Caffe."""
+        _function(name, self[name]).params.update(params)
 
     def __delitem__(self, name: str) -> None:
         del self.tops[name]
@@ -167,9 +203,10 @@ class NetSpec:
 
     def to_proto(self) -> caffe_pb2.NetParameter:
         """The net, its layers in the order in which their tops were assigned."""
+        functions = [_function(name, top) for name, top in self.tops.items()]
         spec = _Naming({top: name for name, top in self.tops.items()})
-        for top in self.tops.values():
-            _function(top).add_to(spec)
+        for function in functions:
+            function.add_to(spec)
         return spec.net()
 
 
@@ -177,13 +214,18 @@ def to_proto(*tops: Top | Function) -> caffe_pb2.NetParameter:
     """The net that ends in these tops, with names made of types: Convolution1, ReLU1, ..."""
     spec = _Naming({})
     for index, top in enumerate(tops):
-        if not isinstance(top, (Top, Function)):
-            raise NotATop(f"to_proto input {index} is not a Top (type is {type(top)})", "Give the tops one by one")
-        _function(top).add_to(spec)
+        _function(f"to_proto input {index}", top).add_to(spec)
     return spec.net()
 
 
-def _function(top: Top | Function) -> Function:
+def _function(name: str, top: Any) -> Function:
+    if not isinstance(top, (Top, Function)):
+        raise NotATop(
+            f"{name} is not a Top (type is {type(top)})",
+            "Give tops one by one: n.data, n.label = L.Data(..., ntop=2)"
+            if isinstance(top, (tuple, list))
+            else "Give what a layer function returned",
+        )
     return top.fn if isinstance(top, Top) else top
 
 
@@ -201,6 +243,15 @@ def layer_function(type_name: str) -> Callable[..., Any]:
 
     function.__name__ = function.__qualname__ = type_name
     return function
+
+
+class Layers:
+    """``Layers().Convolution(bottom, num_output=2)``: what ``L`` is, as an object."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return layer_function(name)
 
 
 class Parameters:
@@ -225,7 +276,7 @@ def assign_proto(proto: Any, name: str, val: Any, layer_type: str | None = None)
     """
     field = fields_of(proto.DESCRIPTOR).get(name)
     if field is None:
-        raise NetError(
+        raise FieldError(
             f"{proto.DESCRIPTOR.name} has no field {name!r}",
             hint=advise_field(name, [(proto.DESCRIPTOR, proto.DESCRIPTOR.name)], layer_type),
         )
@@ -236,8 +287,9 @@ def assign_proto(proto: Any, name: str, val: Any, layer_type: str | None = None)
     elif field.message is not None:
         _merge(getattr(proto, name), field.name, val)
     else:
+        plain = _plain(field, val)
         try:
-            setattr(proto, name, _plain(field, val))
+            setattr(proto, name, plain)
         except (TypeError, ValueError):
             _refuse(field, val)
 
@@ -246,8 +298,9 @@ def _append(values: Any, field: Any, value: Any) -> None:
     if field.message is not None:
         _merge(values.add(), field.name, value)
         return
+    plain = _plain(field, value)
     try:
-        values.append(_plain(field, value))
+        values.append(plain)
     except (TypeError, ValueError):
         _refuse(field, value)
 
@@ -259,20 +312,25 @@ def _merge(message: Any, name: str, value: Any) -> None:
     elif isinstance(value, type(message)):
         message.CopyFrom(value)
     else:
-        raise NetError(f"{name} is {value!r}", hint=f"it takes a dict of the fields of {message.DESCRIPTOR.name}")
+        raise ValueRefused(f"{name} is {value!r}", hint=f"it takes a dict of the fields of {message.DESCRIPTOR.name}")
 
 
 def _plain(field: Any, value: Any) -> Any:
     """The value as protobuf takes it: enums by number, NumPy's scalars as Python's."""
     if field.enum is not None and isinstance(value, str):
         if value not in field.enum.values_by_name:
-            raise NetError(f"{field.name} is {value!r}", hint=advise_enum(value, field.enum))
+            raise ValueRefused(f"{field.name} is {value!r}", hint=advise_enum(value, field.enum))
         return field.enum.values_by_name[value].number
     return value.item() if hasattr(value, "item") else value
 
 
 def _refuse(field: Any, value: Any) -> NoReturn:
-    raise NetError(f"{field.name} is {value!r}", hint=f"it takes {field.takes}") from None
+    raise ValueRefused(f"{field.name} is {value!r}", hint=f"it takes {field.takes}") from None
+
+
+def param_name_dict() -> dict[str, str]:
+    """The name of a layer's own parameters by its type, without the ending: "InnerProduct" has "inner_product"."""
+    return {kind: field.removesuffix("_param") for kind, field in _message_names().items()}
 
 
 @functools.cache

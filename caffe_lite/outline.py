@@ -10,14 +10,14 @@ from typing import Any, ClassVar, NoReturn, cast
 import numpy as np
 
 from .blob import Blob
-from .errors import CaffeError, NetError, UnknownLayerType
+from .errors import CaffeError, NetError, UnknownLayerType, Where
 from .layer import Layer, create_layer
-from .net_param import PlacedLayer, filter_layers, insert_splits
+from .net_param import PlacedLayer, layers_in_state
 from .ops.base import Array, Ints, Ops
 from .proto import caffe_pb2
 from .random import new_generator
 from .unknown import RANKS, Shape, Undetermined, UnknownSize, choose, explore, joined, known, unknown_shape
-from .wiring import Node, Wiring, check_param_count, loss_weights, refuse_reshaped_bottoms
+from .wiring import Node, Wiring, loss_weights, refuse_reshaped_bottoms
 
 Report = Callable[[CaffeError], None]
 
@@ -49,11 +49,11 @@ class Outline(Wiring):
         super().__init__(state.phase, ShapeOps(), new_generator(0))
         self.report = report
         self.open_sources = open_sources
-        for placed in insert_splits(filter_layers(layers, state, report), report):
+        for placed in layers_in_state(layers, state, report):
             self.add(placed)
 
     def add(self, placed: PlacedLayer) -> None:
-        absent = [name for name in placed.param.bottom if name not in self.blobs]  # insert_splits has told
+        absent = [name for name in placed.param.bottom if name not in self.blobs]  # layers_in_state has told
         for name in absent:
             self.blobs[name], self._needs_backward[name] = _Outlined(self.ops), True
             self._settle(name, None)
@@ -86,7 +86,7 @@ class Outline(Wiring):
     def _settle(self, name: str, shape: Shape | None) -> None:
         cast(_Outlined, self.blobs[name]).settle(shape)
 
-    def _new_blob(self) -> Blob:
+    def _new_blob(self, name: str, where: Where | None) -> Blob:
         return _Outlined(self.ops)
 
     def _set_up(self, node: Node) -> None:
@@ -126,6 +126,8 @@ class Outline(Wiring):
                 _open(layer, node)
             else:
                 layer.outline(node.bottom, node.top)
+        except CaffeError:
+            raise
         except (IndexError, TypeError, ValueError) as error:
             if all(known(shape) for shape in before.values()):
                 raise
@@ -139,7 +141,7 @@ class Outline(Wiring):
         if self._params is None:
             node.layer.blobs = []
         elif None in self._params:
-            check_param_count(node)
+            self._check_params(node)
         else:
             super()._register_params(node)
 

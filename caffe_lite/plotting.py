@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from .atomic import atomic_write
 from .errors import CaffeError, DataError, MissingExtra, Where
+from .foreign_bytes import shown
 from .training_log import Row, TrainingLog, columns_of
 
 # The charts of Caffe's plot_training_log.py, in its order: the number of each is its place.
@@ -17,6 +19,7 @@ CHARTS = tuple(
     for y in ("Test accuracy", "Test loss", "Train learning rate", "Train loss")
     for x in ("Iters", "Seconds")
 )
+_TOO_LARGE = 1e100
 FORMATS = (".png", ".svg", ".pdf")
 
 Points = tuple[list[float], list[float]]
@@ -52,11 +55,11 @@ def plot_chart(chart: str, logs: Mapping[str, TrainingLog], path: str | os.PathL
         if not lines:
             raise DataError(f"nothing for the chart {chart!r} is in this log", where=Where(label), hint=_hint(log))
         for name, (x, y) in lines.items():
-            axes.plot(x, y, label=label if len(lines) == 1 else f"{label}: {name}", **_style(len(x)))
+            axes.plot(x, _finite(y), label=label if len(lines) == 1 else f"{label}: {name}", **_style(len(x)))
     y_name, x_name = chart.split(" vs. ")
     axes.set(title=chart, xlabel=x_name, ylabel=y_name)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right" if "accuracy" in chart else "upper right")
+    _legend(axes, "lower right" if "accuracy" in chart else "upper right")
     save(figure, path)
 
 
@@ -70,12 +73,25 @@ def plot_run(log: TrainingLog, path: str | os.PathLike[str], title: str) -> None
     panels = [lines for lines in (losses, others) if lines]
     for axes, lines in zip(figure.subplots(len(panels) or 1, squeeze=False, sharex=True)[:, 0], panels, strict=False):
         for label, (x, y) in lines.items():
-            axes.plot(x, y, label=label, **_style(len(x)))
+            axes.plot(x, _finite(y), label=label, **_style(len(x)))
         axes.grid(alpha=0.3)
-        axes.legend()
+        _legend(axes, "best")
     figure.axes[-1].set_xlabel("Iters")
-    figure.suptitle(title)
+    figure.suptitle(shown(title), parse_math=False)
     save(figure, path)
+
+
+def _legend(axes: Any, place: str) -> None:
+    """The names of the lines as they are: for matplotlib, $ begins a formula, and _ a name that is not shown."""
+    lines = axes.get_lines()
+    legend = axes.legend(lines, map(str, range(len(lines))), loc=place)
+    for text, line in zip(legend.get_texts(), lines, strict=True):
+        text.set(text=shown(line.get_label()), parse_math=False)
+
+
+def _finite(values: Sequence[float]) -> list[float]:
+    """Without what matplotlib cannot compute with: those points are left out of the line."""
+    return [value if abs(value) < _TOO_LARGE else math.nan for value in values]
 
 
 def _style(count: int) -> dict[str, Any]:

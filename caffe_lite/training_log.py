@@ -16,13 +16,14 @@ COLUMNS = ("NumIters", "Seconds", "LearningRate")
 
 Row = dict[str, float]
 
-# I0210 13:39:22.381027 25210 solver.cpp:204] ..., with the year before the month in newer glogs and here.
+# I0210 13:39:22.381027 25210 solver.cpp:204] ..., with the year before the month in newer glogs.
 _HEAD = re.compile(r"[IWEF](\d{4})?(\d\d)(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{1,6})\s+\d+ [^\]]+\] ?")
 _NUMBER = r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf))(?!\S)"
-_ITERATION = re.compile(r"Iteration (\d+)")
-_TESTING = re.compile(r"Iteration \d+, Testing net \(#(\d+)\)")
-_LOSS = re.compile(rf"Iteration \d+(?: \(.*\))?, loss = {_NUMBER}")
-_RATE = re.compile(rf"Iteration \d+, lr = {_NUMBER}")
+_COUNT = r"[0-9]{1,15}(?=[ ,)])"
+_ITERATION = re.compile(rf"Iteration ({_COUNT})")
+_TESTING = re.compile(rf"Iteration {_COUNT}, Testing net \(#({_COUNT})\)")
+_LOSS = re.compile(rf"Iteration {_COUNT}(?: \(.*\))?, loss = {_NUMBER}")
+_RATE = re.compile(rf"Iteration {_COUNT}, lr = {_NUMBER}")
 _OUTPUT = re.compile(rf"\s*(Train|Test) net output #\d+: (\S+) = {_NUMBER}")
 
 
@@ -130,20 +131,15 @@ class _Clock:
 
     def advance(self, head: re.Match[str]) -> bool:
         """Go on to the time of a line; False if it has none."""
-        year, *numbers, fraction = head.groups()
+        written_year, *numbers, fraction = head.groups()
         month, day, hour, minute, second = map(int, numbers)
-        if year:
-            self.year = int(year)
-        elif month < self.month:
-            self.year += 1
-        self.month = month
+        year = int(written_year) if written_year else self.year + (month < self.month)
         try:
             # So a 29th of February is a day in every year: that of a log without years may be guessed wrong.
-            now = datetime(self.year, month, 1, hour, minute, second) + timedelta(
-                day - 1, 0, int(fraction.ljust(6, "0"))
-            )
+            now = datetime(year, month, 1, hour, minute, second) + timedelta(day - 1, 0, int(fraction.ljust(6, "0")))
         except (ValueError, OverflowError):
             return False
+        self.year, self.month = year, month
         if self.training and self.now is not None:
             self.trained += now - self.now
         self.now = now

@@ -8,20 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import EncodeError, Message
 
 from .atomic import atomic_write
+from .binary_file import BinaryFile
 from .errors import CaffeError, WeightsError, Where
-from .hdf5 import SIGNATURE, groups_below, import_h5py, open_hdf5, read_array
+from .files import StrPath
+from .hdf5 import HDF5File, hdf5_name, new_hdf5
 from .io import PROTOBUF_LIMIT, blobproto_to_array
 from .log import logger
 from .proto import caffe_pb2
-from .proto.binary import DecodeError, parse_binary
+from .proto.binary import DecodeError, parse_binary, to_binary
 from .proto.legacy import type_today
-from .proto.schema import fields_of
-
-StrPath = str | os.PathLike[str]
 
 # The first byte of a SolverState, whose first field is a number. A net has no such field.
 _TAG_OF_ITER = 0x08
@@ -43,10 +41,11 @@ class LayerWeights:
 
 def read_weights(path: StrPath) -> list[LayerWeights]:
     """The layers of a weights file; HDF5 and protobuf are told apart by content (the original goes by the name)."""
-    if is_hdf5(path, WeightsError):
-        return _read_hdf5(path)
-    where = Where(os.fspath(path))
-    net = _parse_net(path)
+    file = BinaryFile(path, WeightsError)
+    if file.is_hdf5:
+        return _read_hdf5(file)
+    where = file.where
+    net = _parse_net(file)
     if net.layers:
         version = "V0" if net.layers[0].HasField("layer") else "V1"
         logger.info("Attempting to upgrade input file specified using deprecated %sLayerParameter: %s", version, path)
@@ -61,20 +60,25 @@ def read_weights(path: StrPath) -> list[LayerWeights]:
 
 def read_caffemodel(path: StrPath) -> caffe_pb2.NetParameter:
     """A net in protobuf's binary form, with its learned blobs, as it was written."""
-    if is_hdf5(path, WeightsError):
-        raise WeightsError("this is an HDF5 file: it holds weights, but no net", where=Where(os.fspath(path)))
-    net: Any = _parse_net(path)
+    file = BinaryFile(path, WeightsError)
+    if file.is_hdf5:
+        raise WeightsError("this is an HDF5 file: it holds weights, but no net", where=file.where)
+    net: Any = _parse_net(file)
     if missing := net.FindInitializationErrors():
-        raise WeightsError(f"the net lacks a value for {missing[0]}", where=Where(os.fspath(path)))
-    if text := _not_text(net):
-        raise WeightsError(f"the file is damaged: {text} is no text", where=Where(os.fspath(path)))
+        raise WeightsError(f"the net lacks a value for {missing[0]}", where=file.where)
     return net
+
+
+def weights_files(weights: StrPath) -> list[str]:
+    """The file of this path; if there is none, those whose paths commas join."""
+    path = os.fspath(weights)
+    return [path] if os.path.exists(path) else [file.strip() for file in path.split(",")]
 
 
 def write_message(path: StrPath, message: Message) -> None:
     """Write a message in protobuf's binary form."""
     try:
-        data = message.SerializeToString()
+        data = to_binary(message)
     except (EncodeError, ValueError):  # as protobuf tells that it takes more than it can hold
         data = None
     require_protobuf_size(path, PROTOBUF_LIMIT + 1 if data is None else len(data))
@@ -94,7 +98,6 @@ def require_protobuf_size(path: StrPath, size: int) -> None:
 
 def write_hdf5(path: StrPath, layers: Sequence[LayerWeights]) -> None:
     """Write the original's layout: data/<layer>/<index>, and diff/<layer>/<index> if any layer has diffs."""
-    h5py = import_h5py()
     for layer in layers:
         if any(part in ("", ".", "..") for part in layer.name.split("/")):
             raise WeightsError(
@@ -104,48 +107,26 @@ def write_hdf5(path: StrPath, layers: Sequence[LayerWeights]) -> None:
                 layer_type=layer.type,
                 hint="Rename the layer, or save as .caffemodel",
             )
-    with atomic_write(path) as part, h5py.File(part, "w") as file:
+    with new_hdf5(path) as file:
         _write_group(file.create_group("data"), [(layer.name, layer.blobs) for layer in layers])
         if any(layer.diffs for layer in layers):
             _write_group(file.create_group("diff"), [(layer.name, layer.diffs) for layer in layers])
 
 
-def is_hdf5(path: StrPath, error_class: type[CaffeError]) -> bool:
-    """Whether a file, which must be there and not be empty, is HDF5 by its content."""
-    head = _read(path, error_class, len(SIGNATURE))
-    if not head:
-        raise error_class("the file is empty", where=Where(os.fspath(path)))
-    return head == SIGNATURE
-
-
-def read_binary(path: StrPath, error_class: type[CaffeError] = WeightsError) -> bytes:
+def read_binary(file: BinaryFile) -> bytes:
     """The bytes of a file of protobuf."""
-    if os.path.isfile(path) and (size := os.path.getsize(path)) > PROTOBUF_LIMIT:
-        raise error_class(
-            f"it has {size / 2**30:.1f} GB, files of protobuf hold 2 GB at most",
-            where=Where(os.fspath(path)),
+    if file.size > PROTOBUF_LIMIT:
+        raise file.error_class(
+            f"it has {file.size / 2**30:.1f} GB, files of protobuf hold 2 GB at most",
+            where=file.where,
             hint="Larger ones are HDF5 files (.h5), and this is none",
         )
-    return _read(path, error_class)
+    return file.read()
 
 
-def _read(path: StrPath, error_class: type[CaffeError], size: int = -1) -> bytes:
-    where = Where(os.fspath(path))
-    try:
-        with open(path, "rb") as file:
-            return file.read(size)
-    except FileNotFoundError:
-        raise error_class("there is no such file", where=where, hint=f"Paths start from {os.getcwd()}") from None
-    except OSError as error:
-        raise error_class(f"cannot read it: {error.strerror}", where=where) from None
-    except ValueError:  # a zero byte in the path
-        raise error_class("there can be no such file", where=where) from None
-
-
-def _parse_net(path: StrPath) -> caffe_pb2.NetParameter:
+def _parse_net(file: BinaryFile) -> caffe_pb2.NetParameter:
     """A binary net that holds layers."""
-    where = Where(os.fspath(path))
-    data = read_binary(path)
+    where, data = file.where, read_binary(file)
     if data[0] == _TAG_OF_ITER:
         raise _a_state(where)
     try:
@@ -160,28 +141,10 @@ def _parse_net(path: StrPath) -> caffe_pb2.NetParameter:
 def _layers(net: caffe_pb2.NetParameter) -> Iterator[tuple[str, str, Sequence[caffe_pb2.BlobProto]]]:
     """Name, type and blobs of each layer, in today's form or those of V1 and V0."""
     for layer in net.layer:
-        yield as_text(layer.name), as_text(layer.type), layer.blobs
+        yield layer.name, layer.type, layer.blobs
     for old in net.layers:
         named = old.layer if old.HasField("layer") else old
-        yield as_text(named.name), type_today(old), named.blobs
-
-
-def as_text(name: str | bytes) -> str:
-    """protobuf gives bytes where a text is not UTF-8."""
-    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else name
-
-
-def _not_text(message: Message) -> str | None:
-    """The name of a field somewhere in a message whose text is not UTF-8."""
-    for descriptor, value in message.ListFields():
-        values = value if fields_of(message.DESCRIPTOR)[descriptor.name].repeated else [value]
-        if descriptor.type == FieldDescriptor.TYPE_STRING and any(isinstance(one, bytes) for one in values):
-            return str(descriptor.name)
-        if descriptor.type == FieldDescriptor.TYPE_MESSAGE:
-            for inner in values:
-                if found := _not_text(inner):
-                    return f"{descriptor.name}.{found}"
-    return None
+        yield named.name, type_today(old), named.blobs
 
 
 def _blob(blob: caffe_pb2.BlobProto, layer: str, layer_type: str, where: Where) -> np.ndarray:
@@ -204,24 +167,26 @@ def _not_weights(what: str, data: bytes, where: Where) -> WeightsError:
     return WeightsError(what, where=where, hint=hint)
 
 
-def _read_hdf5(path: StrPath) -> list[LayerWeights]:
-    where = Where(os.fspath(path))
-    with open_hdf5(path, WeightsError) as file:
-        if "iter" in file and "history" in file:
+def _read_hdf5(binary: BinaryFile) -> list[LayerWeights]:
+    where = binary.where
+    with binary.open_hdf5() as file:
+        names = file.names()
+        if "iter" in names and "history" in names:
             raise _a_state(where)
-        if not hasattr(file.get("data"), "keys"):
+        data = file.find("data")
+        if not hasattr(data, "keys"):
             raise WeightsError(
                 "this HDF5 file has no group data", where=where, hint="Caffe's weights are in data/<layer>/<index>"
             )
         # A layer's name may hold slashes: its group is then inside another, which may be a layer, too, or not.
         return [
-            LayerWeights(name, "", _numbered(name, arrays, where))
-            for name, group, arrays in groups_below(file["data"])
+            LayerWeights(name, "", _numbered(file, name, arrays, where))
+            for name, group, arrays in file.groups_below(data)
             if name and (arrays or not len(group))
         ]
 
 
-def _numbered(layer: str, arrays: dict[str, Any], where: Where) -> list[np.ndarray | None]:
+def _numbered(file: HDF5File, layer: str, arrays: dict[str, Any], where: Where) -> list[np.ndarray | None]:
     if not all(name.isdecimal() and len(name) < 4 for name in arrays):
         raise WeightsError(
             f"it holds {', '.join(sorted(arrays))}, not numbered blobs: these are not Caffe's weights",
@@ -230,7 +195,7 @@ def _numbered(layer: str, arrays: dict[str, Any], where: Where) -> list[np.ndarr
         )
     blobs: list[np.ndarray | None] = [None] * (1 + max(map(int, arrays), default=-1))
     for name, item in arrays.items():
-        array = read_array(item)
+        array = file.array(item)
         blobs[int(name)] = array.astype(np.float64 if array.dtype.itemsize == 8 else np.float32, copy=False)
     return blobs
 
@@ -243,9 +208,18 @@ def _a_state(where: Where) -> WeightsError:
     )
 
 
+def _require_group(group: Any, name: str) -> Any:
+    """``group.require_group``, which fails over names that are not UTF-8."""
+    if isinstance(known := hdf5_name(name), str):
+        return group.require_group(known)
+    for part in known.split(b"/"):
+        group = group[part] if group.id.links.exists(part) else group.create_group(part)
+    return group
+
+
 def _write_group(group: Any, layers: Sequence[tuple[str, Sequence[np.ndarray | None]]]) -> None:
     for name, arrays in layers:
-        layer = group.require_group(name)
+        layer = _require_group(group, name)
         for index, array in enumerate(arrays):
             if array is not None:
                 layer.create_dataset(str(index), data=array)

@@ -27,6 +27,7 @@ class Windows:
 
     def deconvolved(self, image: Ints) -> tuple[int, ...]:
         """How large an image is that has ``image`` windows; as large as its last window needs it."""
+        self._refuse_empty(image)
         out = [
             stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 * pad
             for size, kernel, stride, pad, dilation in zip(
@@ -53,12 +54,21 @@ class Windows:
 
     def _room(self, image: Ints) -> list[tuple[int, int]]:
         """How far the first window can move before it leaves the padding, and its stride."""
+        self._refuse_empty(image)
         return [
             (size + 2 * pad - (dilation * (kernel - 1) + 1), stride)
             for size, kernel, stride, pad, dilation in zip(
                 image, self.kernel, self.stride, self.pad, self.dilation, strict=True
             )
         ]
+
+    @staticmethod
+    def _refuse_empty(image: Ints) -> None:
+        if not all(image):
+            raise LayerError(
+                f"an image of {by(image)} has no pixels",
+                hint="only the batch may be empty: check what makes this bottom",
+            )
 
     def _at_least_one(self, image: Ints, out: Ints) -> tuple[int, ...]:
         if any(n < 1 for n in out):

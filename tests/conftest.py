@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from caffe_lite.errors import MissingExtra
 from caffe_lite.net import TRAIN, Net
 from caffe_lite.ops import Ops, available_engines, get_ops
+from caffe_lite.ops.memory import recycle_freed_memory
 
 
 def skip_without_extra() -> Generator[None, object, object]:
@@ -26,6 +28,12 @@ def skip_without_extra() -> Generator[None, object, object]:
 
 pytest_runtest_setup = pytest.hookimpl(wrapper=True)(skip_without_extra)
 pytest_runtest_call = pytest.hookimpl(wrapper=True)(skip_without_extra)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def memory_recycled() -> None:
+    """What the first engine says of memory, once in a process, stands in no test's log."""
+    recycle_freed_memory()
 
 
 @pytest.fixture(scope="session", params=available_engines())
@@ -54,3 +62,39 @@ def make_net(tmp_path: Path, engine: str) -> Iterator[Callable[..., Net]]:
     yield make
     for net in nets:
         net.close()
+
+
+_QUICK = """#!/bin/sh
+case " $* " in *" -dM "*) echo '{defines}'; exit ;; esac
+echo begin >> '{log}'
+sleep {seconds}
+while [ "$1" != -o ]; do shift; done
+gcc -shared -fPIC -x c -o "$2" '{source}' && echo end >> '{log}'
+"""
+
+
+@pytest.fixture
+def quick_compiler(tmp_path: Path) -> Callable[..., str]:
+    """``quick_compiler(name, seconds=, code=, defines=, folder=)``: a compiler's command, which compiles this C always.
+
+    It takes so many seconds, says what it defines, and notes ``begin`` and ``end`` in the folder's file ``compiled``.
+    """
+    if shutil.which("gcc") is None and "CI" not in os.environ:
+        pytest.skip("there is no gcc")
+
+    def make(
+        name: str = "quick",
+        seconds: float = 0.0,
+        code: str = "int one = 1;",
+        defines: str = "#define __VERSION__ 1",
+        folder: Path = tmp_path,
+    ) -> str:
+        path, source, log = folder / name, folder / f"{name}.c", folder / "compiled"
+        source.write_text(code)
+        path.write_text(_QUICK.format(defines=defines, log=log, seconds=seconds, source=source))
+        path.chmod(0o755)
+        log.touch()
+        log.chmod(0o666)  # whoever runs it
+        return str(path)
+
+    return make

@@ -27,7 +27,14 @@ INSTALL = "import caffe_lite; caffe_lite.install_as_caffe()\n"
 @pytest.mark.parametrize(
     "code",
     [
-        "import caffe; print(caffe is caffe_lite)",
+        "import caffe; print(caffe.Net is caffe_lite.Net and vars(caffe_lite).keys() <= set(dir(caffe)))",
+        "import caffe; print(caffe.__version__ >= '1.0.0' and caffe_lite.__version__ < '1.0.0')",
+        "import caffe; print(caffe.__version__.split('.') >= ['1', '0', '0'] and caffe.__name__ == 'caffe')",
+        "import caffe; caffe.mine = 3; a = caffe_lite.mine; del caffe.mine; print(a == 3 and 'mine' not in dir(caffe))",
+        "import caffe, importlib; importlib.reload(caffe); print(caffe.Net is caffe_lite.Net)",
+        "from caffe import *; print(Net is caffe_lite.Net and TEST == 1)",
+        "from caffe._caffe import Blob, __version__ as v; print(Blob is caffe_lite._caffe.Blob and v >= '1')",
+        "from caffe.model_libs import *; print(L is caffe_lite.layers and VGGNetBody and True)",
         "from caffe.proto import caffe_pb2; print(caffe_pb2 is caffe_lite.proto.caffe_pb2)",
         "import caffe.io; print(caffe.io is caffe_lite.io)",
         "from caffe.io import array_to_datum; print(array_to_datum is caffe_lite.io.array_to_datum)",
@@ -37,7 +44,7 @@ INSTALL = "import caffe_lite; caffe_lite.install_as_caffe()\n"
         "import caffe.gradient_check as a; import caffe_lite.gradient_check as b; print(a is b)",
         "import caffe.cli.check as a; a.run; import caffe_lite.cli.check as b; print(a is b)",
         "import caffe.hdf5, caffe_lite.hdf5 as b; print(b.__spec__.name == b.__name__ == 'caffe_lite.hdf5')",
-        "import caffe; caffe_lite.install_as_caffe(); print(caffe is caffe_lite)",
+        "import caffe; caffe_lite.install_as_caffe(); import caffe as again; print(caffe is again)",
         "import importlib, caffe; print(importlib.import_module('caffe.errors').CaffeError is caffe.CaffeError)",
         "import importlib.util as u; print(u.find_spec('caffe.nothing') is None)",
     ],
@@ -61,7 +68,7 @@ def test_what_is_not_there(tmp_path, code, complaint):
 
 def test_it_goes_before_another_caffe_that_is_not_imported_yet(tmp_path):
     (tmp_path / "caffe.py").write_text("other = True\n")
-    assert python(INSTALL + "import caffe; print(caffe is caffe_lite)", tmp_path) == "True\n"
+    assert python(INSTALL + "import caffe; print(caffe.Net is caffe_lite.Net)", tmp_path) == "True\n"
 
 
 def test_another_caffe_that_is_imported_stays(tmp_path):

@@ -1,7 +1,12 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from caffe_lite.blob import Blob, HostBlob, HostBlobs
+from caffe_lite.errors import BlobTooLarge, CaffeError, NetError
 
 
 def host(ops, array):
@@ -113,6 +118,12 @@ def test_a_user_reshapes(ops):
     shown = HostBlob(Blob(ops, (2, 3)))
     shown.reshape(4, 1)
     assert shown.shape == shown.data.shape == (4, 1)
+    shown.reshape(np.int64(4), 1.0)
+    for wrong in (((2, 2),), (2.5, 2), ("2",)):
+        with pytest.raises(TypeError, match=r"Give a whole number per axis: reshape\(\*shape\)"):
+            shown.reshape(*wrong)
+    with pytest.raises(NetError, match="there is no blob of shape"):
+        shown.reshape(-1, 2)
     assert repr(shown) == "<Blob 4 x 1>" and repr(HostBlob(Blob(ops))) == "<Blob scalar>"
 
 
@@ -126,3 +137,41 @@ def test_a_layers_blobs_as_a_live_sequence(ops):
     assert shown[-1].data[0, 0] == 6 and [blob.shape for blob in shown[1:]] == [(3, 4)]
     with pytest.raises(IndexError):
         shown[2]
+
+
+def test_a_blob_that_no_array_can_hold(make_net):
+    """The libraries' own limits are of the sizes without the 0."""
+    shape = (0, 2**31 - 1, 2**31 - 1, 4)
+    net = make_net(NET % " ".join(f"dim: {n}" for n in shape))
+    for read in (lambda: net.blobs["x"].data, lambda: net.blobs["x"].diff):
+        with pytest.raises(BlobTooLarge) as caught:
+            read()
+        assert isinstance(caught.value, CaffeError) and isinstance(caught.value, MemoryError)
+        assert f"net.prototxt:1:1: there is no room for blob 'x' of shape {shape}, which takes 0 b" in str(caught.value)
+
+
+NET = 'layer { name: "in" type: "Input" top: "x" input_param { shape { %s } } }'
+READ = """
+import resource, sys
+import caffe_lite as caffe
+net = caffe.Net("net.prototxt", caffe.TEST, engine=sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 4 * 2**30,) * 2)
+for read in (lambda: net.blobs["x"].data, lambda: net.blobs["x"].diff, net.forward):
+    try:
+        read()
+    except caffe.CaffeError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no limit to the memory of a process")
+def test_a_blob_for_which_there_is_no_memory(engine, tmp_path):
+    (tmp_path / "net.prototxt").write_text(
+        NET % "dim: 2147483647" + ' layer { name: "r" type: "TanH" bottom: "x" top: "y" }'
+    )
+    command = [sys.executable, "-c", READ, engine]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True)
+    room = "net.prototxt:1:1: there is no room for blob 'x' of shape (2147483647,), which takes 8,589,934,588 bytes"
+    first, second, third = done.stdout.splitlines()
+    assert first.startswith(room) and second.startswith(room), done.stderr
+    assert "there is no room for blob 'x'" in third

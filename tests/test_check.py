@@ -66,6 +66,59 @@ def test_the_status_and_the_place(text: str, status: str, place: tuple | None, t
         assert told(found)[0][: len(place) - 1] == place[:-1] and found.problems[0].layer in (place[-1], "a")
 
 
+def test_settings_out_of_range_are_told_at_their_places(tmp_path: Path) -> None:
+    text = 'net: "n"\nbase_lr: -1\nlr_policy: "inv"\ngamma: -0.1\n power: nan\nmomentum: 1.5\n'
+    text += "max_iter: 5\nclip_gradients: inf\n"
+    beginnings = [
+        (2, 1, "base_lr is -1"), (4, 1, "gamma is -0.1"), (5, 2, "power is nan"),
+        (6, 1, "momentum 1.5 should lie between 0 and 1"), (8, 1, "clip_gradients is inf"),
+    ]  # fmt: skip
+    found = [(line, column, what) for line, column, _, what in told(checked(tmp_path, text))]
+    assert len(found) == len(beginnings)
+    for place, beginning in zip(found, beginnings, strict=True):
+        assert place[:2] == beginning[:2] and place[2].startswith(beginning[2])
+
+
+@pytest.mark.parametrize(
+    ("filler", "what"),
+    [
+        ('type: "uniform" min: 2 max: 1', "min of a uniform filler is 2, more than its max 1"),
+        ('type: "gaussian" std: 0', "std of a gaussian filler is 0"),
+        ('type: "gaussian" sparse: -2', "sparse of a gaussian filler is -2"),
+        ("value: nan", "value of a constant filler is nan"),
+    ],
+)
+def test_fillers_out_of_range_are_told(filler: str, what: str, tmp_path: Path) -> None:
+    """Without drawing: the other layer's values would fill no memory."""
+    data = 'layer { name: "%s" type: "DummyData" top: "%s" dummy_data_param { shape { dim: 2 dim: 40000 } %s } }\n'
+    net = data % ("d", "data", "")
+    for kind, field, sizes, name in (
+        ("InnerProduct", "inner_product_param", "num_output: 50000", "weight_filler"),
+        ("Embed", "embed_param", "num_output: 5 input_dim: 3", "weight_filler"),
+        ("Bias", "bias_param", "", "filler"),
+        ("PReLU", "prelu_param", "", "filler"),
+        ("Scale", "scale_param", "bias_term: true", "bias_filler"),
+    ):
+        param = f"{field} {{ {sizes} {name} {{ {filler} }} }}"
+        net += f'layer {{ name: "{kind}" type: "{kind}" bottom: "data" top: "{kind}" {param} }}\n'
+    net += data % ("DummyData", "more", f"data_filler {{ {filler} }}")
+    found = told(checked(tmp_path, net))
+    layers = ["InnerProduct", "Embed", "Bias", "PReLU", "Scale", "DummyData"]
+    assert [(line, layer) for line, _, layer, _ in found] == list(enumerate(layers, 2))
+    assert all(message.startswith(what) for *_, message in found), found
+
+
+def test_two_layers_of_one_name_where_both_learn(tmp_path: Path) -> None:
+    twice = SCORES.replace('top: "ip"', 'top: "ip2"')
+    found = checked(tmp_path, DATA + SCORES + twice + LOSS + LOSS.replace('top: "loss"', 'top: "loss2"'))
+    (line, _, layer, message), = told(found)  # fmt: skip
+    assert (line, layer) == (6, "ip") and "also the one (InnerProduct) at" in message and "it.prototxt:5:1" in message
+    apart = SCORES.replace("inner", "include { phase: TRAIN } inner") + SCORES.replace(
+        "inner", "include { phase: TEST } inner"
+    )
+    assert checked(tmp_path, DATA + apart + LOSS).status == "ok"
+
+
 def test_all_problems_are_told_at_once_in_their_order(tmp_path: Path) -> None:
     found = checked(
         tmp_path,
@@ -177,6 +230,14 @@ def test_all_that_is_wrong_with_a_solver(tmp_path: Path) -> None:
     lines = [line for line, *_ in told(found)]
     assert lines == [1, 2, 2, 3, 4, 5]
     assert "Did you mean 'step'?" in found.problems[0].message
+
+
+def test_a_field_given_twice_is_told_with_everything_else(tmp_path: Path) -> None:
+    found = checked(tmp_path, 'base_lr: 1\nlr_policy: "fixed" iter_size: 0\nbase_lr: 2 net_param { }\n')
+    assert [(line, column) for line, column, _, _ in told(found)] == [(2, 20), (3, 1)]
+    assert found.status == "syntax"
+    found = checked(tmp_path, DATA + SCORES.replace('type: "I', 'name: "x" type: "I') + LOSS.replace("label", "lable"))
+    assert [(line, layer) for line, _, layer, _ in told(found)] == [(5, "ip"), (6, "loss")]
 
 
 def test_a_solver_without_a_policy_or_of_no_type(tmp_path: Path) -> None:

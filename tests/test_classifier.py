@@ -66,10 +66,23 @@ def test_without_image_dims_the_whole_image_counts(files):
 def test_a_classifier_is_a_net(files):
     classifier = caffe.Classifier(*files)
     assert isinstance(classifier, caffe.Net) and classifier.outputs == ["prob"]
-    with pytest.raises(NetError, match="there are no images"):
-        classifier.predict([])
+    for wanted in (NetError, IndexError):
+        with pytest.raises(wanted, match="there are no images"):
+            classifier.predict([])
     with pytest.raises(NetError, match="smaller than what the net takes"):
         caffe.Classifier(*files, image_dims=(7, 8))
+
+
+def test_the_gpu_of_2014(files, monkeypatch):
+    chosen = []
+    for name in ("cpu", "gpu"):
+        monkeypatch.setattr(f"caffe_lite.classifier.set_mode_{name}", lambda name=name: chosen.append(name))
+    image = RANDOM.random((12, 14, 3))
+    for gpu in (False, True):
+        found = caffe.Classifier(*files, gpu=gpu, **SETTINGS).predict([image], oversample=False)
+        np.testing.assert_allclose(found, scores(files, [io.resize_image(image, (8, 8))]), rtol=1e-4)
+    caffe.Detector(*files, gpu=False)
+    assert chosen == ["cpu", "gpu", "cpu"]
 
 
 def test_nets_without_images(tmp_path):

@@ -183,7 +183,7 @@ def test_states_go_on_from_pass_to_pass(caplog: pytest.LogCaptureFixture) -> Non
         for net in nets:
             feed(net)
             net.blobs["cont"].data[...] = 1
-        losses.append([net.forward()["loss"] for net in nets])
+        losses.append([float(net.forward()["loss"]) for net in nets])
     nets[0].recompute()
     np.testing.assert_allclose(nets[0].blobs["lstm"].data, nets[1].blobs["lstm"].data, 1e-5)
     np.testing.assert_allclose(*zip(*losses, strict=True), 1e-5)
@@ -283,6 +283,20 @@ def test_a_net_for_test_runs_forward() -> None:
     mine.forward()
     with pytest.raises(EngineError, match="nothing for a backward pass"):
         mine.backward()
+
+
+def test_backward_before_a_compiled_pass_leaves_it_alone() -> None:
+    mine, theirs, plain = solver(SMALL), solver(SMALL), solver(SMALL, compile=False)
+    mine.net.backward()
+    plain.net.backward()
+    for name, blobs in plain.net.params.items():
+        for index, blob in enumerate(blobs):
+            np.testing.assert_array_equal(mine.net.params[name][index].diff, blob.diff)
+    for one in (mine, theirs):
+        one.step(2)
+    check_equal(mine, theirs)
+    with pytest.raises(EngineError, match="nothing for a backward pass"):
+        mine.net.backward()
 
 
 def test_a_python_layer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 import caffe_lite as caffe
 from caffe_lite import NetSpec
 from caffe_lite import layers as L
-from caffe_lite.coord_map import AxisMismatchException, coord_map, coord_map_from_to, crop
+from caffe_lite.coord_map import AxisMismatchException, conv_params, coord_map, coord_map_from_to, crop, crop_params
 from caffe_lite.errors import NetError
 
 
@@ -102,8 +102,20 @@ def test_what_cannot_be_cropped():
         crop(L.Convolution(x, **spatial(3)), x)
     with pytest.raises(AssertionError, match="cannot crop noninteger offset"):
         crop(x, L.Convolution(x, **spatial(4)))
-    with pytest.raises(NetError, match="no kernel_size is given"):
-        crop(x, L.Convolution(x, num_output=2))
+    for wanted in (NetError, KeyError):
+        with pytest.raises(wanted, match="no kernel_size is given"):
+            crop(x, L.Convolution(x, num_output=2))
+
+
+def test_the_parameters_that_tell_how_pixels_lie():
+    x = data()
+    axis, stride, kernel, pad = conv_params(L.Convolution(x, **spatial(3, 2, 1, dilation=2)).fn)
+    assert (axis, stride.tolist(), kernel.tolist(), pad.tolist()) == (1, [2], [5], [1])
+    assert [part.tolist() for part in conv_params(L.Pooling(x, kernel_size=2).fn)[1:]] == [[1], [2], [0]]
+    axis, offset = crop_params(L.Crop(x, x, crop_param={"axis": 3, "offset": 4}).fn)
+    assert (axis, offset.tolist()) == (3, [4])
+    axis, offset = crop_params(L.Crop(x, x).fn)
+    assert (axis, offset.tolist()) == (2, [0])
 
 
 def test_a_crop_aligns_a_skip_connection():

@@ -35,11 +35,14 @@ def net() -> NetParameter:
 def test_labels(net):
     _, conv, relu, pool, ip, prob = net.layer
     assert draw.get_layer_label(conv, "TB") == '"conv (Convolution) kernel size: 3 stride: 1 pad: 1"'
-    assert draw.get_layer_label(conv, "LR", display_lrm=True).endswith('pad: 1\\nlr mult: 3.0"')
-    assert draw.get_layer_label(pool, "BT") == '"pool (AVE Pooling) kernel size: 2 stride: 2 pad: 0"'
+    assert draw.get_layer_label(conv, "LR", display_lrm=True).endswith('pad: 1\\nlr mult: 3.0, 1.0"')
+    assert draw.get_layer_label(pool, "BT") == '"pool (Pooling AVE) kernel size: 2 stride: 2 pad: 0"'
     assert draw.get_layer_label(relu, "TB", True) == '"relu (ReLU)"'
     assert [draw.get_edge_label(layer) for layer in (conv, ip, prob)] == ["4", "7", '""']
-    assert [draw.get_layer_lr_mult(layer) for layer in (conv, ip, prob)] == [3, 1, None]
+    assert [draw.get_layer_lr_mult(layer) for layer in (conv, ip)] == [(3, 1), (1, 1)]
+    with pytest.raises(ValueError, match="Softmax layers do not have a learning rate multiplier"):
+        draw.get_layer_lr_mult(prob)
+    assert draw.LAYER_STYLE_DEFAULT["shape"] == "record"
     assert draw.get_pooling_types_dict() == {0: "MAX", 1: "AVE", 2: "STOCHASTIC"}
     assert draw.choose_color_by_layertype("Pooling") != draw.choose_color_by_layertype("ReLU")
 

@@ -288,8 +288,7 @@ def test_other_engines_run_layer_by_layer():
 
 
 def test_debug_info_shows_every_layer(caplog):
-    net = net_of(INPUT + block())
-    net.debug_info = True
+    net = net_of("debug_info: true " + INPUT + block())
     with caplog.at_level("INFO", logger="caffe_lite"):
         net.forward()
     assert [f"Layer {name}, top blob c" in caplog.text for name in "cbsr"] == [True] * 4
@@ -429,7 +428,8 @@ def test_parts_of_a_run(in_place, start, end):
     for _ in range(2):
         net.forward_pass()
     net.forward(start=start, end=end)
-    for i in range(plain._index(start), plain._index(end) + 1):
+    names = plain._layer_names
+    for i in range(names.index(start), names.index(end) + 1):
         plain.forward_pass(i, i)
     same(net, plain)
 
@@ -444,6 +444,36 @@ def test_backward_over_a_part_of_a_run(phase):
     for one in (net, plain):
         one.backward(start="loss", end="s")
         one.backward(start="b", end="c")
+    same(net, plain, gradients=True)
+
+
+@pytest.mark.parametrize("end", [None, "data", "c", "b", "s", "r"])
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("phase", [TRAIN, TEST])
+def test_backward_before_a_part_of_a_run_went_forward(phase, in_place, end):
+    """Fused, and with callbacks, which keep the layers apart: the layers after ``end`` go by what is in the blobs."""
+    text = "force_backward: true\n" + INPUT + block(in_place) + loss("c" if in_place else "r")
+    net, plain = (net_of(text, phase, dtype="float64") for _ in range(2))
+    plain.after_forward(lambda index: None)
+    for one in (net, plain):
+        rng = np.random.default_rng(1)
+        for name in one.blobs:
+            one.blobs[name].data[...] = rng.normal(size=one.blobs[name].shape)
+        if end:
+            one.forward(end=end)
+        before = {name: blob.data.copy() for name, blob in one.blobs.items()}
+        one.backward()
+        for name, blob in one.blobs.items():
+            np.testing.assert_array_equal(blob.data, before[name], err_msg=name)
+    same(net, plain, gradients=True)
+    assert net.blobs["data"].diff.any()
+    for one in (net, plain):
+        one.forward()
+        one.clear_param_diffs()
+        one.blobs["data"].reshape(3, 4, 5, 6)
+        one.blobs["target"].reshape(3, 4, 5, 6)
+        one.blobs["target"].data[...] = 1
+        one.backward()
     same(net, plain, gradients=True)
 
 

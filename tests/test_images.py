@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO, StringIO
+
 import numpy as np
 import pytest
 
 from caffe_lite import io
-from caffe_lite.errors import DataError
+from caffe_lite.errors import DataError, MissingExtra
 
 RANDOM = np.random.default_rng(0)
 
@@ -43,10 +49,62 @@ def test_what_cannot_be_resized():
         (np.zeros((2, 2)), (3, 3), 1),
         (np.zeros((2, 0, 3)), (3, 3), 1),
         (np.zeros((2, 2, 3)), (0, 3), 1),
-        (np.zeros((2, 2, 3)), (3, 3), 3),
+        (np.zeros((2, 2, 3)), (3, 3), 6),
     ]:
         with pytest.raises(DataError):
             io.resize_image(image, size, order)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_splines_are_scikit_images(channels):
+    transform, ndimage = pytest.importorskip("skimage.transform"), pytest.importorskip("scipy.ndimage")
+    image = RANDOM.random((6, 7, channels))
+    if channels == 3:
+        low, span = image.min(), np.ptp(image)
+        standard = (image - low) / span
+        expected = transform.resize(standard, (9, 5, 3), order=3, mode="constant", anti_aliasing=False) * span + low
+    else:
+        expected = ndimage.zoom(image, (9 / 6, 5 / 7, 1), order=3)
+    np.testing.assert_allclose(io.resize_image(image, (9, 5), 3), expected, atol=1e-6)
+    assert (io.resize_image(np.full((4, 4, 3), 0.5), (6, 6), 3)[2:4, 2:4] == 0.5).all()
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (6, 7, 1), (6, 7, 3), (6, 7, 5)])
+@pytest.mark.parametrize("order", [0, 1])
+def test_resize_is_scikit_images_of_old(shape, order):
+    transform = pytest.importorskip("skimage.transform")
+    image = RANDOM.random(shape)
+    for size in ((9, 5), (3, 11), (6, 7)):
+        expected = transform.resize(image, (*size, *shape[2:]), order=order, mode="constant", anti_aliasing=False)
+        np.testing.assert_allclose(io.resize(image, size, order=order), expected, atol=1e-6)
+        np.testing.assert_allclose(io.resize(image, (*size, *shape[2:]), order), expected, atol=1e-6)
+    expected = transform.resize(image, (9, 5, *shape[2:]), order=order, mode="edge", anti_aliasing=True)
+    np.testing.assert_allclose(io.resize(image, (9, 5, *shape[2:]), order, "edge", anti_aliasing=True), expected)
+
+
+def test_resize_brings_bytes_to_0_to_1():
+    image = RANDOM.integers(0, 256, (4, 4, 3), np.uint8)
+    np.testing.assert_allclose(io.resize(image, (4, 4)), image / 255)
+    np.testing.assert_allclose(io.resize(image, (4, 4), preserve_range=True), image)
+    for size in ((4, 4, 1), (0, 4), (4,)):
+        with pytest.raises(ValueError, match="cannot be resized"):
+            io.resize(image, size)
+
+
+def test_scikit_image_and_scipy_are_there_when_asked_for():
+    skimage = pytest.importorskip("skimage")
+    assert io.skimage is skimage and io.skimage.io.imread and io.skimage.transform.resize
+    np.testing.assert_array_equal(io.zoom(np.eye(2), 2, order=0), np.eye(2).repeat(2, 0).repeat(2, 1))
+    with pytest.raises(AttributeError, match="has no attribute 'skimages'"):
+        io.skimages  # noqa: B018
+
+
+def test_without_scikit_image(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
+    for use in (lambda: io.skimage, lambda: io.zoom, lambda: io.resize(np.zeros((2, 2)), (3, 3), order=3)):
+        with pytest.raises(MissingExtra, match=r"pip install 'caffe-lite\[images\]'"):
+            use()
 
 
 def test_images_of_files(tmp_path):
@@ -66,6 +124,43 @@ def test_images_of_files(tmp_path):
     np.testing.assert_allclose(io.load_image(tmp_path / "color.png", color=False), luminance, atol=1e-6)
 
 
+def test_images_of_open_files_and_urls(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / "a b.png"
+    cv2.imwrite(str(path), RANDOM.integers(0, 256, (4, 5, 3), np.uint8))
+    expected = io.load_image(str(path))
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(io.load_image(file), expected)
+    np.testing.assert_array_equal(io.load_image(BytesIO(path.read_bytes())), expected)
+    np.testing.assert_array_equal(io.load_image(path.as_uri(), color=True), expected)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/"
+        np.testing.assert_array_equal(io.load_image(url + "a%20b.png"), expected)
+        with pytest.raises(OSError, match=r"nothing\.png' cannot be read: File not found"):
+            io.load_image(url + "nothing.png")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    for wrong, what in (
+        ((tmp_path / "no.png").as_uri(), "no.png' cannot be read"),
+        (BytesIO(b"no image"), "the image 'BytesIO' cannot be read: OpenCV cannot decode"),
+        (StringIO("text"), "the image 'StringIO' cannot be read: its read\\(\\) gives str, not bytes"),
+        (3, "the image 3 cannot be read"),
+    ):
+        for wanted in (DataError, OSError):
+            with pytest.raises(wanted, match=what):
+                io.load_image(wrong)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
 def test_files_that_hold_no_image(tmp_path):
     pytest.importorskip("cv2")
     (tmp_path / "text.png").write_text("no image")
@@ -83,9 +178,10 @@ def test_ten_crops():
         np.testing.assert_array_equal(crop, first[top : top + 4, left : left + 4])
     np.testing.assert_array_equal(crops[5:10], crops[:5, :, ::-1])
     np.testing.assert_array_equal(crops[10], images[1, :4, :4])
-    for wrong in ([], [first, first[:-1]], [first[:3]]):
-        with pytest.raises(DataError):
+    for wrong, wanted in (([], IndexError), ([first, first[:-1]], ValueError), ([first[:3]], ValueError)):
+        with pytest.raises(wanted) as error:
             io.oversample(wrong, (4, 4))
+        assert isinstance(error.value, DataError)
 
 
 @pytest.fixture

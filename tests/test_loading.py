@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from caffe_lite.errors import WeightsError
-from caffe_lite.loading import LoadReport
+from caffe_lite.loading import LoadReport, load
 from caffe_lite.net import TEST, Net
 from caffe_lite.proto.caffe_pb2 import BlobProto, BlobShape, LayerParameter, NetParameter
 from caffe_lite.proto.prototxt import read_net
@@ -74,12 +75,27 @@ def test_a_file_that_does_not_fit_changes_nothing_not_even_by_those_before_it(ne
     assert values(net) == before
 
 
-def test_the_first_of_two_layers_of_one_name_is_loaded(make_net, tmp_path: Path) -> None:
-    net = make_net(NET.replace('name: "b"', 'name: "a"').replace("num_output: 1", "num_output: 4"), TEST)
-    write_hdf5(tmp_path / "w.h5", [layer("a", (4, 3), (4,))])
-    net.copy_from(tmp_path / "w.h5")
-    first, second = (node.layer.blobs[0].data for node in net.nodes if node.layer.type == "InnerProduct")
-    assert (float(first.sum()), float(second.sum())) == (12, 0)
+def test_the_time_grows_with_the_layers_and_no_faster(tmp_path: Path) -> None:
+    """Eight times the layers take about eight times as long, to load and to share (64 times, if each looks for its
+    layer among all)."""
+    seconds: dict[int, float] = {}
+    for count in (500, 4000):
+        text = 'layer { name: "x" type: "Input" top: "x0" input_param { shape { dim: 1 } } }\n' + "".join(
+            f'layer {{ name: "l{i}" type: "Bias" bottom: "x{i}" top: "x{i + 1}" bias_param {{ axis: 0 }} }}\n'
+            for i in range(count)
+        )
+        (tmp_path / "net.prototxt").write_text(text)
+        net, other = (Net(tmp_path / "net.prototxt", TEST, engine="numpy") for _ in range(2))
+        weights = [LayerWeights(f"l{i}", "Bias", [np.full(1, i, "f")]) for i in range(count)]
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            report = load(net, [("w", weights)])
+            other.share_with(net)
+            times.append(time.process_time() - start)
+        assert len(report.loaded) == count and float(other.params[f"l{count - 1}"][0].data[0]) == count - 1
+        seconds[count] = min(times)
+    assert seconds[4000] < 30 * seconds[500], seconds
 
 
 def test_half_precision_of_nvidia_s_fork(net: Net, tmp_path: Path) -> None:

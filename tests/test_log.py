@@ -12,7 +12,7 @@ import pytest
 
 from caffe_lite.log import LogHandler, logger, start_logging
 
-LINE = re.compile(r"([IWEF])(\d{8}) (\d\d:\d\d:\d\d\.\d{6}) +(\d+) ([\w.]+):(\d+)\] (.*)", re.DOTALL)
+LINE = re.compile(r"([IWEF])(\d{4}) (\d\d:\d\d:\d\d\.\d{6}) +(\d+) ([\w.]+):(\d+)\] (.*)", re.DOTALL)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_a_line_is_glogs(stream):
     assert (level, file, message) == ("I", "test_log.py", "Iteration 100, lr = 0.01")
     assert int(thread) == threading.get_native_id()
     assert int(line) > 0
-    assert stream.getvalue().index(f"{thread} test_log") >= len("I20261121 19:15:16.395696 ") + 5 - len(thread)
+    assert stream.getvalue().index(f"{thread} test_log") >= len("I1121 19:15:16.395696 ") + 5 - len(thread)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,16 @@ def test_a_library_logs_nothing_unasked():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert result.stdout + result.stderr == ""
+
+
+def test_the_log_is_switched_off_and_on_again():
+    code = (
+        "import caffe_lite as caffe\n"
+        "caffe.init_log(); caffe.log('one'); caffe.set_logging_disabled(); caffe.log('two')\n"
+        "caffe.init_log(0, False); caffe.log('three'); caffe.init_log(0, True); caffe.log('four')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [line.split()[-1] for line in done.stderr.splitlines()] == ["one", "four"]
 
 
 @pytest.mark.parametrize(("level", "shown"), [("", True), ("0", True), ("1", False)])

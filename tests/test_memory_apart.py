@@ -31,11 +31,10 @@ def ops(request):
 
 
 @pytest.fixture
-def net(ops, monkeypatch, tmp_path):
-    monkeypatch.setattr("caffe_lite.net.get_ops", lambda engine, dtype: ops)
+def net(ops, tmp_path):
     path = tmp_path / "net.prototxt"
     path.write_text(NET)
-    return caffe_lite.Net(path, caffe_lite.TEST)
+    return caffe_lite.Net(path, caffe_lite.TEST, engine=ops)
 
 
 def test_what_the_user_writes_reaches_the_engine(ops):

@@ -103,7 +103,7 @@ class SolverPrototxt(Kind):
     text = True
 
     def examples(self) -> list[bytes]:
-        return [SOLVER.encode(), b"solver_type: NESTEROV base_lr: 1 " + SOLVER.replace('type: "Adam"', "").encode()]
+        return [SOLVER.encode(), b"solver_type: NESTEROV " + SOLVER.replace('type: "Adam"', "").encode()]
 
     def read(self) -> dict[str, bytes]:
         from caffe_lite.proto.prototxt import read_solver

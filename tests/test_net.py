@@ -1,5 +1,7 @@
 """Net: building, running, sharing, loading."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -79,10 +81,27 @@ def test_outputs_are_what_nobody_reads_sorted_by_name():
     assert net.inputs == ["data"]
 
 
-def test_a_loss_layer_without_a_top_gets_one():
-    net = net_of(INPUT + ip("f", "data") + 'layer { name: "l" type: "EuclideanLoss" bottom: "f" bottom: "data" }')
-    assert net.outputs == ["(automatic)"]
-    assert net.blob_loss_weights["(automatic)"] == 1
+def test_losses_without_tops_count_and_are_no_outputs():
+    def two_losses(first, second):
+        loss = 'layer {{ name: "{0}" type: "EuclideanLoss" bottom: "{0}_ip" bottom: "data" {1} }}\n'
+        layers = ip("a_ip", "data") + ip("b_ip", "data") + loss.format("a", first) + loss.format("b", second)
+        return filled(net_of(INPUT + layers))
+
+    unnamed, named = two_losses("", ""), two_losses('top: "a"', 'top: "b"')
+    assert unnamed.outputs == []
+    assert unnamed.blob_loss_weights["(automatic)"] == 1
+    assert unnamed.forward() == {}
+    assert float(unnamed.forward_pass()) == float(named.forward_pass()) > 0
+    for net in (unnamed, named):
+        net.backward()
+    for layer in ("a_ip", "b_ip"):
+        np.testing.assert_array_equal(unnamed.params[layer][0].diff, named.params[layer][0].diff)
+        assert unnamed.params[layer][0].diff.any()
+
+
+def test_a_top_may_be_called_as_those_without_a_name():
+    net = net_of(INPUT + relu("r", "data", "(automatic)") + ip("f", "(automatic)"))
+    assert net.outputs == ["f"]
 
 
 def test_state_of_the_net_reaches_the_rules():
@@ -310,6 +329,152 @@ def test_sharing_weights_with_a_test_net():
         net_of(INPUT + ip("f", "data").replace("num_output: 3", "num_output: 4")).share_with(train)
 
 
+TEST_ONLY = "include { phase: TEST }"
+TRAIN_ONLY = "include { phase: TRAIN }"
+W = 'param { name: "w" } param { name: "b" }'
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["plain", "compiled"])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        ip("A", "data", W) + ip("B", "data", W + TEST_ONLY),
+        ip("B", "data", W + TEST_ONLY) + ip("A", "data", W),
+        ip("A", "data", W + TRAIN_ONLY) + ip("B", "data", W + TEST_ONLY) + ip("C", "data", W + TEST_ONLY),
+        ip("A", "data", W + TRAIN_ONLY) + ip("B", "data", W),
+        ip("A", "data") + ip("C", "data", W + TRAIN_ONLY) + ip("B", "data", W + TEST_ONLY),
+        ip("A", "data", W.replace("w", "v")) + ip("B", "data", W.replace("w", "v") + TEST_ONLY),
+        ip("A", "data", 'param { name: "w" }' + TRAIN_ONLY) + ip("A", "data", W + TEST_ONLY)
+        + ip("B", "data", W + TEST_ONLY),
+    ],
+    ids=["test alone", "test's owner", "train's owner", "train's owner alone", "two", "other name", "named in test"],
+)  # fmt: skip
+def test_a_test_net_shares_parameters_by_their_names_too(layers, compiled, engine):
+    if compiled and engine != "torch":
+        pytest.skip("torch compiles")
+    train = net_of(INPUT + layers, engine=engine)
+    test = net_of(INPUT + layers, TEST, seed=2, engine=engine, compile=compiled)
+    weights = train.params["C" if "C" in train.params else "A"]
+    filled(train)
+    for _ in range(2):
+        test.share_with(train)
+        for blob in weights:
+            blob.data[...] += 1
+        test.blobs["data"].data[...] = x = train.blobs["data"].data
+        wanted = x @ weights[0].data.T + weights[1].data
+        got = test.forward()
+        assert "B" in got
+        for name in set(got) - {"A", "data"}:
+            np.testing.assert_allclose(got[name], wanted, rtol=1e-5, atol=1e-6)
+    assert all(param.blob is param.owner.layer.blobs[param.index] for param in test.learnable_params)
+
+
+def test_the_layer_s_name_comes_before_the_parameter_s_as_in_the_original():
+    train = net_of(INPUT + ip("A", "data", W) + ip("B", "data"))
+    test = net_of(INPUT + ip("A", "data", W) + ip("B", "data", W), TEST, seed=2)
+    test.share_with(train)
+    assert (test.params["B"][0].data == train.params["B"][0].data).all()
+    assert (test.params["A"][0].data == train.params["A"][0].data).all()
+
+
+def test_sharing_by_a_parameter_s_name_keeps_shapes_and_refuses_others():
+    wide = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 6 } } }\n'
+    small = wide.replace("data", "small").replace("dim: 6", "dim: 3")
+
+    def text(mode, outputs=4):
+        spec = f'param {{ name: "w" share_mode: {mode} }}'
+        second = ip("g", "small", spec + TEST_ONLY).replace("num_output: 3", f"num_output: {outputs}")
+        return wide + small + ip("f", "data", spec + TRAIN_ONLY).replace("num_output: 3", "num_output: 2") + second
+
+    train, test = (net_of(text("PERMISSIVE"), phase) for phase in (TRAIN, TEST))
+    test.share_with(train)
+    train.params["f"][0].data[...] = np.arange(12).reshape(2, 6)
+    np.testing.assert_array_equal(test.params["g"][0].data, np.arange(12).reshape(4, 3))
+    for mode, outputs, what in (
+        ("STRICT", 4, r"its shape is \(4, 3\), the owner's \(2, 6\)"),
+        ("PERMISSIVE", 5, r"its shape \(5, 3\) counts 15, the owner's \(2, 6\) counts 12"),
+    ):
+        test = net_of(text(mode, outputs), TEST)
+        before = test.params["g"][0].data.copy()
+        with pytest.raises(NetError, match=rf"net.prototxt:4:1.*\"g\".*layer 'f' of the other net: {what}"):
+            test.share_with(train)
+        assert (test.params["g"][0].data == before).all()
+
+
+def test_two_layers_of_one_name_are_refused_where_both_learn():
+    text = INPUT + ip("f", "data", top="a") + ip("f", "a", top="b")
+    with pytest.raises(
+        NetError, match=r"net.prototxt:3:1, layer \"f\".*also the one \(InnerProduct\) at net.prototxt:2:1"
+    ):
+        net_of(text)
+    net_of(INPUT + ip("f", "data", TRAIN_ONLY) + ip("f", "data", TEST_ONLY))
+
+
+@pytest.mark.parametrize("ending", [".caffemodel", ".caffemodel.h5"])
+def test_a_layer_may_have_the_name_of_one_that_learns(tmp_path, ending):
+    """The original trains such a net, but its weights neither load nor are they shared."""
+    pytest.importorskip("h5py")
+    text = INPUT + relu("f", "data", "r") + ip("f", "r") + relu("f", "f", "s")
+    train, test = net_of(text), net_of(text, TEST, seed=2)
+    train.save(tmp_path / "w.caffemodel")
+    train.save_hdf5(tmp_path / "w.caffemodel.h5")
+    other = net_of(text, TEST, seed=3)
+    assert other.copy_from(tmp_path / f"w{ending}").loaded == ["f"]
+    test.share_with(train)
+    for net in (test, other):
+        np.testing.assert_array_equal(net.nodes[2].layer.blobs[0].data, train.nodes[2].layer.blobs[0].data)
+
+
+def test_two_layers_of_one_name_in_a_weights_file_are_refused(tmp_path):
+    net_of(INPUT + ip("f", "data") + ip("g", "f")).save(tmp_path / "w.caffemodel")
+    path = tmp_path / "w.caffemodel"
+    path.write_bytes(path.read_bytes().replace(b"\x0a\x01g", b"\x0a\x01f"))
+    net = net_of(INPUT + ip("f", "data"))
+    before = net.params["f"][0].data.copy()
+    with pytest.raises(WeightsError, match="holds 2 layers of this name"):
+        net.copy_from(path)
+    assert (net.params["f"][0].data == before).all()
+    assert net_of(INPUT + ip("other", "data")).copy_from(path).ignored == ["f", "f"]
+
+
+def test_layers_of_one_name_keep_states_of_their_own():
+    """As with two sources of data, which many nets call data both."""
+    text = "".join(
+        f'layer {{ name: "data" type: "MemoryData" top: "{name}" top: "l{name}"'
+        f" memory_data_param {{ batch_size: {size} channels: 1 height: 1 width: 1 }} }}\n"
+        for name, size in (("a", 1), ("b", 2))
+    )
+
+    def made():
+        net = net_of(text)
+        for node in net.nodes:
+            rows = 4 * len(node.top[0].data)
+            node.layer.set_input_arrays(np.arange(rows, dtype="f").reshape(-1, 1, 1, 1), np.arange(rows, dtype="f"))
+        return net
+
+    net, again = made(), made()
+    net.forward()
+    state = json.loads(json.dumps(net.state()))
+    wanted = {name: values.copy() for name, values in net.forward().items()}
+    again.restore_state(state)
+    got = again.forward()
+    assert {name: values.ravel().tolist() for name, values in got.items()} == {
+        "a": [1], "la": [1], "b": [2, 3], "lb": [2, 3]
+    }  # fmt: skip
+    assert all((got[name] == wanted[name]).all() for name in wanted)
+    state["layers"] = {"data": state["layers"][0][-1]}  # as it was written before
+    again.restore_state(state)
+    assert again.forward()["a"].ravel().tolist() == [1]
+
+
+@pytest.mark.parametrize("field", ["lr_mult", "decay_mult"])
+def test_multipliers_that_are_no_numbers_are_refused(field):
+    with pytest.raises(NetError, match=rf"net.prototxt:2:1, layer \"f\" .*: {field} of param 1 is nan"):
+        net_of(INPUT + ip("f", "data", f"param {{}} param {{ {field}: nan }}"))
+    with pytest.raises(NetError, match="loss_weight is inf"):
+        net_of(INPUT + ip("f", "data", "loss_weight: inf"))
+
+
 # -- running -------------------------------------------------------------------------------------------------------
 
 
@@ -387,3 +552,130 @@ def test_a_net_in_float64():
     net.backward()
     assert {blob.data.dtype for blob in net.blobs.values()} == {np.dtype("float64")}
     assert net.params["f"][0].diff.dtype == np.float64
+
+
+# -- backward, where layers have not run forward -------------------------------------------------------------------
+
+DEEP = (
+    "force_backward: true\n"
+    + INPUT
+    + INPUT.replace('"data"', '"target"')
+    + ip("a", "data")
+    + 'layer { name: "drop" type: "Dropout" bottom: "a" top: "drop" }\n'
+    + 'layer { name: "norm" type: "BatchNorm" bottom: "drop" top: "norm" }\n'
+    + 'layer { name: "s" type: "Sigmoid" bottom: "norm" top: "s" }\n'
+    + 'layer { name: "drop2" type: "Dropout" bottom: "s" top: "drop2" }\n'
+    + ip("b", "drop2")
+    + euclidean("b", "target")
+)
+
+
+def copy_of_blobs(net, of):
+    for name, blob in net.blobs.items():
+        blob.data[...] = of.blobs[name].data
+        blob.diff[...] = of.blobs[name].diff
+    return net
+
+
+def gradients_of(net):
+    blobs = {f"{name} {i}": blob for name, blobs in net.params.items() for i, blob in enumerate(blobs)}
+    return {name: blob.diff.copy() for name, blob in (blobs | dict(net.blobs)).items()}
+
+
+@pytest.mark.parametrize("end", [None, "a", "drop", "norm", "s", "drop2", "b", "loss"])
+def test_backward_before_the_rest_of_the_forward_pass(end, engine):
+    """Layers behind ``end`` go by what lies in the blobs, and draw what the forward pass would have drawn."""
+    ran = filled(net_of(DEEP, engine=engine))
+    ran.forward()
+    net = copy_of_blobs(net_of(DEEP, engine=engine), ran)
+    if end:
+        net.forward(end=end)
+    drawn, statistics = net.state(), [blob.data.tolist() for blob in net.params["norm"]]
+    ran.backward()
+    net.backward()
+    wanted = gradients_of(ran)
+    assert np.any(wanted["data"]) and np.any(wanted["a 0"])
+    for name, gradient in gradients_of(net).items():
+        np.testing.assert_array_equal(gradient, wanted[name], err_msg=name)
+    assert net.state() == drawn
+    assert [blob.data.tolist() for blob in net.params["norm"]] == statistics
+
+
+def test_backward_before_the_first_part_of_the_forward_pass(engine):
+    text = DEEP.replace("Dropout", "TanH")
+    ran = filled(net_of(text, engine=engine))
+    ran.forward()
+    net = copy_of_blobs(net_of(text, engine=engine), ran)
+    net.forward(start="s")
+    for one in (ran, net):
+        one.backward(start="loss", end="s")
+        one.backward(start="norm")
+    wanted = gradients_of(ran)
+    for name, gradient in gradients_of(net).items():
+        np.testing.assert_array_equal(gradient, wanted[name], err_msg=name)
+
+
+def test_backward_over_other_values_in_the_blobs(engine):
+    """A single layer: its gradient in what a user has put into its bottom and into its top's diff."""
+    net = net_of(DEEP, engine=engine)
+    x, dy = np.random.default_rng(0).normal(size=(2, 2, 3)).astype("f")
+    net.blobs["norm"].data[...] = x
+    net.blobs["s"].data[...] = 9
+    net.blobs["s"].diff[...] = dy
+    gradient = net.backward(start="s", end="s")["norm"]
+    y = 1 / (1 + np.exp(-x))
+    np.testing.assert_allclose(gradient, dy * y * (1 - y), rtol=1e-5)
+    assert (net.blobs["s"].data == 9).all()
+    np.testing.assert_array_equal(net.blobs["s"].diff, dy)
+
+
+def test_backward_after_an_input_was_reshaped(engine):
+    net, other = (filled(net_of(DEEP.replace("Dropout", "TanH"), engine=engine)) for _ in range(2))
+    net.forward()
+    net.backward()
+    for one in (net, other):
+        for name in one.inputs:
+            one.blobs[name].reshape(5, 3)
+        one.clear_param_diffs()
+        filled(one)
+    other.reshape()
+    assert net.backward()["data"].shape == net.blobs["b"].shape == (5, 3)
+    other.backward()
+    wanted = gradients_of(other)
+    for name, gradient in gradients_of(net).items():
+        np.testing.assert_array_equal(gradient, wanted[name], err_msg=name)
+
+
+def test_backward_runs_nothing_forward_that_does_more_than_compute(tmp_path, monkeypatch, engine):
+    (tmp_path / "calls_noted.py").write_text(
+        "class Noted:\n"
+        "    def setup(self, bottom, top): self.calls = []\n"
+        "    def reshape(self, bottom, top): top[0].reshape(*bottom[0].shape)\n"
+        "    def forward(self, bottom, top): self.calls.append('forward')\n"
+        "    def backward(self, top, propagate_down, bottom):\n"
+        "        self.calls.append('backward')\n"
+        "        bottom[0].diff[...] = 2 * top[0].diff\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = f"""force_backward: true
+        layer {{ name: "m" type: "MemoryData" top: "x" top: "label"
+                 memory_data_param {{ batch_size: 2 channels: 1 height: 1 width: 3 }} }}
+        layer {{ name: "p" type: "Python" bottom: "x" top: "p"
+                 python_param {{ module: "calls_noted" layer: "Noted" }} }}
+        layer {{ name: "s" type: "Sigmoid" bottom: "p" top: "s" }}
+        layer {{ name: "out" type: "HDF5Output" bottom: "x" bottom: "label"
+                 hdf5_output_param {{ file_name: {str(tmp_path / "out.h5")!r} }} }}"""
+    pytest.importorskip("h5py")
+    net = net_of(text, engine=engine)
+    net.blobs["s"].diff[...] = 4
+    net.backward()
+    assert (net.blobs["p"].diff == 1).all() and (net.blobs["x"].diff == 2).all()
+    assert net.layer_dict["p"].calls == ["backward"] and not (tmp_path / "out.h5").exists()
+
+
+def test_an_error_in_what_lacks_forward_names_layer_and_place():
+    text = INPUT + 'layer { name: "l" type: "Input" top: "l" input_param { shape { dim: 2 } } }\n' + ip("f", "data")
+    text += 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "f" bottom: "l" top: "loss" }'
+    net = filled(net_of(text), l=[0, 9])
+    with pytest.raises(CaffeError, match=r'net.prototxt:4:1, layer "loss" \(SoftmaxWithLoss\): label 9'):
+        net.backward()

@@ -3,7 +3,7 @@
 import pytest
 
 from caffe_lite.errors import NetError, Where
-from caffe_lite.net_param import PlacedLayer, filter_layers, insert_splits
+from caffe_lite.net_param import PlacedLayer, filter_layers, insert_splits, layers_in_state
 from caffe_lite.proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState
 from caffe_lite.proto.prototxt import parse_text
 
@@ -113,3 +113,48 @@ layer {{ name: "l" type: "ReLU" bottom: "data" top: "late" }}"""
         insert_splits(placed(text))
     assert str(caught.value).startswith('net.prototxt:2:1, layer "r" (ReLU): unknown bottom blob')
     assert hint in str(caught.value)
+
+
+STAGED = """
+layer { name: "d" type: "DummyData" top: "x" include { phase: TRAIN } }
+layer { name: "v" type: "DummyData" top: "x" include { phase: TEST stage: "val" min_level: 2 } }
+layer { name: "w" type: "DummyData" top: "y" include { phase: TRAIN stage: "a" not_stage: "b" } }
+layer { name: "z" type: "DummyData" top: "z" exclude { phase: TEST } }
+layer { name: "r" type: "ReLU" bottom: "%s" top: "r" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("blob", "state", "hint"),
+    [
+        (
+            "x",
+            NetState(phase=TEST),
+            'test_state { level: 2 stage: "val" }, in a script with Net(..., level=2,',
+        ),
+        (
+            "x",
+            NetState(phase=TEST, level=3, stage=["q"]),
+            'test_state { stage: "q" stage: "val" }, in a script with',
+        ),
+        ("y", NetState(phase=TRAIN), "train_state { stage: \"a\" }, in a script with Net(..., stages=['a'])."),
+        (
+            "y",
+            NetState(phase=TRAIN, stage=["b"]),
+            "Layer 'w' (net.prototxt:4:1) makes it, which its rules leave out",
+        ),
+        ("y", NetState(phase=TEST), "Layer 'w' (net.prototxt:4:1) makes it, which its rules leave out in TEST."),
+        ("z", NetState(phase=TEST), "Layer 'z' (net.prototxt:5:1) makes it, which its rules leave out in TEST."),
+        ("q", NetState(phase=TRAIN), "no layer before it makes it. Blobs made before it: x, z."),
+    ],
+    ids=str,
+)
+def test_a_blob_that_another_state_would_bring(blob, state, hint):
+    with pytest.raises(NetError) as caught:
+        layers_in_state(placed(STAGED % blob), state)
+    assert f"unknown bottom blob {blob!r}" in str(caught.value) and hint in str(caught.value)
+    if "_state {" in hint:  # it is so
+        fields = hint.split("{ ")[1].split(" }")[0]
+        asked = parse_text(f"phase: {'TEST' if state.phase == TEST else 'TRAIN'} {fields}", NetState).message
+        asked.level = asked.level or state.level
+        assert layers_in_state(placed(STAGED % blob), asked)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from caffe_lite import NetSpec, to_proto
 from caffe_lite import layers as L
 from caffe_lite import params as P
 from caffe_lite.errors import NetError
-from caffe_lite.net_spec import assign_proto
+from caffe_lite.net_spec import Layers, assign_proto, param_name_dict
 from caffe_lite.proto import caffe_pb2
 
 
@@ -117,8 +118,14 @@ def test_what_is_no_top_is_a_type_error():
     L.Silence(*pair, ntop=0)
     with pytest.raises(TypeError, match=r"^Eltwise input 1 is not a Top \(type is <class 'str'>\)"):
         L.Eltwise(pair[0], "data")
-    with pytest.raises(TypeError, match="data is not a Top"):
-        NetSpec().data = pair
+    n = NetSpec()
+    n.data, n.size, n.list = pair, 3, [pair[0]]  # what a script keeps there for itself is its own matter
+    assert (n.data, n.size) == (pair, 3)
+    with pytest.raises(TypeError, match=r"data is not a Top \(type is <class 'tuple'>\)"):
+        n.to_proto()
+    del n.data
+    with pytest.raises(TypeError, match="size is not a Top"):
+        n.to_proto()
     with pytest.raises(TypeError, match="to_proto input 0 is not a Top"):
         to_proto(pair)
     with pytest.raises(TypeError, match="ReLU has one top"):
@@ -146,10 +153,11 @@ def test_parameters_that_do_not_fit_name_the_layer(make, text):
 
 def test_names_that_are_not_there():
     n = lenet(1)
-    with pytest.raises(AttributeError, match="no 'conv2' yet; did you mean 'conv1'"):
-        n.conv2  # noqa: B018
-    with pytest.raises(KeyError, match="conv2"):
-        n["conv2"]
+    for wanted in (AttributeError, KeyError, NetError):
+        with pytest.raises(wanted, match=r"no 'conv2' yet\. Did you mean 'conv1'"):
+            n.conv2  # noqa: B018
+        with pytest.raises(wanted, match="conv2"):
+            n["conv2"]
     with pytest.raises(AttributeError, match=r"did you mean P\.Pooling"):
         P.Poling  # noqa: B018
     assert not hasattr(n, "ip3") and n["ip2"] is n.ip2
@@ -173,6 +181,47 @@ def test_layer_modules_stay_modules():
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         L.nonsense  # noqa: B018
     assert L.AnyForksLayer(L.Input()).to_proto().layer[1].type == "AnyForksLayer"
+
+
+def test_names_and_parameters_can_be_read_and_changed():
+    n = lenet(1)
+    assert n.keys()[:3] == ["data", "label", "conv1"] and n.keys()[-1] == "loss" and n.vals()[-1] is n.loss
+    n.update("conv1", {"dilation": 2, "param": [dict(lr_mult=0), dict(lr_mult=0)]})
+    n.update("label", {"name": "input"})
+    data, conv = n.to_proto().layer[:2]
+    assert (data.name, list(conv.convolution_param.dilation), conv.convolution_param.num_output) == ("input", [2], 20)
+    assert [spec.lr_mult for spec in conv.param] == [0, 0]
+    with pytest.raises(KeyError, match="conv9"):
+        n.update("conv9", {})
+
+
+def test_the_names_of_parameters():
+    names = param_name_dict()
+    assert (names["InnerProduct"], names["LRN"], names["Pooling"]) == ("inner_product", "lrn", "pooling")
+
+
+def test_layers_as_an_object():
+    top = Layers().Convolution(Layers().Input(shape=dict(dim=[1])), num_output=2)
+    assert top.fn.type_name == "Convolution" and len(top.to_proto().layer) == 2
+
+
+def test_layers_are_added_to_others():
+    n = lenet(1)
+    layers, names, autonames = {}, {n.conv1: "first"}, Counter({"Pooling": 4})
+    n.pool1._to_proto(layers, names, autonames)
+    n.conv1.fn._to_proto(layers, names, autonames)
+    assert [layer.name for layer in layers.values()] == ["DummyData1", "first", "Pooling5"]
+
+
+def test_what_protobuf_raises_is_raised():
+    for params, wanted in (
+        (dict(num_outputs=2), AttributeError),
+        (dict(num_output="two"), TypeError),
+        (dict(num_output=-1), ValueError),
+        (dict(engine="CUDNNN"), ValueError),
+    ):
+        with pytest.raises(wanted):
+            L.Convolution(L.Input(), **params).to_proto()
 
 
 def test_assign_proto_sets_what_it_is_given():

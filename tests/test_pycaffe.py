@@ -28,6 +28,170 @@ def net(tmp_path):
     return net
 
 
+def test_the_arguments_are_the_originals(tmp_path, net):
+    file = str(tmp_path / "net.prototxt")
+    saved = str(tmp_path / "net.caffemodel")
+    net.save(saved)
+    for given in (
+        Net(file, TRAIN, 0, None, saved),
+        Net(network_file=file, phase=TRAIN, level=0, stages=None, weights=saved),
+        Net(file, saved, TRAIN),
+    ):
+        assert given.phase == TRAIN
+        np.testing.assert_array_equal(given.params["fc"][0].data, net.params["fc"][0].data)
+    assert [Net(file, saved).phase, Net(file).phase, Net(file, TRAIN, 1).phase] == [TEST, TEST, TRAIN]
+    for args, named, what in (
+        ((TEST, saved), {}, "not a number. Give weights by name: weights=file"),
+        ((2,), {}, "phase 2 is neither"),
+        ((TEST, 0, "deploy"), {}, "It is a list of names"),
+        ((saved, TEST), {"weights": saved}, "it is caffe.TRAIN or caffe.TEST"),
+    ):
+        for wanted in (NetError, TypeError, RuntimeError):
+            with pytest.raises(wanted, match=f"(?i){what}"):
+                Net(file, *args, **named)
+
+
+def test_the_third_argument_is_a_level(tmp_path):
+    (tmp_path / "net.prototxt").write_text(RULES)
+    assert Net(str(tmp_path / "net.prototxt"), TEST, 1).outputs == list("abf")
+    assert Net(str(tmp_path / "net.prototxt"), TEST, 2, ["A", "B"]).outputs == list("abde")
+
+
+def test_a_comma_in_the_path_of_weights(tmp_path, net):
+    whole, part, other = (str(tmp_path / name) for name in ("weights, end-to-end.caffemodel", "weights", "other"))
+    net.save(whole)
+    fc = net.params["fc"][0].data.copy()
+    net.params["fc"][0].data[...] = 7
+    net.save(part)
+    file = str(tmp_path / "net.prototxt")
+    np.testing.assert_array_equal(Net(file, TEST, weights=whole).params["fc"][0].data, fc)
+    net.copy_from(whole)
+    np.testing.assert_array_equal(net.params["fc"][0].data, fc)
+    net.params["fc"][0].data[...] = 8
+    net.save(other)
+    net.copy_from(f"{other}, {part}")
+    assert (net.params["fc"][0].data == 7).all()
+    with pytest.raises(RuntimeError, match="there is no such file"):
+        net.copy_from(f"{part},{tmp_path / 'missing'}")
+
+
+def test_phases_of_2014(tmp_path, net):
+    file = str(tmp_path / "net.prototxt")
+    net.set_phase_test()
+    net.set_mode_cpu()
+    with pytest.raises(NetError, match=r"the net is made for TEST. Make it for TRAIN: caffe.Net\(file, caffe.TRAIN\)"):
+        net.set_phase_train()
+    try:
+        caffe.set_phase_train()
+        assert Net(file).phase == TRAIN and Net(file, TEST).phase == TEST
+    finally:
+        caffe.set_phase_test()
+    assert Net(file).phase == TEST
+
+
+def test_attributes_of_a_subclass_never_meet_ours(net, tmp_path, engine):
+    class Mine(Net):
+        close = state = compile = "mine"
+
+        def node(self):
+            raise AssertionError
+
+        run_forward = run_backward = forward_pass = backward_pass = recompute = share = node
+
+    file = str(tmp_path / "net.prototxt")
+    plain = Net(file, TEST, seed=1, engine=engine)
+    names = {*vars(plain._caffe_graph), *(name for name in dir(plain._caffe_graph) if not name.startswith("__"))}
+    assert {"nodes", "ops", "rng", "fusion", "phase", "name", "callbacks", "learnable_params"} <= names
+    mine = Mine(file, TEST, seed=1, engine=engine)
+    faces = {name for name in names if hasattr(Net, name)}
+    for name in names - faces:
+        setattr(mine, name, f"my {name}")
+    assert (mine.name, mine.ops, mine.close) == ("my name", "my ops", "mine")
+    data, top = np.arange(6).reshape(2, 3), np.ones((2, 2))
+    for net in (plain, mine):
+        net.before_forward(lambda index: None)
+        net.share_with(plain)
+        net.reshape()
+        net.copy_from(_saved(net, tmp_path))
+    np.testing.assert_array_equal(mine.forward(data=data)["out"], plain.forward(data=data)["out"])
+    np.testing.assert_array_equal(mine.backward(out=top)["data"], plain.backward(out=top)["data"])
+    np.testing.assert_array_equal(mine.forward_all(data=data)["out"], plain.forward_all(data=data)["out"])
+    assert mine.inputs == ["data"] and mine.outputs == ["out"] and list(mine.params) == ["fc", "out"]
+    assert [layer.type for layer in mine.layers] == [layer.type for layer in plain.layers]
+    mine.clear_param_diffs()
+    assert not mine.params["fc"][0].diff.any() and plain.params["fc"][0] is mine.params["fc"][0]
+
+
+def _saved(net, folder):
+    net.save(folder / "saved.caffemodel")
+    return folder / "saved.caffemodel"
+
+
+def test_an_attribute_that_is_not_there(net):
+    with pytest.raises(AttributeError, match="'Net' object has no attribute 'nose'"):
+        net.nose  # noqa: B018
+
+    class Early(Net):
+        def __init__(self):
+            self.nodes  # noqa: B018 - before the net is made
+
+    with pytest.raises(AttributeError, match="'Early' object has no attribute 'nodes'"):
+        Early()
+
+
+def test_one_object_per_blob(net):
+    assert net.blobs["fc"] is net.blobs["fc"] and net._blobs[1] is net.blobs["fc"]
+    weight, bias = net.params["fc"]
+    assert net.params["fc"][0] is weight and net.layer_dict["fc"].blobs[1] is bias
+    assert bias in net.params["fc"] and net.params["fc"].index(bias) == 1 and net.blobs["fc"] not in net.params["fc"]
+    assert type(net.params["fc"]) is caffe._caffe.BlobVec and type(weight) is caffe._caffe.Blob
+    assert isinstance(net, caffe._caffe.Net) and isinstance(net.layers[1], caffe._caffe.Layer)
+
+
+def test_a_blob_in_the_place_of_another_shares_its_storage(net, tmp_path, engine):
+    file = str(tmp_path / "net.prototxt")
+    net, other = (Net(file, TEST, seed=seed, engine=engine) for seed in (1, 2))
+    data = np.arange(6).reshape(2, 3)
+    before = net.forward(data=data)["out"].copy()
+    net.params["fc"][0] = other.params["fc"][0]
+    net.params["fc"][1:] = other.params["fc"][1:]
+    net.params["out"][0] = other.params["out"][0]
+    after = net.forward(data=data)["out"]
+    assert abs(after - before).max() > 1e-3
+    np.testing.assert_array_equal(after, other.forward(data=data)["out"])
+    other.params["out"][0].data[...] = 0
+    assert not net.forward(data=data)["out"].any()
+    net.backward(out=np.ones((2, 2)))
+    assert other.params["out"][0].diff.any()
+    for value, what in (
+        (net.params["fc"][1], r"a blob of shape \(4,\) cannot take the place of one of \(4, 3\)"),
+        (np.zeros((4, 3)), "a ndarray is no blob"),
+        (Net(file, TEST, engine=engine, dtype="float64").params["fc"][0], "float64 cpu is none of"),
+    ):
+        for wanted in (NetError, TypeError):
+            with pytest.raises(wanted, match=what):
+                net.params["fc"][0] = value
+    with pytest.raises(IndexError):
+        net.params["fc"][2] = net.params["fc"][0]
+
+
+def test_blobs_are_appended_and_taken_out(net, tmp_path):
+    blobs = net.layer_dict["act"].blobs
+    assert not blobs and "act" not in net.params
+    blobs.append(net.params["fc"][1])
+    blobs.extend(net.params["out"])
+    assert [blob.shape for blob in net.params["act"]] == [(4,), (2, 4)] and blobs[1] is net.params["out"][0]
+    net.save(tmp_path / "net.caffemodel")
+    message = caffe.proto.caffe_pb2.NetParameter.FromString((tmp_path / "net.caffemodel").read_bytes())
+    assert [len(layer.blobs) for layer in message.layer] == [0, 2, 2, 1]
+    del blobs[0]
+    assert blobs.pop().shape == (2, 4) and not blobs
+    own = caffe._caffe.BlobVec()
+    own.add_blob(2, 2)
+    own.append(net.blobs["fc"])
+    assert [blob.shape for blob in own] == [(2, 2), (2, 4)]
+
+
 def test_names(net):
     assert (net.inputs, net.outputs) == (["data"], ["out"])
     assert list(net.blobs) == ["data", "fc", "out"]
@@ -82,10 +246,21 @@ def test_backward_in_parts_equals_backward(net):
 
 
 def test_unknown_names_are_refused_with_the_known_ones(net):
-    with pytest.raises(NetError, match=r"the net has no layer 'conv9'. Its layers: in, fc, act, out"):
-        net.forward(start="conv9")
-    with pytest.raises(NetError, match=r"the net has no blob 'prob'. Its blobs: data, fc, out"):
-        net.forward(blobs=["prob"])
+    for wanted in (NetError, KeyError, ValueError):
+        with pytest.raises(wanted, match=r"the net has no layer 'conv9'. Its layers: in, fc, act, out"):
+            net.forward(start="conv9")
+        with pytest.raises(wanted, match=r"the net has no blob 'prob'. Its blobs: data, fc, out"):
+            net.forward(blobs=["prob"])
+    with pytest.raises(KeyError):
+        net.blobs["prob"]
+    with pytest.raises(ValueError, match="is of shape"):
+        net.forward(data=np.ones((2, 4)))
+    with pytest.raises(RuntimeError, match="there is no such file"):
+        Net("nothing.prototxt", TEST)
+    with pytest.raises(RuntimeError, match="there is no such file"):
+        net.copy_from("nothing.caffemodel")
+    with pytest.raises(RuntimeError, match="no MemoryData layer"):
+        net.set_input_arrays(np.ones((1, 1, 1, 1)), np.ones(1))
 
 
 def test_forward_all_takes_any_number_of_items(net):
@@ -94,6 +269,38 @@ def test_forward_all_takes_any_number_of_items(net):
     assert out["out"].shape == (5, 2) and out["fc"].shape == (5, 4)
     single = [net.forward(data=items[i : i + 2])["out"].copy() for i in range(0, 4, 2)]
     np.testing.assert_allclose(out["out"][:4], np.concatenate(single), rtol=1e-5)
+
+
+def test_no_items_at_all(net):
+    outs, diffs = net.forward_backward_all(data=np.zeros((0, 3)), out=np.zeros((0, 2)))
+    assert outs["out"].shape == (0, 2) and diffs["data"].shape == (0, 3)
+    assert net.forward_all(blobs=["fc"], data=[])["fc"].shape == (0, 4)
+    assert net.forward_all(data=[])["out"].dtype == np.float32
+
+
+def test_a_batch_of_nothing(net):
+    net.blobs["data"].reshape(0, 3)
+    assert net.forward(data=np.zeros((0, 3)))["out"].shape == (0, 2)
+    assert net.backward(out=np.zeros((0, 2)))["data"].shape == (0, 3)
+    assert not any(blob.diff.any() for blobs in net.params.values() for blob in blobs)
+    assert net.forward_all(data=[])["out"].shape == (0, 2)
+    with pytest.raises(NetError, match=r"the batch of 'data' holds nothing: its shape is \(0, 3\)"):
+        net.forward_all(data=np.zeros((2, 3)))
+
+
+def test_batches_fill_the_net(net):
+    batches = list(net._batch({"data": np.arange(9).reshape(3, 3)}))
+    assert [batch["data"].tolist() for batch in batches] == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [0, 0, 0]]]
+
+
+def test_forward_backward_all_runs_on_what_the_blobs_hold(net):
+    ones = np.ones((2, 2), "f")
+    net.blobs["data"].data[...] = 1
+    outs, diffs = net.forward_backward_all(out=ones)
+    np.testing.assert_array_equal(outs["out"], net.forward()["out"])
+    np.testing.assert_array_equal(diffs["data"], net.backward(out=ones)["data"])
+    with pytest.raises(TypeError, match="no arrays are given"):
+        net.forward_backward_all()
 
 
 def test_forward_backward_all_pairs_outputs_and_gradients(net):
@@ -115,6 +322,53 @@ def test_data_can_be_assigned_and_written_into(net):
 def test_a_slice_of_the_parameters(net):
     assert [blob.shape for blob in net.params["fc"]] == [(4, 3), (4,)]
     assert [blob.shape for blob in net.params["fc"][:1]] == [(4, 3)]
+
+
+def test_layers_are_shaped_and_set_up_by_hand(net):
+    layer = net.layers[1]
+    weights = layer.blobs[0].data.copy()
+    net.blobs["data"].reshape(5, 3)
+    layer.reshape([net.blobs["data"]], [net.blobs["fc"]])
+    assert net.blobs["fc"].shape == (5, 4)
+    layer.setup([net.blobs["data"]], [net.blobs["fc"]])
+    assert len(layer.blobs) == 2 and net.forward()["out"].shape == (5, 2)
+    np.testing.assert_array_equal(layer.blobs[0].data, weights)
+    assert (str(layer.phase), layer.phase) == ("TEST", TEST)
+
+
+PATHS = """
+force_backward: true
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 4 } } }
+layer { name: "scale" type: "Power" bottom: "data" top: "scale" power_param { scale: 2 } }
+layer { name: "relu" type: "ReLU" bottom: "scale" top: "relu" }
+layer { name: "again" type: "Power" bottom: "relu" top: "again" power_param { scale: 3 } }
+"""
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_backward_and_deconvolution_from_a_layer(tmp_path, engine, in_place):
+    text = PATHS.replace('top: "relu"', 'top: "scale"').replace('bottom: "relu"', 'bottom: "scale"')
+    (tmp_path / "net.prototxt").write_text(text if in_place else PATHS)
+    net = Net(tmp_path / "net.prototxt", TEST, engine=engine)
+    net.forward_simple(data=np.array([[1, 1, -1, -1]]))
+    diff = np.array([[1, -1, 1, -1]])
+    wanted = {"gradient": [6, -6, 0, 0], "Zeiler & Fergus": [6, 0, 6, 0], "Guided Backprop": [6, 0, 0, 0]}
+    assert net.backward_from_layer("again", diff)["data"].tolist() == [wanted["gradient"]]
+    assert net.deconv_from_layer("again", diff)["data"].tolist() == [wanted["Zeiler & Fergus"]]
+    found = net.deconv_from_layer("again", diff, ["scale"], deconv_type="Guided Backprop")
+    assert found["data"].tolist() == [wanted["Guided Backprop"]] and list(found) == ["data", "scale"]
+    assert net.blobs["again"].diff.any()
+    net.backward_from_layer("scale", diff, zero_higher=True)
+    assert not net.blobs["again"].diff.any() and net.blobs["data"].diff.tolist() == [[2, -2, 2, -2]]
+    assert net.backward_simple(again=diff)["data"].tolist() == [wanted["gradient"]]
+    for call, what in (
+        (lambda: net.backward_from_layer("again", diff[:, :2]), "start 'again' is of shape"),
+        (lambda: net.backward_from_layer("nope", diff), "no layer 'nope'"),
+        (lambda: net.deconv_from_layer("again", diff, deconv_type="other"), "Give one of 'Zeiler & Fergus'"),
+    ):
+        with pytest.raises(NetError, match=what):
+            call()
+    assert "deconv_from_layer" in dir(caffe.classifier.Classifier)
 
 
 def test_the_names_of_the_original_with_an_underscore(net):
@@ -304,6 +558,70 @@ def solver(loss_file, tmp_path, monkeypatch):
     solver.close()
 
 
+def test_a_solver_trains_what_the_layer_has(solver):
+    """A blob that a script has put in goes on being learned; one that two layers have is updated once."""
+    other = Net("loss.prototxt", TRAIN, seed=5)
+    blobs, mine = solver.net.params["fc"], other.params["fc"][0]
+    old = blobs[0]
+    blobs[0] = mine
+    before, kept = mine.data.copy(), old.data.copy()
+    solver.step(1)
+    assert abs(mine.data - before).max() > 0
+    np.testing.assert_array_equal(old.data, kept)
+    np.testing.assert_array_equal(solver.net.params["fc"][0].data, other.params["fc"][0].data)
+
+
+TWO = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 2 } } }
+layer { name: "a" type: "InnerProduct" bottom: "data" top: "a"
+        inner_product_param { num_output: 2 bias_term: false weight_filler { type: "constant" value: 1 } } }
+layer { name: "b" type: "InnerProduct" bottom: "a" top: "b"
+        inner_product_param { num_output: 2 bias_term: false weight_filler { type: "constant" value: 1 } } }
+layer { name: "loss" type: "Reduction" bottom: "b" top: "loss" loss_weight: 1 }
+"""
+
+
+def test_weights_tied_by_hand(tmp_path, engine):
+    (tmp_path / "net.prototxt").write_text(TWO)
+    (tmp_path / "solver.prototxt").write_text(
+        f'net: "{(tmp_path / "net.prototxt").as_posix()}" base_lr: 0.5 lr_policy: "fixed"'
+    )
+    solver = caffe.SGDSolver(str(tmp_path / "solver.prototxt"), engine=engine)
+    params = solver.net.params
+    params["b"][0] = params["a"][0]
+    solver.net.blobs["data"].data[...] = [[1, 2]]
+    solver.step(1)
+    # loss = 1 W W x with W of ones: the gradients are (W 1) x^T = 2 x^T in each row, and 1 (W x)^T = (3, 3).
+    expected = np.ones((2, 2)) - 0.5 * (np.array([[2, 4], [2, 4]]) + 3)
+    np.testing.assert_allclose(params["a"][0].data, expected)
+    assert params["b"][0] is params["a"][0]
+    solver.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", [TRAIN, TEST])
+def test_a_compiled_net_sees_another_blob(tmp_path, phase):
+    pytest.importorskip("torch")
+    (tmp_path / "net.prototxt").write_text(TWO)
+    net, other = (Net(tmp_path / "net.prototxt", phase, engine="torch", compile=compile) for compile in (True, False))
+    data = np.array([[1, 2]])
+    for given in (net, other):
+        given.blobs["data"].data[...] = data
+    run = (lambda net: net.forward_backward_pass()) if phase == TRAIN else (lambda net: net.forward_pass())
+    assert [float(run(net)) for _ in range(3)] == [12, 12, 12]
+    other.params["a"][0].data[...] = 2
+    net.params["a"][0] = other.params["a"][0]
+    assert float(run(net)) == 24
+    if phase == TRAIN:
+        np.testing.assert_allclose(other.params["a"][0].diff, [[2, 4], [2, 4]])
+
+
+def test_iterations_can_be_counted_anew(solver):
+    solver.step(1)
+    solver.set_iter(100)
+    assert solver.iter == 100 and solver.lr == pytest.approx(0.1 * (1 + 0.0001 * 100) ** -0.75)
+
+
 def test_solving(solver):
     assert solver.iter == 0
     solver.solve()
@@ -359,9 +677,13 @@ def test_every_name_is_there():
 
 
 def test_nets_and_solvers_are_in_its_module_too():
-    from caffe_lite.pycaffe import AdamSolver, Net, SGDSolver
+    from caffe_lite.pycaffe import NCCL, AdamSolver, Net, SGDSolver, Timer
 
     assert (Net, SGDSolver, AdamSolver) == (caffe.Net, caffe.SGDSolver, caffe.AdamSolver)
+    assert (NCCL, Timer) == (caffe.NCCL, caffe.Timer)
+    for name in caffe._caffe.__all__:
+        assert getattr(caffe._caffe, name) is not None
+    assert caffe._caffe.Layer is caffe.Layer and issubclass(caffe.SGDSolver, caffe._caffe.Solver)
     with pytest.raises(ImportError, match="cannot import name 'Nets'"):
         from caffe_lite.pycaffe import Nets  # noqa: F401
 

@@ -11,7 +11,7 @@ from caffe_lite.training_log import TrainingLog, columns_of, parse_training_log,
 GOLDEN = Path(__file__).parent / "golden" / "logs" / "train_lenet_fashion_mnist.log"
 
 
-def written(*lines: str, head: str = "I20261121 10:00:{:02d}.500000  7 solver.py:1] ") -> list[str]:
+def written(*lines: str, head: str = "I1121 10:00:{:02d}.500000  7 solver.py:1] ") -> list[str]:
     """Lines as a log has them, a second apart."""
     return [head.format(second) + line + "\n" for second, line in enumerate(lines)]
 
@@ -48,6 +48,28 @@ def test_the_originals_log():
     assert begun is not None
     assert shown is not None
     assert log.train[0]["Seconds"] == pytest.approx(float(shown[2]) - float(begun[2]), abs=1e-9)
+
+
+@pytest.mark.parametrize("value", ["--", "1.2.3", "1e", "", "1.#IND", "0x1p3", "²", "nan(ind)", "$"])
+def test_what_is_no_number_is_skipped(value: str):
+    lines = written("Solving N", *display(0, 3), *(line.replace("7.5", value) for line in display(10, 7.5)))
+    lines += written(f"Iteration {value}, loss = 1", *display(20, 1), head="I20261121 11:00:{:02d}.0 7 a:1] ")
+    log = parse_training_log(lines)
+    assert (iterations(log.train), [row["loss"] for row in log.train]) == ([0, 20], [3, 1])
+    assert [(iteration, loss) for iteration, _, loss in log.losses] == [(0, 3), (20, 1)]
+
+
+@pytest.mark.parametrize("count", ["9" * 16, "9" * 400, "9" * 5000])
+def test_a_line_of_no_possible_iteration_is_skipped(count: str):
+    strange = [f"Iteration {count}, loss = 1", f"Iteration {count}, Testing net (#0)", f"Iteration {count}, lr = 1"]
+    log = parse_training_log(written("Solving N", *display(0, 3), *strange, *display(10, 2)))
+    assert (iterations(log.train), log.test, log.train[1]["LearningRate"]) == ([0, 10], [], 0.01)
+
+
+@pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-inf", "1e400"])
+def test_what_printf_writes_for_what_is_not_finite_is_a_number(value: str):
+    (row,) = parse_training_log(written("Solving N", *(line.replace("7.5", value) for line in display(0, 7.5)))).train
+    assert str(row["loss"]) == str(float(value))
 
 
 def test_time_begins_where_solving_does():

@@ -248,3 +248,22 @@ def test_a_dataset_that_claims_more_than_the_file_holds_is_not_read(tmp_path: Pa
         file.create_dataset("data/a/0", (2**20, 2**20), "f4")  # never written: HDF5 gives it no room
     with pytest.raises(WeightsError, match="larger than the file"):
         read_weights(tmp_path / "a.h5")
+
+
+def test_hdf5_weights_in_other_files_are_refused(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    write_hdf5(tmp_path / "whole.h5", [LayerWeights("ip", "InnerProduct", [np.ones((2, 3), np.float32)])])
+    for name in ("data", "data/ip", "data/ip/0"):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file[name] = h5py.ExternalLink("whole.h5", name)
+        with pytest.raises(WeightsError, match=rf"a\.h5: /{name} is a link to another file"):
+            read_weights(tmp_path / "a.h5")
+
+
+def test_hdf5_weights_larger_than_their_file(tmp_path: Path) -> None:
+    """A terabyte of values never written, in some kilobytes."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("data/ip/0", (2**20, 2**18), "f4", fillvalue=1)
+    with pytest.raises(WeightsError, match=r"a\.h5: .*/data/ip/0 of the shape .* is larger than the file"):
+        read_weights(tmp_path / "a.h5")

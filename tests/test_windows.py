@@ -123,6 +123,13 @@ def test_padding_of_one_axis_moves_the_last_window_of_both() -> None:
     assert Windows((2, 1), (4, 4), (1, 0), (1, 1)).pooled((4, 4), round_up=True) == (2, 1)
 
 
+@pytest.mark.parametrize("method", ["convolved", "deconvolved", "pooled"])
+def test_an_image_without_pixels(method: str) -> None:
+    windows = Windows((1, 1), (1, 1), (2, 2), (1, 1))
+    with pytest.raises(LayerError, match="an image of 0 x 4 has no pixels"):
+        getattr(windows, method)((0, 4), *[True] * (method == "pooled"))
+
+
 def test_a_kernel_that_does_not_fit_is_named_with_all_sizes() -> None:
     windows = Windows((3, 5), (1, 1), (0, 1), (1, 2))
     with pytest.raises(LayerError) as caught:

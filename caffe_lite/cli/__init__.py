@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import io
 import os
 import sys
@@ -28,23 +29,24 @@ COMMANDS = {
     "convert-imageset": "make a database from image files",
     "compute-image-mean": "compute the mean image of a database",
     "extract-features": "write what blobs of a net hold into databases",
-    "run": "run a script written for pycaffe, with caffe_lite as its caffe",
+    "run": "run a script or notebook written for pycaffe, with caffe_lite as its caffe",
     "parse-log": "make tables of a training run's log",
     "plot-log": "draw training runs from their logs",
     "classify": "tell what is in images",
+    "compile-kernels": "compile the torch engine's own kernels ahead, for this processor",
 }
 PROTOTXT = (".prototxt", ".pbtxt", ".prototext", ".txt")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status is 0, or 1 after an error, 2 for a wrong command line, 130 after Ctrl-C."""
-    words, script_words = _split(list(sys.argv[1:] if argv is None else argv))
+    words, python_words = _split(list(sys.argv[1:] if argv is None else argv))
     traceback = "--traceback" in words
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal's encoding lacks is shown escaped, as Python does it on standard error.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = _run([word for word in words if word != "--traceback"], script_words)
+        status = _run([word for word in words if word != "--traceback"], python_words)
         sys.stdout.flush()
         return status
     except UsageError as error:
@@ -62,20 +64,32 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone (`caffe-lite summary net.prototxt | head`); Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has gone (`caffe-lite summary net.prototxt | head`).
+        _write_no_more()
+        return 1
+    except OSError as error:
+        if traceback or error.filename is not None or error.errno not in (errno.ENOSPC, errno.EFBIG):
+            raise
+        _write_no_more()
+        print(f"caffe-lite: cannot write to standard output: {error.strerror}.", file=sys.stderr)
         return 1
 
 
+def _write_no_more() -> None:
+    """Drop what standard output still holds, over which Python would complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """Our words, and those of the script that ``run`` names: what follows it is not ours, whatever it looks like."""
+    """Our words, and those that ``run`` hands to Python: all from the first on that is none of our options."""
     if words[:1] != ["run"]:
         return words, []
-    end = next((index for index, word in enumerate(words[1:], 2) if not word.startswith("-")), len(words))
+    ours = ("-h", "-help", "-cpu", "-compat")
+    end = next((i for i, word in enumerate(words[1:], 1) if not word.startswith("--") and word not in ours), len(words))
     return words[:end], words[end:]
 
 
-def _run(words: list[str], script_words: list[str]) -> int:
+def _run(words: list[str], python_words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "-help", "help"):
         print(_help())
         return 0 if words else 2
@@ -92,7 +106,7 @@ def _run(words: list[str], script_words: list[str]) -> int:
     command.add_arguments(parser)
     arguments = parser.parse(spelled_with_dashes(words))
     if name == "run":
-        arguments.arguments = script_words
+        arguments.arguments = python_words
     install_as_caffe()  # Python layers, too, were written with `import caffe`
     status: int = command.run(arguments)
     return status

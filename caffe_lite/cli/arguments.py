@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from ..errors import EngineError
 from ..log import logger
-from ..ops import available_engines, get_ops, set_device, set_engine, set_mode_gpu
+from ..ops import available_engines, get_ops, on_gpu, set_device, set_engine, set_mode_gpu
 from ..proto import caffe_pb2
 
 BACKENDS = ("lmdb", "leveldb")
@@ -95,12 +95,10 @@ def choose_engine(arguments: argparse.Namespace) -> None:
     That is --engine, else CAFFE_LITE_ENGINE, else the fastest that is installed.
     """
     set_engine(arguments.engine or os.environ.get("CAFFE_LITE_ENGINE") or "auto")
-    if arguments.gpu is None:
-        logger.info("Use CPU.")
-    else:
+    if arguments.gpu is not None:
         set_device(_only_gpu(arguments.gpu))
         set_mode_gpu()
-        logger.info("Use GPU with device ID %s", arguments.gpu)
+    logger.info(f"Use GPU with device ID {arguments.gpu}" if on_gpu() else "Use CPU.")
     logger.info("Engine: %s", get_ops().describe())
 
 

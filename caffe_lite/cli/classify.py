@@ -148,8 +148,8 @@ def _load_npy(path: str) -> np.ndarray:
     import numpy as np
 
     try:
-        loaded: Any = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
+        loaded: Any = np.load(path, mmap_mode="r")  # which holds the shape that it tells against the file's size
+    except (OSError, ValueError, EOFError, TypeError, OverflowError) as error:
         raise _not_usable(path, str(getattr(error, "strerror", None) or error), "") from None
     if not isinstance(loaded, np.ndarray) or loaded.dtype.kind not in "fiu":
         raise _not_usable(path, "it holds no array of numbers", "")

@@ -7,6 +7,7 @@ import difflib
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from ..foreign_bytes import from_bytes, to_bytes
 from .arguments import BACKENDS, Parser, UsageError, add_engine, add_state, choose_engine, positive
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     choose_engine(arguments)
     for out in outs:
         refuse_existing(out)
-    net = Net(*(arguments.net, TEST, arguments.weights, arguments.level, arguments.stage), compile=arguments.compile)
+    net = Net(*(arguments.net, TEST, arguments.level, arguments.stage, arguments.weights), compile=arguments.compile)
     try:
         for name in blobs:
             _check(net, name)
@@ -83,4 +84,4 @@ def _check(net: Net, name: str) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return text.split(",")
+    return from_bytes(to_bytes(text)).split(",")  # as the net has names in other encodings

@@ -28,7 +28,7 @@ def live_plot(solver: Solver, path: str | None) -> Iterator[None]:
         yield
         return
     new_figure(path)
-    plot = _LivePlot(path, solver.net.name)
+    plot = _LivePlot(path, solver.name)
     logger.addHandler(plot)
     solver.on_iteration.append(plot.after_iteration)
     try:

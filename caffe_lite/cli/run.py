@@ -1,57 +1,55 @@
-"""Run a Python script that was written for pycaffe as it is: `import caffe` gives it caffe_lite."""
+"""Run Python on what was written for pycaffe, as it is: `import caffe` gives it caffe_lite, in child processes too.
+
+What follows the options is Python's own command line: SCRIPT ARGS, -m MODULE ARGS, -c CODE ARGS, - for standard input,
+with Python's options before it (-i, -u, -W error). A notebook (.ipynb) may stand for the script.
+"""
 
 from __future__ import annotations
 
 import argparse
-import builtins
 import os
+import subprocess
 import sys
-from importlib.machinery import SourceFileLoader
-from pathlib import Path
-from types import ModuleType, TracebackType
+from importlib.util import find_spec
 
-from .arguments import Parser
+from ..interpreter import environment, notebook
+from .arguments import Parser, UsageError
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("script", metavar="SCRIPT", help="a .py file")
-    parser.add_argument("arguments", metavar="ARGS", nargs="*", help="all that follows is the script's own")
+    parser.usage = "caffe-lite run [--cpu] [--compat] SCRIPT|NOTEBOOK|-m MODULE|-c CODE|- [ARGS ...]"
+    parser.add_argument("--cpu", action="store_true", help="set_mode_gpu and set_device warn, and the CPU computes")
+    what = "give back what NumPy, SciPy, scikit-image, PyYAML, protobuf and Python have taken away since Caffe's time"
+    parser.add_argument("--compat", action="store_true", help=f"{what}, with a line for each that is used")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..log import start_logging
-
-    source, path = _read(arguments.script), os.path.abspath(arguments.script)
-    start_logging()
-    sys.argv = [arguments.script, *arguments.arguments]
-    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
-    main = ModuleType("__main__")
-    main.__dict__.update(__file__=path, __builtins__=builtins)
-    sys.modules["__main__"] = main
-    try:
-        code = SourceFileLoader("__main__", path).source_to_code(source, path)
-    except (SyntaxError, ValueError) as error:
-        return _failed(error, None)
-    try:
-        exec(code, main.__dict__)
-    except SystemExit:
-        raise
-    except BaseException as error:
-        return _failed(error, error.__traceback__ and error.__traceback__.tb_next)
-    return 0
+    words = arguments.arguments
+    if not words:
+        raise UsageError("what is to run is required: SCRIPT, NOTEBOOK, -m MODULE, -c CODE or - (see --help)")
+    _check(words[0])
+    driver = [notebook.__file__] if words[0].endswith(".ipynb") else []
+    command = [sys.executable, *driver, *words]
+    environ = environment(cpu=arguments.cpu, compat=arguments.compat)
+    if sys.platform == "win32":  # where exec leaves the caller waiting for nothing
+        with subprocess.Popen(command, env=environ) as process:
+            while True:
+                try:
+                    return process.wait()
+                except KeyboardInterrupt:  # which the script has got, too
+                    pass
+    sys.stdout.flush()
+    os.execve(sys.executable, command, environ)
 
 
-def _read(path: str) -> bytes:
-    from ..errors import CaffeError, Where
+def _check(path: str) -> None:
+    from ..errors import CaffeError, MissingExtra, Where
 
-    try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        what = "there is no such script" if not os.path.exists(path) else f"it cannot be read: {error}"
-        raise CaffeError(what, where=Where(path), hint="As in caffe-lite run train.py --its-own-option") from None
-
-
-def _failed(error: BaseException, traceback: TracebackType | None) -> int:
-    """Tell it as Python does, with the script's own frames only."""
-    sys.excepthook(type(error), error.with_traceback(traceback), traceback)
-    return 130 if isinstance(error, KeyboardInterrupt) else 1
+    if path.startswith("-"):
+        return
+    if "\0" in path or not os.path.exists(path):
+        raise CaffeError("there is no such script", where=Where(path), hint="As in caffe-lite run train.py --its-own")
+    if path.endswith(".ipynb"):
+        for package in ("IPython", "nbformat"):
+            if not find_spec(package):
+                raise MissingExtra(package, "notebook", "run notebooks")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import PrototxtError, SolverError, Where
+from ..foreign_bytes import from_bytes, to_bytes
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.prototxt import Parsed, parse_text, to_text
 from ..proto.schema import fields_of
@@ -18,7 +19,7 @@ def apply_setting(solver: Parsed[SolverParameter], name: str, value: str, option
     if field is not None and field.repeated and not value.startswith(("{", "[")):
         values = value.split(",")
     if field is not None and field.kind == "string":
-        values = [to_text(SolverParameter(net=item)).removeprefix("net: ") for item in values]
+        values = [to_text(SolverParameter(net=from_bytes(to_bytes(item)))).removeprefix("net: ") for item in values]
     try:
         given = parse_text("\n".join(f"{name}: {item}" for item in values), SolverParameter).message
     except PrototxtError as error:

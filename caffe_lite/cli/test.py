@@ -20,25 +20,24 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from ..log import logger, start_logging
     from ..net import TEST, Net
+    from ..scores import Scores
 
     start_logging()
     choose_engine(arguments)
-    net = Net(*(arguments.model, TEST, arguments.weights, arguments.level, arguments.stage), compile=arguments.compile)
+    net = Net(*(arguments.model, TEST, arguments.level, arguments.stage, arguments.weights), compile=arguments.compile)
     try:
         logger.info("Running for %d iterations.", arguments.iterations)
         loss = 0.0
-        totals: dict[str, list[float]] = {name: [] for name, _, _ in net.output_blobs}
+        scores = Scores(net)
         for batch in range(arguments.iterations):
             loss += net.ops.number(net.forward_pass())
-            for name, blob, _ in net.output_blobs:
-                scores = net.ops.host_view(blob.data).ravel().tolist()
-                for score in scores:
-                    logger.info("Batch %d, %s = %g", batch, name, score)
-                totals[name] = [a + b for a, b in zip(totals[name] or [0.0] * len(scores), scores, strict=True)]
+            for name, values in scores.add().items():
+                for value in values:
+                    logger.info("Batch %d, %s = %g", batch, name, value)
         logger.info("Loss: %g", loss / arguments.iterations)
-        for name, _, weight in net.output_blobs:
-            for total in totals[name]:
-                mean = total / arguments.iterations
+        for name, means in scores.means().items():
+            weight = net.blob_loss_weights[name]
+            for mean in means:
                 share = f" (* {weight:g} = {weight * mean:g} loss)" if weight else ""
                 logger.info("%s = %g%s", name, mean, share)
     finally:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import SolverError, Where
+from ..files import path_field
 from ..log import logger, start_logging
 from ..proto.caffe_pb2 import TEST, NetParameter, SolverParameter
 from ..proto.prototxt import Parsed, parse_text, read_net, read_solver, read_text
@@ -72,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     choose_engine(arguments)
     solver = get_solver(parsed, compile=arguments.compile)
     try:
+        if not arguments.snapshot:
+            solver.require_weights()
         with (
             SignalHandler(arguments.sigint_effect, arguments.sighup_effect) as signals,
             progress_bar(solver, log),
@@ -85,8 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             logger.info("Optimization Done.")
         print(report(solver))
     finally:
-        for net in (solver.net, *solver.test_nets):
-            net.close()
+        solver.close()
     return 0
 
 
@@ -107,7 +109,7 @@ def solver_parameter(arguments: argparse.Namespace) -> Parsed[SolverParameter]:
         param.train_state.level = arguments.level
     param.train_state.stage.extend(arguments.stage)
     if arguments.weights:
-        param.weights[:] = [arguments.weights]
+        param.weights[:] = [path_field(arguments.weights)]
     return parsed
 
 
@@ -118,7 +120,8 @@ def _is_net(path: str) -> bool:
 
 def _of_net(path: str) -> Parsed[SolverParameter]:
     """A solver for a net that comes alone: the defaults, and tests if the net has data for them."""
-    param = SolverParameter(net=path, snapshot_prefix=str(Path(path).with_suffix("")), solver_mode=SolverParameter.CPU)
+    prefix = path_field(Path(path).with_suffix(""))
+    param = SolverParameter(net=path_field(path), snapshot_prefix=prefix, solver_mode=SolverParameter.CPU)
     parsed = Parsed(param)
     tested = any(
         rule.HasField("phase") and rule.phase == TEST and not rule.stage

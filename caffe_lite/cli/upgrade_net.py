@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from contextlib import suppress
 
 from .arguments import Parser
 
@@ -14,6 +14,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from ..files import read_file, system_path
     from ..log import logger, start_logging
     from ..proto.prototxt import Parsed, is_text, read_net_as_written, write_text
     from ..proto.text import Source
@@ -21,10 +22,11 @@ def run(arguments: argparse.Namespace) -> int:
     from ..weights import read_caffemodel, write_message
 
     start_logging()
-    path = Path(arguments.input)
-    binary = path.is_file() and not is_text(path.read_bytes())
+    binary = False
+    with suppress(OSError):  # which read_net_as_written tells
+        binary = not is_text(read_file(system_path(arguments.input)))
     if binary:
-        parsed = Parsed(read_caffemodel(path), Source("", arguments.input))
+        parsed = Parsed(read_caffemodel(arguments.input), Source("", arguments.input))
     else:
         parsed = read_net_as_written(arguments.input)
     if not is_old_net(parsed.message):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from ..errors import DataError, Where
-from ..io import blobproto_to_array
+from ..files import read_file
+from ..io import PROTOBUF_LIMIT, blobproto_to_array
 from ..proto import caffe_pb2
 from ..proto.binary import DecodeError, parse_binary
 from .paths import resolve, searched
@@ -15,8 +18,9 @@ def read_binaryproto(file: str, field: str, param: str, where: Where | None, mad
     """Where the file was found and the array in it; a DataError that names ``field`` of the message ``param``."""
     path = resolve(file, where)
     try:
-        with open(path, "rb") as stream:
-            blob = parse_binary(caffe_pb2.BlobProto, stream.read())
+        if os.stat(path).st_size > PROTOBUF_LIMIT:
+            raise DecodeError("it is larger than protobuf can hold")
+        blob = parse_binary(caffe_pb2.BlobProto, read_file(path))
         if not (
             blob.data or blob.double_data or blob.raw_data
         ):  # other files may pass for a BlobProto of unknown fields

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, Where
-from ..hdf5 import SIGNATURE, open_hdf5, read_array
+from ..hdf5 import SIGNATURE, HDF5File, open_hdf5
 from .batches import Batch, Batches
 from .order import Order
 from .paths import read_lines, resolve, searched
@@ -106,11 +106,11 @@ def read_datasets(path: str, names: Sequence[str]) -> list[np.ndarray]:
     return arrays
 
 
-def _read(file: Any, name: str, where: Where) -> np.ndarray:
-    dataset = file.get(name)
+def _read(file: HDF5File, name: str, where: Where) -> np.ndarray:
+    dataset = file.find(name)
     if not hasattr(dataset, "shape"):  # a group, or nothing
         raise DataError(
-            f"it has no dataset {name!r}; it holds {', '.join(file) or 'nothing'}",
+            f"it has no dataset {name!r}; it holds {', '.join(file.names()) or 'nothing'}",
             where=where,
             hint="Each top of the layer is read from the dataset of its name",
         )
@@ -119,15 +119,17 @@ def _read(file: Any, name: str, where: Where) -> np.ndarray:
             f"dataset {name!r} is of type {dataset.dtype} and shape {dataset.shape}, not rows of numbers", where=where
         )
     with np.errstate(over="ignore"):  # a double beyond the range of floats becomes infinite, as in the original
-        return read_array(dataset).astype(np.float32, copy=False)
+        return file.array(dataset).astype(np.float32, copy=False)
 
 
 def _existing(path: str, where: Where | None, line: Where) -> str:
     """The path that ``resolve`` gives; DataError if nothing is there."""
-    found = resolve(path, where)
     try:
+        found = resolve(path, where)
         with open(found, "rb"):
             return found
+    except DataError as error:
+        raise error.located(line) from None
     except FileNotFoundError:
         raise DataError(
             f"there is no HDF5 file {path!r}: looked for {searched(path, where)}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from math import prod
 from typing import NamedTuple
@@ -10,11 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, Where
+from ..files import system_path
 from ..log import logger
 from ..proto import caffe_pb2
 from .writing import new_database, refuse_existing
 
 _GZIP = b"\x1f\x8b"
+_PIECE = 2**20
+_Stream = gzip.GzipFile | io.BufferedReader
 
 
 class _Kind(NamedTuple):
@@ -66,17 +70,23 @@ def convert_mnist(
 
 
 def _read_idx(path: str, kind: _Kind) -> np.ndarray:
-    """The array in an IDX file: a magic number, the length of each axis, the bytes."""
+    """The array in an IDX file: a magic number, the length of each axis, the bytes. No more of the file is read."""
     place = Where(path)
     try:
-        with open(path, "rb") as stream:
-            content = stream.read()
-        if content.startswith(_GZIP):
-            content = gzip.decompress(content)
+        with open(system_path(path, DataError), "rb") as file:
+            packed = file.read(len(_GZIP)) == _GZIP
+            file.seek(0)
+            with gzip.GzipFile(fileobj=file) if packed else file as stream:
+                return _read_array(stream, kind, place)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"its gzip stream is broken: {error}", where=place, hint="Download it again") from error
     except OSError as error:
         raise DataError(f"cannot read it: {error.strerror or error}", where=place) from error
+
+
+def _read_array(stream: _Stream, kind: _Kind, place: Where) -> np.ndarray:
+    content = bytearray()
+    _fill(content, stream, _PIECE)
     magic = int.from_bytes(content[:4], "big")
     if magic != kind.magic:
         other = _KINDS.get(magic)
@@ -86,8 +96,21 @@ def _read_idx(path: str, kind: _Kind) -> np.ndarray:
             hint=f"It holds {other.name}: give the images first, then the labels" if other else "",
         )
     start = 4 + 4 * kind.num_axes
-    shape = tuple(np.frombuffer(content[4:start].ljust(start - 4, b"\0"), ">u4").tolist())
+    shape = tuple(np.frombuffer(bytes(content[4:start]).ljust(start - 4, b"\0"), ">u4").tolist())
     needed = start + prod(shape)
+    _fill(content, stream, needed + 1)
     if len(content) < needed:
         raise DataError(f"it is cut short: {len(content):,} bytes of {needed:,}", where=place, hint="Download it again")
+    if len(content) > needed:
+        raise DataError(
+            f"it goes on behind the {needed:,} bytes of its {shape[0]:,} {kind.name}",
+            where=place,
+            hint="It is damaged, or was made wrongly: download it again",
+        )
     return np.frombuffer(content, np.uint8, prod(shape), start).reshape(shape)
+
+
+def _fill(content: bytearray, stream: _Stream, size: int) -> None:
+    """Read until there are so many bytes, or no more; those that are not there take no memory."""
+    while len(content) < size and (piece := stream.read(min(size - len(content), _PIECE))):
+        content += piece

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from ..errors import DataError, Where
+from ..files import system_path
 
 
 def resolve(path: str, where: Where | None) -> str:
@@ -13,6 +14,7 @@ def resolve(path: str, where: Where | None) -> str:
 
     The second place makes a net usable from any folder; the original would fail there.
     """
+    path = system_path(path, DataError)
     if where is None or os.path.exists(path):
         return path
     beside = os.path.join(os.path.dirname(where.file), path)
@@ -21,6 +23,7 @@ def resolve(path: str, where: Where | None) -> str:
 
 def searched(path: str, where: Where | None) -> str:
     """The places that ``resolve`` looked at, for an error message."""
+    path = system_path(path)
     places = [os.path.abspath(path)]
     if where is not None:
         places.append(os.path.abspath(os.path.join(os.path.dirname(where.file), path)))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
+from ..atomic import Part
 from ..errors import DataError, MissingExtra, Where
+from ..files import library_path, system_path
 from .leveldb import SCRATCH_FILES, import_plyvel, reason
 
 Put = Callable[[bytes, bytes], None]
@@ -29,27 +30,25 @@ def new_database(path: str, backend: str = "lmdb") -> Iterator[Put]:
     Whatever is at ``path`` already stays as it is. Nothing appears there before the block has ended, and if it raises,
     nothing is left behind.
     """
+    path = system_path(path, DataError)
     refuse_existing(path)
-    part = f"{os.path.abspath(path)}.{secrets.token_hex(6)}.tmp"
-    parent = os.path.dirname(part)
+    target = Path(os.path.abspath(path))
     try:
-        os.mkdir(part)
-        with WRITERS[backend](part, Where(path)) as put:
-            yield put
-        refuse_existing(path)
-        os.rename(part, path)
+        with closing(Part(target, os.mkdir)) as part:
+            with WRITERS[backend](os.fspath(part.path), Where(path)) as put:
+                yield put
+            refuse_existing(path)
+            os.rename(part.path, target)
     except OSError as error:
         raise DataError(
             f"cannot write it: {error.strerror or error}",
             where=Where(path),
-            hint="" if os.path.isdir(parent) else f"Make the folder first: mkdir -p {parent}",
+            hint="" if target.parent.is_dir() else f"Make the folder first: mkdir -p {target.parent}",
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def refuse_existing(path: str) -> None:
-    if os.path.lexists(path):
+    if os.path.lexists(system_path(path, DataError)):
         raise DataError("it exists already", where=Where(path), hint="Remove it, or choose another name")
 
 
@@ -60,7 +59,7 @@ def _lmdb_writer(folder: str, where: Where) -> Iterator[Put]:
     except ImportError:
         raise MissingExtra("lmdb", "data", "write LMDB databases") from None
     try:
-        with lmdb.open(folder, map_size=_MAP_SIZE, lock=False, sync=False) as environment:
+        with lmdb.open(library_path(folder), map_size=_MAP_SIZE, lock=False, sync=False) as environment:
             transactions = _Transactions(environment, lmdb.MapFullError, where)
             yield transactions.put
             transactions.commit()
@@ -118,13 +117,13 @@ class _Transactions:
 def _leveldb_writer(folder: str, where: Where) -> Iterator[Put]:
     plyvel = import_plyvel("write LevelDB databases")
     try:
-        database = plyvel.DB(folder, create_if_missing=True, error_if_exists=True, **_LEVELDB_OPTIONS)
+        database = plyvel.DB(library_path(folder), create_if_missing=True, error_if_exists=True, **_LEVELDB_OPTIONS)
         try:
             yield database.put
         finally:
             database.close()
         # What is still in its log goes into a table as the database is opened, once and not for every reader.
-        plyvel.DB(folder, **_LEVELDB_OPTIONS).close()
+        plyvel.DB(library_path(folder), **_LEVELDB_OPTIONS).close()
     except plyvel.Error as error:
         raise DataError(f"cannot write it: {reason(error)}", where=where) from error
     for name in SCRATCH_FILES:

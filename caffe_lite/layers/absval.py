@@ -19,9 +19,9 @@ class AbsValLayer(Layer):
         top[0].Reshape(bottom[0].shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x = bottom[0].data
-        top[0].data = self.ops.abs(self.x)
+        self.saved.x = bottom[0].data
+        top[0].data = self.ops.abs(self.saved.x)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            bottom[0].diff = top[0].diff * self.ops.sign(self.x)
+            bottom[0].diff = top[0].diff * self.ops.sign(self.saved.x)

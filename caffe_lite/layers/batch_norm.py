@@ -9,6 +9,7 @@ from ..blob import Blob
 from ..layer import Layer, register_layer
 from ..ops.base import Array
 from ..proto import caffe_pb2
+from ..roles import ChannelMap, Normalization
 
 
 @register_layer("BatchNorm")
@@ -24,7 +25,8 @@ class BatchNormLayer(Layer):
     Reads ``batch_norm_param``: use_global_stats (true in TEST, false in TRAIN), moving_average_fraction (0.999),
     eps (1e-5).
     The statistics are not learned: their lr_mult is set to 0, and giving another is an error.
-    Source: Ioffe and Szegedy 2015; the original's batch_norm_layer.cpp.
+    Source: Ioffe and Szegedy 2015; the original's batch_norm_layer.cpp. Difference: a batch of nothing leaves the
+    blobs as they are (there: NaN, for good).
     """
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -59,24 +61,39 @@ class BatchNormLayer(Layer):
             self.error("the bottom is a scalar", "BatchNorm needs a batch: (N, C, ...) or (N)")
         return shape if len(shape) > 1 else (*shape, 1)
 
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> ChannelMap | Normalization:
+        if self.use_global_stats:
+            return ChannelMap(self._factor_and_term)
+        return Normalization(self.eps, lambda x: self.ops.reshape(x, self.x_shape), self._remember)
+
+    def _factor_and_term(self) -> tuple[Array, Array]:
+        mean, variance = self._global_statistics()
+        factor = 1.0 / self.ops.sqrt(variance + self.eps)
+        return factor, -mean * factor
+
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops = self.ops
         x = ops.reshape(bottom[0].data, self.x_shape)
         if self.use_global_stats:
-            weight = self.blobs[2].data
-            share = ops.astype(weight != 0) / ops.where(weight == 0, ops.scalar(1), weight)
-            mean, variance = self.blobs[0].data * share, self.blobs[1].data * share
+            mean, variance = self._global_statistics()
         else:
             mean, variance = ops.moments(x)
-            self._update_statistics(mean, variance)
-        self.inverse_std = 1.0 / ops.sqrt(variance + self.eps)
-        self.y = ops.normalize(x, mean, self.inverse_std)
-        top[0].data = ops.reshape(self.y, top[0].shape)
+            m = self.x_shape[0] * prod(self.x_shape[2:])
+            if m:
+                self._remember(mean, variance * (m / (m - 1)) if m > 1 else variance)
+        self.saved.inverse_std = 1.0 / ops.sqrt(variance + self.eps)
+        self.saved.y = ops.normalize(x, mean, self.saved.inverse_std)
+        top[0].data = ops.reshape(self.saved.y, top[0].shape)
 
-    def _update_statistics(self, mean: Array, variance: Array) -> None:
-        m = prod(self.x_shape) // self.channels
-        unbiased = variance * (m / (m - 1)) if m > 1 else variance
-        for blob, latest in zip(self.blobs, (mean, unbiased, 1.0), strict=True):
+    def _global_statistics(self) -> tuple[Array, Array]:
+        """Mean and variance as the blobs hold them."""
+        mean, variance, weight = (blob.data for blob in self.blobs)
+        share = self.ops.astype(weight != 0) / self.ops.where(weight == 0, self.ops.scalar(1), weight)
+        return mean * share, variance * share
+
+    def _remember(self, mean: Array, unbiased_variance: Array) -> None:
+        """Let a batch's statistics count in the running ones."""
+        for blob, latest in zip(self.blobs, (mean, unbiased_variance, 1.0), strict=True):
             statistic = blob.data
             statistic *= self.fraction
             statistic += latest
@@ -87,7 +104,7 @@ class BatchNormLayer(Layer):
         ops = self.ops
         dy = ops.reshape(top[0].diff, self.x_shape)
         if self.use_global_stats:
-            dx = dy * ops.along_channels(self.inverse_std, len(self.x_shape))
+            dx = dy * ops.along_channels(self.saved.inverse_std, len(self.x_shape))
         else:
-            dx = ops.normalize_backward(dy, self.y, self.inverse_std)
+            dx = ops.normalize_backward(dy, self.saved.y, self.saved.inverse_std)
         bottom[0].diff = ops.reshape(dx, bottom[0].shape)

@@ -30,9 +30,9 @@ class BatchReindexLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, index = bottom
-        self.samples = x.shape[0]
-        self.index = row_indices(self, index, self.samples, "samples", "indices count from 0: correct them")
-        top[0].data = self.ops.take_rows(x.data, self.index)
+        self.saved.samples = x.shape[0]
+        self.saved.index = row_indices(self, index, self.saved.samples, "samples", "indices count from 0: correct them")
+        top[0].data = self.ops.take_rows(x.data, self.saved.index)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[1]:
@@ -41,4 +41,4 @@ class BatchReindexLayer(Layer):
                 "give the layer propagate_down: true for its first bottom and propagate_down: false for its second",
             )
         if propagate_down[0]:
-            bottom[0].diff = self.ops.sum_rows(top[0].diff, self.index, self.samples)
+            bottom[0].diff = self.ops.sum_rows(top[0].diff, self.saved.index, self.saved.samples)

@@ -8,6 +8,7 @@ from ..blob import Blob
 from ..fillers import fill
 from ..layer import Layer, register_layer
 from ..ops.base import Array
+from ..roles import LearnedChannelMap
 
 
 class SpanningLayer(Layer):
@@ -44,6 +45,12 @@ class SpanningLayer(Layer):
         self.behind = (1,) * (len(shape) - first - len(operand))
         self.others = (*range(first), *range(first + len(operand), len(shape)))
 
+    def spans_channels(self, bottom: Sequence[Blob]) -> bool:
+        """Whether the operands are learned, one value for each channel, these being axis 1."""
+        shape = bottom[0].shape
+        first = len(shape) - len(self.behind) - 1
+        return len(bottom) == 1 and self.operand_shape == shape[1:2] and first == 1
+
     def spread(self, operand: Array) -> Array:
         """The operand, ready to be broadcast over the first bottom."""
         return self.ops.reshape(operand, (*self.operand_shape, *self.behind))
@@ -76,6 +83,9 @@ class BiasLayer(SpanningLayer):
         bias = (*bottom[1:], *self.blobs)[0]
         self.meet(bottom[0].shape, bias.shape, self.param.bias_param.axis)
         top[0].Reshape(bottom[0].shape)
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> LearnedChannelMap | None:
+        return LearnedChannelMap(lambda: (None, self.blobs[0].data)) if self.spans_channels(bottom) else None
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         bias = (*bottom[1:], *self.blobs)[0]

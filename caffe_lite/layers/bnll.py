@@ -19,11 +19,11 @@ class BNLLLayer(Layer):
         top[0].Reshape(bottom[0].shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x = bottom[0].data
-        self.e = self.ops.exp(-self.ops.abs(self.x))
-        top[0].data = self.ops.at_least(self.x, 0.0) + self.ops.log1p(self.e)
+        self.saved.x = bottom[0].data
+        self.saved.e = self.ops.exp(-self.ops.abs(self.saved.x))
+        top[0].data = self.ops.at_least(self.saved.x, 0.0) + self.ops.log1p(self.saved.e)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            slope = self.ops.where(self.x > 0, self.ops.scalar(1), self.e) / (1 + self.e)
+            slope = self.ops.where(self.saved.x > 0, self.ops.scalar(1), self.saved.e) / (1 + self.saved.e)
             bottom[0].diff = top[0].diff * slope

@@ -29,10 +29,10 @@ class ClipLayer(Layer):
         top[0].Reshape(bottom[0].shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x = bottom[0].data
-        top[0].data = self.ops.at_least(self.ops.at_most(self.x, self.most), self.least)
+        self.saved.x = bottom[0].data
+        top[0].data = self.ops.at_least(self.ops.at_most(self.saved.x, self.most), self.least)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            inside = (self.x >= self.least) & (self.x <= self.most)
+            inside = (self.saved.x >= self.least) & (self.saved.x <= self.most)
             bottom[0].diff = self.ops.where(inside, top[0].diff, self.ops.scalar(0))

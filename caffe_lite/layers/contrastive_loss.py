@@ -20,7 +20,8 @@ class ContrastiveLossLayer(LossLayer):
     not similar, anything from 1 (or down from -1) for those that are. Top: ().
     Reads ``contrastive_loss_param``: margin (1), legacy_version (false).
     The 1e-4, without which d = 0 had no gradient, is the original's. Source: Hadsell et al. 2006; the original's
-    contrastive_loss_layer.cpp. Difference: vectors may have any shape (there: (N, C, 1, 1)).
+    contrastive_loss_layer.cpp. Differences: vectors may have any shape (there: (N, C, 1, 1)); no pairs cost 0 (there:
+    NaN).
     """
 
     bottoms = (3, 3)
@@ -47,8 +48,8 @@ class ContrastiveLossLayer(LossLayer):
         a, b = (ops.reshape(blob.data, self.shape) for blob in bottom[:2])
         # The original truncates to whole numbers.
         similar = ops.abs(ops.reshape(bottom[2].data, self.shape[:1])) >= 1
-        self.difference = a - b
-        squares = ops.sum(self.difference * self.difference, 1)
+        self.saved.difference = a - b
+        squares = ops.sum(self.saved.difference * self.saved.difference, 1)
         if self.legacy:
             cost = ops.at_least(self.margin - squares, 0.0)
             pull = -ops.sign(cost)
@@ -56,7 +57,7 @@ class ContrastiveLossLayer(LossLayer):
             distance = ops.sqrt(squares)
             gap = ops.at_least(self.margin - distance, 0.0)
             cost, pull = gap * gap, -gap / (distance + 1e-4)
-        self.pull = ops.reshape(ops.where(similar, ops.scalar(1), pull), (-1, 1))
+        self.saved.pull = ops.reshape(ops.where(similar, ops.scalar(1), pull), (-1, 1))
         top[0].data = ops.scalar(ops.sum(ops.where(similar, squares, cost)) / (2 * self.samples))
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -67,5 +68,5 @@ class ContrastiveLossLayer(LossLayer):
             )
         for blob, wanted, divisor in zip(bottom, propagate_down, (self.samples, -self.samples), strict=False):
             if wanted:
-                dx = self.difference * (self.pull * (top[0].diff / divisor))
+                dx = self.saved.difference * (self.saved.pull * (top[0].diff / divisor))
                 blob.diff = self.ops.reshape(dx, blob.shape)

@@ -9,6 +9,7 @@ from ..blob import Blob
 from ..fillers import fill
 from ..layer import Layer, register_layer
 from ..ops.base import Array, Ints
+from ..roles import Linear, Windows
 from ..windows import read_windows
 
 
@@ -29,6 +30,10 @@ class FilteringLayer(Layer):
         self.group = p.group
         if p.num_output < 1:
             self.error(f"num_output is {p.num_output}", "give convolution_param a num_output of at least 1")
+        if not self.channels:
+            self.error(
+                f"the bottom's shape {bottom[0].shape} has no channels", "check what makes this bottom, or set axis"
+            )
         if p.group < 1:
             self.error(f"group is {p.group}", "give at least 1, or leave it out")
         for what, count in (("the bottom's channels", self.channels), ("num_output", p.num_output)):
@@ -61,18 +66,18 @@ class FilteringLayer(Layer):
             blob.Reshape((*batch, self.num_output, *out))
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x = [self.ops.reshape(blob.data, self.x_shape) for blob in bottom]
-        self.weight = self.blobs[0].data
+        self.saved.x = [self.ops.reshape(blob.data, self.x_shape) for blob in bottom]
+        self.saved.weight = self.blobs[0].data
         bias = self.blobs[1].data if len(self.blobs) > 1 else None
-        for x, blob in zip(self.x, top, strict=True):
-            y = self.filtered(x, self.weight, bias)
+        for x, blob in zip(self.saved.x, top, strict=True):
+            y = self.filtered(x, self.saved.weight, bias)
             blob.data = self.ops.reshape(y, blob.shape)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         need_weight, need_bias = (*self.param_propagate_down, False)[:2]
-        for i, x in enumerate(self.x):
+        for i, x in enumerate(self.saved.x):
             dy = self.ops.reshape(top[i].diff, self.y_shape)
-            dx, dw, db = self.gradients(dy, x, self.weight, (propagate_down[i], need_weight, need_bias))
+            dx, dw, db = self.gradients(dy, x, self.saved.weight, (propagate_down[i], need_weight, need_bias))
             if propagate_down[i]:
                 bottom[i].diff = self.ops.reshape(dx, bottom[i].shape)
             if need_weight:
@@ -123,6 +128,12 @@ class ConvolutionLayer(FilteringLayer):
 
     def out(self, image: Ints) -> tuple[int, ...]:
         return self.windows.convolved(image)
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Linear | None:
+        def weight_and_bias() -> tuple[Array, Array | None]:
+            return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
+
+        return Linear(self.channel_axis == 1, weight_and_bias, lambda x: x, self.filtered, Windows(*self.geometry))
 
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         return self.ops.convolution(x, weight, bias, *self.geometry)

@@ -30,10 +30,10 @@ class DropoutLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data
         if self.forgets:
-            self.mask = self.ops.dropout_mask(self.rng, bottom[0].shape, self.ratio)
-            x = x * self.mask
+            self.saved.mask = self.ops.dropout_mask(self.rng, bottom[0].shape, self.ratio)
+            x = x * self.saved.mask
         top[0].data = x
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            bottom[0].diff = top[0].diff * self.mask if self.forgets else top[0].diff
+            bottom[0].diff = top[0].diff * self.saved.mask if self.forgets else top[0].diff

@@ -10,6 +10,7 @@ from ..blob import Blob
 from ..layer import Layer, register_layer
 from ..ops import Array
 from ..proto.caffe_pb2 import EltwiseParameter
+from ..roles import Sum
 
 
 @register_layer("Eltwise")
@@ -44,24 +45,27 @@ class EltwiseLayer(Layer):
             )
         top[0].Reshape(bottom[0].shape)
 
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Sum | None:
+        return Sum(plain=set(self.coeff) == {1.0}) if self.operation == EltwiseParameter.SUM else None
+
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         xs = [blob.data for blob in bottom]
         if self.operation == EltwiseParameter.SUM:
             first, *rest = map(_times, self.coeff, xs)
             top[0].data = sum(rest, first)
         elif self.operation == EltwiseParameter.PROD:
-            self.xs = xs
-            self.y = top[0].data = reduce(mul, xs)
+            self.saved.xs = xs
+            self.saved.y = top[0].data = reduce(mul, xs)
         else:
             top[0].data = self._largest(xs)
 
     def _largest(self, xs: list[Array]) -> Array:
         ops = self.ops
         first = xs[0] > xs[1]
-        y, self.winner = ops.where(first, xs[0], xs[1]), ops.where(first, ops.scalar(0), ops.scalar(1))
+        y, self.saved.winner = ops.where(first, xs[0], xs[1]), ops.where(first, ops.scalar(0), ops.scalar(1))
         for i, x in enumerate(xs[2:], 2):
             larger = x > y
-            y, self.winner = ops.where(larger, x, y), ops.where(larger, ops.scalar(i), self.winner)
+            y, self.saved.winner = ops.where(larger, x, y), ops.where(larger, ops.scalar(i), self.saved.winner)
         return y
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -72,11 +76,11 @@ class EltwiseLayer(Layer):
             if self.operation == EltwiseParameter.SUM:
                 blob.diff = _times(self.coeff[i], dy)
             elif self.operation == EltwiseParameter.MAX:
-                blob.diff = self.ops.where(self.winner == i, dy, self.ops.scalar(0))
+                blob.diff = self.ops.where(self.saved.winner == i, dy, self.ops.scalar(0))
             elif self.stable:
-                blob.diff = reduce(mul, self.xs[:i] + self.xs[i + 1 :], dy)
+                blob.diff = reduce(mul, self.saved.xs[:i] + self.saved.xs[i + 1 :], dy)
             else:
-                blob.diff = dy * (self.y / self.xs[i])
+                blob.diff = dy * (self.saved.y / self.saved.xs[i])
 
 
 def _times(coeff: float, x: Array) -> Array:

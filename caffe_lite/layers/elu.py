@@ -24,10 +24,10 @@ class ELULayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops, x = self.ops, bottom[0].data
-        self.x = x
-        self.y = top[0].data = ops.where(x > 0, x, self.alpha * ops.expm1(ops.at_most(x, 0.0)))
+        self.saved.x = x
+        self.saved.y = top[0].data = ops.where(x > 0, x, self.alpha * ops.expm1(ops.at_most(x, 0.0)))
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
             dy = top[0].diff
-            bottom[0].diff = self.ops.where(self.x > 0, dy, dy * (self.y + self.alpha))
+            bottom[0].diff = self.ops.where(self.saved.x > 0, dy, dy * (self.saved.y + self.alpha))

@@ -40,8 +40,8 @@ class EmbedLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         hint = "indices count from 0: correct them, or raise input_dim"
-        self.index = row_indices(self, bottom[0], self.input_dim, "rows of the weights", hint)
-        y = self.ops.take_rows(self.blobs[0].data, self.index)
+        self.saved.index = row_indices(self, bottom[0], self.input_dim, "rows of the weights", hint)
+        y = self.ops.take_rows(self.blobs[0].data, self.saved.index)
         if len(self.blobs) > 1:
             y = y + self.blobs[1].data
         top[0].data = self.ops.reshape(y, top[0].shape)
@@ -51,6 +51,6 @@ class EmbedLayer(Layer):
             self.error("a gradient is asked for indices, and there is none", "set propagate_down: false for its bottom")
         dy = self.ops.reshape(top[0].diff, (bottom[0].count, self.num_output))
         if self.param_propagate_down[0]:
-            self.blobs[0].add_diff(self.ops.sum_rows(dy, self.index, self.input_dim))
+            self.blobs[0].add_diff(self.ops.sum_rows(dy, self.saved.index, self.input_dim))
         if len(self.blobs) > 1 and self.param_propagate_down[1]:
             self.blobs[1].add_diff(self.ops.sum(dy, 0))

@@ -14,7 +14,7 @@ class EuclideanLossLayer(LossLayer):
     """loss = 1/(2N) sum (a - b)^2; dloss/da = (a - b) / N, dloss/db = -dloss/da: either bottom may be the prediction.
 
     Bottoms: a and b, (N, ...), as many values behind the first axis, in the same order. Top: ().
-    Source: the original's euclidean_loss_layer.cpp.
+    Source: the original's euclidean_loss_layer.cpp. Difference: no samples cost 0 (there: NaN).
     """
 
     not_differentiable = ()
@@ -24,10 +24,10 @@ class EuclideanLossLayer(LossLayer):
         top[0].Reshape(())
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.difference = bottom[0].data - self.ops.reshape(bottom[1].data, bottom[0].shape)
-        top[0].data = self.ops.scalar(self.ops.sum_of_squares(self.difference) / (2 * self.samples))
+        self.saved.difference = bottom[0].data - self.ops.reshape(bottom[1].data, bottom[0].shape)
+        top[0].data = self.ops.scalar(self.ops.sum_of_squares(self.saved.difference) / (2 * self.samples))
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         for blob, wanted, divisor in zip(bottom, propagate_down, (self.samples, -self.samples), strict=True):
             if wanted:
-                blob.diff = self.ops.reshape(self.difference * (top[0].diff / divisor), blob.shape)
+                blob.diff = self.ops.reshape(self.saved.difference * (top[0].diff / divisor), blob.shape)

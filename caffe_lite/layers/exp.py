@@ -27,11 +27,11 @@ class ExpLayer(Layer):
         top[0].Reshape(bottom[0].shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.y = top[0].data = self.ops.exp(self.ops.affine(bottom[0].data, self.scale, self.shift))
+        self.saved.y = top[0].data = self.ops.exp(self.ops.affine(bottom[0].data, self.scale, self.shift))
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            bottom[0].diff = self.ops.affine(top[0].diff * self.y, self.scale, 0.0)
+            bottom[0].diff = self.ops.affine(top[0].diff * self.saved.y, self.scale, 0.0)
 
 
 def log_of_base(layer: Layer, base: float) -> float:

@@ -7,7 +7,6 @@ from typing import Any
 
 from ..blob import Blob
 from ..layer import Layer, register_layer
-from ..ops.base import Array
 from ..unknown import UnknownSize
 
 
@@ -27,7 +26,7 @@ class FilterLayer(Layer):
     tops = (1, None)
     not_differentiable = (-1,)
     samples = 0
-    index: Array | None = None
+    passed: int | None = None  # how many samples the last pass let through
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(top) != len(bottom) - 1:
@@ -47,8 +46,8 @@ class FilterLayer(Layer):
                     f"the selector {selector.shape} and the bottom {blob.shape} differ in their first axis",
                     "give all bottoms the same number of samples",
                 )
-        if self.index is None or self.samples != selector.count:
-            self.index, self.samples = None, selector.count
+        if self.samples != selector.count:
+            self.passed, self.samples = None, selector.count
         self._shape(bottom, top)
 
     def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -58,15 +57,16 @@ class FilterLayer(Layer):
             blob.Reshape((passed, *blob.shape[1:]))
 
     def _shape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        passed = self.samples if self.index is None else self.index.shape[0]
+        passed = self.samples if self.passed is None else self.passed
         for x, y in zip(bottom, top, strict=False):
             y.Reshape((passed, *x.shape[1:]))
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.index = self.ops.nonzero(self.ops.reshape(bottom[-1].data, (self.samples,)))
+        self.saved.index = index = self.ops.nonzero(self.ops.reshape(bottom[-1].data, (self.samples,)))
+        self.passed = index.shape[0]
         self._shape(bottom, top)
         for x, y in zip(bottom, top, strict=False):
-            y.data = self.ops.take_rows(x.data, self.index)
+            y.data = self.ops.take_rows(x.data, index)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[-1]:
@@ -76,4 +76,4 @@ class FilterLayer(Layer):
             )
         for x, y, wanted in zip(bottom, top, propagate_down, strict=False):
             if wanted:
-                x.diff = self.ops.sum_rows(y.diff, self.index, self.samples)
+                x.diff = self.ops.sum_rows(y.diff, self.saved.index, self.samples)

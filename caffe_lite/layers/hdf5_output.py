@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..atomic import atomic_write
 from ..blob import Blob
 from ..errors import CaffeError
+from ..files import system_path
 from ..hdf5 import import_h5py
+from ..hdf5_rows import GrowingHDF5
 from ..layer import Layer, register_layer
 from ..log import logger
 
@@ -21,14 +22,16 @@ class HDF5OutputLayer(Layer):
 
     Bottoms: two of any shapes (N, ...), written with 1s behind until they have four axes. Tops: none.
     Reads ``hdf5_output_param``: file_name.
-    The first pass makes the file, and each one after it appends its rows; the original dies at the second. After each
-    pass the file is complete. The original empties it as soon as a net is made, and takes no more than four axes.
+    The first pass makes the file, and each one after it appends its rows; the original dies at the second. At every
+    moment the file is complete, with the rows of one pass more or less, even if the process is killed; a second file
+    of its size lies hidden beside it until the net is closed. The original empties the file as soon as a net is made,
+    and takes no more than four axes.
     Source: the original's hdf5_output_layer.cpp.
     """
 
     bottoms = (2, 2)
     tops = (0, 0)
-    rows = 0
+    repeatable = False
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._check_name()
@@ -36,6 +39,7 @@ class HDF5OutputLayer(Layer):
         if not os.path.isdir(folder):
             self.error(f"there is no folder for file_name {self.file!r}", f"Make it first: mkdir -p {folder}")
         import_h5py()
+        self.output = GrowingHDF5(self.file)
 
     def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._check_name()
@@ -55,8 +59,12 @@ class HDF5OutputLayer(Layer):
             if needed:
                 blob.clear_diff()
 
+    def close(self) -> None:
+        if hasattr(self, "output"):  # not if Setup has refused
+            self.output.close()
+
     def _check_name(self) -> None:
-        self.file = self.param.hdf5_output_param.file_name
+        self.file = system_path(self.param.hdf5_output_param.file_name)
         if not self.file:
             self.error("there is no file_name", "Give hdf5_output_param a file_name")
 
@@ -66,33 +74,21 @@ class HDF5OutputLayer(Layer):
     def _save(self, label: np.ndarray) -> None:
         arrays = {"data": self.data, "label": label}
         arrays = {name: array.reshape(_four_axes(array.shape)) for name, array in arrays.items()}
+        for name, shape in self.output.shapes.items():
+            if shape[1:] != arrays[name].shape[1:]:
+                self.error(
+                    f"dataset {name} of {self.file!r} has shape {shape} after {shape[0]} rows, "
+                    f"which {arrays[name].shape} does not fit behind",
+                    "Write blobs of one shape to a file",
+                )
         logger.info("Saving HDF5 file %s", self.file)
         try:
-            self._append(arrays) if self.rows else self._create(arrays)
+            self.output.append(arrays)
         except CaffeError:
             raise
         except Exception as error:  # there is hardly an exception that h5py does not raise
-            self.error(f"cannot write {self.file!r}: {error}")
-        self.rows += len(arrays["label"])
+            self.error(f"cannot write {self.file!r}: {error or type(error).__name__}")
         logger.info("Successfully saved %d rows", len(arrays["label"]))
-
-    def _create(self, arrays: dict[str, np.ndarray]) -> None:
-        with atomic_write(self.file) as part, import_h5py().File(part, "w") as file:
-            for name, array in arrays.items():
-                file.create_dataset(name, data=array, maxshape=(None, *array.shape[1:]))
-
-    def _append(self, arrays: dict[str, np.ndarray]) -> None:
-        with import_h5py().File(self.file, "r+") as file:
-            for name, array in arrays.items():
-                if file[name].shape != (self.rows, *array.shape[1:]):
-                    self.error(
-                        f"dataset {name} of {self.file!r} has shape {file[name].shape} after {self.rows} rows, "
-                        f"which {array.shape} does not fit behind",
-                        "Write blobs of one shape to a file, and let nobody else write to it",
-                    )
-            for name, array in arrays.items():
-                file[name].resize(self.rows + len(array), axis=0)
-                file[name][self.rows :] = array
 
 
 def _four_axes(shape: Sequence[int]) -> tuple[int, ...]:

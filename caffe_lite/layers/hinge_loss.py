@@ -17,8 +17,8 @@ class HingeLossLayer(LossLayer):
     dloss/dx = s / N where h > 0 (L1), 2 s h / N (L2).
     Bottoms: scores x (N, K, ...), everything behind the first axis being classes; labels, N of them. Top: ().
     Reads ``hinge_loss_param``: norm (L1).
-    Source: the original's hinge_loss_layer.cpp. Difference: a label that is no class is an error (there: memory beyond
-    the scores is changed).
+    Source: the original's hinge_loss_layer.cpp. Differences: a label that is no class is an error (there: memory beyond
+    the scores is changed); no samples cost 0 (there: NaN).
     """
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -32,14 +32,14 @@ class HingeLossLayer(LossLayer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops = self.ops
         index, _ = class_labels(self, bottom[1], self.shape, 1, ignorable=False)
-        self.sign = 1 - 2 * ops.one_hot(index, self.shape[1], 1)
-        self.h = ops.at_least(1 + self.sign * ops.reshape(bottom[0].data, self.shape), 0.0)
-        total = ops.sum_of_squares(self.h) if self.squared else ops.sum(self.h)
+        self.saved.sign = 1 - 2 * ops.one_hot(index, self.shape[1], 1)
+        self.saved.h = ops.at_least(1 + self.saved.sign * ops.reshape(bottom[0].data, self.shape), 0.0)
+        total = ops.sum_of_squares(self.saved.h) if self.squared else ops.sum(self.saved.h)
         top[0].data = ops.scalar(total / self.samples)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
         if propagate_down[0]:
-            slope = 2 * self.h if self.squared else self.ops.sign(self.h)
-            dx = self.sign * slope * (top[0].diff / self.samples)
+            slope = 2 * self.saved.h if self.squared else self.ops.sign(self.saved.h)
+            dx = self.saved.sign * slope * (top[0].diff / self.samples)
             bottom[0].diff = self.ops.reshape(dx, bottom[0].shape)

@@ -77,19 +77,19 @@ class InfogainLossLayer(LossLayer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops, axis, (scores, labels, *matrix) = self.ops, self.class_axis, bottom
         shape, last = scores.shape, scores.num_axes - 1
-        index, self.valid = class_labels(self, labels, shape, axis, self.ignore)
+        index, self.saved.valid = class_labels(self, labels, shape, axis, self.ignore)
         rows = ops.reshape(matrix[0].data if matrix else self.matrix, (shape[axis], shape[axis]))
         gains = ops.take_rows(rows, ops.reshape(index, (*shape[:axis], *shape[axis + 1 :])))
-        self.gains = ops.transpose(gains, (*range(axis), last, *range(axis, last)))
-        self.prob = ops.softmax(scores.data, axis)
-        self.normalizer = normalizer(ops, self.normalization, self.samples, labels.count, self.valid)
-        costs = self.gains * ops.log(ops.at_least(self.prob, SMALLEST))
-        if self.valid is not None:
-            costs = ops.where(self.valid, costs, ops.scalar(0))
+        self.saved.gains = ops.transpose(gains, (*range(axis), last, *range(axis, last)))
+        self.saved.prob = ops.softmax(scores.data, axis)
+        self.saved.normalizer = normalizer(ops, self.normalization, self.samples, labels.count, self.saved.valid)
+        costs = self.saved.gains * ops.log(ops.at_least(self.saved.prob, SMALLEST))
+        if self.saved.valid is not None:
+            costs = ops.where(self.saved.valid, costs, ops.scalar(0))
         # From 0.0, since a perfect batch should cost 0 and not -0.
-        top[0].data = ops.scalar((0.0 - ops.sum(costs)) / self.normalizer)
+        top[0].data = ops.scalar((0.0 - ops.sum(costs)) / self.saved.normalizer)
         if len(top) > 1:
-            top[1].data = self.prob
+            top[1].data = self.saved.prob
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
@@ -101,10 +101,10 @@ class InfogainLossLayer(LossLayer):
         if not propagate_down[0]:
             return
         ops = self.ops
-        total = ops.sum(self.gains, self.class_axis, keepdims=True)
-        dx = (self.prob * total - self.gains) * (top[0].diff / self.normalizer)
-        if self.valid is not None:
-            dx = ops.where(self.valid, dx, ops.scalar(0))
+        total = ops.sum(self.saved.gains, self.class_axis, keepdims=True)
+        dx = (self.saved.prob * total - self.saved.gains) * (top[0].diff / self.saved.normalizer)
+        if self.saved.valid is not None:
+            dx = ops.where(self.saved.valid, dx, ops.scalar(0))
         if len(top) > 1 and top[1].has_diff:
-            dx = dx + ops.softmax_backward(top[1].diff, self.prob, self.class_axis)
+            dx = dx + ops.softmax_backward(top[1].diff, self.saved.prob, self.class_axis)
         bottom[0].diff = dx

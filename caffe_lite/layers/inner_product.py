@@ -9,6 +9,7 @@ from ..blob import Blob
 from ..fillers import fill
 from ..layer import Layer, register_layer
 from ..ops.base import Array
+from ..roles import Linear
 
 
 @register_layer("InnerProduct")
@@ -30,6 +31,11 @@ class InnerProductLayer(Layer):
         self.transposed = p.transpose
         self.first = self.axis(p.axis, bottom[0].num_axes)
         self.num_input = prod(bottom[0].shape[self.first :])
+        if not self.num_input:
+            self.error(
+                f"the bottom's shape {bottom[0].shape} gives no inputs from axis {self.first} on",
+                "only the axes before axis may be empty: check what makes this bottom, or set axis",
+            )
         shape = (self.num_input, self.num_output) if p.transpose else (self.num_output, self.num_input)
         self.blobs = [Blob(self.ops, shape)]
         fill(self.blobs[0], p.weight_filler, self.rng)
@@ -46,17 +52,19 @@ class InnerProductLayer(Layer):
             )
         top[0].Reshape((*shape[: self.first], self.num_output))
 
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Linear:
+        return Linear(top[0].num_axes == 2, self._weight_and_bias, self._rows, self.ops.inner_product)
+
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x = self.ops.reshape(bottom[0].data, (-1, self.num_input))
-        bias = self.blobs[1].data if len(self.blobs) > 1 else None
-        y = self.ops.inner_product(self.x, self._weight(), bias)
+        self.saved.x = self._rows(bottom[0].data)
+        y = self.ops.inner_product(self.saved.x, *self._weight_and_bias())
         top[0].data = self.ops.reshape(y, top[0].shape)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy = self.ops.reshape(top[0].diff, (-1, self.num_output))
         need_bias = len(self.blobs) > 1 and self.param_propagate_down[1]
         dx, dw, db = self.ops.inner_product_backward(
-            dy, self.x, self._weight(), (propagate_down[0], self.param_propagate_down[0], need_bias)
+            dy, self.saved.x, self._weight(), (propagate_down[0], self.param_propagate_down[0], need_bias)
         )
         if propagate_down[0]:
             bottom[0].diff = self.ops.reshape(dx, bottom[0].shape)
@@ -64,6 +72,12 @@ class InnerProductLayer(Layer):
             self.blobs[0].add_diff(dw.T if self.transposed else dw)
         if need_bias:
             self.blobs[1].add_diff(db)
+
+    def _rows(self, x: Array) -> Array:
+        return self.ops.reshape(x, (-1, self.num_input))
+
+    def _weight_and_bias(self) -> tuple[Array, Array | None]:
+        return self._weight(), self.blobs[1].data if len(self.blobs) > 1 else None
 
     def _weight(self) -> Array:
         weight = self.blobs[0].data

@@ -28,9 +28,9 @@ class LogLayer(Layer):
         top[0].Reshape(bottom[0].shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.z = self.ops.affine(bottom[0].data, self.scale, self.shift)
-        top[0].data = self.ops.affine(self.ops.log(self.z), 1 / self.log_base, 0.0)
+        self.saved.z = self.ops.affine(bottom[0].data, self.scale, self.shift)
+        top[0].data = self.ops.affine(self.ops.log(self.saved.z), 1 / self.log_base, 0.0)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            bottom[0].diff = self.ops.affine(top[0].diff / self.z, self.scale / self.log_base, 0.0)
+            bottom[0].diff = self.ops.affine(top[0].diff / self.saved.z, self.scale / self.log_base, 0.0)

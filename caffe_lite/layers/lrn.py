@@ -39,18 +39,20 @@ class LRNLayer(Layer):
         top[0].Reshape(shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x = x = bottom[0].data
+        self.saved.x = x = bottom[0].data
         if self.across:
-            self.y, self.scale = self.ops.lrn_across(x, self.size, self.alpha, self.beta, self.param.lrn_param.k)
+            self.saved.y, self.saved.scale = self.ops.lrn_across(
+                x, self.size, self.alpha, self.beta, self.param.lrn_param.k
+            )
         else:
-            self.scale = 1.0 + self.alpha * self.ops.ave_pool(x * x, *self.square, x.shape[2:])
-            self.y = x * self.scale**-self.beta
-        top[0].data = self.y
+            self.saved.scale = 1.0 + self.alpha * self.ops.ave_pool(x * x, *self.square, x.shape[2:])
+            self.saved.y = x * self.saved.scale**-self.beta
+        top[0].data = self.saved.y
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
             return
-        dy, x, y, scale = top[0].diff, self.x, self.y, self.scale
+        dy, x, y, scale = top[0].diff, self.saved.x, self.saved.y, self.saved.scale
         if self.across:
             bottom[0].diff = self.ops.lrn_across_backward(dy, x, y, scale, self.size, self.alpha, self.beta)
         else:

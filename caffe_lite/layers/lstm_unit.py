@@ -63,7 +63,7 @@ class LSTMUnitLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         c, gates, cont = (blob.data for blob in bottom)
-        top[0].data, top[1].data, self.kept = lstm_unit(self.ops, c, gates, cont[..., None])
+        top[0].data, top[1].data, self.saved.kept = lstm_unit(self.ops, c, gates, cont[..., None])
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[2]:
@@ -71,7 +71,7 @@ class LSTMUnitLayer(Layer):
                 "a gradient is asked for cont, and there is none",
                 "give the layer one propagate_down for each bottom: false for cont, true for the others",
             )
-        dc, dgates = lstm_unit_backward(self.ops, self.kept, top[0].diff, top[1].diff)
+        dc, dgates = lstm_unit_backward(self.ops, self.saved.kept, top[0].diff, top[1].diff)
         for blob, gradient, needed in zip(bottom, (dc, dgates), propagate_down, strict=False):
             if needed:
                 blob.diff = gradient

@@ -18,7 +18,8 @@ class MultinomialLogisticLossLayer(LossLayer):
 
     Bottoms: probabilities (N, C, ...), everything behind the first axis being classes; labels, N of them. Top: ().
     Source: the original's multinomial_logistic_loss_layer.cpp. Prefer SoftmaxWithLoss, whose gradient is stable.
-    Difference: a label that is no class is an error (there: memory beyond the probabilities is read).
+    Differences: a label that is no class is an error (there: memory beyond the probabilities is read); no samples cost
+    0 (there: NaN).
     """
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -28,12 +29,12 @@ class MultinomialLogisticLossLayer(LossLayer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops = self.ops
-        self.index, _ = class_labels(self, bottom[1], self.shape, 1, ignorable=False)
-        self.prob = ops.at_least(ops.pick(ops.reshape(bottom[0].data, self.shape), self.index, 1), SMALLEST)
-        top[0].data = ops.scalar((0.0 - ops.sum(ops.log(self.prob))) / self.samples)
+        self.saved.index, _ = class_labels(self, bottom[1], self.shape, 1, ignorable=False)
+        self.saved.prob = ops.at_least(ops.pick(ops.reshape(bottom[0].data, self.shape), self.saved.index, 1), SMALLEST)
+        top[0].data = ops.scalar((0.0 - ops.sum(ops.log(self.saved.prob))) / self.samples)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
         if propagate_down[0]:
-            dp = self.ops.one_hot(self.index, self.shape[1], 1) * (top[0].diff / -self.samples / self.prob)
+            dp = self.ops.one_hot(self.saved.index, self.shape[1], 1) * (top[0].diff / -self.samples / self.saved.prob)
             bottom[0].diff = self.ops.reshape(dp, bottom[0].shape)

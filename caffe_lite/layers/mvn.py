@@ -41,8 +41,8 @@ class MVNLayer(Layer):
         x = self.ops.reshape(bottom[0].data, self.shape)
         y = x - self._mean(x)
         if self.normalize_variance:
-            self.deviation = self.ops.sqrt(self._mean(y * y)) + self.eps
-            self.y = y = y / self.deviation
+            self.saved.deviation = self.ops.sqrt(self._mean(y * y)) + self.eps
+            self.saved.y = y = y / self.saved.deviation
         top[0].data = self.ops.reshape(y, top[0].shape)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -51,5 +51,5 @@ class MVNLayer(Layer):
         dy = self.ops.reshape(top[0].diff, self.shape)
         dx = dy - self._mean(dy)
         if self.normalize_variance:
-            dx = (dx - self.y * self._mean(dy * self.y)) / self.deviation
+            dx = (dx - self.saved.y * self._mean(dy * self.saved.y)) / self.saved.deviation
         bottom[0].diff = self.ops.reshape(dx, bottom[0].shape)

@@ -32,9 +32,9 @@ class ParameterLayer(Layer):
         top[0].data = self.blobs[0].data
         if not any(self.param.loss_weight):
             top[0].diff = self.blobs[0].diff  # one array: whoever writes into one diff writes into the other
-            self.lent = top[0].diff
+            self.saved.lent = top[0].diff
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         blob = self.blobs[0]
-        if self.param_propagate_down[0] and not (blob.has_diff and top[0].diff is self.lent):
+        if self.param_propagate_down[0] and not (blob.has_diff and top[0].diff is self.saved.lent):
             blob.add_diff(top[0].diff)

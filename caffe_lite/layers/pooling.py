@@ -73,33 +73,33 @@ class PoolingLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops, x, method = self.ops, bottom[0].data, self.param.pooling_param.pool
-        self.choice = None
+        self.saved.choice = None
         if method == PoolingParameter.MAX:
-            y, self.choice = ops.max_pool(x, *self.geometry, self.out)
+            y, self.saved.choice = ops.max_pool(x, *self.geometry, self.out)
             if len(top) > 1:
-                top[1].data = ops.max_pool_index(self.choice, x.shape, *self.geometry)
+                top[1].data = ops.max_pool_index(self.saved.choice, x.shape, *self.geometry)
         elif method == PoolingParameter.AVE:
             y = ops.ave_pool(x, *self.geometry, self.out)
         elif self.phase == caffe_pb2.TRAIN:
             # In (0, 1], so that no element of probability 0 is drawn.
             thresholds = ops.drawn(lambda: 1.0 - self.rng.random(top[0].shape))
-            y, self.choice = ops.stochastic_pool(x, *self.geometry, self.out, thresholds)
+            y, self.saved.choice = ops.stochastic_pool(x, *self.geometry, self.out, thresholds)
         else:
             y = ops.weighted_pool(x, *self.geometry, self.out)
-            self.x, self.y = x, y
+            self.saved.x, self.saved.y = x, y
         top[0].data = y
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
             return
         ops, dy, shape = self.ops, top[0].diff, bottom[0].shape
-        if self.choice is not None:
-            bottom[0].diff = ops.max_pool_backward(dy, self.choice, shape, *self.geometry)
+        if self.saved.choice is not None:
+            bottom[0].diff = ops.max_pool_backward(dy, self.saved.choice, shape, *self.geometry)
         elif self.param.pooling_param.pool == PoolingParameter.AVE:
             bottom[0].diff = ops.ave_pool_backward(dy, shape, *self.geometry)
         else:
             # dy/dx = (2 x - y) / sum(x). The sizes of windows cancel between the mean and its gradient.
-            mean = ops.ave_pool(self.x, *self.geometry, self.out)
+            mean = ops.ave_pool(self.saved.x, *self.geometry, self.out)
             share = ops.where(mean > 0, dy / ops.at_least(mean, 1e-37), ops.scalar(0))
-            of_sum = ops.ave_pool_backward(share * self.y, shape, *self.geometry)
-            bottom[0].diff = 2.0 * self.x * ops.ave_pool_backward(share, shape, *self.geometry) - of_sum
+            of_sum = ops.ave_pool_backward(share * self.saved.y, shape, *self.geometry)
+            bottom[0].diff = 2.0 * self.saved.x * ops.ave_pool_backward(share, shape, *self.geometry) - of_sum

@@ -31,7 +31,7 @@ class PowerLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops = self.ops
         x = bottom[0].data
-        self.z = ops.affine(x, self.scale, self.shift) if self.slope else ops.full(bottom[0].shape, self.shift)
+        self.saved.z = ops.affine(x, self.scale, self.shift) if self.slope else ops.full(bottom[0].shape, self.shift)
         top[0].data = self._raised(self.power)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -45,4 +45,4 @@ class PowerLayer(Layer):
             bottom[0].diff = top[0].diff * self._raised(self.power - 1) * self.slope
 
     def _raised(self, power: float) -> Array:
-        return self.z if power == 1 else self.z**power
+        return self.saved.z if power == 1 else self.saved.z**power

@@ -39,16 +39,16 @@ class PReLULayer(Layer):
         top[0].Reshape(shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x = x = bottom[0].data
+        self.saved.x = x = bottom[0].data
         slope = self.blobs[0].data
-        self.slope = slope if self.shared else self.ops.along_channels(slope, x.ndim)
-        top[0].data = self.ops.prelu(x, self.slope)
+        self.saved.slope = slope if self.shared else self.ops.along_channels(slope, x.ndim)
+        top[0].data = self.ops.prelu(x, self.saved.slope)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        dy, x = top[0].diff, self.x
+        dy, x = top[0].diff, self.saved.x
         if self.param_propagate_down[0]:
             below = self.ops.where(x > 0, self.ops.scalar(0), dy * x)
             axes = None if self.shared else (0, *range(2, x.ndim))
             self.blobs[0].add_diff(self.ops.reshape(self.ops.sum(below, axes, keepdims=True), self.blobs[0].shape))
         if propagate_down[0]:
-            bottom[0].diff = self.ops.where(x > 0, dy, self.slope * dy)
+            bottom[0].diff = self.ops.where(x > 0, dy, self.saved.slope * dy)

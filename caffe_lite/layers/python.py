@@ -9,40 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 from ..blob import Blob, HostBlob, HostBlobs
 from ..errors import CaffeError, LayerError, Where
 from ..layer import Layer, register_layer
-from ..proto import caffe_pb2
+from ..pycaffe import Phase, UserLayer, missing_method
 from ..unknown import Undetermined
-
-
-class UserLayer:
-    """What users derive their layers from: pycaffe's ``caffe.Layer``.
-
-    A layer defines ``reshape`` and ``forward``, ``backward`` if a gradient passes through it, and ``setup`` if it has
-    anything to prepare. They are given lists of blobs whose ``data`` and ``diff`` are NumPy arrays to be written into
-    (``top[0].data[...] = ...``), and ``reshape`` calls ``top[0].reshape(n, c, h, w)``. Before every forward pass
-    ``data`` of the tops holds what it held after the last; before every backward pass ``diff`` of the bottoms is 0.
-
-    Attributes:
-        param_str: the text in python_param, for the layer to read its settings from.
-        phase: 0 in TRAIN, 1 in TEST.
-        blobs: the learnable blobs; ``setup`` adds them with ``self.blobs.add_blob(*shape)``, ``backward`` adds into
-            their ``diff``.
-    """
-
-    type: ClassVar[str] = "Python"
-    param_str: str
-    phase: int
-    blobs: HostBlobs
-
-    def __init__(self, param: caffe_pb2.LayerParameter) -> None:
-        """A subclass seldom needs its own: ``setup`` is the place to prepare."""
-
-    def setup(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
-        """Called once, with the bottoms shaped."""
 
 
 @register_layer("Python")
@@ -58,20 +31,25 @@ class PythonLayer(Layer):
 
     bottoms = (0, None)
     tops = (0, None)
+    repeatable = False  # nobody knows what else the user's code does
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         cls = self._class()
         with self._noted("__init__"):
             self.user_layer = cls(self.param) if issubclass(cls, UserLayer) else cls()
-        for method in ("setup", "reshape", "forward"):
-            self._method(method)
-        self.user_layer.param_str = self.param.python_param.param_str
-        self.user_layer.phase = int(self.phase)
-        self.user_layer.blobs = HostBlobs(self.blobs, self.ops)
+        layer, self.user_blobs = self.user_layer, HostBlobs(self.blobs, self.ops)
+        layer.param_str = layer.param_str_ = self.param.python_param.param_str
+        layer.phase = Phase(self.phase)
+        layer.blobs = self.user_blobs
         self._call("setup", _shown(bottom), _shown(top))
+        for method in ("reshape", "forward"):
+            self._method(method)
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._call("reshape", _shown(bottom), _shown(top))
+
+    def shown(self) -> tuple[UserLayer, HostBlobs]:
+        return self.user_layer, self.user_blobs
 
     def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Only the user's code could tell the shapes, and it is not run."""
@@ -93,8 +71,14 @@ class PythonLayer(Layer):
         self._call("backward", _shown(top), list(propagate_down), _shown(bottom))
 
     def _check_names(self) -> None:
-        if not self.param.python_param.module or not self.param.python_param.layer:
+        module = self.param.python_param.module
+        if not module or not self.param.python_param.layer:
             self.error("python_param names no class", "give it module: and layer:, the module and the class in it")
+        if "" in module.split(".") or set(module) & set("/\\\0"):
+            self.error(
+                f"{module!r} is no module's name",
+                "write it from its outermost package on with single dots, as `import` has it: folder.module",
+            )
 
     def _class(self) -> Any:
         p = self.param.python_param
@@ -129,8 +113,8 @@ class PythonLayer(Layer):
 
     def _method(self, name: str) -> Callable[..., None]:
         method = getattr(self.user_layer, name, None)
-        if not callable(method):
-            self.error(f"class {self._path} has no method {name}", "derive it from caffe_lite.Layer and define it")
+        if not callable(method) or getattr(method, "__func__", None) is UserLayer.reshape:
+            raise missing_method(self.user_layer, name)
         return method
 
     def _call(self, name: str, *args: Any) -> None:
@@ -169,7 +153,7 @@ def _folders(where: Where | None) -> list[str]:
 
 
 def _shown(blobs: Sequence[Blob]) -> list[HostBlob]:
-    return [HostBlob(blob) for blob in blobs]
+    return [blob.shown for blob in blobs]
 
 
 @contextmanager

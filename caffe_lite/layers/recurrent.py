@@ -56,7 +56,12 @@ class RecurrentLayer(Layer):
         self.has_static = len(bottom) - len(exposed) == 3
         self.num_input = prod(bottom[0].shape[2:])
         self.num_static = prod(bottom[2].shape[1:]) if self.has_static else 0
-        rows = self.gates_per_output * p.num_output
+        if not self.num_input or (self.has_static and not self.num_static):
+            self.error(
+                f"the bottoms {', '.join(str(blob.shape) for blob in bottom)} give nothing to read in a step",
+                "only steps and streams may be none: check what makes them",
+            )
+        rows = self.gates = self.gates_per_output * p.num_output
         shapes = [(rows, self.num_input), (rows,), (rows, self.num_static), (rows, p.num_output)]
         if not self.has_static:
             del shapes[2]
@@ -102,26 +107,26 @@ class RecurrentLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops, (steps, streams) = self.ops, bottom[1].shape
         weights = [blob.data for blob in self.blobs]
-        self.x = ops.reshape(bottom[0].data, (steps * streams, -1))
-        inputs = ops.reshape(ops.inner_product(self.x, weights[0], weights[1]), (steps, streams, -1))
+        self.saved.x = ops.reshape(bottom[0].data, (steps * streams, self.num_input))
+        inputs = ops.reshape(ops.inner_product(self.saved.x, weights[0], weights[1]), (steps, streams, self.gates))
         if self.has_static:
-            self.static = ops.reshape(bottom[2].data, (streams, -1))
-            inputs = inputs + ops.inner_product(self.static, weights[2], None)
-        self.cont = ops.reshape(bottom[1].data, (steps, streams, 1))
+            self.saved.static = ops.reshape(bottom[2].data, (streams, self.num_static))
+            inputs = inputs + ops.inner_product(self.saved.static, weights[2], None)
+        self.saved.cont = ops.reshape(bottom[1].data, (steps, streams, 1))
         given = self.carried or bottom[2 + self.has_static :]
-        states = [ops.reshape(blob.data, (streams, -1)) for blob in given]
-        outputs, self.before, self.kept = [], [], []
+        states = [ops.reshape(blob.data, (streams, self.num_output)) for blob in given]
+        outputs, self.saved.before, self.saved.kept = [], [], []
         for t in range(steps):
-            before = self.cont[t] * states[0]
+            before = self.saved.cont[t] * states[0]
             gates = inputs[t] + ops.inner_product(before, weights[self.hidden], None)
-            states, kept = self.step(gates, self.cont[t], states)
+            states, kept = self.step(gates, self.saved.cont[t], states)
             outputs.append(states[0])
-            self.before.append(before)
-            self.kept.append(kept)
+            self.saved.before.append(before)
+            self.saved.kept.append(kept)
             self._log("Forward", self.gate_layer, "top", self.gate_blob, t, gates)
             for name, state in zip(self.states, states, strict=True):
                 self._log("Forward", self.state_layer, "top", name, t, state)
-        top[0].data = ops.reshape(self.output(ops.concat(outputs, 0)), top[0].shape)
+        top[0].data = ops.reshape(self.output(self._rows(outputs, self.num_output)), top[0].shape)
         for blob, state in zip(self.carried or top[1:], states, strict=True):
             blob.data = ops.reshape(state, blob.shape)
 
@@ -132,26 +137,30 @@ class RecurrentLayer(Layer):
                 "give the layer one propagate_down for each bottom: false for cont, true for the others",
             )
         ops, (steps, streams) = self.ops, bottom[1].shape
-        d_outputs = self.output_backward(ops.reshape(top[0].diff, (steps * streams, -1)))
-        d_outputs = ops.reshape(d_outputs, (steps, streams, -1))
+        d_outputs = self.output_backward(ops.reshape(top[0].diff, (steps * streams, self.num_output)))
+        d_outputs = ops.reshape(d_outputs, (steps, streams, self.num_output))
         d_states: list[Array] = [0.0] * len(self.states)
         rows = []
         for t in reversed(range(steps)):
-            d_gates, *others = self.step_backward(self.kept[t], d_outputs[t] + d_states[0], *d_states[1:])
+            d_gates, *others = self.step_backward(self.saved.kept[t], d_outputs[t] + d_states[0], *d_states[1:])
             d_before = ops.inner_product(d_gates, self.blobs[self.hidden].data.T, None)
-            d_states = [self.cont[t] * d_before, *others]
+            d_states = [self.saved.cont[t] * d_before, *others]
             rows.append(d_gates)
             self._log("Backward", self.state_layer, "bottom", self.gate_blob, t, d_gates)
-        d_gates = ops.concat(rows[::-1], 0)
-        dx = self.learn(d_gates, self.x, 0, 1, propagate_down[0])
-        self.learn(d_gates, ops.concat(self.before, 0), self.hidden)
+        d_gates = self._rows(rows[::-1], self.gates)
+        dx = self.learn(d_gates, self.saved.x, 0, 1, propagate_down[0])
+        self.learn(d_gates, self._rows(self.saved.before, self.num_output), self.hidden)
         if propagate_down[0]:
             bottom[0].diff = ops.reshape(dx, bottom[0].shape)
         if self.has_static:
-            total = ops.sum(ops.reshape(d_gates, (steps, streams, -1)), 0)
-            d_static = self.learn(total, self.static, 2, None, propagate_down[2])
+            total = ops.sum(ops.reshape(d_gates, (steps, streams, self.gates)), 0)
+            d_static = self.learn(total, self.saved.static, 2, None, propagate_down[2])
             if propagate_down[2]:
                 bottom[2].diff = ops.reshape(d_static, bottom[2].shape)
+
+    def _rows(self, steps: Sequence[Array], width: int) -> Array:
+        """What each step has for each stream, one below the other; there may be no step."""
+        return self.ops.concat(steps, 0) if steps else self.ops.zeros((0, width))
 
     def learn(self, dy: Array, x: Array, weight: int, bias: int | None = None, need_x: bool = False) -> Array:
         """Add the gradients of an inner product to its blobs, and give that in x."""
@@ -203,4 +212,4 @@ class RecurrentLayer(Layer):
         if self.param.recurrent_param.debug_info:
             part = "data" if direction == "Forward" else "diff"
             text = f"    [{direction}] Layer {self.name}_{layer}_{t + 1}, {end} blob {blob}_{t + 1} {part}: %g"
-            self.ops.inspect(x, lambda values: logger.info(text, abs(values).mean()))
+            self.ops.inspect(x, lambda values: logger.info(text, abs(values).sum() / max(1, values.size)))

@@ -37,7 +37,7 @@ class ReductionLayer(Layer):
         top[0].Reshape(shape[:first])
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x = x = bottom[0].data
+        self.saved.x = x = bottom[0].data
         if self.operation == ASUM:
             x = self.ops.abs(x)
         elif self.operation == SUMSQ:
@@ -51,7 +51,7 @@ class ReductionLayer(Layer):
         if self.operation in (SUM, MEAN):
             slope = ops.full(bottom[0].shape, self.coeff)
         elif self.operation == ASUM:
-            slope = ops.affine(ops.sign(self.x), self.coeff, 0.0)
+            slope = ops.affine(ops.sign(self.saved.x), self.coeff, 0.0)
         else:
-            slope = self.x * (2 * self.coeff)
+            slope = self.saved.x * (2 * self.coeff)
         bottom[0].diff = slope * ops.reshape(top[0].diff, (*top[0].shape, *[1] * len(self.reduced)))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from ..blob import Blob
 from ..layer import Layer, register_layer
+from ..ops.base import Array
+from ..roles import Rectifier
 
 
 @register_layer("ReLU")
@@ -23,13 +25,25 @@ class ReLULayer(Layer):
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].Reshape(bottom[0].shape)
 
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Rectifier:
+        return Rectifier(self.slope, self._remember)
+
+    def _remember(self, y: Array) -> None:
+        self.saved.signed = y
+
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data
         y = self.ops.relu(x, self.slope)
         # y has the sign of x unless the slope is negative, and it is alive anyway.
-        self.signed = y if self.slope >= 0 else x
+        self.saved.signed = y if self.slope >= 0 else x
         top[0].data = y
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            bottom[0].diff = self.ops.relu_backward(top[0].diff, self.signed, self.slope)
+            bottom[0].diff = self.ops.relu_backward(top[0].diff, self.saved.signed, self.slope)
+
+    def Deconv(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob], guided: bool) -> None:
+        """dx = max(dy, 0); guided, only where x is positive. A negative slope plays no part."""
+        if propagate_down[0]:
+            dy = self.ops.at_least(top[0].diff, 0)
+            bottom[0].diff = self.ops.relu_backward(dy, self.saved.signed, 0.0) if guided else dy

@@ -16,7 +16,8 @@ class ReshapeLayer(Layer):
     Bottom: any shape. Top: as many values. In ``shape`` 0 keeps the bottom's dimension at that place of the top, and
     one -1 is whatever the count leaves. Reads ``reshape_param``: shape, axis (0; negative counts from behind the last
     axis: -1 appends), num_axes (-1: all that follow).
-    Source: the original's reshape_layer.cpp.
+    Source: the original's reshape_layer.cpp. Difference: where a dimension that is kept is 0, as that of an empty
+    batch, -1 is what the others leave, the same as for any other batch (there: a division by 0).
     """
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -44,13 +45,16 @@ class ReshapeLayer(Layer):
             self.error(f"{p.num_axes} axes from axis {first} on exceed the {len(shape)} axes of the bottom {shape}")
         dims = [self._kept(shape, first + i) if dim == 0 else dim for i, dim in enumerate(self.dims)]
         if -1 in dims:
-            others = prod(shape[:first]) * prod(dim for dim in dims if dim != -1) * prod(shape[end:])
-            if others == 0 or prod(shape) % others:
+            # Not with the axes that bottom and top have in common: their product may be 0.
+            kept = {first + i for i, dim in enumerate(self.dims) if dim == 0}
+            count = prod(shape[axis] for axis in range(first, end) if axis not in kept)
+            others = prod(dim for dim in self.dims if dim > 0) * prod(shape[axis] for axis in kept if axis >= end)
+            if others == 0 or count % others:
                 self.error(
                     f"no size for the -1 in {self.dims} gives the {prod(shape)} values of the bottom {shape}: "
-                    f"the other dimensions make {others}"
+                    f"beside what is kept, {others} does not divide {count}"
                 )
-            dims[dims.index(-1)] = prod(shape) // others
+            dims[dims.index(-1)] = count // others
         new = (*shape[:first], *dims, *shape[end:])
         if prod(new) != prod(shape):
             self.error(

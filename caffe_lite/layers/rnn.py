@@ -41,10 +41,10 @@ class RNNLayer(RecurrentLayer):
         return (dh * (1 - h * h),)
 
     def output(self, h: Array) -> Array:
-        self.h = h
-        self.y = self.ops.tanh(self.ops.inner_product(h, self.blobs[-2].data, self.blobs[-1].data))
-        return self.y
+        self.saved.h = h
+        self.saved.y = self.ops.tanh(self.ops.inner_product(h, self.blobs[-2].data, self.blobs[-1].data))
+        return self.saved.y
 
     def output_backward(self, dy: Array) -> Array:
         last = len(self.blobs) - 1
-        return self.learn(dy * (1 - self.y * self.y), self.h, last - 1, last, True)
+        return self.learn(dy * (1 - self.saved.y * self.saved.y), self.saved.h, last - 1, last, True)

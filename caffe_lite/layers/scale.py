@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from ..blob import Blob
 from ..fillers import fill
 from ..layer import register_layer
+from ..ops.base import Array
 from ..proto.caffe_pb2 import FillerParameter
+from ..roles import LearnedChannelMap
 from .bias import SpanningLayer
 
 
@@ -46,10 +48,16 @@ class ScaleLayer(SpanningLayer):
             )
         top[0].Reshape(bottom[0].shape)
 
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> LearnedChannelMap | None:
+        return LearnedChannelMap(self._factor_and_term) if self.spans_channels(bottom) else None
+
+    def _factor_and_term(self) -> tuple[Array, Array | None]:
+        return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
+
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x = bottom[0].data
-        self.scale = self.spread((*bottom[1:], *self.blobs)[0].data)
-        y = self.x * self.scale
+        self.saved.x = bottom[0].data
+        self.saved.scale = self.spread((*bottom[1:], *self.blobs)[0].data)
+        y = self.saved.x * self.saved.scale
         top[0].data = y + self.spread(self.blobs[-1].data) if self.param.scale_param.bias_term else y
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -58,8 +66,8 @@ class ScaleLayer(SpanningLayer):
             self.blobs[-1].add_diff(self.gather(dy))
         if len(bottom) > 1:
             if propagate_down[1]:
-                bottom[1].diff = self.gather(dy * self.x)
+                bottom[1].diff = self.gather(dy * self.saved.x)
         elif self.param_propagate_down[0]:
-            self.blobs[0].add_diff(self.gather(dy * self.x))
+            self.blobs[0].add_diff(self.gather(dy * self.saved.x))
         if propagate_down[0]:
-            bottom[0].diff = dy * self.scale
+            bottom[0].diff = dy * self.saved.scale

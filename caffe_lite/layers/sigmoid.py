@@ -19,8 +19,8 @@ class SigmoidLayer(Layer):
         top[0].Reshape(bottom[0].shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.y = top[0].data = self.ops.sigmoid(bottom[0].data)
+        self.saved.y = top[0].data = self.ops.sigmoid(bottom[0].data)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            bottom[0].diff = top[0].diff * self.y * (1 - self.y)
+            bottom[0].diff = top[0].diff * self.saved.y * (1 - self.saved.y)

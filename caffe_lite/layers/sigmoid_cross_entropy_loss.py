@@ -39,19 +39,19 @@ class SigmoidCrossEntropyLossLayer(LossLayer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops = self.ops
-        self.x = bottom[0].data
-        self.target = ops.reshape(bottom[1].data, bottom[0].shape)
-        losses = ops.sigmoid_cross_entropy(self.x, self.target)
-        self.valid = None
+        self.saved.x = bottom[0].data
+        self.saved.target = ops.reshape(bottom[1].data, bottom[0].shape)
+        losses = ops.sigmoid_cross_entropy(self.saved.x, self.saved.target)
+        self.saved.valid = None
         if self.ignore is not None:
-            self.valid = ops.indices(self.target) != self.ignore
-            losses = ops.where(self.valid, losses, ops.scalar(0))
-        self.normalizer = normalizer(ops, self.normalization, self.samples, bottom[1].count, self.valid)
-        top[0].data = ops.scalar(ops.sum(losses) / self.normalizer)
+            self.saved.valid = ops.indices(self.saved.target) != self.ignore
+            losses = ops.where(self.saved.valid, losses, ops.scalar(0))
+        self.saved.normalizer = normalizer(ops, self.normalization, self.samples, bottom[1].count, self.saved.valid)
+        top[0].data = ops.scalar(ops.sum(losses) / self.saved.normalizer)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
         if not propagate_down[0]:
             return
-        dx = (self.ops.sigmoid(self.x) - self.target) * (top[0].diff / self.normalizer)
-        bottom[0].diff = dx if self.valid is None else self.ops.where(self.valid, dx, self.ops.scalar(0))
+        dx = (self.ops.sigmoid(self.saved.x) - self.saved.target) * (top[0].diff / self.saved.normalizer)
+        bottom[0].diff = dx if self.saved.valid is None else self.ops.where(self.saved.valid, dx, self.ops.scalar(0))

@@ -47,7 +47,9 @@ class SliceLayer(Layer):
         elif any(start >= end for start, end in pairwise([0, *points, size])):
             self.error(
                 f"the slice points {points} leave a top nothing of axis {self.at}, which has {size}",
-                f"let them rise, from 1 at least to {size - 1} at most",
+                f"let them rise, from 1 at least to {size - 1} at most"
+                if size >= tops
+                else f"it takes {tops} at least",
             )
         return list(pairwise([0, *points, size]))
 

@@ -22,8 +22,8 @@ class SoftmaxLayer(Layer):
         top[0].Reshape(bottom[0].shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.y = top[0].data = self.ops.softmax(bottom[0].data, self.class_axis)
+        self.saved.y = top[0].data = self.ops.softmax(bottom[0].data, self.class_axis)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            bottom[0].diff = self.ops.softmax_backward(top[0].diff, self.y, self.class_axis)
+            bottom[0].diff = self.ops.softmax_backward(top[0].diff, self.saved.y, self.class_axis)

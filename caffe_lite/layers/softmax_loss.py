@@ -47,25 +47,27 @@ class SoftmaxWithLossLayer(LossLayer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops, (scores, labels) = self.ops, bottom
-        self.index, self.valid = class_labels(self, labels, scores.shape, self.class_axis, self.ignore)
-        self.prob = ops.softmax(scores.data, self.class_axis)
-        logs = ops.log(ops.at_least(ops.pick(self.prob, self.index, self.class_axis), SMALLEST))
-        if self.valid is not None:
-            logs = ops.where(self.valid, logs, ops.scalar(0))
-        self.normalizer = normalizer(ops, self.normalization, self.samples, labels.count, self.valid)
+        self.saved.index, self.saved.valid = class_labels(self, labels, scores.shape, self.class_axis, self.ignore)
+        self.saved.prob = ops.softmax(scores.data, self.class_axis)
+        logs = ops.log(ops.at_least(ops.pick(self.saved.prob, self.saved.index, self.class_axis), SMALLEST))
+        if self.saved.valid is not None:
+            logs = ops.where(self.saved.valid, logs, ops.scalar(0))
+        self.saved.normalizer = normalizer(ops, self.normalization, self.samples, labels.count, self.saved.valid)
         # From 0.0, since a perfect batch should cost 0 and not -0.
-        top[0].data = ops.scalar((0.0 - ops.sum(logs)) / self.normalizer)
+        top[0].data = ops.scalar((0.0 - ops.sum(logs)) / self.saved.normalizer)
         if len(top) > 1:
-            top[1].data = self.prob
+            top[1].data = self.saved.prob
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
         if not propagate_down[0]:
             return
         ops = self.ops
-        dx = ops.cross_entropy_backward(self.prob, self.index, top[0].diff / self.normalizer, self.class_axis)
-        if self.valid is not None:
-            dx = ops.where(self.valid, dx, ops.scalar(0))
+        dx = ops.cross_entropy_backward(
+            self.saved.prob, self.saved.index, top[0].diff / self.saved.normalizer, self.class_axis
+        )
+        if self.saved.valid is not None:
+            dx = ops.where(self.saved.valid, dx, ops.scalar(0))
         if len(top) > 1 and top[1].has_diff:
-            dx = dx + ops.softmax_backward(top[1].diff, self.prob, self.class_axis)
+            dx = dx + ops.softmax_backward(top[1].diff, self.saved.prob, self.class_axis)
         bottom[0].diff = dx

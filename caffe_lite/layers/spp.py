@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from ..blob import Blob
 from ..layer import Layer, register_layer
@@ -72,14 +73,14 @@ class SPPLayer(Layer):
         for level, pooling in enumerate(self.levels):
             bins = self._bins(level)
             pooling.Forward(bottom, [bins])
-            rows.append(self.ops.reshape(bins.data, (bins.shape[0], -1)))
+            rows.append(self.ops.reshape(bins.data, (bins.shape[0], prod(bins.shape[1:]))))
         top[0].data = self.ops.reshape(self.ops.concat(rows, 1), top[0].shape)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
             return
         n, channels = self.x_shape[:2]
-        rows, start = self.ops.reshape(top[0].diff, (n, -1)), 0
+        rows, start = self.ops.reshape(top[0].diff, (n, prod(top[0].shape[1:]))), 0
         dx: Array = 0.0
         for level, pooling in enumerate(self.levels):
             bins, image = self._bins(level), Blob(self.ops, self.x_shape)

@@ -24,10 +24,10 @@ class SwishLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data
-        self.s = self.ops.sigmoid(self.ops.affine(x, self.beta, 0.0))
-        self.y = top[0].data = x * self.s
+        self.saved.s = self.ops.sigmoid(self.ops.affine(x, self.beta, 0.0))
+        self.saved.y = top[0].data = x * self.saved.s
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            slope = self.s + self.ops.affine(self.y * (1 - self.s), self.beta, 0.0)
+            slope = self.saved.s + self.ops.affine(self.saved.y * (1 - self.saved.s), self.beta, 0.0)
             bottom[0].diff = top[0].diff * slope

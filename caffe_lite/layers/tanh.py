@@ -16,8 +16,8 @@ class TanHLayer(Layer):
         top[0].Reshape(bottom[0].shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.y = top[0].data = self.ops.tanh(bottom[0].data)
+        self.saved.y = top[0].data = self.ops.tanh(bottom[0].data)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            bottom[0].diff = top[0].diff * (1 - self.y * self.y)
+            bottom[0].diff = top[0].diff * (1 - self.saved.y * self.saved.y)

@@ -2,32 +2,75 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from ..errors import EngineError, MissingExtra
+from ..plugins import engine_names, load_engine
 from .base import Array, Ops
+from .memory import set_memory_recycling
 
 __all__ = [
     "Array",
     "Ops",
     "available_engines",
     "get_ops",
+    "on_gpu",
+    "register_engine",
     "set_device",
     "set_engine",
+    "set_memory_recycling",
     "set_mode_cpu",
     "set_mode_gpu",
 ]
 
-_engines = ("numpy", "torch")
+# Makes the operations of an engine, from a dtype ("float32", "float64") and a device ("cpu", "cuda:0").
+Factory = Callable[[str, str], Ops]
+
 _chosen: str | None = None
 _gpu = 0
 _on_gpu = False
 
 
+def _numpy(dtype: str, device: str) -> Ops:
+    from .numpy_ops import NumpyOps
+
+    if device != "cpu":
+        raise EngineError(
+            "the numpy engine does not compute on GPUs",
+            hint='choose torch, or the CPU: set_mode_cpu(), device="cpu"',
+        )
+    return NumpyOps(dtype)
+
+
+def _torch(dtype: str, device: str) -> Ops:
+    from .torch_ops import TorchOps
+
+    return TorchOps(dtype, device)
+
+
+_OWN: dict[str, Factory] = {"numpy": _numpy, "torch": _torch}  # by the package that each needs
+_registered: dict[str, Factory] = {}
+
+
+def register_engine(name: str, factory: Factory) -> None:
+    """Let nets choose an engine by this name: ``factory(dtype, device)`` gives its operations.
+
+    A distribution may name its factory in the entry point group ``caffe_lite.engines`` instead; then it is imported
+    when somebody chooses the engine.
+    """
+    if name in _OWN or _registered.get(name, factory) is not factory:
+        raise ValueError(f"the name {name!r} of an engine is taken")
+    _registered[name] = factory
+
+
 def available_engines() -> list[str]:
     """The engines installed here, the reference first."""
-    return [name for name in _engines if find_spec(name)]
+    own = [name for name in _OWN if find_spec(name)]
+    return list(dict.fromkeys([*own, *_registered, *engine_names()]))
 
 
 def set_engine(name: str | None) -> None:
@@ -37,7 +80,7 @@ def set_engine(name: str | None) -> None:
     """
     global _chosen
     if name is not None:
-        _resolved(name)
+        _factory(name)
     _chosen = name
 
 
@@ -50,35 +93,81 @@ def set_mode_cpu() -> None:
 def set_mode_gpu() -> None:
     """Let nets made from now on compute on the GPU of ``set_device``, with the torch engine.
 
-    An EngineError if there is no such GPU that torch can use.
+    An EngineError if there is no such GPU that torch can use. With CAFFE_LITE_CPU=1 (``caffe-lite run --cpu``) it only
+    warns, and the CPU computes.
     """
     global _on_gpu
+    if _stay_on_cpu():
+        return
     _check_gpu(_gpu)
     _on_gpu = True
 
 
 def set_device(index: int) -> None:
-    """Choose the GPU that ``set_mode_gpu`` means, counted from 0; an EngineError if it is not there."""
+    """Choose the GPU that ``set_mode_gpu`` means, counted from 0; an EngineError if it is not there.
+
+    With CAFFE_LITE_CPU=1 it only warns, as that does.
+    """
     global _gpu
+    if _stay_on_cpu():
+        return
     _check_gpu(index)
     _gpu = index
 
 
-def get_ops(engine: str | None = None, dtype: str = "float32") -> Ops:
-    """The operations of an engine by name; without one, of the engine in force."""
-    wanted = engine or _chosen or os.environ.get("CAFFE_LITE_ENGINE") or ("torch" if _on_gpu else "numpy")
-    name = _resolved(wanted)
-    if _on_gpu and name != "torch":
-        raise EngineError(
-            f"the {name} engine does not compute on GPUs", hint="choose torch, or the CPU: set_mode_cpu()"
-        )
-    if name == "torch":
-        from .torch_ops import TorchOps
+def on_gpu() -> bool:
+    """Whether nets made from now on compute on a GPU."""
+    return _on_gpu
 
-        return TorchOps(dtype, f"cuda:{_gpu}" if _on_gpu else "cpu")
-    from .numpy_ops import NumpyOps
 
-    return NumpyOps(dtype)
+def get_ops(engine: str | Ops | None = None, dtype: str | None = None, device: str | int | None = None) -> Ops:
+    """The operations of an engine by name; without one, of the engine in force.
+
+    Args:
+        engine: its name, or its operations, which are taken as they are.
+        dtype: "float32", which is the default, or "float64".
+        device: "cpu", "cuda:0" or a GPU's number; without one what ``set_mode_gpu`` and ``set_device`` say.
+    """
+    place = _device(device)
+    if isinstance(engine, Ops):
+        given = {"dtype": (dtype, engine.dtype_name), "device": (device and place, engine.device)}
+        for what, (wanted, there) in given.items():
+            if wanted not in (None, there):
+                raise EngineError(
+                    f"{what} {wanted} is asked for, and the operations given are of {there}",
+                    hint=f"leave out {what}, or give other operations",
+                )
+        return engine
+    fallback = "numpy" if place == "cpu" else "torch"
+    return _factory(engine or _chosen or os.environ.get("CAFFE_LITE_ENGINE") or fallback)(dtype or "float32", place)
+
+
+def _device(device: str | int | None) -> str:
+    if device is None:
+        return f"cuda:{_gpu}" if _on_gpu else "cpu"
+    if isinstance(device, int):
+        device = f"cuda:{device}"
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and (index.isdecimal() or not index):
+        _check_gpu(int(index or 0))
+        return f"cuda:{int(index or 0)}"
+    if device != "cpu":
+        raise EngineError(f"unknown device {device!r}", hint='give "cpu", "cuda:0", or the number of a GPU')
+    return device
+
+
+def _stay_on_cpu() -> bool:
+    """Whether CAFFE_LITE_CPU asks to take calls for a GPU and compute on the CPU; the first such call warns."""
+    if os.environ.get("CAFFE_LITE_CPU", "0") in ("", "0"):
+        return False
+    _warn_of_cpu()
+    return True
+
+
+@functools.cache
+def _warn_of_cpu() -> None:
+    what = "set_mode_gpu and set_device do nothing: the CPU computes, as CAFFE_LITE_CPU or caffe-lite run --cpu asks"
+    warnings.warn(what, stacklevel=4)
 
 
 def _check_gpu(index: int) -> None:
@@ -97,11 +186,14 @@ def _check_gpu(index: int) -> None:
         raise EngineError(f"there is no GPU {index}", hint=f"choose among 0 to {count - 1}")
 
 
-def _resolved(name: str) -> str:
+def _factory(name: str) -> Factory:
     if name == "auto":
-        return available_engines()[-1]
-    if name not in _engines:
+        name = "torch" if find_spec("torch") else "numpy"
+    if name in _OWN:
+        if not find_spec(name):
+            raise MissingExtra(name, name, f"run the {name} engine")
+        return _OWN[name]
+    factory: Factory | None = _registered.get(name) or load_engine(name)
+    if factory is None:
         raise EngineError(f"unknown engine {name!r}", hint=f"engines here: {', '.join(available_engines())}")
-    if not find_spec(name):
-        raise MissingExtra(name, name, f"run the {name} engine")
-    return name
+    return factory

@@ -6,7 +6,7 @@ that shape here too, in whatever memory layout the engine likes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import product
 from math import prod
@@ -14,8 +14,14 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ..errors import EngineError
+
 Array = Any
 Ints = Sequence[int]
+# What a compiled function gives: arrays, and a note, any object.
+Results = tuple[Sequence[Array], Any]
+Function = Callable[..., Results]
+LEAVE_OUT = "leave out --compile (compile=True, CAFFE_LITE_COMPILE)"
 
 
 class Tracer(Protocol):
@@ -31,6 +37,48 @@ class Tracer(Protocol):
     def inspect(self, x: Array, check: Callable[[np.ndarray], None]) -> None: ...
 
 
+class Compiled(Protocol):
+    """A function that is compiled anew for each set of shapes that it meets; it may write into its arguments.
+
+    ``takes_constants``: whether values can be compiled in.
+    """
+
+    takes_constants: bool
+
+    def __call__(
+        self, moving: Sequence[Array], staying: Sequence[Array], settings: Hashable = (), constant: bool = False
+    ) -> Results:
+        """``function(*moving, *staying)``; the arrays that stay are those that seldom are others than before.
+
+        ``settings`` is whatever else the function depends on: with others it is compiled again. With ``constant`` the
+        values of the arrays that stay become part of what is compiled: they must never change. The note that the
+        function gave is given again with the results of every later run.
+        """
+        ...
+
+
+class Program(Protocol):
+    """A whole pass over a net, run at once: the forward pass, or with ``backward`` the forward and backward pass."""
+
+    backward: bool
+
+    def __call__(self) -> Array:
+        """Run it: bind the blobs that it keeps, add up the parameters' diffs; the sum of the weighted losses."""
+        ...
+
+    def serves(self, read: Iterable[Any] = ()) -> bool:
+        """Whether it keeps all of these blobs, and all of which a user holds an array."""
+        ...
+
+    def rerun(self) -> None:
+        """Make every blob readable: run the layers of the last pass over the same data."""
+        ...
+
+    def parameters_are_others(self) -> None:
+        """Be told that the net's layers have got other blobs for parameters."""
+        ...
+
+
 class Ops:
     """All operations over ``xp``, a namespace in the style of the Python array API standard.
 
@@ -41,19 +89,35 @@ class Ops:
     array_type: ClassVar[Any]
     shares_memory: bool = True  # with the host: no array lies on a device that NumPy cannot see
     image_order: ClassVar[tuple[int, ...]] = (0, 1, 2, 3)  # the axes of (N, C, H, W) as they best lie in memory
+    device: str = "cpu"  # as torch spells it: "cuda:0"
+    fused: Any = None  # kernels for several layers at once, as ``torch_fused`` has them, if there are any
     tracer: Tracer | None = None  # while a pass is traced to be compiled
 
     def __init__(self, xp: Any, dtype: str = "float32") -> None:
         self.xp = xp
+        self.dtype_name = dtype
         self.dtype = getattr(xp, dtype)
+        self.itemsize = np.dtype(dtype).itemsize
 
     def describe(self) -> str:
         """Name, device and threads, for the log."""
         return self.name
 
+    def compile(self, name: str, function: Function) -> Compiled:
+        """A function from arrays to arrays, compiled; the log and errors call it by ``name``."""
+        raise EngineError(f"the {self.name} engine cannot compile", hint=f"choose the torch engine, or {LEAVE_OUT}")
+
+    def program(self, net: Any) -> Program | None:
+        """For an engine that runs nets as a whole: a net's program, or None where its layers run one by one."""
+        return None
+
     def quiet(self) -> AbstractContextManager[Any]:
         """A context for arithmetic whose overflows are no news: what becomes of them is seen in the loss."""
         return nullcontext()
+
+    def ran_out_of_memory(self, error: Exception) -> bool:
+        """Whether this is how the library tells that there is no memory left."""
+        return isinstance(error, MemoryError)
 
     # -- arrays ------------------------------------------------------------------------------------------------------
 
@@ -77,6 +141,10 @@ class Ops:
 
     def copy(self, x: Array) -> Array:
         return self.xp.asarray(x, copy=True)
+
+    def row_major(self, x: Array) -> Array:
+        """The same array, or if it lies otherwise in memory a copy in row-major order."""
+        raise NotImplementedError
 
     def host_view(self, x: Array) -> np.ndarray:
         """A NumPy array of the same values: the same memory; where none is shared, a copy that cannot be written to."""
@@ -179,6 +247,8 @@ class Ops:
         return self.xp.sum(x, axis=axis, keepdims=keepdims)
 
     def max(self, x: Array, axis: int, keepdims: bool = False) -> Array:
+        if not x.shape[axis]:
+            return self.full(self.sum(x, axis, keepdims).shape, -self.xp.inf)
         return self.xp.max(x, axis=axis, keepdims=keepdims)
 
     def argmax(self, x: Array, axis: int) -> Array:
@@ -310,7 +380,8 @@ class Ops:
         """
         columns = self.im2col(x, weight.shape[2:], stride, pad, dilation)
         (n, m), out = (x.shape[0], weight.shape[0]), columns.shape[2:]
-        y = self.reshape(weight, (group, m // group, -1)) @ self.reshape(columns, (n, group, -1, prod(out)))
+        taps = prod(weight.shape[1:])
+        y = self.reshape(weight, (group, m // group, taps)) @ self.reshape(columns, (n, group, taps, prod(out)))
         y = self.reshape(y, (n, m, *out))
         return y if bias is None else y + self.reshape(bias, (m, *[1] * len(out)))
 
@@ -328,15 +399,15 @@ class Ops:
         """Gradients in x, weight and bias; None where not needed."""
         n, m = dy.shape[:2]
         out = dy.shape[2:]
-        kernel = weight.shape[2:]
+        kernel, taps = weight.shape[2:], prod(weight.shape[1:])
         dy_rows = self.reshape(dy, (n, group, m // group, prod(out)))
         dx = dw = db = None
         if need[0]:
-            w = self.reshape(weight, (group, m // group, -1))
-            columns = self.reshape(w.swapaxes(-1, -2) @ dy_rows, (n, -1, *out))
+            w = self.reshape(weight, (group, m // group, taps))
+            columns = self.reshape(w.swapaxes(-1, -2) @ dy_rows, (n, group * taps, *out))
             dx = self.col2im(columns, x.shape[2:], kernel, stride, pad, dilation)
         if need[1]:
-            columns = self.reshape(self.im2col(x, kernel, stride, pad, dilation), (n, group, -1, prod(out)))
+            columns = self.reshape(self.im2col(x, kernel, stride, pad, dilation), (n, group, taps, prod(out)))
             dw = self.reshape(self.sum(dy_rows @ columns.swapaxes(-1, -2), 0), weight.shape)
         if need[2]:
             db = self.sum(dy, (0, *range(2, dy.ndim)))
@@ -384,12 +455,12 @@ class Ops:
         )
         padded = self.pad(x, pad, pad)
         columns = self.xp.stack([padded[tap] for tap in self._taps(kernel, stride, dilation, out)], axis=2)
-        return self.reshape(columns, (x.shape[0], -1, *out))
+        return self.reshape(columns, (x.shape[0], x.shape[1] * prod(kernel), *out))
 
     def col2im(self, columns: Array, size: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> Array:
         """The transpose of ``im2col``: every element of the columns added to where it came from in (N, C, *size)."""
-        n, _, *out = columns.shape
-        columns = self.reshape(columns, (n, -1, prod(kernel), *out))
+        n, rows, *out = columns.shape
+        columns = self.reshape(columns, (n, rows // prod(kernel), prod(kernel), *out))
         padded = self.zeros((n, columns.shape[1], *(s + 2 * p for s, p in zip(size, pad, strict=True))))
         for k, tap in enumerate(self._taps(kernel, stride, dilation, out)):
             padded[tap] += columns[:, :, k]
@@ -525,9 +596,9 @@ class Ops:
         return self.transpose(total, (0, lead, *range(1, lead)))
 
     def moments(self, x: Array) -> tuple[Array, Array]:
-        """Mean and (biased) variance of each channel, over all other axes; shape (C,)."""
+        """Mean and (biased) variance of each channel, over all other axes; shape (C,). Those of nothing are 0."""
         axes = (0, *range(2, x.ndim))
-        size = x.shape[0] * prod(x.shape[2:])
+        size = max(1, x.shape[0] * prod(x.shape[2:]))
         mean = self.sum(x, axes) / size
         centred = x - self.along_channels(mean, x.ndim)
         return mean, self.sum(centred * centred, axes) / size
@@ -539,7 +610,7 @@ class Ops:
     def normalize_backward(self, dy: Array, y: Array, inverse_std: Array) -> Array:
         """Gradient through ``normalize`` where mean and deviation are those of the batch itself; y is its result."""
         axes = (0, *range(2, dy.ndim))
-        size = dy.shape[0] * prod(dy.shape[2:])
+        size = max(1, dy.shape[0] * prod(dy.shape[2:]))
         mean_dy = self.along_channels(self.sum(dy, axes) / size, dy.ndim)
         mean_dy_y = self.along_channels(self.sum(dy * y, axes) / size, dy.ndim)
         return (dy - mean_dy - y * mean_dy_y) * self.along_channels(inverse_std, dy.ndim)

@@ -19,7 +19,7 @@ _LEAST_CHANNELS = 16  # the longest vector's
 
 
 def serves(x_shape: Ints) -> bool:
-    return len(x_shape) == 4 and x_shape[1] >= _LEAST_CHANNELS and _library() is not None
+    return len(x_shape) == 4 and x_shape[1] >= _LEAST_CHANNELS and 0 not in x_shape and _library() is not None
 
 
 @functools.cache

@@ -40,6 +40,9 @@ class NumpyOps(Ops):
     def quiet(self) -> AbstractContextManager[Any]:
         return np.errstate(all="ignore")
 
+    def row_major(self, x: Array) -> Array:
+        return x if x.flags.c_contiguous else x.copy("C")
+
     def host_view(self, x: Array) -> np.ndarray:
         return x
 

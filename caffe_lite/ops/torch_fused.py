@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from ..roles import Windows
 from . import batch_norm as own
 from . import onednn, winograd, winograd_rows
-from .base import Array, Ints
+from .base import Array
 from .channels_last import channels_last
 
 aten = torch.ops.aten
@@ -20,10 +21,7 @@ def convolution(
     weight: Array,
     bias: Array | None,
     slope: float | None,
-    stride: Ints,
-    pad: Ints,
-    dilation: Ints,
-    group: int,
+    windows: Windows,
 ) -> Callable[[Array, Array | None], Array] | None:
     """A convolution of arrays like ``x`` with these weights, to be given one and what to add to the result, or None,
     followed by a rectifier unless ``slope`` is None.
@@ -33,13 +31,14 @@ def convolution(
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or x.ndim != 4:
         return None
+    stride, pad, dilation, group = windows.stride, windows.pad, windows.dilation, windows.group
     tile = winograd.best_tile(x.shape, weight.shape, stride, pad, dilation, group)
     if tile:
         filters = winograd.filters(weight, tile, group)
-        windows = tile, weight.shape[2], weight.shape[0], pad, group
+        sizes = tile, weight.shape[2], weight.shape[0], pad, group
 
         def transformed(x: Array, addend: Array | None) -> Array:
-            return winograd.convolution(x, filters, bias, *windows, addend, 1.0 if slope is None else slope)
+            return winograd.convolution(x, filters, bias, *sizes, addend, 1.0 if slope is None else slope)
 
         return transformed
     if winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import max_pooling, onednn, winograd, winograd_rows
-from .base import Array, Ints, Ops
+from . import max_pooling, onednn, torch_fused, winograd, winograd_rows
+from .base import Array, Compiled, Function, Ints, Ops
 from .channels_last import channels_last
 from .memory import recycle_freed_memory
 
@@ -30,23 +30,34 @@ class TorchOps(Ops):
     name = "torch"
     array_type = torch.Tensor
     image_order = (0, 2, 3, 1)
+    fused = torch_fused
 
     def __init__(self, dtype: str = "float32", device: str = "cpu") -> None:
         recycle_freed_memory()
         super().__init__(torch, dtype)
-        self.device = torch.device(device)
-        self.shares_memory = self.device.type == "cpu"
-        self.native = dtype == "float32" and self.device.type == "cpu"
+        self.device = device
+        self.on_gpu = torch.device(device).type != "cpu"
+        self.shares_memory = not self.on_gpu
+        self.native = dtype == "float32" and not self.on_gpu
         self.onednn = self.native and torch.backends.mkldnn.is_available()
 
     def describe(self) -> str:
-        if self.device.type == "cuda":
+        if self.on_gpu:
             return f"{self.name}, on {self.device} ({torch.cuda.get_device_name(self.device)})"
         return f"{self.name}, on {torch.get_num_threads()} threads of the CPU"
+
+    def compile(self, name: str, function: Function) -> Compiled:
+        from .torch_compile import CompiledFunction
+
+        return CompiledFunction(self, name, function)
 
     def quiet(self) -> AbstractContextManager[Any]:
         # Not inference_mode: a user may write into what a pass has made.
         return torch.no_grad()
+
+    def ran_out_of_memory(self, error: Exception) -> bool:
+        # On the CPU a plain RuntimeError.
+        return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
     # -- arrays ------------------------------------------------------------------------------------------------------
 
@@ -66,6 +77,9 @@ class TorchOps(Ops):
 
     def copy(self, x: Array) -> Array:
         return x.clone()
+
+    def row_major(self, x: Array) -> Array:
+        return x.contiguous()
 
     def host_view(self, x: Array) -> np.ndarray:
         values = x.numpy(force=True)
@@ -251,7 +265,7 @@ class TorchOps(Ops):
         """As the base does, and a NaN spreads. The choice is the base's or, where torch pools, torch's index."""
         if self.native and max_pooling.serves(x.shape):
             return max_pooling.max_pool(x, kernel, stride, pad, out)
-        rounds_up = _rounds_up(x.shape[2:], kernel, stride, pad, out)
+        rounds_up = _rounds_up(x.shape, kernel, stride, pad, out)
         if rounds_up is None:
             return super().max_pool(x, kernel, stride, pad, out)
         return aten.max_pool2d_with_indices(channels_last(x), list(kernel), list(stride), list(pad), [1, 1], rounds_up)
@@ -266,20 +280,20 @@ class TorchOps(Ops):
             if self.native and max_pooling.serves(x_shape):
                 return max_pooling.max_pool_backward(dy, choice, kernel, stride, pad, x_shape[2:])
             return super().max_pool_backward(dy, choice, x_shape, kernel, stride, pad)
-        rounds_up = _rounds_up(x_shape[2:], kernel, stride, pad, dy.shape[2:])
+        rounds_up = _rounds_up(x_shape, kernel, stride, pad, dy.shape[2:])
         return aten.max_pool2d_with_indices_backward(
             *(channels_last(dy), self._like_input(x_shape)),
             *(list(kernel), list(stride), list(pad), [1, 1], rounds_up, channels_last(choice)),
         )
 
     def ave_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Array:
-        rounds_up = _rounds_up(x.shape[2:], kernel, stride, pad, out)
+        rounds_up = _rounds_up(x.shape, kernel, stride, pad, out)
         if rounds_up is None:
             return super().ave_pool(x, kernel, stride, pad, out)
         return aten.avg_pool2d(channels_last(x), list(kernel), list(stride), list(pad), rounds_up, True, None)
 
     def ave_pool_backward(self, dy: Array, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
-        rounds_up = _rounds_up(x_shape[2:], kernel, stride, pad, dy.shape[2:])
+        rounds_up = _rounds_up(x_shape, kernel, stride, pad, dy.shape[2:])
         if rounds_up is None:
             return super().ave_pool_backward(dy, x_shape, kernel, stride, pad)
         return aten.avg_pool2d_backward(
@@ -351,15 +365,16 @@ def _wanted(gradients: Sequence[Array], need: tuple[bool, bool, bool]) -> tuple[
     return dx, dw, db
 
 
-def _rounds_up(size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> bool | None:
+def _rounds_up(x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> bool | None:
     """The ceil_mode with which torch's pooling has these windows; None if it has no such windows.
 
-    Rounding up, it drops a last one that would start past the image. Padding is at most half of the kernel there.
+    Rounding up, it drops a last one that would start past the image. Padding is at most half of the kernel there, and
+    no image may be empty.
     """
-    if any(2 * p > k for k, p in zip(kernel, pad, strict=True)):
+    if any(2 * p > k for k, p in zip(kernel, pad, strict=True)) or 0 in x_shape:
         return None
     for ceil in (False, True):
-        if tuple(out) == tuple(_pooled(*axis, ceil) for axis in zip(size, kernel, stride, pad, strict=True)):
+        if tuple(out) == tuple(_pooled(*axis, ceil) for axis in zip(x_shape[2:], kernel, stride, pad, strict=True)):
             return ceil
     return None
 

@@ -42,7 +42,7 @@ def best_tile(
     size = kernel[0]
     if len(kernel) != 2 or kernel[1] != size or size not in _TILES or not all(0 <= p < size for p in pad):
         return 0
-    if any(s != 1 for s in (*stride, *dilation)):
+    if any(s != 1 for s in (*stride, *dilation)) or 0 in x_shape:
         return 0
     height, width = _out(image, size, pad)
     ins, outs = channels // group, outs // group

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import PrototxtError
 from ..log import logger
 from .caffe_pb2 import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
-from .schema import fields_of
+from .schema import OF_PARAM, fields_of
 
 if TYPE_CHECKING:
     from .parser import Parsed, Path
@@ -232,13 +232,12 @@ def _v1_to_v2(parsed: Parsed[Any], net_path: Path) -> None:
 def _upgrade_v1_layer(old: V1LayerParameter, new: LayerParameter) -> None:
     if today := type_today(old):
         new.type = today
-    of_params = {"param": "name", "blob_share_mode": "share_mode", "blobs_lr": "lr_mult", "weight_decay": "decay_mult"}
     for field, value in old.ListFields():
-        if field.name in of_params:
+        if field.name in OF_PARAM:
             while len(new.param) < len(value):
                 new.param.add()
             for spec, one in zip(new.param, value, strict=False):
-                setattr(spec, of_params[field.name], one)
+                setattr(spec, OF_PARAM[field.name], one)
         elif field.name != "type":
             _put(new, field.name, value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 import re
 import struct
@@ -15,7 +14,8 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from ..errors import PrototxtError, UnknownField, UnknownLayerType, Where
+from ..errors import FieldGivenTwice, PrototxtError, UnknownField, UnknownLayerType, Where
+from ..foreign_bytes import from_bytes, shown
 from .schema import Field, advise_enum, advise_field, fields_of, title
 from .text import END, MARK, NAME, NUMBER, STRING, Source, Token, mend_look_alikes, tokenize, unquote
 
@@ -24,11 +24,13 @@ Path = tuple[str | int, ...]
 
 _INTEGER = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*")
 _LEADING_ZERO = re.compile(r"0[0-9]")
+_WEB_PAGE = re.compile(r"\s*<(!doctype|html)", re.IGNORECASE)
 _TRUTH = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
 _CLOSER = {"{": "}", "<": ">", "[": "]"}
 _LAYERS = ("LayerParameter", "V1LayerParameter")
 _MOST_PROBLEMS = 200
 _MOST_DIGITS = 100
+_MOST_SHOWN = 1000
 
 
 @dataclass
@@ -141,8 +143,7 @@ class _Parser:
         with suppress(_Enough):
             text = mend_look_alikes(text, self.tell)
         self.tokens = tokenize(text)
-        for offset, problem in self.problems:  # told before there were tokens to find layers in
-            self._name_layer(offset, problem)
+        self._name_layers(self.problems)  # told before there were tokens to find layers in
 
     # ---- Telling -----------------------------------------------------------------------------------------------
 
@@ -153,16 +154,15 @@ class _Parser:
         problem = kind(_printable(what), where=self.source.where(offset), hint=_printable(hint))
         layers = [block for block in self.blocks if block.message.name in _LAYERS]
         if layers:
-            first = layers[-1].first
-            if first not in self.identities:
-                self.identities[first] = self._identity(first)
-            problem.located(None, *self.identities[first])
+            problem.located(None, *self._identity(layers[-1].first))
         self.problems.append((offset, problem))
 
-    def _identity(self, index: int) -> tuple[str | None, str | None]:
+    def _identity(self, first: int) -> tuple[str | None, str | None]:
         """The name and type of the layer whose block starts at a token: both may stand behind the mistake."""
+        if first in self.identities:
+            return self.identities[first]
         found: dict[str, str] = {}
-        depth = 0
+        depth, index = 0, first
         while depth >= 0 and self.tokens[index].kind != END:
             kind, text, _ = self.tokens[index]
             if kind == MARK:
@@ -174,20 +174,24 @@ class _Parser:
                 if text in ("name", "type") and colon.text == ":" and value.kind in (STRING, NAME):
                     found.setdefault(text, _printable(value.text.strip("\"'")))
             index += 1
-        return found.get("name"), found.get("type")
+        self.identities[first] = found.get("name"), found.get("type")
+        return self.identities[first]
 
-    def _name_layer(self, offset: int, problem: PrototxtError) -> None:
-        """Find the layer around a problem by its place alone."""
-        depth = 0
-        for index in range(bisect.bisect_left(self.tokens, offset, key=lambda token: token.offset) - 1, 0, -1):
-            text = self.tokens[index].text
-            depth += (text in _MARKS_CLOSE) - (text in _MARKS_OPEN)
-            if depth < 0:
-                depth = 0
-                head = index - 2 if self.tokens[index - 1].text == ":" else index - 1
-                if self.tokens[head].text in ("layer", "layers"):
-                    problem.located(None, *self._identity(index + 1))
-                    return
+    def _name_layers(self, problems: Sequence[tuple[int, PrototxtError]]) -> None:
+        """Find the layers around problems by their places alone."""
+        index = 0
+        around: list[int | None] = [None]  # for each open block, where the innermost layer around it starts
+        for offset, problem in sorted(problems, key=lambda told: told[0]):
+            while index < len(self.tokens) and self.tokens[index].offset < offset:
+                text = self.tokens[index].text
+                if text in _MARKS_OPEN:
+                    head = index - 2 if self.tokens[index - 1].text == ":" else index - 1
+                    around.append(index + 1 if self.tokens[head].text in ("layer", "layers") else around[-1])
+                elif text in _MARKS_CLOSE and len(around) > 1:
+                    around.pop()
+                index += 1
+            if around[-1] is not None:
+                problem.located(None, *self._identity(around[-1]))
 
     # ---- Blocks ------------------------------------------------------------------------------------------------
 
@@ -262,13 +266,29 @@ class _Parser:
         if field.repeated:
             inner = getattr(message, field.name).add()
             path = (*path, field.name, len(getattr(message, field.name)) - 1)
+            self.offsets[path] = offset
         else:
+            path = (*path, field.name)
+            self._place_once(message, field, path, offset)
             inner = getattr(message, field.name)
             inner.SetInParent()
-            path = (*path, field.name)
         self.next += 1
-        self.offsets[path] = offset
         self._body(inner, path, _Block(field.message, field.name, offset, self.next, _CLOSER[opener], opener))
+
+    def _place_once(self, message: Any, field: Field, path: Path, offset: int) -> None:
+        """Note where a field stands that may stand there once; of two, the later one is read on with."""
+        before = self.offsets.get(path)
+        if before is not None:
+            hint = "Keep one of the two"
+            if field.message:
+                hint += f", with what both are to hold in one {field.name} {{ ... }}"
+            first = self.source.where(before)
+            what = f"{field.name} is given twice, the first time in line {first.line}, column {first.column}"
+            self.tell(offset, what, hint, FieldGivenTwice)
+            message.ClearField(field.name)
+            for inner in [at for at in self.offsets if at[: len(path)] == path]:
+                del self.offsets[inner]
+        self.offsets[path] = offset
 
     # ---- Values ------------------------------------------------------------------------------------------------
 
@@ -290,18 +310,18 @@ class _Parser:
             self._store(message, field, path, offset)
 
     def _store(self, message: Any, field: Field, path: Path, offset: int) -> None:
+        if not field.repeated:
+            self._place_once(message, field, (*path, field.name), offset)
         try:
             value = self._value(field)
         except _Missing:
             return
         if field.repeated:
             values = getattr(message, field.name)
-            path = (*path, field.name, len(values))
+            self.offsets[(*path, field.name, len(values))] = offset
             values.append(value)
         else:
-            path = (*path, field.name)
             setattr(message, field.name, value)
-        self.offsets[path] = offset
 
     def _list(self, read_one: Callable[[], None]) -> None:
         """Read `[a, b]`, standing at the bracket."""
@@ -353,22 +373,21 @@ class _Parser:
                 self.tell(offset, f"{field.name} takes text in quotes", f'Write {field.name}: "{word}"')
                 self._skip_to(offset + max(len(word), 1))
             raise _Missing
-        out = b""
+        parts = []
         while self.tokens[self.next].kind == STRING:
             _, literal, at = self.tokens[self.next]
             try:
-                out += unquote(literal)
+                parts.append(unquote(literal))
             except ValueError as error:
                 self.tell(at, f"{error} is no escape in a string", r"Write a backslash as \\, or use / in paths")
             self.next += 1
+        out = b"".join(parts)
         if field.kind == "bytes":
             return out
-        try:
-            return out.decode("utf-8")
-        except UnicodeDecodeError as error:
-            self.tell(offset, f"the text of {field.name} is not UTF-8: byte 0x{out[error.start]:02X}",
-                      "Save the file as UTF-8")  # fmt: skip
-            raise _Missing from None
+        if field.is_path and b"\0" in out:
+            self.tell(offset, f"{field.name} is a path, and no path holds a zero byte")
+            raise _Missing
+        return from_bytes(out)
 
     def _number(self, field: Field) -> int | float:
         start = self.next
@@ -546,7 +565,7 @@ class _Parser:
         hint = "A field is written as name: value, or name { ... }"
         if text in ("/", "*"):
             hint = "Comments begin with #"
-        elif self.source.text.lstrip().lower().startswith(("<!doctype", "<html")):
+        elif _WEB_PAGE.match(self.source.text):
             hint = "This is a web page: download the file itself (on GitHub, its Raw form)"
             self.next = len(self.tokens) - 2
             self.ended = True
@@ -559,6 +578,7 @@ class _Parser:
             self.next += 1
 
     def _check_required(self, message: Any) -> None:
+        missed = []
         for missing in message.FindInitializationErrors():
             steps = re.findall(r"(\w+)(?:\[(\d+)\])?", missing)
             path: Path = tuple(step for name, index in steps for step in ([name, int(index)] if index else [name]))
@@ -568,8 +588,9 @@ class _Parser:
                 where=self.source.where(offset),
                 hint=f"Add {path[-1]}: ...",
             )
-            self.problems.append((offset, problem))
-            self._name_layer(offset, problem)
+            missed.append((offset, problem))
+        self._name_layers(missed)
+        self.problems += missed
 
     # ---- Steps -------------------------------------------------------------------------------------------------
 
@@ -582,8 +603,8 @@ class _Parser:
     def _shown(self, start: int) -> str:
         """The tokens from one to the current as they are written, shortened."""
         end = max(self.next, start + 1)
-        stop = self.tokens[end - 1].offset + len(self.tokens[end - 1].text)
-        text = " ".join(self.source.text[self.tokens[start].offset : stop].split())
+        begin, stop = self.tokens[start].offset, self.tokens[end - 1].offset + len(self.tokens[end - 1].text)
+        text = " ".join(self.source.text[begin : min(stop, begin + _MOST_SHOWN)].split())
         return text if len(text) <= 40 else text[:37] + "..."
 
     def _skip_value(self) -> None:
@@ -618,8 +639,8 @@ def _to_single(value: float) -> float:
 
 
 def _printable(text: str) -> str:
-    """Show bytes that are not UTF-8, which were carried as surrogates, as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """The head of a long text, with escapes for bytes that are not UTF-8."""
+    return shown(text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "...")
 
 
 _MARKS_OPEN = ("{", "<", "[")

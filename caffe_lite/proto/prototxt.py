@@ -16,6 +16,8 @@ from google.protobuf.message import Message
 
 from ..atomic import atomic_write
 from ..errors import PrototxtError, Where
+from ..files import StrPath, read_file, system_path
+from ..foreign_bytes import to_bytes
 from . import caffe_pb2
 from .parser import Parsed, parse_text
 from .schema import fields_of, nearest
@@ -36,7 +38,6 @@ __all__ = [
 ]
 
 M = TypeVar("M", bound=Message)
-StrPath = str | os.PathLike[str]
 
 
 def read_net(path: StrPath) -> Parsed[caffe_pb2.NetParameter]:
@@ -67,12 +68,12 @@ def read_solver_as_written(path: StrPath) -> Parsed[caffe_pb2.SolverParameter]:
 def read_text(path: StrPath) -> str:
     """Read a text file; what is no text, or not there, is a PrototxtError that says so.
 
-    Bytes that are not UTF-8 survive as surrogates: comments in old encodings do no harm, and a string that holds such
-    bytes is an error only where it is used.
+    Bytes that are not UTF-8 survive as surrogates.
     """
     where = Where(os.fspath(path))
+    path = system_path(path, PrototxtError)
     try:
-        data = Path(path).read_bytes()
+        data = read_file(path)
     except FileNotFoundError:
         raise PrototxtError("there is no such file", where=where, hint=_similar_file(Path(path))) from None
     except (IsADirectoryError, PermissionError) as error:
@@ -172,7 +173,7 @@ def _scalar(field: Any, value: Any) -> str:
         known = field.enum_type.values_by_number.get(value)
         return known.name if known else str(value)
     if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
-        return _quote(value.encode() if isinstance(value, str) else value)
+        return _quote(to_bytes(value) if isinstance(value, str) else value)
     if field.type == FieldDescriptor.TYPE_BOOL:
         return "true" if value else "false"
     if field.type == FieldDescriptor.TYPE_FLOAT:

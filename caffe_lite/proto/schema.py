@@ -25,6 +25,20 @@ _KINDS = {
     FieldDescriptor.TYPE_FLOAT: "float",
     FieldDescriptor.TYPE_DOUBLE: "float",
 }
+_PATHS = frozenset(
+    [
+        "net",
+        "train_net",
+        "test_net",
+        "weights",
+        "snapshot_prefix",
+        "source",
+        "mean_file",
+        "meanfile",
+        "root_folder",
+        "file_name",
+    ]
+)
 _TITLES = {
     "NetParameter": "a net",
     "SolverParameter": "a solver",
@@ -44,6 +58,11 @@ class Field:
     range: tuple[int, int]
     message: Descriptor | None
     enum: EnumDescriptor | None
+
+    @property
+    def is_path(self) -> bool:
+        """Whether its text is the path of a file or a folder, or begins one."""
+        return self.name in _PATHS
 
     @property
     def takes(self) -> str:
@@ -93,9 +112,17 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return spelled[matches[0]] if matches else None
 
 
+# What V1's layers said of their blobs, and a `param` of today's layer says; by the names of the fields there.
+OF_PARAM = {"param": "name", "blob_share_mode": "share_mode", "blobs_lr": "lr_mult", "weight_decay": "decay_mult"}
+
+
 def advise_field(word: str, path: Sequence[tuple[Descriptor, str]], layer_type: str | None) -> str:
     """What to do about an unknown field, given the messages around it, outermost first, with their names."""
     message = path[-1][0]
+    if word in OF_PARAM and any(outer.name == "LayerParameter" for outer, _ in path):
+        return f"write {OF_PARAM[word]} in a param of the layer, one for each of its blobs: param {{ " + (
+            'name: "..." share_mode: ... }' if word == "blob_share_mode" else "lr_mult: ... decay_mult: ... }"
+        )
     inside = [name for name, field in fields_of(message).items() if _holds(field, word)]
     own = [name for name in inside if layer_type and _same_words(name.removesuffix("_param"), layer_type)]
     for outer, name in reversed(path[:-1]):

@@ -13,18 +13,23 @@ from ..errors import Where
 
 NAME, NUMBER, STRING, MARK, OTHER, END = range(6)
 
+# Not behind a backslash: in a line whose last quote is open, no escaped one is then tried as another beginning.
+_STRING = r"""(?<!\\)(?:"[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*')"""
 _TOKEN = re.compile(
     r"""
     (?: [ \t\r\n\f\v]+ | \#[^\n]* )
     | ([A-Za-z_][A-Za-z0-9_]*)
     | (0[xX][0-9a-fA-F]+ | (?: \d+\.?\d* | \.\d+ ) (?: [eE][+-]?\d+ )? [fF]? )
-    | ( "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' )
+    | ("""
+    + _STRING
+    + r""")
     | ([{}<>:\[\],;-])
     | (.)
     """,
     re.VERBOSE,
 )
-_LOOK_ALIKE = re.compile(r"""\#[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[^\x00-\x7f]""")
+_LOOK_ALIKE = re.compile(rf"\#[^\n]*|{_STRING}|[^\x00-\x7f]")
+_BLANKS = re.compile(r"[^\S\n]*")
 _MEANT = {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "−": "-"} | {
     "、": ",", "。": ".", "【": "[", "】": "]", "《": "<", "》": ">", "\ufeff": " ", "\u200b": " ", "\u2028": " ",
 }  # fmt: skip
@@ -44,6 +49,7 @@ class Source:
     def __init__(self, text: str, file: str) -> None:
         self.text = text
         self.file = file
+        self._first_words: dict[int, int] = {}  # where the line's first word starts, by line
 
     @functools.cached_property
     def _line_starts(self) -> list[int]:
@@ -62,9 +68,12 @@ class Source:
         return Where(self.file, self.line(offset), self.column(offset))
 
     def indent(self, offset: int) -> int:
-        """How far the line of an offset is indented."""
-        start = self._line_starts[self.line(offset) - 1]
-        return len(self.text[start:offset]) - len(self.text[start:offset].lstrip())
+        """How far the line of an offset is indented, up to it."""
+        line = self.line(offset)
+        if line not in self._first_words:
+            blanks = _BLANKS.match(self.text, self._line_starts[line - 1])
+            self._first_words[line] = blanks.end() if blanks else 0
+        return min(offset, self._first_words[line]) - self._line_starts[line - 1]
 
     def first_on_line(self, offset: int) -> bool:
         """Whether nothing but blanks stands before an offset in its line."""

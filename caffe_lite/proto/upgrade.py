@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import PrototxtError
+from ..files import path_field, system_path
 from ..log import logger
 from . import caffe_pb2
 from .legacy import upgrade_layers
@@ -127,8 +128,8 @@ def _nets_in(solver: caffe_pb2.SolverParameter) -> list[Path]:
 def default_snapshot_prefix(parsed: Parsed[caffe_pb2.SolverParameter]) -> None:
     """Name snapshots after the solver's file, if the solver does not name them or only gives a folder."""
     solver = parsed.message
-    stem = os.path.splitext(parsed.file)[0]
+    stem = path_field(os.path.splitext(parsed.file)[0])
     if not solver.HasField("snapshot_prefix"):
         solver.snapshot_prefix = stem
-    elif os.path.isdir(solver.snapshot_prefix):
+    elif os.path.isdir(system_path(solver.snapshot_prefix, where=parsed.where("snapshot_prefix"))):
         solver.snapshot_prefix = os.path.join(solver.snapshot_prefix, os.path.basename(stem))

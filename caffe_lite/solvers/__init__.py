@@ -6,6 +6,7 @@ import difflib
 import os
 
 from ..errors import SolverError
+from ..ops import Ops
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.prototxt import Parsed
 from .rules import AdaDeltaSolver, AdaGradSolver, AdamSolver, NesterovSolver, RMSPropSolver, SGDSolver
@@ -35,12 +36,13 @@ _SOLVERS: dict[str, type[SGDSolver]] = {
 def get_solver(
     param: str | os.PathLike[str] | SolverParameter | Parsed[SolverParameter],
     *,
-    engine: str | None = None,
+    engine: str | Ops | None = None,
+    device: str | int | None = None,
     compile: bool | None = None,
 ) -> SGDSolver:
     """The solver of the type that a prototxt (by path, or read) or SolverParameter asks for."""
     parsed = parsed_solver(param)
-    return solver_class(parsed)(parsed, engine=engine, compile=compile)
+    return solver_class(parsed)(parsed, engine=engine, device=device, compile=compile)
 
 
 def solver_class(parsed: Parsed[SolverParameter]) -> type[SGDSolver]:

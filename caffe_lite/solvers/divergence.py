@@ -11,11 +11,11 @@ from ..errors import SolverError
 
 if TYPE_CHECKING:
     from ..blob import Blob
-    from ..net import Net, Node
+    from ..net import Graph, Node
     from ..ops import Array
 
 
-def divergence(net: Net, iteration: int, loss: float) -> SolverError:
+def divergence(net: Graph, iteration: int, loss: float) -> SolverError:
     """An error that names the first layer and blob that are not finite: data and parameters first, then diffs."""
     what = f"the loss is {loss:g} in iteration {iteration}"
     hint = "lower base_lr, set clip_gradients, or look for such values in the data; earlier snapshots are unharmed"
@@ -31,7 +31,7 @@ def divergence(net: Net, iteration: int, loss: float) -> SolverError:
     return SolverError(f"{what}, though every blob is finite: it is too large for a float", hint=hint)
 
 
-def _in_order(net: Net) -> Iterator[tuple[Node, str, Array]]:
+def _in_order(net: Graph) -> Iterator[tuple[Node, str, Array]]:
     for node in net.nodes:
         for name, blob in _params(node) + list(zip(node.top_names, node.top, strict=True)):
             yield node, f"the data of {name}", blob.data

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import SolverError
+from ..files import system_path
 from ..log import logger
 from ..net import Net
 from ..proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, SolverParameter
 from ..proto.prototxt import Parsed, read_net
+from ..weights import weights_files
 
 _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
@@ -66,7 +68,7 @@ def test_nets(solver: Parsed[SolverParameter], **options: Any) -> Iterator[Net]:
         logger.info("Creating test net (#%d) specified by %s", index, label)
         state = p.test_state[index] if p.test_state else NetState()
         made = _make(net, NetState(phase=TEST), state, p, offset=1 + index, **options)
-        made.debug_info = p.debug_info
+        made._caffe_graph.debug_info = p.debug_info
         yield made
 
 
@@ -98,16 +100,15 @@ def _make(
     message.CopyFrom(net.message)
     message.state.CopyFrom(state)
     placed = Parsed(message, net.source, [], net.offsets)
-    made = Net(placed, state.phase, seed=p.random_seed + offset if p.random_seed >= 0 else None, **options)
-    try:
-        for files in p.weights:
-            for file in files.split(","):
-                logger.info("Finetuning from %s", file.strip())
-                made.copy_from(file.strip())
-    except BaseException:
-        made.close()
-        raise
-    return made
+    return Net(placed, state.phase, seed=p.random_seed + offset if p.random_seed >= 0 else None, **options)
+
+
+def load_weights(net: Net, p: SolverParameter) -> None:
+    """Load what the solver's ``weights`` name, in their order."""
+    for files in p.weights:
+        for file in weights_files(files):
+            logger.info("Finetuning from %s", file)
+            net.copy_from(file)
 
 
 def _read(path: str, solver: Parsed[SolverParameter]) -> Parsed[NetParameter]:
@@ -116,5 +117,6 @@ def _read(path: str, solver: Parsed[SolverParameter]) -> Parsed[NetParameter]:
 
 def net_file(path: str, solver: Parsed[SolverParameter]) -> str:
     """A path from the working directory, as in the original; if nothing is there, from beside the solver."""
+    path = system_path(path, SolverError, solver.where())
     beside = os.path.join(os.path.dirname(solver.file), path)
     return beside if not os.path.exists(path) and os.path.exists(beside) else path

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any, ClassVar
 
-from ..compiled import CompiledFunction, Results
 from ..errors import SolverError
 from ..log import logger
-from ..ops import Array
+from ..ops.base import Array, Results
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.prototxt import Parsed
 from .learning_rate import learning_rate, next_step
@@ -26,19 +25,23 @@ class SGDSolver(Solver):
     """Stochastic gradient descent with momentum: v = momentum v + rate g, w -= v.
 
     The base of all rules. ``history`` holds ``histories`` arrays per parameter, first one kind for all of them. The
-    parameters and the history are written in place. ``fractions`` are settings that must lie between 0 and 1.
+    parameters and the history are written in place. ``fractions`` are settings from 0 to 1,
+    ``proper_fractions`` those that must be less than 1.
     """
 
     type = "SGD"
+    resumes: ClassVar[Sequence[str]] = ("Nesterov",)
     histories: ClassVar[int] = 1
     refuses_momentum: ClassVar[bool] = False
-    fractions: ClassVar[Sequence[str]] = ()
+    fractions: ClassVar[Sequence[str]] = ("momentum",)
+    proper_fractions: ClassVar[Sequence[str]] = ()
 
     def __init__(self, param: Any, **options: Any) -> None:
         super().__init__(param, **options)
-        shapes = [learned.blob.shape for learned in self.net.learnable_params]
+        shapes = [learned.blob.shape for learned in self._net.learnable_params]
         self.history = [self.ops.zeros(shape) for _ in range(self.histories) for shape in shapes]
-        self._compiled = CompiledFunction(self.ops, f"the {self.type} update", self._compiled_update)
+        if self.compile:
+            self._compiled = self.ops.compile(f"the {self.type} update", self._compiled_update)
 
     @classmethod
     def problems(cls, solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
@@ -49,11 +52,11 @@ class SGDSolver(Solver):
         if cls.refuses_momentum and solver.message.momentum:
             what = f"Momentum cannot be used with {cls.type}"
             yield setting_error(solver, "momentum", what, "remove momentum, or set it to 0")
-        for field in cls.fractions:
-            value = getattr(solver.message, field)
-            if not 0 <= value < 1:
+        for field in (*cls.fractions, *cls.proper_fractions):
+            value, proper = getattr(solver.message, field), field in cls.proper_fractions
+            if isfinite(value) and not (0 <= value < 1 or (value == 1 and not proper)):
                 what = f"{field} {value:g} should lie between 0 and 1"
-                yield setting_error(solver, field, what, "1 is too much")
+                yield setting_error(solver, field, what, "1 is too much" if proper else "give one of 0 to 1")
 
     def change(self, w: Array, g: Array, rate: Array | float, decay: float, *history: Array) -> None:
         """Update a parameter and its history arrays from its gradient, learning rate and weight decay (L2)."""
@@ -75,11 +78,14 @@ class SGDSolver(Solver):
         rate *= self.correction()
         params = self.net.learnable_params
         gradients, weights = [q.blob.diff for q in params], [q.blob.data for q in params]
-        if self.compile:
-            arguments = [self.ops.scalar(rate), *gradients], [*weights, *self.history]
-            (norm,), _ = self._compiled(*arguments, settings=self._settings())
-        else:
-            norm = self._update(rate, gradients, weights, self.history)
+        with self.ops.quiet():
+            if self.compile:
+                arguments = [self.ops.scalar(rate), *gradients], [*weights, *self.history]
+                (norm,), _ = self._compiled(*arguments, settings=self._settings())
+            else:
+                norm = self._update(rate, gradients, weights, self.history)
+        for learned in params:
+            learned.blob.refresh_held()
         if p.clip_gradients >= 0:
             self._log_clipping(self.ops.number(norm))
         self.iter += 1
@@ -90,7 +96,7 @@ class SGDSolver(Solver):
         """Write into weights and history; the L2 norm of all gradients together, 0 where nothing depends on it."""
         p, norm, scale = self.param, self.ops.scalar(0), 1.0 / self.param.iter_size
         if p.clip_gradients >= 0:
-            norm = self.ops.sqrt(sum(self.ops.sum_of_squares(g) for g in gradients))
+            norm = self.ops.sqrt(sum((self.ops.sum_of_squares(g) for g in gradients), norm))
             scale = scale * p.clip_gradients / self.ops.at_least(norm, max(p.clip_gradients, _TINY))
         for index, (learned, w, g) in enumerate(zip(self.net.learnable_params, weights, gradients, strict=True)):
             if p.iter_size > 1 or p.clip_gradients >= 0:
@@ -135,6 +141,8 @@ class SGDSolver(Solver):
 class SubtractingSolver(SGDSolver):
     """A rule that is told by what it subtracts."""
 
+    resumes: ClassVar[Sequence[str]] = ()
+
     def change(self, w: Array, g: Array, rate: Array | float, decay: float, *history: Array) -> None:
         w -= self.update(g + decay * w if decay else g, rate, *history)
 
@@ -147,6 +155,7 @@ class NesterovSolver(SubtractingSolver):
     """Nesterov's accelerated gradient: v = momentum v + rate g, w -= (1 + momentum) v - momentum (v before)."""
 
     type = "Nesterov"
+    resumes = ("SGD",)
 
     def update(self, g: Array, rate: Array | float, v: Array) -> Array:
         fresh = rate * g
@@ -160,6 +169,7 @@ class AdaGradSolver(SubtractingSolver):
 
     type = "AdaGrad"
     refuses_momentum = True
+    fractions = ()
 
     def update(self, g: Array, rate: Array | float, h: Array) -> Array:
         h += g * g
@@ -171,7 +181,8 @@ class RMSPropSolver(SubtractingSolver):
 
     type = "RMSProp"
     refuses_momentum = True
-    fractions = ("rms_decay",)
+    fractions = ()
+    proper_fractions = ("rms_decay",)
 
     def update(self, g: Array, rate: Array | float, h: Array) -> Array:
         _fade(h, self.param.rms_decay, g * g)
@@ -199,7 +210,8 @@ class AdamSolver(SubtractingSolver):
 
     type = "Adam"
     histories = 2
-    fractions = ("momentum", "momentum2")
+    fractions = ()
+    proper_fractions = ("momentum", "momentum2")
 
     def update(self, g: Array, rate: Array | float, m: Array, v: Array) -> Array:
         p = self.param

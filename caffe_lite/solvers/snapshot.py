@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..atomic import atomic_write
-from ..errors import DataError, SolverError, Where
-from ..hdf5 import import_h5py, open_hdf5, read_array
+from ..binary_file import BinaryFile
+from ..errors import CaffeError, DataError, SolverError, Where
+from ..files import StrPath, path_field, system_path
+from ..hdf5 import new_hdf5
 from ..io import array_to_blobproto, blobproto_to_array
 from ..proto.binary import DecodeError, parse_binary
 from ..proto.caffe_pb2 import SolverState
-from ..weights import StrPath, as_text, is_hdf5, read_binary, require_protobuf_size, write_message
+from ..weights import read_binary, require_protobuf_size, write_message
+
+_MOST_READ = 20
 
 
 @dataclass
 class Snapshot:
     """What a solver needs to go on, beside the weights in the file ``learned_net``.
 
-    ``extra`` is ours, JSON, in a place that the original skips: where the data and the random numbers were. It is
-    empty in snapshots that the original wrote.
+    ``extra`` is ours, JSON, in a place that the original skips: the type of the solver, the checksum of the weights,
+    where the data and the random numbers were. It is empty in snapshots that the original wrote.
     """
 
     iteration: int
@@ -40,7 +44,8 @@ def write_state(path: StrPath, snapshot: Snapshot, hdf5: bool) -> None:
 
 def read_state(path: StrPath) -> Snapshot:
     """Read a state; HDF5 and protobuf are told apart by content."""
-    snapshot = _read_hdf5(path) if is_hdf5(path, SolverError) else _read_binary(path)
+    file = BinaryFile(path, SolverError)
+    snapshot = _read_hdf5(file) if file.is_hdf5 else _read_binary(file)
     if snapshot.iteration < 0 or snapshot.current_step < 0:
         raise damaged_state(path)
     if snapshot.learned_net and not os.path.exists(snapshot.learned_net):
@@ -51,11 +56,60 @@ def read_state(path: StrPath) -> Snapshot:
     return snapshot
 
 
+def checksum(path: StrPath) -> str:
+    """What tells the content of a file from that of others: its size and its CRC-32."""
+    size = crc = 0
+    block = memoryview(bytearray(1 << 18))
+    with open(path, "rb", buffering=0) as file:
+        while count := file.readinto(block):
+            size, crc = size + count, zlib.crc32(block[:count], crc)
+    return f"{size}-{crc:08x}"
+
+
+def require_own_weights(snapshot: Snapshot, path: StrPath) -> None:
+    """Raise if the weights of a state are not those that were written with it, and name a pair that fits.
+
+    A run that was killed between the two files of a snapshot leaves such a state, if an earlier run had taken one of
+    the same name. Where there are no weights, whoever reads them tells.
+    """
+    wanted, weights = snapshot.extra.get("weights"), snapshot.learned_net
+    if wanted is None or not os.path.isfile(weights) or checksum(weights) == wanted:
+        return
+    raise SolverError(
+        f"its weights are not those that are now in {weights}: that file was written later, or changed",
+        where=Where(os.fspath(path)),
+        hint=f"{_fitting(snapshot, path)}To train on from {weights} as it is, start anew from it (--weights)",
+    )
+
+
+def _fitting(snapshot: Snapshot, path: StrPath) -> str:
+    """Where the weights of a state are, or else the latest state beside it that has its own, as a sentence."""
+    wanted, folder = snapshot.extra["weights"], os.path.dirname(snapshot.learned_net)
+    for other in _latest(folder, (".caffemodel", ".caffemodel.h5")):
+        if wanted == checksum(other):
+            return f"Its own are in {other}: give them their name back, {snapshot.learned_net}. "
+    for state in _latest(os.path.dirname(path), (".solverstate", ".solverstate.h5")):
+        try:
+            found = read_state(state)
+            if found.extra.get("weights") == checksum(found.learned_net):
+                return f"These fit: {state} and {found.learned_net}. "
+        except (CaffeError, OSError):
+            continue
+    return "No weights in their folder fit it, and no other state fits its weights. "
+
+
+def _latest(folder: str, endings: tuple[str, ...]) -> list[str]:
+    """The files with these endings, the latest first; not all of very many, which would take minutes to read."""
+    files = [os.path.join(folder, name) for name in os.listdir(folder or ".") if name.endswith(endings)]
+    readable = [file for file in files if os.path.isfile(file) and os.access(file, os.R_OK)]
+    return sorted(readable, key=os.path.getmtime, reverse=True)[:_MOST_READ]
+
+
 def _write_binary(path: StrPath, snapshot: Snapshot) -> None:
     require_protobuf_size(path, sum(4 * array.size for array in snapshot.history))
     state = SolverState(
         iter=snapshot.iteration,
-        learned_net=snapshot.learned_net,
+        learned_net=path_field(snapshot.learned_net),
         current_step=snapshot.current_step,
         history=[array_to_blobproto(array) for array in snapshot.history],
         caffe_lite_state=json.dumps(snapshot.extra).encode(),
@@ -63,22 +117,22 @@ def _write_binary(path: StrPath, snapshot: Snapshot) -> None:
     write_message(path, state)
 
 
-def _read_binary(path: StrPath) -> Snapshot:
+def _read_binary(file: BinaryFile) -> Snapshot:
+    path = file.where.file
     try:
-        state = parse_binary(SolverState, read_binary(path, SolverError))
+        state = parse_binary(SolverState, read_binary(file))
         if not state.HasField("iter"):
             raise DecodeError
         history = [blobproto_to_array(blob) for blob in state.history]
     except (DecodeError, DataError):
         raise damaged_state(path) from None
-    learned_net = as_text(state.learned_net)
+    learned_net = system_path(state.learned_net, SolverError, file.where)
     return Snapshot(state.iter, learned_net, state.current_step, history, _extra(state.caffe_lite_state, path))
 
 
 def _write_hdf5(path: StrPath, snapshot: Snapshot) -> None:
-    h5py = import_h5py()
     learned_net = os.fsencode(snapshot.learned_net)
-    with atomic_write(path) as part, h5py.File(part, "w") as file:
+    with new_hdf5(path) as file:
         file["iter"] = np.array([snapshot.iteration], np.int32)
         # With the zero byte that the original reads up to.
         file["learned_net"] = np.array(learned_net, f"S{len(learned_net) + 1}")
@@ -89,20 +143,20 @@ def _write_hdf5(path: StrPath, snapshot: Snapshot) -> None:
         file["caffe_lite_state"] = np.frombuffer(json.dumps(snapshot.extra).encode(), np.uint8)
 
 
-def _read_hdf5(path: StrPath) -> Snapshot:
+def _read_hdf5(binary: BinaryFile) -> Snapshot:
+    path = binary.where.file
     try:
-        with open_hdf5(path, SolverError) as file:
-            history = file["history"]
-            learned_net = file["learned_net"][()] if "learned_net" in file else b""
+        with binary.open_hdf5() as file:
+            names = file.names()
             return Snapshot(
-                int(read_array(file["iter"])[0]),
-                os.fsdecode(learned_net),
-                int(read_array(file["current_step"])[0]),
-                [read_array(history[str(index)]) for index in range(len(history))],
-                _extra(read_array(file["caffe_lite_state"]).tobytes() if "caffe_lite_state" in file else b"", path),
+                int(file.array("iter")[0]),
+                os.fsdecode(file.text("learned_net")) if "learned_net" in names else "",
+                int(file.array("current_step")[0]),
+                [file.array(f"history/{index}") for index in range(len(file.find("history")))],
+                _extra(file.array("caffe_lite_state").tobytes() if "caffe_lite_state" in names else b"", path),
             )
-    except SolverError:
-        raise damaged_state(path) from None
+    except SolverError as error:
+        raise damaged_state(path, error.what) from None
 
 
 def _extra(data: bytes, path: StrPath) -> dict[str, Any]:
@@ -115,9 +169,9 @@ def _extra(data: bytes, path: StrPath) -> dict[str, Any]:
     return extra
 
 
-def damaged_state(path: StrPath) -> SolverError:
+def damaged_state(path: StrPath, why: str = "it is damaged or cut short") -> SolverError:
     return SolverError(
-        "it is no solver state, or it is damaged or cut short",
+        f"it is no solver state, or {why}",
         where=Where(os.fspath(path)),
         hint="Resume from a .solverstate or .solverstate.h5; weights alone (.caffemodel) can only be trained from anew",
     )

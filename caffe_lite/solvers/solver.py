@@ -6,15 +6,18 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, dropwhile
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
+from google.protobuf.descriptor import FieldDescriptor
 
-from ..blob import Blob
+from ..atomic import Part
 from ..compiled import compile_wanted
-from ..errors import SolverError
+from ..errors import CaffeError, MissingExtra, SolverError, WeightsError
+from ..files import system_path
 from ..hdf5 import import_h5py
 from ..io import PROTOBUF_LIMIT
 from ..loading import load
@@ -25,12 +28,13 @@ from ..proto.caffe_pb2 import SolverParameter
 from ..proto.prototxt import Parsed, read_solver, to_text
 from ..proto.text import Source
 from ..proto.upgrade import upgrade_solver
+from ..scores import Scores, flat_values
 from ..weights import read_weights
 from .divergence import divergence
 from .learning_rate import check_policy, learning_rate, next_step
-from .nets import net_problems, test_nets, train_net
+from .nets import load_weights, net_problems, test_nets, train_net
 from .signals import SolverAction
-from .snapshot import Snapshot, damaged_state, read_state, write_state
+from .snapshot import Snapshot, checksum, damaged_state, read_state, require_own_weights, write_state
 
 
 class Solver:
@@ -38,11 +42,14 @@ class Solver:
 
     Args:
         param: a prototxt's path, what ``read_solver`` gave for one, or a SolverParameter.
-        engine: of all nets; without one that of ``set_engine`` or CAFFE_LITE_ENGINE.
+        engine, device: of all nets, as a Net takes them.
         compile: the nets and the update, with torch; without a word CAFFE_LITE_COMPILE=1 asks for it.
 
     The path of a net starts from the working directory, as in the original; if there is no such file there, from the
     solver's folder. A loss that is not finite ends training with a SolverError (the original goes on).
+
+    The files of ``weights`` are not needed to go on from a snapshot: that one of them is missing or does not fit is an
+    error only where a net is asked for, or a step, and nothing was restored.
 
     Attributes:
         net, test_nets: they share their parameters whenever a test runs.
@@ -56,13 +63,15 @@ class Solver:
     """
 
     type: ClassVar[str] = ""
+    resumes: ClassVar[Sequence[str]] = ()  # other types whose history means the same
     history: list[Array]
 
     def __init__(
         self,
         param: str | os.PathLike[str] | SolverParameter | Parsed[SolverParameter],
         *,
-        engine: str | None = None,
+        engine: str | Ops | None = None,
+        device: str | int | None = None,
         compile: bool | None = None,
     ) -> None:
         self._parsed = parsed_solver(param)
@@ -81,13 +90,17 @@ class Solver:
         self._losses = SmoothedLoss(self.param.average_loss)
         self._keep_losses = False
         self.compile = compile_wanted(compile)
-        options = {"engine": engine, "compile": self.compile}
-        self.net: Net = train_net(self._parsed, **options)
-        self.test_nets: list[Net] = []
+        options = {"engine": engine, "device": device, "compile": self.compile}
+        self._without_weights: CaffeError | None = None
+        self._net: Net = train_net(self._parsed, **options)
+        self._test_nets: list[Net] = []
         try:
+            self._load_weights(self._net)
             if self.param.snapshot:
                 self._check_snapshots()
-            self.test_nets.extend(test_nets(self._parsed, **options))
+            for net in test_nets(self._parsed, **options):
+                self._test_nets.append(net)
+                self._load_weights(net)
         except BaseException:
             self.close()
             raise
@@ -95,17 +108,55 @@ class Solver:
 
     def close(self) -> None:
         """Stop the threads and close the files of the nets' data layers."""
-        for net in (self.net, *self.test_nets):
+        for net in (self._net, *self._test_nets):
             net.close()
+
+    @property
+    def net(self) -> Net:
+        self.require_weights()
+        return self._net
+
+    @property
+    def test_nets(self) -> list[Net]:
+        self.require_weights()
+        return self._test_nets
+
+    @property
+    def name(self) -> str:
+        """The name of the net that is trained."""
+        return self._net.name
+
+    def _load_weights(self, net: Net) -> None:
+        """Load the solver's ``weights``; that they cannot be loaded is an error as soon as somebody needs them."""
+        try:
+            load_weights(net, self.param)
+        except (WeightsError, MissingExtra) as error:
+            self._without_weights = self._without_weights or error
+
+    def require_weights(self) -> None:
+        """Raise if the solver's ``weights`` could not be loaded, and no snapshot has taken their place."""
+        if self._without_weights:
+            raise self._without_weights
 
     @classmethod
     def problems(cls, solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
         """Every setting that cannot work."""
         p = solver.message
+        for descriptor, value in p.ListFields():
+            if descriptor.type == FieldDescriptor.TYPE_FLOAT and not math.isfinite(value):
+                yield setting_error(solver, descriptor.name, f"{descriptor.name} is {value:g}", "give a number")
+        for field in ("base_lr", "gamma", "delta", "max_iter"):
+            if -math.inf < getattr(p, field) < 0:
+                yield setting_error(solver, field, f"{field} is {getattr(p, field):g}", "it must be at least 0")
+        for index, batches in enumerate(p.test_iter):
+            if batches < 0:
+                yield SolverError(
+                    f"test_iter is {batches}", where=solver.where("test_iter", index), hint="it must be at least 0"
+                )
         for field in ("average_loss", "iter_size"):
             if getattr(p, field) < 1:
                 yield setting_error(solver, field, f"{field} is {getattr(p, field)}", "it must be at least 1")
-        if p.HasField("lr_policy"):
+        if p.HasField("lr_policy") and p.gamma >= 0:
             yield from policy_problems(solver)
         yield from net_problems(solver)
 
@@ -126,7 +177,7 @@ class Solver:
 
     @property
     def ops(self) -> Ops:
-        return self.net.ops
+        return self._net.ops
 
     @property
     def lr(self) -> float:
@@ -145,7 +196,7 @@ class Solver:
     def solve(self, resume: str | os.PathLike[str] | None = None) -> None:
         """Train up to max_iter, from a .solverstate if one is given, and finish with a snapshot, display and test."""
         p = self.param
-        logger.info("Solving %s", self.net.name)
+        logger.info("Solving %s", self.name)
         logger.info("Learning Rate Policy: %s", p.lr_policy)
         if p.snapshot_after_train:
             self._check_snapshots()
@@ -183,11 +234,11 @@ class Solver:
             for on_start, _ in self._callbacks:
                 on_start()
             display = self._due(p.display)
-            self.net.debug_info = display and p.debug_info
+            self.net._caffe_graph.debug_info = display and p.debug_info
             loss = self._forward_backward()
             if not math.isfinite(loss):
                 self.net.recompute()
-                raise divergence(self.net, self.iter, loss)
+                raise divergence(self.net._caffe_graph, self.iter, loss)
             self._losses.add(loss)
             if display:
                 self._display()
@@ -231,7 +282,7 @@ class Solver:
             self.smoothed_loss,
         )
         self._shown = (now, self.iter)
-        _log_outputs("Train", [(name, weight, _values(blob)) for name, blob, weight in self.net.output_blobs])
+        _log_outputs("Train", self.net, {name: flat_values(blob) for name, blob, _ in self.net.output_blobs})
 
     # -- testing -----------------------------------------------------------------------------------------------------
 
@@ -247,7 +298,7 @@ class Solver:
         net.share_with(self.net)
         batches = self.param.test_iter[index]
         loss = 0.0
-        totals: list[np.ndarray] = []
+        scores = Scores(net)
         for _ in range(batches):
             while (action := self.requested_action()) is not SolverAction.NONE:
                 if action is SolverAction.SNAPSHOT:
@@ -259,15 +310,16 @@ class Solver:
             batch_loss = net.forward_pass()
             if self.param.test_compute_loss:
                 loss += self.ops.number(batch_loss)
-            scores = [_values(blob) for _, blob, _ in net.output_blobs]
-            totals = [total + score for total, score in zip(totals, scores, strict=True)] if totals else scores
+            scores.add()
         if self.param.test_compute_loss:
             logger.info("Test loss: %g", loss / max(1, batches))
-        outputs = zip(net.output_blobs, totals, strict=False)
-        means = [(name, weight, total / batches) for (name, _, weight), total in outputs]
-        _log_outputs("Test", means)
-        self.test_scores[index] = {name: mean for name, _, mean in means}
+        means = self.test_scores[index] = scores.means()
+        _log_outputs("Test", net, means)
         self.tested = self.iter
+
+    def set_iter(self, iteration: int) -> None:
+        """Count iterations from here on, as forks of Caffe let scripts do; parameters and history stay."""
+        self.iter = int(iteration)
 
     def share_weights(self, net: Net) -> None:
         """Make another net use the trained net's parameters."""
@@ -282,15 +334,15 @@ class Solver:
         """
         p = self.param
         hdf5 = p.snapshot_format == SolverParameter.HDF5
-        model, state = self._snapshot_file(".caffemodel"), self._snapshot_file(".solverstate")
-        if hdf5:
-            model, state = model + ".h5", state + ".h5"
+        model, state = self._snapshot_files()
         kind = "HDF5 file" if hdf5 else "binary proto file"
         logger.info("Snapshotting to %s %s", kind, model)
         (self.net.save_hdf5 if hdf5 else self.net.save)(model, p.snapshot_diff)
         logger.info("Snapshotting solver state to %s %s", kind, state)
         history = [self.ops.host_view(array) for array in self.history]
         extra = {
+            "type": self.type,
+            "weights": checksum(model),
             "net": self.net.state(),
             "test_nets": [net.state() for net in self.test_nets],
             "losses": self._losses.state(),
@@ -301,9 +353,45 @@ class Solver:
         """Go on from a .solverstate or .solverstate.h5 and the weights beside it.
 
         What this solver wrote goes on exactly: data, random numbers and all. What the original wrote goes on as it
-        does there, with the data from their beginning. Nothing is changed if the snapshot does not fit.
+        does there, with the data from their beginning. Nothing is changed if the snapshot does not fit, if its weights
+        are others than those that were written with it, or if its history is that of another type of solver (SGD and
+        Nesterov go on with each other's; the original takes any of the same size).
         """
         snapshot = read_state(path)
+        self._check_type(snapshot, path)
+        self._check_history(snapshot, path)
+        if snapshot.learned_net and self._net.learnable_params:
+            require_own_weights(snapshot, path)
+            load(self._net._caffe_graph, [(snapshot.learned_net, read_weights(snapshot.learned_net))])
+        logger.info("%sSolver: restoring history", self.type)
+        for mine, stored in zip(self.history, snapshot.history, strict=True):
+            mine[...] = self.ops.asarray(stored.reshape(mine.shape))
+        self.iter = snapshot.iteration
+        self.current_step = snapshot.current_step
+        if snapshot.extra:
+            try:
+                self._net.restore_state(snapshot.extra["net"])
+                for net, state in zip(self._test_nets, snapshot.extra["test_nets"], strict=False):
+                    net.restore_state(state)
+                self._losses = SmoothedLoss(self.param.average_loss, [float(loss) for loss in snapshot.extra["losses"]])
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+                raise damaged_state(path) from None
+            self._keep_losses = True
+        self._do_without_weights()
+
+    def _check_type(self, snapshot: Snapshot, path: str | os.PathLike[str]) -> None:
+        kind = snapshot.extra.get("type", self.type)
+        if kind in self.resumes:
+            logger.warning("%s is of a %s solver; its history serves %s, too", os.fspath(path), kind, self.type)
+        elif kind != self.type:
+            raise SolverError(
+                f"{os.fspath(path)} is of a solver of type {kind}, this one is {self.type}: what the one remembers of "
+                "earlier gradients means nothing to the other",
+                where=self._parsed.where("type"),
+                hint=f'set type: "{kind}" to resume, or start anew from the weights alone: {snapshot.learned_net}',
+            )
+
+    def _check_history(self, snapshot: Snapshot, path: str | os.PathLike[str]) -> None:
         if len(snapshot.history) != len(self.history):
             raise SolverError(
                 f"{os.fspath(path)} holds {len(snapshot.history)} history arrays, "
@@ -319,25 +407,30 @@ class Solver:
                     where=self._parsed.where(),
                     hint="resume with the net that took the snapshot",
                 )
-        if snapshot.learned_net:
-            load(self.net, [(snapshot.learned_net, read_weights(snapshot.learned_net))])
-        logger.info("%sSolver: restoring history", self.type)
-        for mine, stored in zip(self.history, snapshot.history, strict=True):
-            mine[...] = self.ops.asarray(stored.reshape(mine.shape))
-        self.iter = snapshot.iteration
-        self.current_step = snapshot.current_step
-        if snapshot.extra:
-            try:
-                self.net.restore_state(snapshot.extra["net"])
-                for net, state in zip(self.test_nets, snapshot.extra["test_nets"], strict=False):
-                    net.restore_state(state)
-                self._losses = SmoothedLoss(self.param.average_loss, [float(loss) for loss in snapshot.extra["losses"]])
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-                raise damaged_state(path) from None
-            self._keep_losses = True
 
-    def _snapshot_file(self, extension: str) -> str:
-        return f"{self.param.snapshot_prefix}_iter_{self.iter}{extension}"
+    def _do_without_weights(self) -> None:
+        """Go on without the solver's ``weights``; name the layers that have nothing else to start from."""
+        if not self._without_weights:
+            return
+        trained = {id(param.blob.source) for param in self._net.learnable_params}
+        for index, net in enumerate(self._test_nets):
+            net.share_with(self._net)
+            left = [n.name for n in net.nodes if any(id(blob.source) not in trained for blob in n.layer.blobs)]
+            if left:
+                logger.warning(
+                    "Layers of test net #%d that the snapshot does not hold stay as their fillers made them: %s. %s",
+                    index,
+                    ", ".join(left),
+                    self._without_weights,
+                )
+        self._without_weights = None
+
+    def _snapshot_files(self) -> tuple[str, str]:
+        """Where the weights and the state of this iteration go."""
+        path = f"{self.param.snapshot_prefix}_iter_{self.iter}"
+        begin = system_path(path, SolverError, self._parsed.where("snapshot_prefix"))
+        end = ".h5" if self.param.snapshot_format == SolverParameter.HDF5 else ""
+        return f"{begin}.caffemodel{end}", f"{begin}.solverstate{end}"
 
     def _check_snapshots(self) -> None:
         """Find out now, not after hours, that snapshots cannot be written."""
@@ -346,11 +439,9 @@ class Solver:
             self.refuse(
                 "snapshot", "snapshot is given but snapshot_prefix is not", 'set snapshot_prefix: "folder/name"'
             )
-        probe = self._snapshot_file(f".{os.getpid()}.tempfile")
         try:
-            with open(probe, "xb"):
-                pass
-            os.remove(probe)
+            for file in self._snapshot_files():
+                Part(Path(os.path.realpath(file))).close()
         except OSError as error:
             self.refuse(
                 "snapshot_prefix",
@@ -359,7 +450,7 @@ class Solver:
             )
         if p.snapshot_format == SolverParameter.HDF5:
             import_h5py()
-        elif 4 * sum(param.blob.count for param in self.net.learnable_params) > PROTOBUF_LIMIT:
+        elif 4 * sum(param.blob.count for param in self._net.learnable_params) > PROTOBUF_LIMIT:
             self.refuse(
                 "snapshot_format", "the weights take more than the 2 GB of a protobuf file", "set snapshot_format: HDF5"
             )
@@ -415,15 +506,11 @@ def parsed_solver(param: Any) -> Parsed[SolverParameter]:
     return parsed
 
 
-def _values(blob: Blob) -> np.ndarray:
-    return np.array(blob.ops.host_view(blob.data), np.float64).ravel()
-
-
-def _log_outputs(kind: str, outputs: Iterable[tuple[str, float, np.ndarray]]) -> None:
-    number = count()
-    for name, weight, values in outputs:
+def _log_outputs(kind: str, net: Net, outputs: Mapping[str, np.ndarray]) -> None:
+    number, weights = count(), net.blob_loss_weights
+    for name, values in outputs.items():
         for value in values:
-            loss = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
+            loss = f" (* {weights[name]:g} = {weights[name] * value:g} loss)" if weights[name] else ""
             logger.info("    %s net output #%d: %s = %g%s", kind, next(number), name, value, loss)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -110,6 +111,12 @@ def test_a_net_for_gray_images(caffe, folder, model):
         (["train_lmdb"], 1, "no image in it ends with .jpg. Give its ending"),
         (["nowhere.npy"], 1, "nowhere.npy: this file cannot be used: No such file"),
         (["scalar.npy"], 1, "scalar.npy: this file cannot be used: an array of shape (). Images are N, H, W, C"),
+        (["bomb.npy"], 1, "bomb.npy: this file cannot be used: "),
+        (["short.npy"], 1, "short.npy: this file cannot be used: "),
+        (["objects.npy"], 1, "objects.npy: this file cannot be used: "),
+        (["packed.npz"], 1, "the image 'packed.npz' cannot be read"),
+        (["red.png", "--mean", "bomb.npy"], 1, "bomb.npy: this file cannot be used: "),
+        (["large.png"], 1, "the image 'large.png' cannot be read: its image is 65536 x 65536 (H x W): more than 268"),
         (["red.png", "--labels", "nowhere.txt"], 1, "nowhere.txt: this file cannot be used: No such file"),
         (["red.png", "--labels", "net.prototxt"], 1, "labels in it, the net knows 3 classes"),
         (["red.png", "--mean", "1,2"], 1, "Mean channels incompatible"),
@@ -124,6 +131,15 @@ def test_a_net_for_gray_images(caffe, folder, model):
 )
 def test_errors(caffe, folder, model, words, status, message):
     np.save(folder / "scalar.npy", np.array(3.0))
+    np.save(folder / "objects.npy", np.array([None]))
+    np.savez(folder / "packed.npz", np.zeros((1, 8, 8, 3)))
+    np.save(folder / "short.npy", np.zeros((10, 8, 8, 3)))
+    os.truncate(folder / "short.npy", 5000)
+    with open(folder / "bomb.npy", "wb") as stream:
+        np.lib.format.write_array_header_1_0(
+            stream, {"descr": "<f8", "fortran_order": False, "shape": (2**20, 2**20, 8, 3)}
+        )
+    (folder / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\0\0\0\1\0\0\x08\2\0\0\0")
     result = caffe("classify", *model, *words)
     assert result.returncode == status
     assert message in result.stderr.splitlines()[-1]

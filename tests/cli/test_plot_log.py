@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
 import pytest
 
-from caffe_lite.plotting import CHARTS, chart_points
+from caffe_lite.plotting import CHARTS, chart_points, plot_run
 from caffe_lite.training_log import read_training_log
 
 from ..test_training_log import GOLDEN
@@ -43,6 +44,30 @@ def test_several_runs_in_one_picture(caffe, folder):
     picture = (folder / "chart.svg").read_text()
     for text in ("first", "second", "Train loss vs. Iters"):
         assert f"<!-- {text} -->" in picture
+
+
+def test_names_are_drawn_as_they_are(caffe, folder):
+    """For matplotlib, formulas stand between $, and a name with _ before it is not shown."""
+    name = r"_loss$x$\foo$"
+    lines = GOLDEN.read_text().replace(": loss = ", f": {name} = ")
+    for log in ("_a$b$.log", r"b$\c{$.log"):
+        (folder / log).write_text(lines)
+    result = caffe("plot-log", "2", "chart.svg", "_a$b$.log", r"b$\c{$.log")
+    assert (result.returncode, result.stderr) == (0, "")
+    picture = (folder / "chart.svg").read_text()
+    assert "<!-- _a$b$ -->" in picture and r"<!-- b$\c{$ -->" in picture
+    plot_run(read_training_log(folder / "_a$b$.log"), folder / "run.svg", "$title$")
+    picture = (folder / "run.svg").read_text()
+    assert f"<!-- test {name} -->" in picture and "<!-- $title$ -->" in picture
+
+
+def test_values_that_no_picture_can_show(caffe, folder):
+    """They leave gaps in the line."""
+    values = iter(["nan", "inf", "-inf", "1e308", "-1e308", "1e999"])
+    lines = re.sub(r"(?<=Test net output #1: loss = )\S+", lambda found: next(values, found[0]), GOLDEN.read_text())
+    (folder / "train.log").write_text(lines)
+    result = caffe("plot-log", "2", "chart.png", "train.log")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +146,12 @@ IMAGES = idx(np.zeros((12, 5, 4), np.uint8))
         ("images", gzip.compress(IMAGES[:-1], mtime=0), "it is cut short: 255 bytes of 256"),
         ("labels", idx(np.zeros(11, np.uint8)), "holds 12 images, "),
         ("images", idx(np.zeros((12, 0, 4), np.uint8)), "images: there are no images in it"),
+        ("images", IMAGES + b"x", "images: it goes on behind the 256 bytes of its 12 images. It is damaged"),
+        ("labels", gzip.compress(LABELS + b"xy"), "labels: it goes on behind the 20 bytes of its 12 labels"),
+        ("labels", gzip.compress(LABELS) + gzip.compress(b"x"), "labels: it goes on behind the 20 bytes"),
+        ("images", gzip.compress(IMAGES) + b"tail", "images: its gzip stream is broken"),
+        ("images", struct.pack(">4I", 2051, *[2**32 - 1] * 3), "it is cut short: 16 bytes of 79,228,162,4"),
+        ("images", gzip.compress(struct.pack(">4I", 2051, *[2**32 - 1] * 3)), "it is cut short: 16 bytes of 79,228"),
     ],
 )
 def test_broken_files(files: Files, tmp_path: Path, which: str, content: bytes, message: str) -> None:
@@ -158,6 +166,28 @@ def test_a_missing_file(files: Files) -> None:
     Path(files.labels).unlink()
     with pytest.raises(DataError, match="labels: cannot read it: No such file"):
         files.convert()
+
+
+def test_gzip_that_holds_far_more_than_it_says(files: Files) -> None:
+    """A gigabyte in one megabyte; of it no more is read than the head tells of."""
+    pytest.importorskip("resource")
+    zeros = gzip.compress(bytes(2**24))
+    Path(files.images).write_bytes(gzip.compress(IMAGES) + 64 * zeros)
+    script = (
+        "import resource, sys\nfrom caffe_lite.data.mnist import convert_mnist\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n    convert_mnist(*sys.argv[1:])\nexcept Exception as error:\n    print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, files.images, files.labels, files.out],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    message, grown = done.stdout.splitlines()
+    assert "it goes on behind the 256 bytes of its 12 images" in message
+    assert int(grown) < 30_000 * (1024 if sys.platform == "darwin" else 1)
 
 
 @pytest.mark.parametrize(("part", "count"), [("train", 5000), ("test", 1000)])

@@ -114,6 +114,28 @@ def test_long_keys(tmp_path: Path) -> None:
 
 
 @backends
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path, backend: str) -> None:
+    script = (
+        "import time\nfrom caffe_lite.data.writing import new_database\n"
+        f"with new_database('db', {backend!r}) as put:\n"
+        "    for i in range(2000):\n        put(b'%08d' % i, bytes(1000))\n"
+        "    print('written', flush=True)\n    time.sleep(60)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    child = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+    with child:
+        if not child.stdout.readline().startswith(b"written"):
+            pytest.skip(f"no {backend} here")
+        child.kill()
+    (left,) = tmp_path.iterdir()
+    if os.name == "nt":
+        for path in (*left.iterdir(), left):
+            os.utime(path, (0, 0))
+    write(tmp_path / "db", backend, numbered(3, 3))
+    assert [path.name for path in tmp_path.iterdir()] == ["db"]
+
+
+@backends
 @pytest.mark.skipif(os.name == "nt", reason="the limit of a file's size is POSIX's")
 def test_a_full_disk(tmp_path: Path, backend: str) -> None:
     """A process that may write files of 300 kB only, which fails as a full disk does."""

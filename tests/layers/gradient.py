@@ -52,8 +52,9 @@ def make_net(
     phase: int = TRAIN,
     chain: str | None = None,
     seed: int = 0,
+    dtype: str = "float64",
 ) -> Net:
-    """A float64 net of one layer (a prototxt's text without name, bottoms and tops), its inputs and parameters filled.
+    """A net of one layer (a prototxt's text without name, bottoms and tops), its inputs and parameters filled.
 
     With ``chain``, "in place" or "apart", the layer stands between two Sigmoids.
     """
@@ -71,7 +72,7 @@ def make_net(
     text += f'layer {{ name: "under_test" {ends} {layer} }}\n'
     if chain:
         text += f'layer {{ name: "after" type: "Sigmoid" bottom: "{top}" top: "{after}" }}\n'
-    net = Net(text_format.Parse(text, caffe_pb2.NetParameter()), phase, engine=engine, dtype="float64", seed=seed)
+    net = Net(text_format.Parse(text, caffe_pb2.NetParameter()), phase, engine=engine, dtype=dtype, seed=seed)
     rng = np.random.default_rng(seed)
     for i, (name, bottom) in enumerate(zip(inputs, bottoms, strict=True)):
         net.blobs[name].data[...] = bottom.fill(rng, i, len(bottoms))

@@ -40,6 +40,12 @@ def test_an_index_out_of_range_names_the_sample(make_net, bad) -> None:
     )
 
 
+def test_no_samples_to_pick_from(make_net) -> None:
+    net = reindex(make_net, "dim: 0 dim: 2", "dim: 1")
+    with pytest.raises(LayerError, match="index 0 of sample 0 is none of the samples: there are none"):
+        net.forward()
+
+
 def test_gradients_of_one_sample_add_up(make_net) -> None:
     net = reindex(make_net, "dim: 3 dim: 2", "dim: 4")
     net.blobs["i"].data[...] = [2, 2, 0, 2]

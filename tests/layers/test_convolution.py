@@ -133,6 +133,19 @@ def test_what_makes_no_sense(engine, params, message) -> None:
     assert str(caught.value).startswith(f'layer "under_test" (Convolution): {message}')
 
 
+@pytest.mark.parametrize("type", ["Convolution", "Deconvolution"])
+def test_an_image_of_no_channels_or_no_pixels(make_net, type) -> None:
+    for dims, message in (
+        ("dim: 2 dim: 0 dim: 5 dim: 5", r"the bottom's shape \(2, 0, 5, 5\) has no channels"),
+        ("dim: 2 dim: 3 dim: 5 dim: 0", "an image of 5 x 0 has no pixels"),
+    ):
+        with pytest.raises(LayerError, match=message):
+            make_net(f"""
+                layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}
+                layer {{ name: "c" type: "{type}" bottom: "x" top: "y"
+                         convolution_param {{ num_output: 2 kernel_size: 3 pad: 2 }} }}""")
+
+
 def test_bottoms_of_different_shapes(engine) -> None:
     with pytest.raises(LayerError, match=r"the bottoms' shapes \(1, 2, 5, 5\) and \(1, 2, 5, 4\) differ"):
         convolution("num_output: 2 kernel_size: 3", (1, 2, 5, 5), (1, 2, 5, 4), engine=engine)

@@ -172,6 +172,21 @@ def test_datasets_that_do_not_fit(make_net: MakeNet, tmp_path: Path, arrays: dic
     assert str(caught.value).startswith(place + message)
 
 
+def test_data_in_other_files_or_larger_than_their_own(make_net: MakeNet, source: Path) -> None:
+    folder = source.parent
+    (folder / "part0.h5").rename(folder / "whole.h5")
+    with h5py.File(folder / "part0.h5", "w") as file:
+        file["data"] = h5py.ExternalLink("whole.h5", "data")
+        file["label"] = h5py.ExternalLink("whole.h5", "label")
+    with pytest.raises(DataError, match=r"part0\.h5.*: /data is a link to another file"):
+        make_net(hdf5_layer(source))
+    with h5py.File(folder / "part0.h5", "w") as file:
+        file.create_dataset("data", (2**40, 2, 3), "f4", chunks=(2**10, 2, 3), compression="gzip")
+        file["label"] = np.zeros(4)
+    with pytest.raises(DataError, match=r"/data of the shape \(1099511627776, 2, 3\) is larger than the file"):
+        make_net(hdf5_layer(source))
+
+
 def test_rows_of_another_shape_in_a_later_file(make_net: MakeNet, source: Path) -> None:
     (source.parent / "part2.h5").unlink()
     write_hdf5(source.parent / "part2.h5", data=np.ones((5, 3, 2)), label=np.ones(5))

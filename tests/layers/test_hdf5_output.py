@@ -64,6 +64,21 @@ def test_further_passes_append_their_rows(make_net: MakeNet, tmp_path: Path) -> 
         data, label = read(file)
         assert (data[..., 0] == np.concatenate([x for x, _ in passes])).all()
         assert (label[:, 0, 0, 0] == np.concatenate([y for _, y in passes])).all()
+    net.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.prototxt", "out.h5"]
+
+
+def test_batches_of_nothing_add_nothing(make_net: MakeNet, tmp_path: Path) -> None:
+    file = tmp_path / "out.h5"
+    net = make_net(output_net(file), TEST)
+    for value, count in enumerate((0, 4, 0, 4), 1):
+        for blob in net.blobs.values():
+            blob.reshape(count, *blob.shape[1:])
+            blob.data[...] = value
+        net.forward()
+        rows = [2] * 4 * (value >= 2) + [4] * 4 * (value == 4)
+        data, label = read(file)
+        assert data[:, 0, 0, 0].tolist() == label[:, 0, 0, 0].tolist() == rows
 
 
 def test_a_new_net_writes_the_file_anew(make_net: MakeNet, tmp_path: Path) -> None:

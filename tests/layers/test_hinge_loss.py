@@ -57,6 +57,13 @@ def test_a_label_that_is_no_class(make_net, bad) -> None:
     assert "ignore_label" not in str(error.value)
 
 
+def test_scores_without_classes(make_net) -> None:
+    net = loss_net(make_net)
+    net.blobs["x"].reshape(2, 0)
+    with pytest.raises(LayerError, match=r'layer "loss" \(HingeLoss\): the scores have no classes'):
+        net.forward()
+
+
 def test_one_label_for_each_sample(make_net) -> None:
     with pytest.raises(LayerError, match=r"the predictions \(2, 3\) need 2 labels, and the labels \(2, 3\) are 6"):
         loss_net(make_net, label="dim: 2 dim: 3")

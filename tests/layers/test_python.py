@@ -4,6 +4,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from caffe_lite import check as checking
 from caffe_lite.errors import LayerError
 from caffe_lite.net import TEST, Net
 
@@ -101,12 +102,12 @@ def test_in_place_leaves_the_gradients_of_others_alone(make_python_net):
         np.testing.assert_array_equal(net.blobs[name].diff, np.full((2, 3), gradient))
 
 
-def test_a_pass_leaves_the_arrays_of_the_last_one_alone(make_python_net):
+def test_an_array_of_its_top_shows_the_newest_pass(make_python_net):
     net = make_python_net(SCALE)
     net.forward(x=X)
-    earlier = net.blobs["y"].data
+    top = net.blobs["y"].data
     net.forward(x=X + 1)
-    np.testing.assert_array_equal(earlier, 3 * X)
+    np.testing.assert_array_equal(top, 3 * (X + 1))
 
 
 def test_what_forward_does_not_write_keeps_its_value(make_python_net):
@@ -239,6 +240,32 @@ def test_exceptions_of_the_user_pass_through_with_a_note(make_python_net, where)
     assert "net.prototxt:3:" in note
 
 
+def test_what_setup_raises_comes_before_what_the_class_lacks(make_python_net):
+    source = """
+        class Mine(Layer):
+            def setup(self, bottom, top):
+                raise KeyError("mine")
+    """
+    with pytest.raises(KeyError, match="mine"):
+        make_python_net(source)
+
+
+def test_what_layers_of_2015_read(make_python_net):
+    source = """
+        class Mine(Layer):
+            def setup(self, bottom, top):
+                assert self.param_str_ == self.param_str == "{'by': 3}"
+                assert (str(self.phase), self.phase, f"{self.phase:d}") == ("TRAIN", 0, "0")
+            def reshape(self, bottom, top):
+                top[0].reshape(1)
+            def forward(self, bottom, top):
+                top[0].data[0] = self.phase
+    """
+    assert make_python_net(source).forward()["y"] == [0]
+    with pytest.raises(AssertionError):
+        make_python_net(source, phase=TEST)
+
+
 def test_an_exception_in_the_module_passes_through(make_python_net):
     with pytest.raises(NameError, match="nonsense") as error:
         make_python_net("nonsense")
@@ -252,12 +279,18 @@ def test_an_exception_in_the_module_passes_through(make_python_net):
         ("Mine = 3", "Mine", "has no class 'Mine'. Layers in it: none"),
         ("import caffe", "Mine", "imports caffe. Write `import caffe_lite as caffe` there"),
         ("class Mine(Layer): pass", "Mine", "Mine has no method reshape. Derive it from caffe_lite.Layer"),
+        (
+            "class Mine(Layer):\n    def reshape(self, bottom, top): top[0].reshape(1)",
+            "Mine",
+            "Mine has no method forward",
+        ),
         ("class Mine:\n    def reshape(self, bottom, top): pass", "Mine", "Mine has no method setup"),
     ],
 )
 def test_what_is_refused(make_python_net, source, layer, what):
     with pytest.raises(LayerError) as error:
         make_python_net(source, layer=layer)
+    assert isinstance(error.value, RuntimeError) and isinstance(error.value, AttributeError) == ("no method" in what)
     assert what in str(error.value) and 'layer "py" (Python)' in str(error.value)
 
 
@@ -275,6 +308,14 @@ def test_a_missing_module_is_named(make_net):
             '{ module: "no_such.module" layer: "L" } }'
         )
     assert "there is no Python module 'no_such'. Put it beside the prototxt" in str(error.value)
+
+
+@pytest.mark.parametrize("module", [".foo", "..", "foo.", "a..b", "./foo", "folder/foo", r"folder\\foo", r"a\000b"])
+def test_what_is_no_modules_name(make_net, tmp_path, module):
+    text = 'layer {\n  name: "py" type: "Python" top: "y" python_param { module: "%s" layer: "L" }\n}'
+    with pytest.raises(LayerError, match=r'net.prototxt:1:1, layer "py" .* is no module.s name. Write it from'):
+        make_net(text % module)
+    assert "is no module's name" in str(checking.check(tmp_path / "net.prototxt").problems[0])
 
 
 def test_a_class_must_be_named(make_net):

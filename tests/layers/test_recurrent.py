@@ -102,7 +102,7 @@ def test_a_sequence_may_be_longer_than_a_pass(engine, type) -> None:
     whole.blobs["x1"].data[3, 1] = 0
     x, cont = (whole.blobs[name].data.copy() for name in ("x0", "x1"))
     whole.forward()
-    wanted = whole.blobs["y0"].data
+    wanted = whole.blobs["y0"].data.copy()
     for begin in (0, 2, 4):
         parts.blobs["x0"].data[...] = x[begin : begin + 2]
         parts.blobs["x1"].data[...] = cont[begin : begin + 2]
@@ -184,6 +184,25 @@ def test_other_numbers_of_steps_and_streams(engine, type) -> None:
     check(net)
 
 
+@pytest.mark.parametrize("expose", [False, True])
+@pytest.mark.parametrize("type", TYPES)
+def test_no_steps_leave_the_states(engine, type, expose) -> None:
+    net, never = (recurrent(type, engine, steps=2, streams=3, expose=expose) for _ in range(2))
+    for one in (net, never):
+        one.blobs["x1"].data[...] = 1
+        one.forward()
+    last = [net.blobs[f"y{i}"].data.copy() for i in range(1, 1 + STATES[type] * expose)]
+    for i, state in enumerate(last):
+        net.blobs[f"x{2 + i}"].data[...] = state
+    net.blobs["x0"].reshape(0, 3, 5)
+    net.blobs["x1"].reshape(0, 3)
+    net.forward()
+    assert net.blobs["y0"].shape == (0, 3, 2)
+    for i, state in enumerate(last, 1):
+        np.testing.assert_array_equal(net.blobs[f"y{i}"].data, state)
+    assert net.state()["layers"] == never.state()["layers"]
+
+
 NET = """
 name: "sequences"
 layer {{ name: "data" type: "DummyData" top: "x" top: "cont" top: "y" dummy_data_param {{
@@ -242,6 +261,13 @@ def test_debug_info_logs_every_step(make_net, type, lines, caplog) -> None:
     h = net.blobs["h"].data[1]
     if type == "LSTM":
         assert f"    {lines[1]}{np.abs(h).mean():g}" in caplog.messages
+    for blob in ("x", "cont", "y"):
+        net.blobs[blob].reshape(3, 0, *net.blobs[blob].shape[2:])
+    with caplog.at_level(logging.INFO, "caffe_lite"):
+        caplog.clear()
+        net.forward()
+        net.backward()
+    assert {f"    {line}0" for line in lines} <= set(caplog.messages)
 
 
 def text(type: str, params: str, *shapes: tuple[int, ...], tops: int = 1) -> str:
@@ -259,6 +285,8 @@ def text(type: str, params: str, *shapes: tuple[int, ...], tops: int = 1) -> str
     [
         ("RNN", "", [(3, 2, 4), (3, 2)], 1, "num_output is 0. Give recurrent_param a num_output of at least 1"),
         ("LSTM", "num_output: 2", [(3,), (3,)], 1, "the bottom's shape is (3,)"),
+        ("LSTM", "num_output: 2", [(3, 2, 0), (3, 2)], 1, "the bottoms (3, 2, 0), (3, 2) give nothing to read"),
+        ("RNN", "num_output: 2", [(3, 2, 4), (3, 2), (2, 0)], 1, "the bottoms (3, 2, 4), (3, 2), (2, 0) give nothing"),
         ("LSTM", "num_output: 2", [(3, 2, 4), (2, 3)], 1,
          "the shape of cont is (2, 3). Beside the first bottom it must be (3, 2)"),
         ("LSTM", "num_output: 2", [(3, 2, 4), (3, 2), (3, 5)], 1,

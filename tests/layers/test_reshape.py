@@ -43,8 +43,26 @@ def test_an_inferred_dimension_follows_the_input(make_net):
     assert net.blobs["y"].shape == (7, 4)
 
 
+@pytest.mark.parametrize(
+    ("param", "shape", "top"),
+    [
+        ("shape { dim: 0 dim: -1 }", (0, 3, 4, 5), (0, 60)),
+        ("shape { dim: 0 dim: -1 dim: 2 }", (0, 3, 4, 5), (0, 30, 2)),
+        ("shape { dim: -1 dim: 6 }", (0, 3, 4, 5), (0, 6)),
+        ("shape { dim: -1 }", (0, 3, 4, 5), (0,)),
+        ("shape { dim: 2 dim: -1 } axis: 1 num_axes: 2", (0, 3, 4, 5), (0, 2, 6, 5)),
+        ("shape { dim: -1 dim: 3 } num_axes: 2", (2, 3, 0, 5), (2, 3, 0, 5)),
+        ("shape { dim: 0 dim: -1 }", (2, 0, 5), (2, 0)),
+        ("shape { dim: 0 dim: 3 dim: 20 }", (0, 3, 4, 5), (0, 3, 20)),
+    ],
+)
+def test_an_empty_batch_has_the_shape_of_any_other(make_net, param, shape, top):
+    net = reshape(make_net, param, shape)
+    assert net.forward()["y"].shape == top
+
+
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(shape=st.lists(st.integers(1, 4), min_size=1, max_size=4), data=st.data())
+@given(shape=st.lists(st.integers(0, 4), min_size=1, max_size=4), data=st.data())
 def test_any_part_of_a_shape_can_be_kept_or_inferred(make_net, shape, data):
     start = data.draw(st.integers(0, len(shape)))
     end = data.draw(st.integers(start, len(shape)))

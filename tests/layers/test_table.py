@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from caffe_lite.errors import CaffeError
 from caffe_lite.layer import _registry
 from caffe_lite.net import TEST, TRAIN, Net
 
@@ -65,7 +67,8 @@ def assert_close(got: np.ndarray, wanted: np.ndarray, what: str) -> None:
 class Entry:
     """A layer whose gradients are checked: its name, its prototxt, its bottoms; how many tops; in which phase.
 
-    ``in_place``: its one top has the shape of its one bottom, so it must work in place.
+    ``in_place``: its one top has the shape of its one bottom, so it must work in place. ``batch``: the axis of each
+    bottom along which samples lie, the first unless it says so, or None. ``batch_in_blobs``: so do its parameters.
     """
 
     name: str
@@ -74,6 +77,18 @@ class Entry:
     tops: int = 1
     phase: int = TRAIN
     in_place: bool = False
+    batch: Sequence[int | None] = ()
+    batch_in_blobs: bool = False
+
+    def of_batch(self, size: int) -> list[Bottom]:
+        """The bottoms for so many samples, filled with zeros where they are none."""
+        bottoms = []
+        for bottom, axis in zip(self.bottoms, self.batch or [0] * len(self.bottoms), strict=True):
+            if axis is not None:
+                shape = (*bottom.shape[:axis], size, *bottom.shape[axis + 1 :])
+                bottom = Bottom(shape, lambda rng, shape=shape: np.zeros(shape))
+            bottoms.append(bottom)
+        return bottoms
 
     @property
     def type(self) -> str:
@@ -91,6 +106,8 @@ APART = Bottom((4, 6), lambda rng: rng.uniform(-2000, 2000, (4, 6)))  # so far t
 SCORES, LABELS = Bottom((4, 5)), labels(5, 4)
 STEPS, CONT = Bottom((3, 2, 4)), Bottom((3, 2), lambda rng: np.array([[0, 0], [1, 0.5], [0, 1]]))
 MAPS, MAP_LABELS = Bottom((2, 5, 3, 2)), labels(5, 2, 1, 3, 2)
+STREAMS = [1, 1, 0]
+BESIDE_A_MATRIX = [0, 0, None]
 
 TABLE = [
     Entry("AbsVal", "", [IMAGES], in_place=True),
@@ -102,9 +119,9 @@ TABLE = [
     Entry("BatchReindex", "", [IMAGES, labels(2, 5)]),
     Entry("BatchReindex empty", "", [IMAGES, labels(1, 0)]),
     Entry("Bias channels", "", [IMAGES], in_place=True),
-    Entry("Bias all axes", "bias_param { axis: 0 num_axes: -1 }", [IMAGES], in_place=True),
+    Entry("Bias all axes", "bias_param { axis: 0 num_axes: -1 }", [IMAGES], in_place=True, batch_in_blobs=True),
     Entry("Bias scalar", "bias_param { num_axes: 0 }", [IMAGES], in_place=True),
-    Entry("Bias two bottoms", "bias_param { axis: 1 }", [IMAGES, Bottom((3, 5))]),
+    Entry("Bias two bottoms", "bias_param { axis: 1 }", [IMAGES, Bottom((3, 5))], batch=[0, None]),
     Entry("Clip", "clip_param { min: -0.51 max: 0.83 }", [IMAGES], in_place=True),
     Entry("Concat channels", "", [Bottom((2, 3, 2, 2)), Bottom((2, 1, 2, 2)), Bottom((2, 2, 2, 2))]),
     Entry("Concat from the end", "concat_param { axis: -1 }", [Bottom((2, 3)), Bottom((2, 4))]),
@@ -160,9 +177,19 @@ TABLE = [
     Entry("Im2col pixels", "convolution_param { kernel_size: 1 }", [IMAGES], in_place=True),
     Entry("HingeLoss", "", [SCORES, LABELS]),
     Entry("HingeLoss L2", "loss_weight: 0.3 hinge_loss_param { norm: L2 }", [MAPS, labels(30, 2)]),
-    Entry("InfogainLoss", "", [SCORES, LABELS, Bottom((1, 1, 5, 5))]),
-    Entry("InfogainLoss maps", "loss_weight: 0.3 loss_param { ignore_label: 2 }", [MAPS, MAP_LABELS, Bottom((5, 5))]),
-    Entry("InfogainLoss last axis", "infogain_loss_param { axis: -1 }", [MAPS, labels(2, 2, 5, 3), Bottom((2, 2))]),
+    Entry("InfogainLoss", "", [SCORES, LABELS, Bottom((1, 1, 5, 5))], batch=BESIDE_A_MATRIX),
+    Entry(
+        "InfogainLoss maps",
+        "loss_weight: 0.3 loss_param { ignore_label: 2 }",
+        [MAPS, MAP_LABELS, Bottom((5, 5))],
+        batch=BESIDE_A_MATRIX,
+    ),
+    Entry(
+        "InfogainLoss last axis",
+        "infogain_loss_param { axis: -1 }",
+        [MAPS, labels(2, 2, 5, 3), Bottom((2, 2))],
+        batch=BESIDE_A_MATRIX,
+    ),
     Entry("InnerProduct", "inner_product_param { num_output: 3 }", [IMAGES]),
     Entry("InnerProduct same", "inner_product_param { num_output: 6 }", [ROWS], in_place=True),
     Entry("InnerProduct axis", "inner_product_param { num_output: 3 axis: -1 bias_term: false }", [IMAGES]),
@@ -172,9 +199,16 @@ TABLE = [
     Entry("LRN within", "lrn_param { local_size: 3 alpha: 0.7 norm_region: WITHIN_CHANNEL }", [IMAGES], in_place=True),
     Entry("Log", "", [positive(2, 3, 5, 4)], in_place=True),
     Entry("Log base", "log_param { base: 10 scale: 0.4 shift: 1 }", [IMAGES], in_place=True),
-    Entry("LSTM", "recurrent_param { num_output: 2 }", [STEPS, CONT]),
-    Entry("LSTM static", "recurrent_param { num_output: 2 }", [STEPS, CONT, Bottom((2, 3))]),
-    Entry("LSTMUnit", "", [Bottom((1, 2, 3)), Bottom((1, 2, 12)), Bottom((1, 2), lambda rng: np.array([[1, 0.5]]))], 2),
+    Entry("LSTM", "recurrent_param { num_output: 2 }", [STEPS, CONT], batch=STREAMS[:2]),
+    Entry("LSTM no steps", "recurrent_param { num_output: 2 }", [STEPS, CONT]),
+    Entry("LSTM static", "recurrent_param { num_output: 2 }", [STEPS, CONT, Bottom((2, 3))], batch=STREAMS),
+    Entry(
+        "LSTMUnit",
+        "",
+        [Bottom((1, 2, 3)), Bottom((1, 2, 12)), Bottom((1, 2), lambda rng: np.array([[1, 0.5]]))],
+        2,
+        batch=[1, 1, 1],
+    ),
     Entry("MVN", "", [IMAGES], in_place=True),
     Entry("MVN across", "mvn_param { across_channels: true eps: 1e-8 }", [IMAGES], in_place=True),
     Entry("MVN mean", "mvn_param { normalize_variance: false }", [IMAGES], in_place=True),
@@ -196,8 +230,12 @@ TABLE = [
     Entry("Power square", "power_param { power: 2 scale: -0.5 }", [IMAGES], in_place=True),
     Entry("Power inverse", "power_param { power: -1 }", [IMAGES], in_place=True),
     Entry("Power affine", "power_param { scale: -1.5 shift: 0.5 }", [IMAGES], in_place=True),
-    Entry("RNN", "recurrent_param { num_output: 2 }", [STEPS, CONT]),
-    Entry("RNN static", "recurrent_param { num_output: 2 }", [STEPS, CONT, Bottom((2, 3))]),
+    Entry("RNN", "recurrent_param { num_output: 2 }", [STEPS, CONT], batch=STREAMS[:2]),
+    Entry("RNN no steps", "recurrent_param { num_output: 2 }", [STEPS, CONT]),
+    Entry("RNN static", "recurrent_param { num_output: 2 }", [STEPS, CONT, Bottom((2, 3))], batch=STREAMS),
+    Entry(
+        "RNN no static steps", "recurrent_param { num_output: 2 }", [STEPS, CONT, Bottom((2, 3))], batch=[0, 0, None]
+    ),
     Entry("ReLU", "", [IMAGES], in_place=True),
     Entry("ReLU leaky", "relu_param { negative_slope: 0.1 }", [IMAGES], in_place=True),
     Entry("ReLU negative slope", "relu_param { negative_slope: -0.5 }", [IMAGES], in_place=True),
@@ -212,9 +250,11 @@ TABLE = [
     Entry("SPP stochastic", "spp_param { pyramid_height: 2 pool: STOCHASTIC }", [positive(2, 3, 4, 6)]),
     Entry("SPP one level", "spp_param { pyramid_height: 1 }", [IMAGES]),
     Entry("Scale channels", "scale_param { bias_term: true }", [IMAGES], in_place=True),
-    Entry("Scale all axes", "scale_param { axis: 0 num_axes: -1 }", [IMAGES], in_place=True),
+    Entry("Scale all axes", "scale_param { axis: 0 num_axes: -1 }", [IMAGES], in_place=True, batch_in_blobs=True),
     Entry("Scale scalar", "scale_param { num_axes: 0 bias_term: true }", [IMAGES], in_place=True),
-    Entry("Scale two bottoms", "scale_param { axis: 0 bias_term: true }", [IMAGES, Bottom((2, 3))]),
+    Entry(
+        "Scale two bottoms", "scale_param { axis: 0 bias_term: true }", [IMAGES, Bottom((2, 3))], batch_in_blobs=True
+    ),
     Entry("Scale two of a shape", "scale_param { axis: 0 }", [ROWS, ROWS]),
     Entry("Sigmoid", "", [IMAGES], in_place=True),
     Entry("SigmoidCrossEntropyLoss", "", [ROWS, labels(2, 4, 6)]),
@@ -250,6 +290,22 @@ def test_gradients(entry: Entry, engine: str) -> None:
     assert entry.in_place == keeps_shape, "set in_place of this entry as its shapes are"
 
 
+@pytest.mark.parametrize("entry", TABLE, ids=lambda entry: entry.name)
+def test_what_forward_keeps_is_in_saved(entry: Entry, engine: str) -> None:
+    """So that passes which are fused or traced can exchange it, and a layer is as it was once it is taken away."""
+    net = make_net(entry.text, entry.bottoms, entry.tops, engine=engine, phase=entry.phase)
+    net.forward()
+    (node,) = (node for node in net.nodes if node.name == "under_test")
+    before = vars(node.layer) | {"saved": None}
+    saved = node.layer.saved
+    node.forward()
+    node.backward()
+    after = vars(node.layer) | {"saved": None}
+    assert node.layer.saved is not saved
+    assert after.keys() == before.keys()
+    assert [name for name in before if after[name] is not before[name]] == []
+
+
 @pytest.mark.parametrize("entry", [e for e in TABLE if e.in_place], ids=lambda entry: entry.name)
 def test_in_place(entry: Entry, engine: str) -> None:
     """Between two other layers in place, the tops and gradients are what they are with a blob for each."""
@@ -272,6 +328,146 @@ def test_in_place(entry: Entry, engine: str) -> None:
     assert np.any(apart["gradient"])
     for name, value in apart.items():
         np.testing.assert_array_equal(in_place[name], value, err_msg=name)
+
+
+ALONE_AND_IN_PLACE = [*((e, False) for e in TABLE), *((e, True) for e in TABLE if e.in_place)]
+
+
+@pytest.mark.parametrize(("entry", "in_place"), ALONE_AND_IN_PLACE, ids=lambda part: getattr(part, "name", None))
+def test_backward_before_forward(entry: Entry, in_place: bool, engine: str) -> None:
+    """The gradients are those after a forward pass over the same blobs, and nothing but diffs has changed."""
+    text, tops = (f'{entry.text} top: "x0"', 0) if in_place else (entry.text, entry.tops)
+    ran, fresh = (make_net(text, entry.bottoms, tops, engine=engine, phase=entry.phase) for _ in range(2))
+    names = ran.top_names["under_test"]
+    ran.forward()
+    rng, written = np.random.default_rng(1), {}
+    for name in names:
+        blob, values = fresh.blobs[name], rng.standard_normal(ran.blobs[name].shape)
+        written[name] = values
+        if not in_place:
+            blob.reshape(*values.shape)  # a Filter knows how many it selects when it runs
+            blob.data[...] = -7
+        blob.diff[...] = ran.blobs[name].diff[...] = values
+    before = everything(fresh)
+    for net in (ran, fresh):
+        net.backward()
+    for got, wanted in zip(gradients(fresh, entry), gradients(ran, entry), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    after = everything(fresh)
+    assert before.keys() == after.keys()
+    for what, value in before.items():
+        np.testing.assert_array_equal(after[what], value, err_msg=what)
+    if in_place:
+        return
+    for name, values in written.items():
+        np.testing.assert_array_equal(fresh.blobs[name].diff, values)
+    fresh.forward()  # draws what the first forward pass would have drawn
+    for name in names:
+        np.testing.assert_array_equal(fresh.blobs[name].data, ran.blobs[name].data)
+
+
+def gradients(net: Net, entry: Entry) -> list[np.ndarray]:
+    return [
+        *(net.blobs[f"x{i}"].diff for i in range(len(entry.bottoms))),
+        *(blob.diff for blob in net.params.get("under_test", [])),
+    ]
+
+
+def everything(net: Net) -> dict[str, object]:
+    """Copies of all that a backward pass must leave alone."""
+    return {
+        **{f"data of {name}": blob.data.copy() for name, blob in net.blobs.items()},
+        **{f"param {i}": blob.data.copy() for i, blob in enumerate(net.params.get("under_test", []))},
+        "state": json.dumps(net.state()),
+    }
+
+
+def _losses() -> Iterator[Entry]:
+    for mode in ("FULL", "VALID", "BATCH_SIZE", "NONE"):
+        for ignore in ("", " ignore_label: 2"):
+            text = f"loss_param {{ normalization: {mode}{ignore} }}"
+            yield Entry(f"SoftmaxWithLoss {mode}{ignore}", text, [MAPS, MAP_LABELS], tops=2)
+            yield Entry(f"SigmoidCrossEntropyLoss {mode}{ignore}", text, [ROWS, labels(2, 4, 6)])
+            matrix = Bottom((5, 5))
+            yield Entry(f"InfogainLoss {mode}{ignore}", text, [MAPS, MAP_LABELS, matrix], tops=2, batch=BESIDE_A_MATRIX)
+
+
+WITHOUT_GRADIENT = [
+    Entry("Accuracy", "", [SCORES, LABELS], tops=2),
+    Entry("Accuracy ignore", "accuracy_param { top_k: 2 ignore_label: 1 }", [MAPS, MAP_LABELS], tops=2),
+    Entry("ArgMax", "argmax_param { top_k: 2 }", [IMAGES]),
+    Entry("ArgMax both", "argmax_param { top_k: 3 out_max_val: true }", [IMAGES]),
+    Entry("ArgMax axis", "argmax_param { axis: 2 out_max_val: true }", [IMAGES]),
+    Entry("Threshold", "", [IMAGES]),
+    Entry("Silence", "", [IMAGES, ROWS], tops=0),
+    Entry("Pooling stochastic test", "pooling_param { pool: STOCHASTIC kernel_size: 2 }", [IMAGES], phase=TEST),
+    Entry("LRN across, many", "", [Bottom((2, 32, 6, 6))]),
+    Entry("Pooling max, many", "pooling_param { kernel_size: 2 }", [Bottom((2, 32, 6, 6))]),
+    Entry("Convolution many", "convolution_param { num_output: 64 kernel_size: 3 pad: 1 }", [Bottom((2, 64, 9, 9))]),
+    Entry("Convolution rows", "convolution_param { num_output: 8 kernel_size: 7 stride: 2 }", [Bottom((2, 3, 20, 20))]),
+]
+EMPTY = [entry for entry in TABLE if entry.bottoms] + [*_losses(), *WITHOUT_GRADIENT]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("made_so", [True, False], ids=["made so", "reshaped"])
+@pytest.mark.parametrize("entry", EMPTY, ids=lambda entry: entry.name)
+def test_a_batch_of_nothing(entry: Entry, made_so: bool, dtype: str, engine: str) -> None:
+    """Tops have their shapes, sums and gradients of parameters are 0, and running statistics stay as they are."""
+
+    def net_of_batch(size: int | None) -> Net:
+        bottoms = entry.bottoms if size is None else entry.of_batch(size)
+        return make_net(entry.text, bottoms, entry.tops, engine=engine, phase=entry.phase, dtype=dtype)
+
+    net = net_of_batch(0 if made_so or entry.batch_in_blobs else None)
+    if not made_so and not entry.batch_in_blobs:
+        net.forward()
+        net.backward()
+        net.clear_param_diffs()
+        for i, bottom in enumerate(entry.of_batch(0)):
+            net.blobs[f"x{i}"].reshape(*bottom.shape)
+    params = net.params.get("under_test", [])
+    before = [blob.data.copy() for blob in params]
+    net.forward()
+    tops = [net.blobs[f"y{i}"] for i in range(entry.tops)]
+    one, two = net_of_batch(1), net_of_batch(2)
+    for i, top in enumerate(tops):
+        shapes = (one.blobs[f"y{i}"].shape, two.blobs[f"y{i}"].shape)
+        assert top.shape == top.data.shape == tuple(2 * n - m for n, m in zip(*shapes, strict=True))
+        assert not np.any(top.data)  # nor NaN
+        top.diff[...] = 1
+    net.backward()
+    for i in range(len(entry.bottoms)):
+        diff = net.blobs[f"x{i}"].diff
+        assert diff.shape == net.blobs[f"x{i}"].shape and not np.any(diff)
+    for blob, data in zip(params, before, strict=True):
+        np.testing.assert_array_equal(blob.data, data)
+        assert not np.any(blob.diff)
+
+
+@pytest.mark.parametrize("entry", [*TABLE, *WITHOUT_GRADIENT], ids=lambda entry: entry.name)
+def test_an_axis_of_nothing(entry: Entry, engine: str) -> None:
+    """Wherever it is, the layer takes it, or says what is wrong."""
+    for i, bottom in enumerate(entry.bottoms):
+        for axis in range(len(bottom.shape)):
+            for together in (False, True):
+                bottoms = [
+                    _without(b, axis) if j == i or (together and axis < len(b.shape)) else b
+                    for j, b in enumerate(entry.bottoms)
+                ]
+                try:
+                    net = make_net(entry.text, bottoms, entry.tops, engine=engine, phase=entry.phase)
+                    net.forward()
+                    net.backward()
+                except CaffeError:
+                    continue
+                for name, blob in net.blobs.items():
+                    assert np.isfinite(blob.data).all() and np.isfinite(blob.diff).all(), name
+
+
+def _without(bottom: Bottom, axis: int) -> Bottom:
+    shape = (*bottom.shape[:axis], 0, *bottom.shape[axis + 1 :])
+    return Bottom(shape, lambda rng: np.zeros(shape))
 
 
 def test_every_layer_with_a_gradient_is_in_the_table() -> None:
@@ -414,7 +610,7 @@ def test_neurons_of_any_shape(name: str, shape: tuple[int, ...], engine: str) ->
 
 def test_the_check_notices_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     def slightly_wrong(self, top, propagate_down, bottom) -> None:
-        bottom[0].diff = top[0].diff * self.y * (1.001 - self.y)
+        bottom[0].diff = top[0].diff * self.saved.y * (1.001 - self.saved.y)
 
     monkeypatch.setattr(_registry["Sigmoid"], "Backward", slightly_wrong)
     with pytest.raises(AssertionError, match="the gradient of x0"):

@@ -27,17 +27,16 @@ class NothingDrawnOrChecked:
         return self.ops.asarray(draw())
 
     def inspect(self, x, check):
-        assert x.device == self.ops.device
+        assert x.device.type == "meta"
 
 
 @pytest.mark.parametrize("path", NETS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_no_layer_makes_an_array_elsewhere(path, monkeypatch):
+def test_no_layer_makes_an_array_elsewhere(path):
     if path.parent.name == "Filter":
         pytest.skip("its shapes depend on values, which this device has not")
     ops = TorchOps(device="meta")
     ops.tracer = NothingDrawnOrChecked(ops)
-    monkeypatch.setattr("caffe_lite.net.get_ops", lambda engine, dtype: ops)
-    net = caffe_lite.Net(path, caffe_lite.TRAIN)
+    net = caffe_lite.Net(path, caffe_lite.TRAIN, engine=ops)
     net.run_forward()
     net.run_backward()
     for node in net.nodes:

@@ -132,7 +132,7 @@ def test_weights_are_loaded_in_order_into_all_nets() -> None:
     made = solver('net: "a.prototxt" weights: "one.caffemodel, three.h5"')
     assert np.all(made.net.params["ip"][0].data == 2)
     with pytest.raises(CaffeError, match="four"):
-        solver('net: "a.prototxt" weights: "four.caffemodel"')
+        solver('net: "a.prototxt" weights: "four.caffemodel"').step(1)
 
 
 def test_a_net_is_looked_for_beside_the_solver_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,3 +155,26 @@ def test_test_nets_draw_from_seeds_of_their_own() -> None:
     draws = [net.rng.random() for net in (made.net, *made.test_nets)]
     assert len(set(draws)) == 3
     assert draws == [net.rng.random() for net in (again.net, *again.test_nets)]
+
+
+def test_tests_score_the_trained_weights_also_where_only_a_parameter_s_name_tells(engine: str) -> None:
+    ip = 'type: "InnerProduct" bottom: "x" param { name: "w" } inner_product_param { num_output: 2 '
+    ip += 'bias_term: false weight_filler { type: "gaussian" } }'
+    Path("shared.prototxt").write_text(f"""
+layer {{ name: "x" type: "DummyData" top: "x" top: "t" dummy_data_param {{
+        data_filler {{ value: 2 }} data_filler {{ value: 1 }} shape {{ dim: 3 dim: 2 }} }} }}
+layer {{ name: "A" top: "A" {ip} }}
+layer {{ name: "B" top: "B" {ip} include {{ phase: TEST }} }}
+layer {{ name: "loss" type: "EuclideanLoss" bottom: "A" bottom: "t" top: "loss" include {{ phase: TRAIN }} }}""")
+    Path("solver.prototxt").write_text(
+        'net: "shared.prototxt" base_lr: 0.1 lr_policy: "fixed" test_iter: 1 test_interval: 2 snapshot_prefix: "s"'
+    )
+    made = get_solver("solver.prototxt", engine=engine)
+    made.step(3)
+    assert set(made.test_scores[0]) == {"A", "B", "t"}
+    tops = {name: blob.data for name, blob in made.test_nets[0].blobs.items()}
+    assert (tops["A"] == tops["B"]).all() and np.allclose(made.test_scores[0]["A"], made.test_scores[0]["B"])
+    made.test_nets[0].forward()
+    np.testing.assert_allclose(
+        made.test_nets[0].blobs["B"].data, 2 * made.net.params["A"][0].data.sum(1)[None].repeat(3, 0), 1e-5
+    )

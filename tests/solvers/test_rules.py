@@ -77,7 +77,7 @@ def small(rule: str, extra: str = "", **settings: object) -> SGDSolver:
     """A solver over y = w x with the parameter w = 2 of shape (1, 1); the gradient is what the callback puts there."""
     from google.protobuf import text_format
 
-    param = SolverParameter(type=rule, lr_policy="fixed", base_lr=0.1, random_seed=1, **settings)
+    param = SolverParameter(**{"type": rule, "lr_policy": "fixed", "base_lr": 0.1, "random_seed": 1} | settings)
     text_format.Parse(
         f"""layer {{ name: "in" type: "Input" top: "x" top: "t"
                      input_param {{ shape {{ dim: 1 dim: 1 }} shape {{ dim: 1 dim: 1 }} }} }}
@@ -150,6 +150,24 @@ def test_l1_takes_the_sign() -> None:
         ("SGD", {"weight_decay": 0.1, "regularization_type": "L3"}, "unknown regularization type 'L3'"),
         ("SGD", {"iter_size": 0}, "iter_size is 0"),
         ("SGD", {"average_loss": 0}, "average_loss is 0"),
+        ("SGD", {"base_lr": -0.1}, "base_lr is -0.1. It must be at least 0"),
+        ("SGD", {"gamma": -1}, "gamma is -1"),
+        ("Adam", {"delta": -1e-8}, "delta is -1e-08"),
+        ("SGD", {"max_iter": -1}, "max_iter is -1"),
+        ("SGD", {"test_iter": [1, -2]}, "test_iter is -2"),
+        *(
+            (rule, {"momentum": value}, f"momentum {value:g} should lie between 0 and 1")
+            for rule in ("SGD", "Nesterov", "AdaDelta", "Adam")
+            for value in (-0.1, 1.5)
+        ),
+        *(
+            ("SGD", {field: value}, f"{field} is {value:g}. Give a number")
+            for value in (float("nan"), float("inf"), -float("inf"))
+            for field in (
+                *("base_lr", "gamma", "power", "momentum", "weight_decay", "clip_gradients"),
+                *("delta", "momentum2", "rms_decay"),
+            )
+        ),
         ("Adma", {}, "unknown solver type 'Adma'.*Did you mean 'Adam'"),
         ("SGDD", {}, "Did you mean 'SGD'"),
     ],
@@ -164,3 +182,80 @@ def test_an_error_tells_its_place(tmp_path: Path) -> None:
     path.write_text('net: "net.prototxt"\ntype: "AdaGrad"\n  momentum: 0.9\n')
     with pytest.raises(SolverError, match=r"solver\.prototxt:3:3: Momentum cannot be used with AdaGrad"):
         get_solver(path)
+
+
+# Nets with nothing to learn, and with one number to learn.
+SMALL = {
+    "no layers": "",
+    "no parameter": "",
+    "no item": 'layer { name: "s" type: "InnerProduct" bottom: "x" top: "s" inner_product_param { num_output: 3 } }',
+    "one number": 'layer { name: "s" type: "Scale" bottom: "x" top: "s" scale_param { axis: 0 num_axes: 0 } }',
+}
+OPTIONS = [
+    "",
+    "clip_gradients: 0",
+    "clip_gradients: 0.1",
+    "clip_gradients: 1e6",
+    "iter_size: 3",
+    "weight_decay: 0.1",
+    'weight_decay: 0.1 regularization_type: "L1"',
+    "debug_info: true",
+    "average_loss: 3",
+    "snapshot_diff: true",
+    "test_iter: 2 test_interval: 1 test_compute_loss: true",
+    'clip_gradients: 0.1 iter_size: 2 weight_decay: 0.1 regularization_type: "L1" snapshot_diff: true debug_info: true',
+]
+
+
+def small_solver(net: str, rule: str, option: str, engine: str, compile: bool = False) -> SGDSolver:
+    items = 0 if net == "no item" else 2
+    data = f"""layer {{ name: "x" type: "DummyData" top: "x" top: "t" dummy_data_param {{
+        shape {{ dim: {items} dim: 3 }} data_filler {{ type: "uniform" min: 0.5 }} data_filler {{ value: -2 }} }} }}
+        layer {{ name: "loss" type: "EuclideanLoss" bottom: "{"s" if SMALL[net] else "x"}" bottom: "t" top: "loss" }}"""
+    first, loss = data.split("\n        layer")
+    Path("net.prototxt").write_text('name: "none"' if net == "no layers" else f"{first}\n{SMALL[net]}\nlayer{loss}")
+    own = {"SGD": "momentum: 0.9", "Nesterov": "momentum: 0.9", "Adam": "momentum: 0.9"}
+    own["AdaDelta"] = "momentum: 0.9 delta: 1e-6"
+    Path("solver.prototxt").write_text(
+        f"""net: "net.prototxt" type: "{rule}" base_lr: 0.01 lr_policy: "fixed" max_iter: 3 display: 1 snapshot: 2
+        random_seed: 1 snapshot_prefix: "s" {own.get(rule, "")} {option}"""
+    )
+    return get_solver("solver.prototxt", engine=engine, compile=compile)
+
+
+def check_small(net: str, rule: str, option: str, engine: str, compile: bool = False) -> SGDSolver:
+    whole, resumed = (small_solver(net, rule, option, engine, compile) for _ in range(2))
+    whole.solve()
+    resumed.solve("s_iter_2.solverstate")
+    assert whole.iter == resumed.iter == 3
+    for mine, theirs in zip(whole.net.learnable_params, resumed.net.learnable_params, strict=True):
+        values = whole.ops.host_view(mine.blob.data)
+        assert np.isfinite(values).all()
+        np.testing.assert_array_equal(values, whole.ops.host_view(theirs.blob.data))
+    return whole
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("net", SMALL)
+def test_every_option_over_nothing_and_over_one_number(
+    net: str, option: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for rule in RULES:
+        solver = check_small(net, rule, option, engine)
+        if net == "one number" and rule == "SGD" and option == "clip_gradients: 0.1":
+            # Three gradients above 0, each clipped to 0.1: velocities of 1, 1.9 and 2.71 times the first.
+            change = float(solver.net.params["s"][0].data) - 1
+            np.testing.assert_allclose(change, -0.01 * 0.1 * (1 + 1.9 + 2.71), 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["clip_gradients: 0.1", OPTIONS[-1]])
+@pytest.mark.parametrize("net", SMALL)
+def test_every_option_over_nothing_and_over_one_number_compiled(
+    net: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    for rule in ("SGD", "Adam"):
+        check_small(net, rule, option, "torch", compile=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from caffe_lite.errors import CaffeError, MissingExtra, SolverError, WeightsError
-from caffe_lite.proto.caffe_pb2 import NetParameter, SolverState
+from caffe_lite.proto.caffe_pb2 import BlobProto, BlobShape, LayerParameter, NetParameter, SolverState
 from caffe_lite.solvers import SGDSolver, get_solver
 from caffe_lite.solvers.snapshot import Snapshot, read_state, write_state
 
@@ -63,10 +64,10 @@ def solvers() -> Iterator[list[SGDSolver]]:
         solver.close()
 
 
-def write_solver(rule: str = "SGD", hdf5: bool = False, extra: str = "") -> None:
+def write_solver(rule: str = "SGD", hdf5: bool = False, extra: str = "", prefix: str = "s") -> None:
     Path("solver.prototxt").write_text(
         f"""net: "net.prototxt" type: "{rule}" base_lr: 0.01 weight_decay: 0.001 {RULES[rule]} max_iter: 9
-        average_loss: 3 random_seed: 4 snapshot_prefix: "s" snapshot_format: {"HDF5" if hdf5 else "BINARYPROTO"}
+        average_loss: 3 random_seed: 4 snapshot_prefix: "{prefix}" snapshot_format: {"HDF5" if hdf5 else "BINARYPROTO"}
         test_iter: 2 test_interval: 3 iter_size: 2 snapshot_after_train: false {extra}"""
     )
 
@@ -188,7 +189,7 @@ def test_snapshot_diff_saves_the_gradients(solvers: list[SGDSolver]) -> None:
 
 def test_weights_that_moved_with_their_state_are_found(folder: Path, solvers: list[SGDSolver]) -> None:
     (folder / "run").mkdir()
-    write_solver(extra='snapshot_prefix: "run/s"')
+    write_solver(prefix="run/s")
     solvers.append(solver := get_solver("solver.prototxt"))
     solver.step(2)
     solver.snapshot()
@@ -209,8 +210,15 @@ def test_a_state_of_another_rule_or_net_is_refused_and_changes_nothing(solvers: 
     write_solver("SGD")
     solvers.append(other := get_solver("solver.prototxt"))
     before = outcome(other)
-    with pytest.raises(SolverError, match="holds 8 history arrays, SGD for this net needs 4"):
+    with pytest.raises(
+        SolverError, match=r'solver.prototxt:1:\d+: .* of type Adam, this one is SGD.* Set type: "Adam"'
+    ):
         other.restore("s_iter_1.solverstate")
+    state = read_state("s_iter_1.solverstate")
+    state.extra = {}
+    write_state("plain.solverstate", state, hdf5=False)
+    with pytest.raises(SolverError, match="holds 8 history arrays, SGD for this net needs 4"):
+        other.restore("plain.solverstate")
     write_solver("Adam")
     Path("net.prototxt").write_text(NET.replace("num_output: 10", "num_output: 12"))
     solvers.append(wider := get_solver("solver.prototxt"))
@@ -219,12 +227,151 @@ def test_a_state_of_another_rule_or_net_is_refused_and_changes_nothing(solvers: 
     assert outcome(other) == before and other.iter == wider.iter == 0
 
 
+@pytest.mark.parametrize("hdf5", [False, True], ids=["binary", "hdf5"])
+@pytest.mark.parametrize("resumed", RULES)
+@pytest.mark.parametrize("rule", ["SGD", "Adam"])
+def test_another_type_of_solver_is_told(
+    rule: str, resumed: str, hdf5: bool, solvers: list[SGDSolver], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where both remember arrays of the same shapes: AdaGrad's are sums of squares, SGD's are velocities."""
+    write_solver(rule, hdf5)
+    solvers.append(solver := get_solver("solver.prototxt"))
+    solver.step(1)
+    solver.snapshot()
+    write_solver(resumed)
+    solvers.append(other := get_solver("solver.prototxt"))
+    before, state = outcome(other), "s_iter_1.solverstate" + (".h5" if hdf5 else "")
+    if resumed == rule or {resumed, rule} == {"SGD", "Nesterov"}:
+        other.restore(state)
+        assert outcome(other)[:-2] == outcome(solver)[:-2] and other.iter == 1
+        assert ("of a SGD solver; its history serves Nesterov, too" in caplog.text) == (resumed != rule)
+    else:
+        with pytest.raises(SolverError, match=f"of type {rule}, this one is {resumed}"):
+            other.restore(state)
+        assert outcome(other) == before and other.iter == 0
+
+
+@pytest.mark.parametrize("hdf5", [False, True], ids=["binary", "hdf5"])
+def test_a_state_beside_other_weights_is_refused_and_the_pair_that_fits_is_named(
+    hdf5: bool, solvers: list[SGDSolver]
+) -> None:
+    """As a run leaves them that was killed between the two files of a snapshot, where an earlier run had taken one."""
+    weights, states = (f".{kind}" + (".h5" if hdf5 else "") for kind in ("caffemodel", "solverstate"))
+    write_solver(hdf5=hdf5)
+    solvers.append(first := get_solver("solver.prototxt"))
+    first.step(4)
+    first.snapshot()
+    old_state, old_weights = Path(f"s_iter_4{states}").read_bytes(), Path(f"s_iter_4{weights}").read_bytes()
+    solvers.append(second := get_solver("solver.prototxt"))
+    for _ in range(2):
+        second.step(2)
+        second.net.params["ip1"][0].data[...] += 0.5
+        second.snapshot()
+    Path(f"s_iter_4{states}").write_bytes(old_state)
+    solvers.append(resumed := get_solver("solver.prototxt"))
+    before = outcome(resumed)
+    with pytest.raises(SolverError) as refused:
+        resumed.restore(f"s_iter_4{states}")
+    assert str(refused.value).startswith(
+        f"s_iter_4{states}: its weights are not those that are now in s_iter_4{weights}"
+    )
+    pair = re.search(
+        r"These fit: (\S+) and (\S+)\. To train on from s_iter_4\S+ as it is, start anew", str(refused.value)
+    )
+    assert pair and list(pair.groups()) == [f"s_iter_2{states}", f"s_iter_2{weights}"]
+    assert outcome(resumed) == before and resumed.iter == 0
+    resumed.restore(pair[1])
+    assert resumed.iter == 2
+
+    Path(f"kept{weights}").write_bytes(old_weights)
+    with pytest.raises(SolverError, match=rf"Its own are in kept{weights}: give them their name back, s_iter_4"):
+        resumed.restore(f"s_iter_4{states}")
+    os.replace(f"kept{weights}", f"s_iter_4{weights}")
+    resumed.restore(f"s_iter_4{states}")
+    assert outcome(resumed)[:-2] == outcome(first)[:-2]
+
+    os.truncate(f"s_iter_4{weights}", len(old_weights) - 1)
+    for name in (f"s_iter_2{states}", f"s_iter_2{weights}"):
+        os.unlink(name)
+    with pytest.raises(SolverError, match="No weights in their folder fit it, and no other state fits its weights"):
+        resumed.restore(f"s_iter_4{states}")
+
+
+def test_a_state_without_a_checksum_takes_the_weights_that_are_there(solvers: list[SGDSolver]) -> None:
+    """As those do that the original wrote, or an earlier version."""
+    write_solver()
+    solvers.append(solver := get_solver("solver.prototxt"))
+    solver.step(1)
+    solver.snapshot()
+    state = read_state("s_iter_1.solverstate")
+    assert state.extra.pop("type") == "SGD" and state.extra.pop("weights")
+    write_state("s_iter_1.solverstate", state, hdf5=False)
+    solver.net.params["ip1"][0].data[...] = 7
+    solver.net.save("s_iter_1.caffemodel")
+    solvers.append(resumed := get_solver("solver.prototxt"))
+    resumed.restore("s_iter_1.solverstate")
+    assert (resumed.net.params["ip1"][0].data == 7).all() and resumed.iter == 1
+
+
+@pytest.mark.parametrize("spoiled", ["missing", "damaged", "other shapes"])
+def test_resuming_does_not_need_the_solver_s_weights(spoiled: str, solvers: list[SGDSolver]) -> None:
+    write_solver(extra="snapshot: 4")
+    solvers.append(first := get_solver("solver.prototxt"))
+    first.net.save("start.caffemodel")
+    write_solver(extra='snapshot: 4 weights: "start.caffemodel"')
+    solvers.append(unbroken := get_solver("solver.prototxt"))
+    unbroken.solve()
+    Path("start.caffemodel").unlink()
+    if spoiled == "damaged":
+        Path("start.caffemodel").write_bytes(b"garbage")
+    elif spoiled == "other shapes":
+        net = NetParameter(
+            layer=[LayerParameter(name="ip1", blobs=[BlobProto(data=[1], shape=BlobShape(dim=[1]))] * 2)]
+        )
+        Path("start.caffemodel").write_bytes(net.SerializeToString())
+    for resume in (lambda s: s.solve("s_iter_4.solverstate"), lambda s: (s.restore("s_iter_4.solverstate"), s.solve())):
+        solvers.append(resumed := get_solver("solver.prototxt"))
+        resume(resumed)
+        assert resumed.iter == 9 and outcome(resumed) == outcome(unbroken)
+    solvers.append(bare := get_solver("solver.prototxt"))
+    for use in (
+        lambda: bare.net, lambda: bare.test_nets, lambda: bare.step(1), bare.solve, bare.snapshot, bare.test_all
+    ):  # fmt: skip
+        with pytest.raises(WeightsError, match=r"start\.caffemodel"):
+            use()
+    assert bare.iter == 0
+    with pytest.raises(SolverError, match="there is no such file"):
+        bare.restore("nowhere.solverstate")
+    with pytest.raises(WeightsError, match=r"start\.caffemodel"):
+        bare.step(1)
+
+
+def test_what_only_a_test_net_holds_is_named_where_the_solver_s_weights_are_gone(
+    solvers: list[SGDSolver], caplog: pytest.LogCaptureFixture
+) -> None:
+    scaled = NET + 'layer { name: "scale" type: "Scale" bottom: "ip2" top: "s" include { phase: TEST } }'
+    Path("net.prototxt").write_text(scaled)
+    write_solver()
+    solvers.append(solver := get_solver("solver.prototxt"))
+    solver.step(1)
+    solver.snapshot()
+    write_solver(extra='weights: "gone.caffemodel"')
+    solvers.append(resumed := get_solver("solver.prototxt"))
+    resumed.restore("s_iter_1.solverstate")
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 1 and "test net #0" in told[0] and "made them: scale. gone.caffemodel: there is no" in told[0]
+    resumed.step(1)
+
+
 def test_weights_that_do_not_fit_are_refused_and_change_nothing(solvers: list[SGDSolver]) -> None:
     write_solver()
     solvers.append(solver := get_solver("solver.prototxt"))
     solver.step(1)
     solver.snapshot()
     shutil.copy(GOLDEN / "solvers/sgd/s_iter_6.caffemodel", "s_iter_1.caffemodel")
+    state = read_state("s_iter_1.solverstate")
+    state.extra = {}
+    write_state("s_iter_1.solverstate", state, hdf5=False)
     before = outcome(solver)
     with pytest.raises(WeightsError, match=r"its shape is 5 4 \(20\), the net's is 6 400"):
         solver.restore("s_iter_1.solverstate")
@@ -245,6 +392,24 @@ def test_a_broken_state_is_refused(hdf5: bool, tmp_path: Path) -> None:
         read_state(path)
     with pytest.raises(SolverError, match="no such file"):
         read_state(tmp_path / "missing")
+
+
+def test_a_state_in_other_files_or_larger_than_its_own_is_refused(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    write_state(tmp_path / "whole.h5", Snapshot(1, "w", 0, [np.ones((20, 20), "f")], {"a": 1}), True)
+    for name in ("iter", "history", "history/0", "learned_net", "caffe_lite_state"):
+        (tmp_path / "s.h5").write_bytes((tmp_path / "whole.h5").read_bytes())
+        with h5py.File(tmp_path / "s.h5", "a") as file:
+            del file[name]
+            file[name] = h5py.ExternalLink("whole.h5", name)
+        with pytest.raises(SolverError, match=rf"s\.h5: it is no solver state, or /{name} is a link to another file"):
+            read_state(tmp_path / "s.h5")
+    with h5py.File(tmp_path / "s.h5", "a") as file:
+        del file["caffe_lite_state"]
+        del file["history/0"]
+        file.create_dataset("history/0", (2**40,), "f4")
+    with pytest.raises(SolverError, match=r"/history/0 of the shape \(1099511627776,\) is larger than the file"):
+        read_state(tmp_path / "s.h5")
 
 
 def test_weights_in_place_of_a_state_are_refused() -> None:
@@ -290,7 +455,7 @@ def test_the_state_of_ours_is_json(solvers: list[SGDSolver]) -> None:
     solver.step(1)
     solver.snapshot()
     state = SolverState.FromString(Path("s_iter_1.solverstate").read_bytes())
-    assert set(json.loads(state.caffe_lite_state)) == {"net", "test_nets", "losses"}
+    assert set(json.loads(state.caffe_lite_state)) == {*("type", "weights", "net", "test_nets", "losses")}
 
 
 def test_history_in_the_old_four_dimensional_form_is_read(solvers: list[SGDSolver]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_lite.errors import SolverError
+from caffe_lite.errors import NetError, SolverError
 from caffe_lite.solvers import SGDSolver, SolverAction, get_solver
 from caffe_lite.solvers.solver import SmoothedLoss
 
@@ -38,7 +38,10 @@ def make(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> Make:
 
     def make_solver(settings: str = "", net: str = NET) -> SGDSolver:
         Path("net.prototxt").write_text(net)
-        Path("solver.prototxt").write_text(SOLVER + settings)
+        text = SOLVER
+        for field in re.findall(r"(\w+):", settings):  # in place of the one above
+            text = re.sub(rf"\b{field}: \S+", "", text)
+        Path("solver.prototxt").write_text(text + settings)
         return get_solver("solver.prototxt", engine=engine)
 
     return make_solver
@@ -131,15 +134,40 @@ def test_a_test_takes_means_over_its_batches_with_the_trained_parameters(
         solver.test_all()
     assert np.shares_memory(test_net.params["ip"][0].data, solver.net.params["ip"][0].data)
     test_net.restore_state(state)
-    outputs = [test_net.forward() for _ in range(4)]
-    accuracy = np.mean([float(o["accuracy"]) for o in outputs])
-    loss = np.mean([float(o["loss"]) for o in outputs])
+    outputs = [{name: float(value) for name, value in test_net.forward().items()} for _ in range(4)]
+    accuracy, loss = (np.mean([output[name] for output in outputs]) for name in ("accuracy", "loss"))
     assert caplog.messages[-4:] == [
         "Iteration 5, Testing net (#0)",
         f"Test loss: {loss:g}",
         f"    Test net output #0: accuracy = {accuracy:g}",
         f"    Test net output #1: loss = {loss:g} (* 1 = {loss:g} loss)",
     ]
+
+
+CHOICE = """
+layer { name: "noise" type: "DummyData" top: "noise" include { phase: TEST }
+        dummy_data_param { shape { dim: 64 } data_filler { type: "uniform" } } }
+layer { name: "choice" type: "Threshold" bottom: "noise" top: "choice" include { phase: TEST }
+        threshold_param { threshold: 0.5 } }
+layer { name: "some" type: "Filter" bottom: "noise" bottom: "choice" top: "chosen" include { phase: TEST } }
+"""
+
+
+def test_an_output_of_several_shapes_has_no_mean(make: Make) -> None:
+    solver = make("test_iter: 2 test_interval: 1", NET + CHOICE)
+    with pytest.raises(NetError, match=r"in batch 1 and \(\d+,\) before it, so it has no mean") as caught:
+        solver.step(1)
+    assert re.match(r'net.prototxt:\d+:\d+, layer "some" \(Filter\): output \'chosen\' has shape \(', str(caught.value))
+
+
+def test_losses_without_tops_are_not_logged_nor_scored(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    solver = make("test_iter: 2 test_interval: 1 display: 1", NET.replace(' top: "loss"', ""))
+    solver.step(2)
+    assert not any("loss = " in m for m in caplog.messages if "net output" in m)
+    assert sum("Test net output #" in m for m in caplog.messages) == len(solver.test_scores[0]) * 2
+    assert list(solver.test_scores[0]) == ["accuracy"]
+    assert solver.smoothed_loss > 0
 
 
 def test_snapshots_fall_due(make: Make) -> None:
@@ -274,7 +302,8 @@ def test_a_loss_that_is_not_finite_stops_training_and_names_the_blob(make: Make,
 
 
 def test_data_that_are_not_finite_are_named(make: Make) -> None:
-    solver = make("", NET.replace('type: "gaussian"', 'type: "constant" value: nan'))
+    solver = make("", NET.replace('type: "gaussian"', 'type: "constant" value: 1'))
+    solver.net.blobs["data"].data[0, 0] = np.nan
     with pytest.raises(SolverError, match=r'layer "data" \(DummyData\): .* in the data of data\.'):
         solver.step(1)
 

@@ -1,0 +1,78 @@
+"""The names of pycaffe's C++ module, for scripts that ask for types or reach below the Python face."""
+
+from __future__ import annotations
+
+from .blob import HostBlob as Blob
+from .blob import HostBlobs as BlobVec
+from .interpreter.imports import CAFFE_VERSION as __version__
+from .layer import layer_type_list
+from .log import init_log, log
+from .net import Net
+from .ops import set_device, set_mode_cpu, set_mode_gpu
+from .parallel import (
+    NCCL,
+    has_nccl,
+    set_multiprocess,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
+)
+from .proto.caffe_pb2 import LayerParameter, SolverParameter
+from .pycaffe import UserLayer as Layer
+from .random import set_random_seed
+from .solvers import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    Solver,
+    get_solver,
+)
+from .timer import Timer
+
+__all__ = [
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
+    "Blob",
+    "BlobVec",
+    "BoolVec",
+    "DtypeVec",
+    "IntVec",
+    "Layer",
+    "LayerParameter",
+    "LayerVec",
+    "NCCL",
+    "NesterovSolver",
+    "Net",
+    "NetVec",
+    "RMSPropSolver",
+    "RawBlobVec",
+    "SGDSolver",
+    "Solver",
+    "SolverParameter",
+    "StringVec",
+    "Timer",
+    "__version__",
+    "get_solver",
+    "has_nccl",
+    "init_log",
+    "layer_type_list",
+    "log",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_multiprocess",
+    "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
+]
+
+# The vectors of C++ that are lists here, and the two of blobs that are one.
+RawBlobVec = BlobVec
+BoolVec = DtypeVec = IntVec = LayerVec = NetVec = StringVec = list

@@ -1,0 +1,51 @@
+"""Text that is not UTF-8 (layers and paths in GBK, say): its bytes pass through strings unchanged.
+
+A message's strings hold UTF-8 only, so each other byte stands there as two characters, of which the first is one that
+Unicode leaves to programs.
+"""
+
+from __future__ import annotations
+
+import re
+
+_LEAD = "\U0010ffff"
+_CARRIED = re.compile(f"{_LEAD}([\x80-\xff])")
+_ESCAPED = re.compile("[\udc80-\udcff]")
+# A byte in a string of ours, in one of Python's, or in the repr of either; and the zero byte.
+_SHOWN = re.compile(
+    rf"(?:{_LEAD}|\\U0010ffff)(?:([\x80-\xff])|\\x([89a-f][0-9a-f]))|([\udc80-\udcff])|\\udc([89a-f][0-9a-f])|(\0)"
+)
+
+
+def from_bytes(data: bytes) -> str:
+    """The string that stands for these bytes."""
+    text = data.decode("utf-8", "surrogateescape")
+    if text.isascii():
+        return text
+    text = text.replace(_LEAD, _LEAD.encode().decode("ascii", "surrogateescape"))
+    return _ESCAPED.sub(lambda byte: f"{_LEAD}{chr(ord(byte[0]) & 0xFF)}", text)
+
+
+def to_bytes(text: str) -> bytes:
+    """The bytes that a string stands for; it may also be one of Python's, with surrogates in their place."""
+    return with_surrogates(text).encode("utf-8", "surrogateescape")
+
+
+def with_surrogates(text: str) -> str:
+    """The string as Python has it for paths."""
+    return _CARRIED.sub(lambda byte: chr(0xDC00 + ord(byte[1])), text) if _LEAD in text else text
+
+
+def is_foreign(text: str) -> bool:
+    """Whether a message's string holds bytes that are not UTF-8."""
+    return _LEAD in text and _CARRIED.search(text) is not None
+
+
+def shown(text: str) -> str:
+    """The string for people to read, with escapes for such bytes."""
+
+    def escape(match: re.Match[str]) -> str:
+        carried, carried_hex, surrogate, surrogate_hex, _ = match.groups()
+        return f"\\x{carried_hex or surrogate_hex or f'{ord(carried or surrogate or chr(0)) & 0xFF:02x}'}"
+
+    return text if text.isascii() and "\\" not in text and "\0" not in text else _SHOWN.sub(escape, text)

@@ -1,0 +1,63 @@
+"""What `caffe-lite run` adds to Python, in the process that it starts and in all of that one's Python children.
+
+`site/sitecustomize.py` loads this package by itself, without caffe_lite, in every such process, most of which never
+import it. So nothing here imports anything but the standard library, before a script has imported it; and modules are
+imported by `from .names import say`, as Python would import caffe_lite itself for `from . import names`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+
+from .imports import CaffeFinder, FinderOf, watch
+
+# The folder that PYTHONPATH names, and what of the command line children learn through the environment.
+SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
+CPU, COMPAT = "CAFFE_LITE_CPU", "CAFFE_LITE_COMPAT"
+
+
+def environment(cpu: bool, compat: bool) -> dict[str, str]:
+    """This process's environment, with what makes the Python processes below it ours."""
+    changed = dict(os.environ)
+    before = changed.get("PYTHONPATH")
+    paths = [path for path in before.split(os.pathsep) if path != SITE] if before else []
+    changed["PYTHONPATH"] = os.pathsep.join([SITE, *paths])
+    changed["PATH"] = _path_to_this_python(changed.get("PATH", os.defpath))
+    return changed | ({CPU: "1"} if cpu else {}) | ({COMPAT: "1"} if compat else {})
+
+
+def asked(variable: str) -> bool:
+    """Whether a variable of the environment is set, and not to 0."""
+    return os.environ.get(variable, "0") not in ("", "0")
+
+
+def start() -> None:
+    """Let `import caffe` find caffe_lite, the very one that this package is of, whatever stands on sys.path."""
+    from .compat import install as install_compat
+    from .hints import install as install_hints
+
+    package = __name__.partition(".")[0]
+    sys.meta_path[:0] = [CaffeFinder(package), FinderOf(package, SITE.rpartition(f"{os.sep}{package}{os.sep}")[0])]
+    watch(package, _show_log)
+    install_hints()
+    if asked(COMPAT):
+        install_compat()
+
+
+def _path_to_this_python(path: str) -> str:
+    """PATH, on which `python` is this one as in an activated environment: `os.system("python x.py")` is common."""
+    from shutil import which
+
+    folder = os.path.dirname(sys.executable)
+    names = [name for name in ("python", "python3") if which(name, path=folder)]
+    found = {os.path.dirname(which(name, path=path) or "") for name in names}
+    return path if found <= {folder} else os.pathsep.join([folder, path])
+
+
+def _show_log(caffe_lite: ModuleType) -> None:
+    """pycaffe shows its log as soon as it is imported."""
+    from ..log import start_logging
+
+    start_logging()
