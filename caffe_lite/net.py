@@ -95,6 +95,8 @@ class Net(PycaffeNet):
         level = 0 if level is None else level
         if not isinstance(level, SupportsIndex):
             raise ArgumentError(f"level is {level!r}, not a number", hint="give weights by name: weights=file")
+        if not isinstance(weights, (str, os.PathLike, type(None))):
+            raise ArgumentError(f"weights is {weights!r}", hint="it is the path of a file")
         if isinstance(stages, str) or not all(isinstance(stage, str) for stage in stages or ()):
             raise ArgumentError(f"stages is {stages!r}", hint="it is a list of names, as in ['deploy']")
         self._caffe_graph = Graph(

@@ -64,7 +64,7 @@ def test_the_gradient_reaches_every_parameter(engine: str) -> None:
 
 
 def test_training_and_testing_have_the_parameters_of_deploy() -> None:
-    nets = [Net(config(shrunk=16), *state) for state in ((TRAIN,), (TEST,), (TEST, None, 0, ["deploy"]))]
+    nets = [Net(config(shrunk=16), *state) for state in ((TRAIN,), (TEST,), (TEST, 0, ["deploy"]))]
     shapes = [{name: [blob.shape for blob in blobs] for name, blobs in net.params.items()} for net in nets]
     fc6 = [shape.pop("fc6") for shape in shapes]
     assert shapes[0] == shapes[1] == shapes[2]

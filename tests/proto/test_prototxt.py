@@ -194,7 +194,10 @@ def test_a_long_net_is_read_at_once():
     ],
 )
 def test_one_long_line_is_read_in_linear_time(line):
-    """Of eight times the length, in eight times the processor's time: 64 times would be quadratic."""
+    """Of eight times the length, in eight times the processor's time: 64 times would be quadratic.
+
+    Other work on the machine may disturb a round; what is quadratic fails in each.
+    """
 
     def seconds(text: str) -> float:
         start = time.process_time()
@@ -203,8 +206,8 @@ def test_one_long_line_is_read_in_linear_time(line):
         return time.process_time() - start
 
     short, long = line(1500), line(12000)
-    fast = min(seconds(short) for _ in range(3))
-    assert min(seconds(long) for _ in range(2)) < 20 * fast + 0.02
+    rounds = ((min(seconds(short) for _ in range(3)), seconds(long)) for _ in range(6))
+    assert any(slow < 20 * fast + 0.02 for fast, slow in rounds)
 
 
 # ---- How it is written -----------------------------------------------------------------------------------------------
