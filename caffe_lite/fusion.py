@@ -267,8 +267,8 @@ class Normalized(Run):
         norm, scale, *relu = self.roles
         x = self.bottom.data
         rows = norm.rows(x)
-        # One element has no variance.
-        if rows.shape[0] * prod(rows.shape[2:]) <= 1 or not _scales_in_place(self.nodes[1]):
+        # One element has no variance, and none have nothing.
+        if prod(rows.shape) <= rows.shape[1] or not _scales_in_place(self.nodes[1]):
             return False
         if self.ops.tracer is not None and not self.kernels.normalizes(x):
             return False  # what the compiler makes of the layers is faster than torch's kernel

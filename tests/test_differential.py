@@ -37,8 +37,9 @@ def agree(*arguments: str) -> None:
     assert " agree" in done.stdout
 
 
-def test_engines_agree():
-    agree("--nets", "40", "--seed", "1000")
+@pytest.mark.parametrize("shapes", [[], ["--empty"]], ids=["", "empty"])
+def test_engines_agree(shapes):
+    agree("--nets", "40", "--seed", "1000", *shapes)
 
 
 @pytest.mark.slow
