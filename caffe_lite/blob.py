@@ -26,7 +26,7 @@ class Blob:
     blobs may share one array. ``Reshape`` sets the shape only; arrays of another shape are dropped.
     """
 
-    __slots__ = ("_data", "_data_loan", "_diff", "_diff_loan", "_shape", "_shown", "name", "ops", "times_lent", "where")
+    __slots__ = ("_data", "_diff", "_shape", "_shown", "data_loan", "diff_loan", "name", "ops", "times_lent", "where")
 
     def __init__(self, ops: Ops, shape: Sequence[int] = (), name: str = "", where: Where | None = None) -> None:
         self.ops = ops
@@ -35,8 +35,8 @@ class Blob:
         self._shape = _sizes(shape)
         self._data: Array | None = None
         self._diff: Array | None = None
-        self._data_loan: Loan | None = None
-        self._diff_loan: Loan | None = None
+        self.data_loan: Loan | None = None
+        self.diff_loan: Loan | None = None
         self._shown: ref[HostBlob] | None = None
         self.times_lent = 0
 
@@ -56,7 +56,7 @@ class Blob:
         shape = tuple(shape)
         if shape != self._shape:
             self._shape = _sizes(shape)
-            self._data = self._diff = self._data_loan = self._diff_loan = None
+            self._data = self._diff = self.data_loan = self.diff_loan = None
 
     @property
     def data(self) -> Array:
@@ -158,14 +158,14 @@ class Blob:
         """
         self.times_lent += 1
         if not self.data_is_held:
-            self._data_loan = self._loan(self.data)
-        return self._view(self._data_loan)
+            self.data_loan = self._loan(self.data)
+        return self._view(self.data_loan)
 
     def lend_diff(self) -> np.ndarray:
         """``diff`` as a NumPy array in row-major order, otherwise as ``lend`` does."""
         if not self.diff_is_held:
-            self._diff_loan = self._loan(self.ops.row_major(self.diff))
-        return self._view(self._diff_loan)
+            self.diff_loan = self._loan(self.ops.row_major(self.diff))
+        return self._view(self.diff_loan)
 
     def _view(self, loan: Loan | None) -> np.ndarray:
         assert loan is not None
@@ -176,18 +176,18 @@ class Blob:
     @property
     def data_is_held(self) -> bool:
         """Whether a user has an array of ``data``."""
-        return self._data_loan is not None and self._data_loan.held
+        return self.data_loan is not None and self.data_loan.held
 
     @property
     def diff_is_held(self) -> bool:
         """Whether a user has an array of ``diff``."""
-        return self._diff_loan is not None and self._diff_loan.held
+        return self.diff_loan is not None and self.diff_loan.held
 
     def refresh_held(self) -> None:
         """Let what users hold of ``data`` and ``diff`` show their values now, and bind the memory that they hold."""
-        if (loan := self._data_loan) is not None and loan.held and not loan.stands_for(self._data):
+        if (loan := self.data_loan) is not None and loan.held and not loan.stands_for(self._data):
             self._data = loan.refresh(self.data)
-        if (loan := self._diff_loan) is not None and loan.held and not loan.stands_for(self._diff):
+        if (loan := self.diff_loan) is not None and loan.held and not loan.stands_for(self._diff):
             self._diff = loan.refresh(self.diff)
 
     def _loan(self, array: Array) -> Loan:

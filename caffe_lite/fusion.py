@@ -118,7 +118,7 @@ class Run(ABC):
         if self.x is not None:
             made = self._one_by_one(self.x, self.addend, self._blobs())
             for node, (twin, _) in zip(self.nodes, made, strict=True):
-                node.layer.saved.update(twin.saved)
+                node.layer.saved.take(twin.saved)
             self.x = self.addend = None
 
     def _forget(self) -> None:

@@ -25,31 +25,30 @@ if TYPE_CHECKING:
 Range = tuple[int, "int | None"]
 
 
-class Saved(dict[str, Any]):
+class Saved:
     """What a Forward keeps for the Backward after it, as attributes with names of the layer's own.
 
     ``shapes`` are those of the bottoms of that Forward; None before the first.
     """
 
-    __slots__ = ("shapes",)
-    shapes: Sequence[tuple[int, ...]] | None
-
     def __init__(self, shapes: Sequence[tuple[int, ...]] | None = None) -> None:
-        super().__init__()
-        object.__setattr__(self, "shapes", shapes)
+        self.shapes = shapes
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"Forward has kept nothing named {name!r}") from None
+    if TYPE_CHECKING:
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        self[name] = value
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def exchange(self, old: Array, new: Array) -> None:
         """Keep another array wherever this one is kept."""
-        self.update({name: new for name, value in self.items() if value is old})
+        for name, value in self.__dict__.items():
+            if value is old:
+                self.__dict__[name] = new
+
+    def take(self, other: Saved) -> None:
+        """Keep what another Forward over bottoms of these shapes has kept."""
+        self.__dict__.update(other.__dict__, shapes=self.shapes)
 
 
 class Layer:

@@ -234,7 +234,7 @@ class Graph:
             self._retained = False
             return compiled()
         loss = self.forward_pass()
-        self.backward_pass()
+        self._backward_over(self.fusion.steps(0, None, self._one_by_one), 0)
         return loss
 
     @property
@@ -269,17 +269,21 @@ class Graph:
         self._take_back()
         steps = self.fusion.steps(end, start, self._one_by_one)
         self._run_what_lacks(steps)
+        self._backward_over(steps, end)
+
+    def _backward_over(self, steps: Sequence[Node | Run], first: int) -> None:
+        """Run steps that have run forward, of which ``first`` is the first one's node, backward."""
         if not self._watched:
             passes.backward(steps, self.ops)
             return
 
         def before(number: int, step: passes.Step) -> None:
-            self.callbacks.call("before_backward", end + number)
+            self.callbacks.call("before_backward", first + number)
 
         def after(number: int, step: passes.Step) -> None:
             if self.debug_info and step.nodes[0].need_backward:
                 debug_info.log_backward(step.nodes[0])
-            self.callbacks.call("after_backward", end + number)
+            self.callbacks.call("after_backward", first + number)
 
         passes.backward(steps, self.ops, before, after)
         if self.debug_info:

@@ -31,15 +31,11 @@ Observer = Callable[[int, Step], None]
 Explain = Callable[[Node, Exception], CaffeError]
 
 
-def _unobserved(number: int, step: Step) -> None:
-    pass
-
-
 def forward(
     steps: Sequence[Step],
     ops: Ops,
-    before: Observer = _unobserved,
-    after: Observer = _unobserved,
+    before: Observer | None = None,
+    after: Observer | None = None,
     explain: Explain | None = None,
 ) -> Array:
     """Execute the steps in their order; the sum of their weighted losses.
@@ -51,7 +47,8 @@ def forward(
     with _located(explain) as at, ops.quiet():
         for number, step in enumerate(steps):
             at.node = step.nodes[-1]
-            before(number, step)
+            if before is not None:
+                before(number, step)
             step.reshape()
             step.forward()
             for blob in held.get(number, ()):
@@ -62,15 +59,16 @@ def forward(
             for blob, weight in zip(at.node.top, at.node.loss_weights, strict=True):
                 if weight:
                     loss = loss + weight * ops.sum(blob.data)
-            after(number, step)
+            if after is not None:
+                after(number, step)
     return ops.scalar(loss)
 
 
 def backward(
     steps: Sequence[Step],
     ops: Ops,
-    before: Observer = _unobserved,
-    after: Observer = _unobserved,
+    before: Observer | None = None,
+    after: Observer | None = None,
     explain: Explain | None = None,
 ) -> None:
     """Execute the steps backward, from the last to the first; they are numbered as in the forward pass.
@@ -81,11 +79,13 @@ def backward(
     with _located(explain) as at, ops.quiet():
         for number, step in reversed(list(enumerate(steps))):
             at.node = step.nodes[0]
-            before(number, step)
+            if before is not None:
+                before(number, step)
             step.backward()
             for blob in held.get(number, ()):
                 blob.refresh_held()
-            after(number, step)
+            if after is not None:
+                after(number, step)
 
 
 def _held_data(steps: Sequence[Step]) -> dict[int, list[Blob]]:
@@ -95,20 +95,19 @@ def _held_data(steps: Sequence[Step]) -> dict[int, list[Blob]]:
         for number, step in enumerate(steps)
         for node in step.nodes
         for blob in node.top
-        if blob.data_is_held
+        if blob.data_loan is not None and blob.data_is_held
     }
     return _by_number((number, blob) for blob, number in last.items())
 
 
 def _held_diffs(steps: Sequence[Step]) -> dict[int, list[Blob]]:
     """The bottoms and parameters whose diffs a user holds, by the number of each step that makes them."""
-    return _by_number(
-        (number, blob)
-        for number, step in enumerate(steps)
-        for node in step.nodes
-        for blob in (*node.bottom, *node.layer.blobs)
-        if blob.diff_is_held
-    )
+    held: list[tuple[int, Blob]] = []
+    for number, step in enumerate(steps):
+        for node in step.nodes:
+            held += [(number, blob) for blob in node.bottom if blob.diff_loan is not None and blob.diff_is_held]
+            held += [(number, blob) for blob in node.layer.blobs if blob.diff_is_held]
+    return _by_number(held)
 
 
 def _by_number(pairs: Iterable[tuple[int, Blob]]) -> dict[int, list[Blob]]:

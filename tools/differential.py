@@ -229,8 +229,8 @@ class Shake:
 
     def _kept(self, node: Node) -> None:
         """What the layer keeps for its backward pass is stored with as many bits."""
-        saved = node.layer.saved
-        saved.update({name: self._rounded(kept, node.layer.type) for name, kept in saved.items()})
+        for name, kept in vars(node.layer.saved).items():
+            setattr(node.layer.saved, name, self._rounded(kept, node.layer.type))
 
     def _rounded(self, kept: Any, type_: str) -> Any:
         if isinstance(kept, (np.ndarray, np.floating)) and kept.dtype == np.float64:
