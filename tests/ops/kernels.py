@@ -41,8 +41,9 @@ def arrays(seed: int, *shapes):
     return [torch.randn(shape, generator=make) for shape in shapes]
 
 
-def close(mine, exact, of: float = 3e-5):
-    assert (mine - exact).abs().max() <= of * exact.abs().max()
+def close(mine, exact, of: float = 3e-5, size=0.0):
+    """Whether the largest difference is small beside the largest value, or beside ``size`` where terms may cancel."""
+    assert (mine - exact).abs().max() <= of * max(exact.abs().max(), size)
 
 
 class Counted(TorchDispatchMode):

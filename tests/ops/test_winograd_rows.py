@@ -46,9 +46,11 @@ def test_values_and_gradients(case, of_threads, slope, biased):
     _, dw, _ = torch.ops.aten.convolution_backward(
         *(dy.double(), x.double(), w.double(), None, stride, pad, ONES, False, [0, 0], 1, [False, True, False])
     )
+    # What a sum of terms of these sizes usually is: a single one may be near 0 by chance.
+    usual = torch.conv2d(x.double() ** 2, w.double() ** 2, None, stride, pad).sqrt().max()
     with threads(of_threads):
         y = winograd_rows.convolution(x, w, bias if biased else None, stride, pad, slope)
-        close(y, torch.nn.functional.leaky_relu(exact, slope))
+        close(y, torch.nn.functional.leaky_relu(exact, slope), size=usual)
         close(winograd_rows.weight_gradient(dy, x, weight_shape[2:], stride, pad), dw)
     assert y.is_contiguous(memory_format=torch.channels_last)
 
