@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,8 @@ from .data.transform import check_transform
 from .errors import CaffeError
 from .layer import Layer
 from .log import logger
+from .proto.schema import MOVED_TO_TRANSFORM
 from .unknown import Shape, Undetermined, UnknownSize
-
-# What data_param and its kin held before transform_param came, and its name there.
-MOVED = {"scale": "scale", "mean_file": "mean_file", "crop_size": "crop_size", "mirror": "mirror"}
 
 
 class BatchLayer(Layer, abc.ABC):
@@ -124,8 +122,13 @@ class BatchLayer(Layer, abc.ABC):
         if getattr(self.param, name).batch_size < 1:
             self.error("batch_size is 0", f"Give {name} a batch_size of at least 1")
 
-    def refuse_moved(self, name: str, moved: Mapping[str, str] = MOVED) -> None:
-        """Refuse fields that belong into transform_param today; the original ignores them where they were."""
+    def refuse_moved(self, name: str, *, kept: str | None = None, **renamed: str) -> None:
+        """Refuse fields that belong into transform_param today; the original ignores them where they were.
+
+        ``name`` is the message that they stood in, ``kept`` one that still means something there, ``renamed`` those
+        of the message alone, with their names in transform_param.
+        """
+        moved = {field: field for field in MOVED_TO_TRANSFORM if field != kept} | renamed
         given = [field for field in moved if getattr(self.param, name).HasField(field)]
         if given:
             self.error(

@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import NetError
 from .net_spec import Function, Top, layer_function
+from .windows import extent
 
 PASS_THROUGH_LAYERS = [
     *("AbsVal", "BatchNorm", "Bias", "BNLL", "Clip", "Dropout", "Eltwise", "ELU", "Exp", "Log", "LRN", "MVN", "Power"),
@@ -125,7 +126,7 @@ def conv_params(fn: Function) -> tuple[int, Any, Any, Any]:
     return (
         int(params.get("axis", 1)),
         _sizes(params, "stride", "stride", 1),
-        (kernel - 1) * dilation + 1,
+        extent(kernel, dilation),
         _sizes(params, "pad", "pad", 0),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from math import ceil, isfinite, prod
 
@@ -11,6 +10,7 @@ import numpy as np
 from .blob import Blob
 from .errors import CaffeError
 from .proto.caffe_pb2 import FillerParameter
+from .spelling import nearest
 
 Filler = Callable[[FillerParameter, "np.ndarray", "np.random.Generator"], None]  # quoted: it is slow to import
 
@@ -26,8 +26,8 @@ def fill(blob: Blob, param: FillerParameter, rng: np.random.Generator) -> None:
     """
     filler = FILLERS.get(param.type)
     if filler is None:
-        near = difflib.get_close_matches(param.type, FILLERS, 1) or sorted(FILLERS)
-        raise CaffeError(f"unknown filler type {param.type!r}", hint=f"use {' or '.join(near)}")
+        near = nearest(param.type, FILLERS)
+        raise CaffeError(f"unknown filler type {param.type!r}", hint=f"use {near or ' or '.join(sorted(FILLERS))}")
     _check_numbers(param)
     _check_shape(param, blob.shape)
 

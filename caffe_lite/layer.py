@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from .ops.base import Array, Ops
 from .plugins import load_plugins
 from .proto import caffe_pb2
 from .roles import Role
+from .spelling import nearest, nearest_few
 
 if TYPE_CHECKING:
     from .blob import HostBlobs
@@ -176,8 +176,8 @@ class Layer:
             self.error(f"param_str is {text}, which has no names", f"Write it as in {_JSON_EXAMPLE}")
         for name, value in given.items():
             if name not in defaults:
-                near = difflib.get_close_matches(name, defaults, 1)
-                known = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(defaults) or 'none'}"
+                near = nearest(name, defaults)
+                known = f"did you mean {near!r}?" if near else f"it takes {', '.join(defaults) or 'none'}"
                 self.error(f"unknown setting {name!r} in param_str", known)
             kind = defaults[name] if isinstance(defaults[name], type) else type(defaults[name])
             fits = (int, float) if kind is float else kind
@@ -257,9 +257,7 @@ def create_layer(
     problems = load_plugins() if param.type not in known else []
     cls = known.get(param.type)
     if cls is None:
-        near = difflib.get_close_matches(param.type, known, 3, 0.5)
-        if not near:
-            near = [name for name in known if name.lower() == param.type.lower()]
+        near = nearest_few(param.type, known)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known types: {', '.join(sorted(known))}."
         raise UnknownLayerType(
             f"unknown layer type {param.type!r}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
+from itertools import dropwhile
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -98,7 +99,7 @@ def _plan(
     for index, (blob, array) in enumerate(zip(blobs, arrays, strict=True)):
         if array is None or array.shape == blob.shape:
             continue
-        if _without_leading_ones(array.shape) != _without_leading_ones(blob.shape):
+        if without_leading_ones(array.shape) != without_leading_ones(blob.shape):
             raise _error(
                 node,
                 f"cannot copy param {index} from {file}: its shape is {_shape(array.shape)}, "
@@ -113,11 +114,9 @@ def _plan(
     return pairs, reshaped
 
 
-def _without_leading_ones(shape: Sequence[int]) -> tuple[int, ...]:
-    shape = tuple(shape)
-    while shape and shape[0] == 1:
-        shape = shape[1:]
-    return shape
+def without_leading_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape by which arrays are compared: Caffe's old files fill shapes up with 1s to four axes."""
+    return tuple(dropwhile(lambda n: n == 1, shape))
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -5,7 +5,6 @@ Source: the original's net.cpp (FilterNet, StateMeetsRule) and util/insert_split
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from .errors import NetError, Where
 from .log import logger
 from .proto.caffe_pb2 import TEST, LayerParameter, NetParameter, NetState, NetStateRule, Phase
 from .proto.parser import Parsed
+from .spelling import nearest_few
 
 Report = Callable[[NetError], None]
 
@@ -191,7 +191,7 @@ def _unknown_bottom(layers: list[PlacedLayer], reader: int, blob: str, made_else
     elif made_elsewhere:
         hint = made_elsewhere
     else:
-        near = difflib.get_close_matches(blob, made_before, 3, 0.6)
+        near = nearest_few(blob, made_before)
         hint = f"did you mean {_either(near)}?" if near else f"blobs made before it: {', '.join(made_before) or 'none'}"
     return layer.error(f"unknown bottom blob {blob!r} (bottom {index}): no layer before it makes it", hint)
 

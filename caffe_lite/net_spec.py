@@ -10,7 +10,8 @@ from typing import Any, NoReturn, TypeAlias
 from . import layers
 from .errors import NetError
 from .proto import caffe_pb2
-from .proto.schema import advise_enum, advise_field, fields_of, nearest
+from .proto.schema import advise_enum, advise_field, fields_of
+from .spelling import nearest
 
 __all__ = [
     "Function",

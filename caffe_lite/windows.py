@@ -1,14 +1,46 @@
-"""Windows that slide over an image: how convolution and pooling describe them in a prototxt, and how many fit."""
+"""Windows that slide over an image: how many fit, how far they reach, and how a prototxt describes them.
+
+Layers and engines count by the functions here, which know one axis and nothing of layers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import LayerError
 
 Ints = Sequence[int]
+
+
+def extent(kernel: int, dilation: int = 1) -> int:
+    """How many elements of the image lie between the ends of a window, both counted."""
+    return dilation * (kernel - 1) + 1
+
+
+def spanned(windows: int, kernel: int, stride: int, dilation: int = 1) -> int:
+    """How many elements lie between the ends of the first and of the last of so many windows."""
+    return stride * (windows - 1) + extent(kernel, dilation)
+
+
+def convolved(size: int, kernel: int, stride: int, pad: int, dilation: int = 1) -> int:
+    """How many windows fit into so many elements and the padding of both sides; below 1, where none does."""
+    return (size + 2 * pad - extent(kernel, dilation)) // stride + 1
+
+
+def deconvolved(windows: int, kernel: int, stride: int, pad: int, dilation: int = 1) -> int:
+    """How many elements there must be for so many windows."""
+    return spanned(windows, kernel, stride, dilation) - 2 * pad
+
+
+def pooled(size: int, kernel: int, stride: int, pad: int, round_up: bool, past_edge: bool = False) -> int:
+    """``convolved`` by the rule of pooling: a last window that fits in part counts if ``round_up``; one that starts
+    behind the elements only if windows may lie ``past_edge``."""
+    windows = convolved(size + (stride - 1 if round_up else 0), kernel, stride, pad)
+    if not past_edge and (windows - 1) * stride >= size + pad:
+        windows -= 1
+    return windows
 
 
 @dataclass(frozen=True)
@@ -23,17 +55,13 @@ class Windows:
 
     def convolved(self, image: Ints) -> tuple[int, ...]:
         """How many windows fit into image and padding, along each axis."""
-        return self._at_least_one(image, [(room // stride) + 1 for room, stride in self._room(image)])
+        self._refuse_empty(image)
+        return self._at_least_one(image, [convolved(*axis) for axis in self._axes(image)])
 
     def deconvolved(self, image: Ints) -> tuple[int, ...]:
         """How large an image is that has ``image`` windows; as large as its last window needs it."""
         self._refuse_empty(image)
-        out = [
-            stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 * pad
-            for size, kernel, stride, pad, dilation in zip(
-                image, self.kernel, self.stride, self.pad, self.dilation, strict=True
-            )
-        ]
+        out = [deconvolved(*axis) for axis in self._axes(image)]
         if any(n < 1 for n in out):
             raise LayerError(
                 f"pad {by(self.pad)} leaves nothing of the output, which would be {by(max(n, 0) for n in out)}",
@@ -44,23 +72,13 @@ class Windows:
     def pooled(self, image: Ints, round_up: bool) -> tuple[int, ...]:
         """The same by the rule of pooling: a last window that fits in part counts if ``round_up``; where any axis is
         padded, a window must start before the padding that follows the image."""
-        out = []
-        for (room, stride), size, pad in zip(self._room(image), image, self.pad, strict=True):
-            windows = (-(-room // stride) if round_up else room // stride) + 1
-            if any(self.pad) and (windows - 1) * stride >= size + pad:
-                windows -= 1
-            out.append(windows)
-        return self._at_least_one(image, out)
-
-    def _room(self, image: Ints) -> list[tuple[int, int]]:
-        """How far the first window can move before it leaves the padding, and its stride."""
         self._refuse_empty(image)
-        return [
-            (size + 2 * pad - (dilation * (kernel - 1) + 1), stride)
-            for size, kernel, stride, pad, dilation in zip(
-                image, self.kernel, self.stride, self.pad, self.dilation, strict=True
-            )
-        ]
+        past_edge = not any(self.pad)
+        axes = zip(image, self.kernel, self.stride, self.pad, strict=True)
+        return self._at_least_one(image, [pooled(*axis, round_up, past_edge) for axis in axes])
+
+    def _axes(self, image: Ints) -> Iterator[tuple[int, int, int, int, int]]:
+        return zip(image, self.kernel, self.stride, self.pad, self.dilation, strict=True)
 
     @staticmethod
     def _refuse_empty(image: Ints) -> None:

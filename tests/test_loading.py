@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from caffe_lite.errors import WeightsError
-from caffe_lite.loading import LoadReport, load
+from caffe_lite.loading import LoadReport, load, without_leading_ones
 from caffe_lite.net import TEST, Net
 from caffe_lite.proto.caffe_pb2 import BlobProto, BlobShape, LayerParameter, NetParameter
 from caffe_lite.proto.prototxt import read_net
@@ -25,6 +25,13 @@ layer { name: "b" type: "InnerProduct" bottom: "a" top: "b" inner_product_param 
 layer { name: "act" type: "PReLU" bottom: "b" top: "act" }
 layer { name: "shift" type: "Bias" bottom: "act" top: "shift" }
 """
+
+
+@pytest.mark.parametrize(
+    ("shape", "core"), [((), ()), ((1, 1), ()), ((1, 1, 3, 1), (3, 1)), ([4, 1], (4, 1)), ((1, 0, 2), (0, 2))]
+)
+def test_leading_ones_alone_are_left_out(shape, core) -> None:
+    assert without_leading_ones(shape) == core
 
 
 def layer(name: str, *shapes: tuple[int, ...], value: float = 1) -> LayerWeights:

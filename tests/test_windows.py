@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from google.protobuf import text_format
 
 from caffe_lite.errors import LayerError
 from caffe_lite.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
-from caffe_lite.windows import Windows, read_windows
+from caffe_lite.windows import Windows, convolved, deconvolved, pooled, read_windows, spanned
 
 
 def read(text: str, num_axes: int = 2, message: type = ConvolutionParameter) -> Windows:
@@ -121,6 +123,36 @@ def test_windows_of_a_pooling(size: int, kernel: int, stride: int, pad: int, cei
 def test_padding_of_one_axis_moves_the_last_window_of_both() -> None:
     assert Windows((1, 1), (4, 4), (0, 0), (1, 1)).pooled((4, 4), round_up=True) == (2, 2)
     assert Windows((2, 1), (4, 4), (1, 0), (1, 1)).pooled((4, 4), round_up=True) == (2, 1)
+
+
+SIZES = list(product(range(1, 9), range(1, 5), range(1, 5), range(3), range(1, 4)))
+
+
+def test_windows_are_counted_as_they_lie() -> None:
+    for size, kernel, stride, pad, dilation in SIZES:
+        ends = [start + dilation * (kernel - 1) for start in range(-pad, size + pad, stride)]
+        fit = sum(end < size + pad for end in ends)
+        assert max(0, convolved(size, kernel, stride, pad, dilation)) == fit
+
+
+def test_an_image_made_for_windows_has_them() -> None:
+    for windows, kernel, stride, pad, dilation in SIZES:
+        met = {start * stride + tap * dilation for start in range(windows) for tap in range(kernel)}
+        assert spanned(windows, kernel, stride, dilation) == max(met) - min(met) + 1
+        size = deconvolved(windows, kernel, stride, pad, dilation)
+        assert convolved(size, kernel, stride, pad, dilation) == windows
+
+
+def test_pooling_counts_the_windows_that_start_in_time() -> None:
+    for size, kernel, stride, pad, _ in SIZES:
+        if pad >= kernel or size + 2 * pad < kernel:
+            continue
+        whole = [start for start in range(-pad, size + pad, stride) if start + kernel <= size + pad]
+        cut = [whole[-1] + stride] if whole[-1] + kernel < size + pad else []
+        rounded = whole + cut
+        assert pooled(size, kernel, stride, pad, round_up=False) == len(whole)
+        assert pooled(size, kernel, stride, pad, round_up=True, past_edge=True) == len(rounded)
+        assert pooled(size, kernel, stride, pad, round_up=True) == sum(start < size for start in rounded)
 
 
 @pytest.mark.parametrize("method", ["convolved", "deconvolved", "pooled"])

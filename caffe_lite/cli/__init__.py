@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import io
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from .. import __version__
 from ..alias import install_as_caffe
 from ..errors import CaffeError
+from ..spelling import nearest
 from .arguments import Parser, UsageError, spelled_with_dashes
 
 COMMANDS = {
@@ -131,6 +131,6 @@ def _no_command(word: str) -> str:
         return f"a command must come first: {', '.join(COMMANDS)}"
     if word.endswith(PROTOTXT) or Path(word).is_file():
         return f"{word} is no command. To train: caffe-lite train {word}; to look at a net: caffe-lite summary {word}"
-    near = difflib.get_close_matches(word, COMMANDS, 1)
-    hint = f"Did you mean {near[0]}?" if near else f"The commands are {', '.join(COMMANDS)}"
+    near = nearest(word, COMMANDS)
+    hint = f"Did you mean {near}?" if near else f"The commands are {', '.join(COMMANDS)}"
     return f"there is no command {word!r}. {hint}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from ..errors import EngineError
 from ..log import logger
 from ..ops import available_engines, get_ops, on_gpu, set_device, set_engine, set_mode_gpu
 from ..proto import caffe_pb2
+from ..spelling import nearest
 
 BACKENDS = ("lmdb", "leveldb")
 # How gflags, which Caffe's tools read their options with, spells what is on and what is off.
@@ -36,8 +36,8 @@ class Parser(argparse.ArgumentParser):
         arguments, unknown = self.parse_known_args([self._switched(word) for word in words])
         if unknown:
             option = unknown[0].partition("=")[0]
-            near = difflib.get_close_matches(option, self._option_string_actions, 1)
-            self.error(f"unknown argument {option}" + (f". Did you mean {near[0]}?" if near else ""))
+            near = nearest(option, self._option_string_actions)
+            self.error(f"unknown argument {option}" + (f". Did you mean {near}?" if near else ""))
         return arguments
 
     def _switched(self, word: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ..foreign_bytes import from_bytes, to_bytes
+from ..spelling import nearest
 from .arguments import BACKENDS, Parser, UsageError, add_engine, add_state, choose_engine, positive
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def _check(net: Net, name: str) -> None:
     from ..errors import NetError
 
     if name not in net.blobs:
-        near = difflib.get_close_matches(name, net.blobs, 1)
-        hint = f"Did you mean {near[0]}?" if near else f"It has {', '.join(net.blobs)}"
+        near = nearest(name, net.blobs)
+        hint = f"Did you mean {near}?" if near else f"It has {', '.join(net.blobs)}"
         raise NetError(f"the net has no blob {name!r}", hint=hint)
     if len(net.blobs[name].shape) > 4:
         raise NetError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..batch_layer import MOVED, BatchLayer
+from ..batch_layer import BatchLayer
 from ..data.batches import DatumBatches
 from ..data.database import open_database
 from ..data.transform import DataTransformer
@@ -32,7 +32,7 @@ class DataLayer(BatchLayer):
     def foresee(self) -> Sequence[Shape]:
         batch_size = self.param.data_param.batch_size
         self.check_source("data_param")
-        self.refuse_moved("data_param", {**MOVED, "force_encoded_color": "force_color"})
+        self.refuse_moved("data_param", force_encoded_color="force_color")
         return [self.foreseen_images(batch_size), (batch_size,)]
 
     def open(self) -> DatumBatches:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ..batch_layer import MOVED, BatchLayer
+from ..batch_layer import BatchLayer
 from ..data.transform import DataTransformer
 from ..data.window_batches import WindowBatches
 from ..data.window_file import LABEL, WindowFile
@@ -36,7 +36,7 @@ class WindowDataLayer(BatchLayer):
     def foresee(self) -> Sequence[Shape]:
         p, transform = self.param.window_data_param, self.param.transform_param
         self.check_source("window_data_param")
-        self.refuse_moved("window_data_param", {field: name for field, name in MOVED.items() if field != "scale"})
+        self.refuse_moved("window_data_param", kept="scale")
         if not 0 <= 2 * p.context_pad < transform.crop_size:
             self.error(
                 f"crop_size is {transform.crop_size}, with a context_pad of {p.context_pad}",

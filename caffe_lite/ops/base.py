@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from ..errors import EngineError
+from ..windows import convolved, deconvolved, spanned
 
 Array = Any
 Ints = Sequence[int]
@@ -418,10 +419,8 @@ class Ops:
     ) -> Array:
         """The transpose of convolution, which is its gradient in the image: x (N, C, *spatial) with weight
         (C, M / group, *kernel) to (N, M, *out), as large as an image must be to have ``spatial`` windows."""
-        out = [
-            s * (size - 1) + d * (k - 1) + 1 - 2 * p
-            for size, k, s, p, d in zip(x.shape[2:], weight.shape[2:], stride, pad, dilation, strict=True)
-        ]
+        axes = zip(x.shape[2:], weight.shape[2:], stride, pad, dilation, strict=True)
+        out = [deconvolved(*axis) for axis in axes]
         m = weight.shape[1] * group
         shaped = self.zeros((x.shape[0], m, *out))
         y, _, _ = self.convolution_backward(x, shaped, weight, stride, pad, dilation, group, (True, False, False))
@@ -449,10 +448,7 @@ class Ops:
     def im2col(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> Array:
         """The windows of x (N, C, *spatial) as columns (N, C * prod(kernel), *out): at each place all elements that its
         window meets, channel by channel."""
-        out = tuple(
-            (size + 2 * p - (d * (k - 1) + 1)) // s + 1
-            for size, k, s, p, d in zip(x.shape[2:], kernel, stride, pad, dilation, strict=True)
-        )
+        out = tuple(convolved(*axis) for axis in zip(x.shape[2:], kernel, stride, pad, dilation, strict=True))
         padded = self.pad(x, pad, pad)
         columns = self.xp.stack([padded[tap] for tap in self._taps(kernel, stride, dilation, out)], axis=2)
         return self.reshape(columns, (x.shape[0], x.shape[1] * prod(kernel), *out))
@@ -471,7 +467,7 @@ class Ops:
     ) -> tuple[Array, list[tuple[Any, ...]]]:
         """x with ``value`` around it, wide enough for every window (those past the edge too), and the taps into it."""
         after = [
-            max(0, (n - 1) * s + k - size - p)
+            max(0, spanned(n, k, s) - size - p)
             for n, s, k, size, p in zip(out, stride, kernel, x.shape[2:], pad, strict=True)
         ]
         return self.pad(x, pad, after, value), self._taps(kernel, stride, [1] * len(out), out)

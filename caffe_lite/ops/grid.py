@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
+from ..windows import convolved, extent
 from .base import Ints
 
 Index = tuple[slice, ...]
@@ -27,10 +28,7 @@ class Grid(NamedTuple):
 
     @classmethod
     def of_convolution(cls, size: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> Grid:
-        out = tuple(
-            (n + 2 * p - (d * (k - 1) + 1)) // s + 1
-            for n, k, s, p, d in zip(size, kernel, stride, pad, dilation, strict=True)
-        )
+        out = tuple(convolved(*axis) for axis in zip(size, kernel, stride, pad, dilation, strict=True))
         return cls(tuple(size), tuple(kernel), tuple(stride), tuple(pad), tuple(dilation), out)
 
     @classmethod
@@ -39,7 +37,7 @@ class Grid(NamedTuple):
 
     def transposed(self) -> Grid:
         """Of stride 1: the windows over the outputs that see, for each element of the image, where it has a part."""
-        pad = tuple(d * (k - 1) - p for d, k, p in zip(self.dilation, self.kernel, self.pad, strict=True))
+        pad = tuple(extent(k, d) - 1 - p for k, p, d in zip(self.kernel, self.pad, self.dilation, strict=True))
         return Grid(self.out, self.kernel, self.stride, pad, self.dilation, self.size)
 
     def with_unit_axis(self) -> Grid:

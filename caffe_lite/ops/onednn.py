@@ -3,6 +3,7 @@ unwritten is whatever lay in memory, and some end the process. Others than these
 
 from __future__ import annotations
 
+from ..windows import convolved, extent
 from .base import Ints
 
 
@@ -11,7 +12,7 @@ def misses_results(x_shape: Ints, weight_shape: Ints, stride: Ints, pad: Ints, d
     which a further one would start."""
     if len(x_shape) != 4 or x_shape[1] != 1 or stride[1] == 1:
         return False
-    return x_shape[3] + 2 * pad[1] - (dilation[1] * (weight_shape[3] - 1) + 1) < stride[1]
+    return convolved(x_shape[3], weight_shape[3], stride[1], pad[1], dilation[1]) <= 1
 
 
 def misses_weights(size: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> bool:
@@ -19,5 +20,4 @@ def misses_weights(size: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: 
     that is hardly deeper than a window."""
     if len(size) != 3:
         return False
-    extent = dilation[0] * (kernel[0] - 1) + 1
-    return pad[0] > stride[0] > 1 and size[0] < extent + stride[0] - 1
+    return pad[0] > stride[0] > 1 and size[0] < extent(kernel[0], dilation[0]) + stride[0] - 1

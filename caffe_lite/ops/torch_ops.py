@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..windows import pooled
 from . import max_pooling, onednn, torch_fused, winograd, winograd_rows
 from .base import Array, Compiled, Function, Ints, Ops
 from .channels_last import channels_last
@@ -374,14 +375,9 @@ def _rounds_up(x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) 
     if any(2 * p > k for k, p in zip(kernel, pad, strict=True)) or 0 in x_shape:
         return None
     for ceil in (False, True):
-        if tuple(out) == tuple(_pooled(*axis, ceil) for axis in zip(x_shape[2:], kernel, stride, pad, strict=True)):
+        if tuple(out) == tuple(pooled(*axis, ceil) for axis in zip(x_shape[2:], kernel, stride, pad, strict=True)):
             return ceil
     return None
-
-
-def _pooled(size: int, kernel: int, stride: int, pad: int, ceil: bool) -> int:
-    n = (size + 2 * pad - kernel + ceil * (stride - 1)) // stride + 1
-    return n - 1 if ceil and (n - 1) * stride >= size + pad else n
 
 
 def _power(x: Array, exponent: float) -> Array:

@@ -13,6 +13,7 @@ from math import ceil
 
 import torch
 
+from ..windows import convolved
 from .base import Array, Ints
 from .channels_last import channels_last
 from .native import had_memory, library
@@ -160,7 +161,7 @@ def _opposite(size: int, pad: Ints) -> list[int]:
 
 
 def _out(image: Ints, size: int, pad: Ints) -> list[int]:
-    return [i + 2 * p - size + 1 for i, p in zip(image, pad, strict=True)]
+    return [convolved(i, size, 1, p) for i, p in zip(image, pad, strict=True)]
 
 
 @torch.library.register_fake("caffe_lite::winograd_filters")

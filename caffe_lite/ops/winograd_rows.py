@@ -13,6 +13,7 @@ from math import ceil
 
 import torch
 
+from ..windows import convolved
 from .base import Array, Ints
 from .channels_last import channels_last
 from .native import had_memory, library
@@ -87,9 +88,7 @@ def weight_gradient(dy: Array, x: Array, kernel: Ints, stride: Ints, pad: Ints) 
 def _empty_result(
     x: Array, weight: Array, bias: Array | None, slope: float, stride: list[int], pad: list[int]
 ) -> Array:
-    out = [
-        (size + 2 * p - k) // s + 1 for size, k, s, p in zip(x.shape[2:], weight.shape[2:], stride, pad, strict=True)
-    ]
+    out = [convolved(*axis) for axis in zip(x.shape[2:], weight.shape[2:], stride, pad, strict=True)]
     shape = x.shape[0], weight.shape[0], *out
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 

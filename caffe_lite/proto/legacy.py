@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import PrototxtError
 from ..log import logger
 from .caffe_pb2 import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
-from .schema import OF_PARAM, fields_of
+from .schema import MOVED_TO_TRANSFORM, OF_PARAM, fields_of
 
 if TYPE_CHECKING:
     from .parser import Parsed, Path
@@ -68,7 +68,7 @@ _V0_FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "det_context_pad": ("context_pad", ("window_data",)),
     "det_crop_mode": ("crop_mode", ("window_data",)),
 }
-_V0_TRANSFORMS = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_size", "mirror": "mirror"}
+_V0_TRANSFORMS = {name.replace("_", ""): name for name in MOVED_TO_TRANSFORM}
 _V0_PARAMS = {
     "conv": "convolution_param",
     "images": "image_data_param",
@@ -76,7 +76,6 @@ _V0_PARAMS = {
     "pool": "pooling_param",
 }
 
-_MOVED_TO_TRANSFORM = ("scale", "mean_file", "crop_size", "mirror")
 _TRANSFORMED = {
     V1LayerParameter.DATA: "data_param",
     V1LayerParameter.IMAGE_DATA: "image_data_param",
@@ -204,7 +203,7 @@ def _v0_to_v1(parsed: Parsed[Any], net_path: Path, index: int) -> bool:
 def _transforms_in(layer: V1LayerParameter) -> Iterator[str]:
     """The fields of a data layer that have moved to transform_param."""
     param = getattr(layer, _TRANSFORMED.get(layer.type, ""), None)
-    return (name for name in _MOVED_TO_TRANSFORM if param is not None and param.HasField(name))
+    return (name for name in MOVED_TO_TRANSFORM if param is not None and param.HasField(name))
 
 
 def _move_transforms(layer: V1LayerParameter) -> None:

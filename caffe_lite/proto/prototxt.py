@@ -18,9 +18,10 @@ from ..atomic import atomic_write
 from ..errors import PrototxtError, Where
 from ..files import StrPath, read_file, system_path
 from ..foreign_bytes import to_bytes
+from ..spelling import nearest
 from . import caffe_pb2
 from .parser import Parsed, parse_text
-from .schema import fields_of, nearest
+from .schema import fields_of
 from .text import MARK, NAME, STRING, Source, Token, tokenize
 from .upgrade import default_snapshot_prefix, upgrade_net, upgrade_solver
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+
+from ..spelling import nearest
 
 _INTEGERS = {
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
@@ -105,13 +106,6 @@ def title(message: Descriptor, name: str) -> str:
     return _TITLES.get(message.name, name)
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most like this one, if any is like it at all."""
-    spelled = {name.lower(): name for name in known}
-    matches = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.65)
-    return spelled[matches[0]] if matches else None
-
-
 # What V1's layers said of their blobs, and a `param` of today's layer says; by the names of the fields there.
 OF_PARAM = {"param": "name", "blob_share_mode": "share_mode", "blobs_lr": "lr_mult", "weight_decay": "decay_mult"}
 
@@ -166,7 +160,9 @@ def advise_enum(word: str, enum: EnumDescriptor) -> str:
     return (f"Did you mean {close}? " if close else "") + f"It is one of {', '.join(names)}"
 
 
-_MOVED = dict.fromkeys(("scale", "mean_file", "crop_size", "mirror"), "the field of that name of transform_param")
+# What the parameters of data layers held before transform_param came; there it has the same names.
+MOVED_TO_TRANSFORM = ("scale", "mean_file", "crop_size", "mirror")
+_MOVED = dict.fromkeys(MOVED_TO_TRANSFORM, "the field of that name of transform_param")
 _REPLACED = {
     "NetParameter": dict.fromkeys(("input", "input_shape", "input_dim"), "a layer of type Input")
     | {"layers": "layer { type: ... }, with the type in quotes"},

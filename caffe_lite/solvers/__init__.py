@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 
 from ..errors import SolverError
 from ..ops import Ops
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.prototxt import Parsed
+from ..spelling import nearest
 from .rules import AdaDeltaSolver, AdaGradSolver, AdamSolver, NesterovSolver, RMSPropSolver, SGDSolver
 from .signals import SignalHandler, SolverAction
 from .solver import Solver, parsed_solver
@@ -49,10 +49,10 @@ def solver_class(parsed: Parsed[SolverParameter]) -> type[SGDSolver]:
     """The class of the type that a solver asks for."""
     name = parsed.message.type
     if name not in _SOLVERS:
-        near = difflib.get_close_matches(name, _SOLVERS, 1) or [t for t in _SOLVERS if t.lower() == name.lower()]
+        near = nearest(name, _SOLVERS)
         raise SolverError(
             f"unknown solver type {name!r}",
             where=parsed.where("type"),
-            hint=f"did you mean {near[0]!r}?" if near else f"types: {', '.join(_SOLVERS)}",
+            hint=f"did you mean {near!r}?" if near else f"types: {', '.join(_SOLVERS)}",
         )
     return _SOLVERS[name]

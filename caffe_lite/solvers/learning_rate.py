@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 
 from ..errors import SolverError
 from ..proto.caffe_pb2 import SolverParameter
+from ..spelling import nearest
 
 # Each from the settings, the iteration and the number of steps taken.
 _FACTORS: dict[str, Callable[[SolverParameter, int, int], float]] = {
@@ -27,10 +27,10 @@ _NEEDS_GAMMA = ("step", "exp", "inv", "multistep", "sigmoid")
 def check_policy(p: SolverParameter) -> None:
     """Raise a SolverError if the policy is unknown or lacks a setting; the original finds out in the first update."""
     if p.lr_policy not in _FACTORS:
-        near = difflib.get_close_matches(p.lr_policy, _FACTORS, 1)
+        near = nearest(p.lr_policy, _FACTORS)
         raise SolverError(
             f"unknown learning rate policy {p.lr_policy!r}" if p.lr_policy else "lr_policy is not given",
-            hint=f"did you mean {near[0]!r}?" if near else f"policies: {', '.join(_FACTORS)}",
+            hint=f"did you mean {near!r}?" if near else f"policies: {', '.join(_FACTORS)}",
         )
     positive = _NEEDS_POSITIVE.get(p.lr_policy)
     if positive and getattr(p, positive) <= 0:

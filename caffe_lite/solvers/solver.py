@@ -7,7 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count, dropwhile
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -20,7 +20,7 @@ from ..errors import CaffeError, MissingExtra, SolverError, WeightsError
 from ..files import system_path
 from ..hdf5 import import_h5py
 from ..io import PROTOBUF_LIMIT
-from ..loading import load
+from ..loading import load, without_leading_ones
 from ..log import logger
 from ..net import Net
 from ..ops import Array, Ops
@@ -400,7 +400,7 @@ class Solver:
                 hint="resume with the net and the type of solver that took the snapshot",
             )
         for index, (mine, stored) in enumerate(zip(self.history, snapshot.history, strict=True)):
-            if _core(mine.shape) != _core(stored.shape):
+            if without_leading_ones(mine.shape) != without_leading_ones(stored.shape):
                 raise SolverError(
                     f"history array {index} of {os.fspath(path)} has shape {stored.shape}, "
                     f"the net's parameter {tuple(mine.shape)}",
@@ -512,8 +512,3 @@ def _log_outputs(kind: str, net: Net, outputs: Mapping[str, np.ndarray]) -> None
         for value in values:
             loss = f" (* {weights[name]:g} = {weights[name] * value:g} loss)" if weights[name] else ""
             logger.info("    %s net output #%d: %s = %g%s", kind, next(number), name, value, loss)
-
-
-def _core(shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape without the leading 1s that Caffe's old files add up to four axes."""
-    return tuple(dropwhile(lambda n: n == 1, shape))

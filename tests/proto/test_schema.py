@@ -11,6 +11,7 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import FieldDescriptor
 
 from caffe_lite.proto import caffe_pb2
+from caffe_lite.proto.schema import MOVED_TO_TRANSFORM, replacement
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLVERS = ROOT / "tests" / "golden" / "solvers"
@@ -189,6 +190,23 @@ def test_reads_solver_states_of_the_original(path):
     assert state.iter > 0
     assert len(state.history) > 0
     assert state.SerializeToString() == data
+
+
+@pytest.mark.parametrize("name", MOVED_TO_TRANSFORM)
+def test_what_has_moved_to_transform_param_is_there_under_its_name(name):
+    moved_from = (caffe_pb2.DataParameter, caffe_pb2.ImageDataParameter, caffe_pb2.WindowDataParameter)
+    for message in (caffe_pb2.TransformationParameter, *moved_from):
+        assert name in message.DESCRIPTOR.fields_by_name
+    assert name.replace("_", "") in caffe_pb2.V0LayerParameter.DESCRIPTOR.fields_by_name
+    for message in moved_from:
+        assert replacement(caffe_pb2.LayerParameter.DESCRIPTOR, (_field_of(message), name)) == (
+            "the field of that name of transform_param"
+        )
+
+
+def _field_of(message):
+    fields = caffe_pb2.LayerParameter.DESCRIPTOR.fields
+    return next(field.name for field in fields if field.message_type is message.DESCRIPTOR)
 
 
 def test_the_generated_module_is_fresh():
