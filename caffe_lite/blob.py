@@ -162,9 +162,15 @@ class Blob:
         return self._view(self.data_loan)
 
     def lend_diff(self) -> np.ndarray:
-        """``diff`` as a NumPy array in row-major order, otherwise as ``lend`` does."""
+        """``diff`` as a NumPy array in row-major order, otherwise as ``lend`` does.
+
+        Layers bind one gradient to several blobs: what is lent is this blob's alone.
+        """
         if not self.diff_is_held:
-            self.diff_loan = self._loan(self.ops.row_major(self.diff))
+            if self._diff is not None:
+                bound, rows = self.diff, self.ops.row_major(self.diff)
+                self.diff = self.ops.copy(rows) if rows is bound else rows
+            self.diff_loan = self._loan(self.diff)
         return self._view(self.diff_loan)
 
     def _view(self, loan: Loan | None) -> np.ndarray:

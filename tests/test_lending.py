@@ -223,3 +223,30 @@ def test_arrays_of_every_kind_can_be_held(shape, engine):
         assert kept.shape == shape and (kept == 3).all()
         kept[...] = 4
         assert (blob.ops.host_view(getattr(blob, part)) == 4).all()
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("reader", ["Split", "Eltwise"])
+def test_diffs_that_share_a_gradient_are_held_apart(reader, engine):
+    """A blob's only gradient is bound to the blob below, too; who holds both sees both, pass after pass."""
+    if engine == "torch":
+        pytest.importorskip("torch")
+    tops = 'top: "a" top: "unread"' if reader == "Split" else 'bottom: "y" top: "a"'
+    text = f"""force_backward: true
+    layer {{ name: "data" type: "Input" top: "x" top: "y"
+             input_param {{ shape {{ dim: 2 dim: 3 }} shape {{ dim: 2 dim: 3 }} }} }}
+    layer {{ name: "shared" type: "{reader}" bottom: "x" {tops} }}
+    layer {{ name: "loss" type: "Reduction" bottom: "a" top: "loss" loss_weight: 2 }}"""
+    net = Net(parse_text(text, NetParameter, "net.prototxt"), TRAIN, engine=engine)
+    net.forward()
+    net.backward()
+    held = {name: blob.diff for name, blob in net.blobs.items()}
+    for _ in range(3):
+        net.backward()
+        np.testing.assert_array_equal(held["a"], np.full((2, 3), 2.0))
+        np.testing.assert_array_equal(held["x"], np.full((2, 3), 2.0))
+    held["x"][...] = 5
+    np.testing.assert_array_equal(net.blobs["a"].diff, np.full((2, 3), 2.0))
+    net.blobs["a"].diff[...] = 7
+    np.testing.assert_array_equal(net.blobs["x"].diff, np.full((2, 3), 5.0))
+    np.testing.assert_array_equal(held["y"], np.full((2, 3), 0.0 if reader == "Split" else 2.0))
