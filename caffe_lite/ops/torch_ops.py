@@ -6,6 +6,7 @@ fastest there. Parameters lie in row-major order, as those who write into them e
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from math import prod
@@ -23,6 +24,10 @@ from .memory import recycle_freed_memory
 aten = torch.ops.aten
 
 _LARGE_PRODUCT = 100_000  # multiplications
+
+if hasattr(os, "register_at_fork"):
+    # OpenMP's other threads are not in the child, which would wait for them forever.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class TorchOps(Ops):
