@@ -16,7 +16,7 @@ class BinaryFile:
     """A file of one of two kinds, protobuf or HDF5, told apart by content; it must be there and not be empty."""
 
     def __init__(self, path: StrPath, error_class: type[CaffeError]) -> None:
-        self.where = Where(os.fspath(path))
+        self.where = Where(os.fspath(path) or "''")
         self.error_class = error_class
         self.path = system_path(path, error_class)
         self._content: bytes | None = None

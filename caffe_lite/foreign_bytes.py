@@ -11,9 +11,10 @@ import re
 _LEAD = "\U0010ffff"
 _CARRIED = re.compile(f"{_LEAD}([\x80-\xff])")
 _ESCAPED = re.compile("[\udc80-\udcff]")
-# A byte in a string of ours, in one of Python's, or in the repr of either; and the zero byte.
+# A byte in a string of ours, in one of Python's, or in the repr of either; and what would steer a terminal.
 _SHOWN = re.compile(
-    rf"(?:{_LEAD}|\\U0010ffff)(?:([\x80-\xff])|\\x([89a-f][0-9a-f]))|([\udc80-\udcff])|\\udc([89a-f][0-9a-f])|(\0)"
+    rf"(?:{_LEAD}|\\U0010ffff)(?:([\x80-\xff])|\\x([89a-f][0-9a-f]))|([\udc80-\udcff])|\\udc([89a-f][0-9a-f])"
+    r"|([\0-\x08\x0b-\x1f\x7f-\x9f])"
 )
 
 
@@ -42,10 +43,10 @@ def is_foreign(text: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """The string for people to read, with escapes for such bytes."""
+    """The string for people to read, with escapes for such bytes and for control characters, but tabs and new lines."""
 
     def escape(match: re.Match[str]) -> str:
-        carried, carried_hex, surrogate, surrogate_hex, _ = match.groups()
-        return f"\\x{carried_hex or surrogate_hex or f'{ord(carried or surrogate or chr(0)) & 0xFF:02x}'}"
+        carried, carried_hex, surrogate, surrogate_hex, control = match.groups()
+        return f"\\x{carried_hex or surrogate_hex or f'{ord(carried or surrogate or control) & 0xFF:02x}'}"
 
-    return text if text.isascii() and "\\" not in text and "\0" not in text else _SHOWN.sub(escape, text)
+    return text if text.isascii() and "\\" not in text and text.isprintable() else _SHOWN.sub(escape, text)

@@ -102,7 +102,7 @@ class Net(PycaffeNet):
         self._caffe_graph = Graph(
             network_file, phase, level, stages, engine=engine, dtype=dtype, device=device, seed=seed, compile=compile
         )
-        if weights:
+        if weights is not None:
             self._caffe_graph.copy_from(weights)
 
 

@@ -50,6 +50,8 @@ def test_what_people_see() -> None:
     for carried in (text, repr(text)[1:-1], with_surrogates(text), repr(with_surrogates(text))[1:-1]):
         assert shown(f"a {carried}\0 b") == r"a \xca\xfd\x00 b"
     assert shown("数据 \\n") == "数据 \\n"
+    assert shown("a\tb\n") == "a\tb\n"
+    assert shown("\33[2J\7 \x7f\x9b é") == r"\x1b[2J\x07 \x7f\x9b é"
 
 
 def test_text_and_binary() -> None:

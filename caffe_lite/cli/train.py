@@ -56,7 +56,7 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if (arguments.file is None) == (arguments.solver is None):
         raise UsageError("give one solver or net to train: caffe-lite train FILE (see caffe-lite train --help)")
-    if arguments.snapshot and arguments.weights:
+    if arguments.snapshot is not None and arguments.weights:
         raise SolverError(
             "both --snapshot and --weights are given",
             hint="give a snapshot to resume, or weights to fine-tune, not both",
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     choose_engine(arguments)
     solver = get_solver(parsed, compile=arguments.compile)
     try:
-        if not arguments.snapshot:
+        if arguments.snapshot is None:
             solver.require_weights()
         with (
             SignalHandler(arguments.sigint_effect, arguments.sighup_effect) as signals,
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
             live_plot(solver, arguments.plot),
         ):
             solver.requested_action = signals.requested_action
-            if arguments.snapshot:
+            if arguments.snapshot is not None:
                 logger.info("Resuming from %s", arguments.snapshot)
             logger.info("Starting Optimization")
             solver.solve(arguments.snapshot)
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def solver_parameter(arguments: argparse.Namespace) -> Parsed[SolverParameter]:
     """The solver that the file and the settings beside it ask for."""
-    path = arguments.file or arguments.solver
+    path = arguments.solver if arguments.file is None else arguments.file
     parsed = _of_net(path) if _is_net(path) else read_solver(path)
     for field in SETTINGS:
         if (value := getattr(arguments, f"set_{field}")) is not None:

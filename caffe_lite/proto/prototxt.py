@@ -71,7 +71,7 @@ def read_text(path: StrPath) -> str:
 
     Bytes that are not UTF-8 survive as surrogates.
     """
-    where = Where(os.fspath(path))
+    where = Where(os.fspath(path) or "''")
     path = system_path(path, PrototxtError)
     try:
         data = read_file(path)

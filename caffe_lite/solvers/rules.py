@@ -56,7 +56,9 @@ class SGDSolver(Solver):
             value, proper = getattr(solver.message, field), field in cls.proper_fractions
             if isfinite(value) and not (0 <= value < 1 or (value == 1 and not proper)):
                 what = f"{field} {value:g} should lie between 0 and 1"
-                yield setting_error(solver, field, what, "1 is too much" if proper else "give one of 0 to 1")
+                yield setting_error(
+                    solver, field, what, "give 0 or more, and less than 1" if proper else "give one of 0 to 1"
+                )
 
     def change(self, w: Array, g: Array, rate: Array | float, decay: float, *history: Array) -> None:
         """Update a parameter and its history arrays from its gradient, learning rate and weight decay (L2)."""

@@ -83,24 +83,26 @@ def require_own_weights(snapshot: Snapshot, path: StrPath) -> None:
 
 
 def _fitting(snapshot: Snapshot, path: StrPath) -> str:
-    """Where the weights of a state are, or else the latest state beside it that has its own, as a sentence."""
+    """Where the weights of a state are, or else the latest state of its run that has its own, as a sentence."""
     wanted, folder = snapshot.extra["weights"], os.path.dirname(snapshot.learned_net)
     for other in _latest(folder, (".caffemodel", ".caffemodel.h5")):
         if wanted == checksum(other):
             return f"Its own are in {other}: give them their name back, {snapshot.learned_net}. "
-    for state in _latest(os.path.dirname(path), (".solverstate", ".solverstate.h5")):
+    prefix, _, _ = os.path.basename(path).rpartition("_iter_")
+    for state in _latest(os.path.dirname(path), (".solverstate", ".solverstate.h5"), f"{prefix}_iter_"):
         try:
-            found = read_state(state)
-            if found.extra.get("weights") == checksum(found.learned_net):
+            found, kind = read_state(state), snapshot.extra.get("type")
+            if found.extra.get("weights") == checksum(found.learned_net) and found.extra.get("type") == kind:
                 return f"These fit: {state} and {found.learned_net}. "
         except (CaffeError, OSError):
             continue
-    return "No weights in their folder fit it, and no other state fits its weights. "
+    return "No weights in their folder fit it, and no other state of its run fits its weights. "
 
 
-def _latest(folder: str, endings: tuple[str, ...]) -> list[str]:
-    """The files with these endings, the latest first; not all of very many, which would take minutes to read."""
-    files = [os.path.join(folder, name) for name in os.listdir(folder or ".") if name.endswith(endings)]
+def _latest(folder: str, endings: tuple[str, ...], prefix: str = "") -> list[str]:
+    """The files so named, the latest first; not all of very many, which would take minutes to read."""
+    names = [name for name in os.listdir(folder or ".") if name.startswith(prefix) and name.endswith(endings)]
+    files = [os.path.join(folder, name) for name in names]
     readable = [file for file in files if os.path.isfile(file) and os.access(file, os.R_OK)]
     return sorted(readable, key=os.path.getmtime, reverse=True)[:_MOST_READ]
 

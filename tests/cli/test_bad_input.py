@@ -112,6 +112,14 @@ BAD = {
     "several GPUs": (nothing, (*TRAIN, "--gpu", "all"), r"--gpu all: .*several GPUs.*--gpu 0"),
     "misspelt GPU": (nothing, (*TRAIN, "--gpu", "first"), r"--gpu 'first' .*--gpu 0"),
     "unknown engine": (nothing, (*TRAIN, "--engine", "abacus"), r"unknown engine 'abacus'.*numpy"),
+    "an empty solver's path": (nothing, ("train", ""), r"'': there is no such file"),
+    "an empty net's path": (nothing, (*TRAIN, "--set", "net="), r"'': there is no such file"),
+    "an empty snapshot's path": (nothing, (*TRAIN, "--snapshot", ""), r"'': there is no such file"),
+    "an empty weights' path": (
+        nothing,
+        ("test", "--model", "net.prototxt", "--weights", ""),
+        r"'': there is no such file",
+    ),
     "no images to convert": (nothing, ("convert-mnist", "images.gz", "labels.gz", "out"), r"images\.gz"),
     "time without data": (no_database, ("time", "--model", "net.prototxt"), r"train_lmdb"),
 }
