@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -221,6 +222,11 @@ class _View:
     meant: bool
     problems: list[CaffeError]
 
+    @functools.cached_property
+    def sound(self) -> set[Where | None]:
+        """Where its layers are that have no problem; asked once all problems are known."""
+        return {layer.where for layer in self.kept} - {problem.where for problem in self.problems}
+
 
 def _views(layers: Sequence[PlacedLayer], base: NetState) -> Iterator[_View]:
     """One for each state that chooses other layers.
@@ -286,13 +292,7 @@ def _find_each_other(kept: Sequence[PlacedLayer], left_out: Sequence[PlacedLayer
 
 def _only_in(view: _View, views: Sequence[_View], place: Where | None) -> str:
     """Where else the layer is without a problem, the state in which it has one."""
-    fine = [
-        other
-        for other in views
-        if other.meant and any(layer.where == place for layer in other.kept)
-        and all(problem.where != place for problem in other.problems)
-    ]  # fmt: skip
-    if not fine:
+    if not any(other.meant and place in other.sound for other in views):
         return ""
     phase = caffe_pb2.Phase.Name(view.state.phase)
     return f" (in {phase}" + "".join(f", stage {stage!r}" for stage in view.state.stage) + ")"

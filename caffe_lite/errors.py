@@ -61,7 +61,8 @@ class CaffeError(RuntimeError):
         """The file, the line and the layer, as far as they are known."""
         place = [str(self.where)] if self.where else []
         if self.layer is not None:
-            place.append(f'layer "{shown(self.layer)}"' + (f" ({shown(self.layer_type)})" if self.layer_type else ""))
+            name = shown(self.layer).replace("\n", "\\n")
+            place.append(f'layer "{name}"' + (f" ({shown(self.layer_type)})" if self.layer_type else ""))
         elif self.layer_type:
             place.append(f"a layer of type {shown(self.layer_type)}")
         return ", ".join(place)

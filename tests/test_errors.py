@@ -19,6 +19,7 @@ WHERE = Where("lenet.prototxt", 12, 5)
             'lenet.prototxt:12:5, layer "conv1" (Convolution): no outputs. Set num_output.',
         ),
         (LayerError("no name", layer=""), 'layer "": no name.'),
+        (LayerError("no", layer="a\nb\33[2J", layer_type="R\0"), r'layer "a\nb\x1b[2J" (R\x00): no.'),
         (LayerError("no name", where=WHERE, layer_type="ReLU"), "lenet.prototxt:12:5, a layer of type ReLU: no name."),
         (CaffeError("is it here?", hint="Write ':'"), "is it here? Write ':'"),
         (
