@@ -106,12 +106,15 @@ def insert_splits(
     layer makes; ``made_elsewhere`` may know of a layer that was left out and makes it.
     """
     source: dict[str, tuple[int, int]] = {}
+    makers: dict[str, PlacedLayer] | None = None
     inputs: list[list[tuple[int, int] | None]] = []
     readers: Counter[tuple[int, int] | None] = Counter()
     for i, layer in enumerate(layers):
         for blob in layer.param.bottom:
             if blob not in source:
-                report(_unknown_bottom(layers, i, blob, made_elsewhere(blob)))
+                if makers is None:
+                    makers = {top: maker for maker in reversed(layers) for top in maker.param.top}
+                report(_unknown_bottom(layer, blob, list(source), makers.get(blob), made_elsewhere(blob)))
         inputs.append([source.get(blob) for blob in layer.param.bottom])
         readers.update(inputs[-1])
         source.update({blob: (i, j) for j, blob in enumerate(layer.param.top)})
@@ -178,16 +181,14 @@ def _made_in_another_state(left_out: Sequence[PlacedLayer], state: NetState, blo
     return f"layer {makers[0].param.name!r} ({makers[0].where}) makes it, which its rules leave out in {phase}"
 
 
-def _unknown_bottom(layers: list[PlacedLayer], reader: int, blob: str, made_elsewhere: str) -> NetError:
-    layer = layers[reader]
+def _unknown_bottom(
+    layer: PlacedLayer, blob: str, made_before: list[str], maker: PlacedLayer | None, made_elsewhere: str
+) -> NetError:
     index = list(layer.param.bottom).index(blob)
-    made_before = list(dict.fromkeys(top for other in layers[:reader] for top in other.param.top))
-    makers = [other for other in layers[reader:] if blob in other.param.top]
-    if makers and makers[0] is layer:
+    if maker is layer:
         hint = f"a layer cannot read its own top: a loop; did you mean {_either(made_before[-3:])}?"
-    elif makers:
-        later = makers[0]
-        hint = f"layer {later.param.name!r} makes it further down ({later.where}): move that layer up"
+    elif maker:
+        hint = f"layer {maker.param.name!r} makes it further down ({maker.where}): move that layer up"
     elif made_elsewhere:
         hint = made_elsewhere
     else:

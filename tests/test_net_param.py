@@ -1,10 +1,12 @@
 """Filtering by state, and splits where a blob is read twice."""
 
+import time
+
 import pytest
 
 from caffe_lite.errors import NetError, Where
 from caffe_lite.net_param import PlacedLayer, filter_layers, insert_splits, layers_in_state
-from caffe_lite.proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState
+from caffe_lite.proto.caffe_pb2 import TEST, TRAIN, LayerParameter, NetParameter, NetState
 from caffe_lite.proto.prototxt import parse_text
 
 
@@ -158,3 +160,19 @@ def test_a_blob_that_another_state_would_bring(blob, state, hint):
         asked = parse_text(f"phase: {'TEST' if state.phase == TEST else 'TRAIN'} {fields}", NetState).message
         asked.level = asked.level or state.level
         assert layers_in_state(placed(STAGED % blob), asked)
+
+
+def test_thousands_of_unknown_bottoms_are_told_in_linear_time() -> None:
+    def seconds(count: int) -> float:
+        layers = [
+            PlacedLayer(LayerParameter(name=f"l{i}", type="Silence", bottom=["x"]), Where("net.prototxt", i + 1, 1))
+            for i in range(count)
+        ]
+        told: list[NetError] = []
+        start = time.process_time()
+        insert_splits(layers, told.append)
+        seconds = time.process_time() - start
+        assert len(told) == count and told[-1].where == Where("net.prototxt", count, 1)
+        return seconds
+
+    assert min(seconds(4000) for _ in range(3)) < 8 * min(seconds(1000) for _ in range(3))
