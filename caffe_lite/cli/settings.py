@@ -27,6 +27,4 @@ def apply_setting(solver: Parsed[SolverParameter], name: str, value: str, option
     if field is not None and field.repeated:
         solver.message.ClearField(name)
     solver.message.MergeFrom(given)
-    # What is wrong with the value now is not to be looked for in the file.
-    for place in [place for place in solver.offsets if place[0] == name]:
-        del solver.offsets[place]
+    solver.elsewhere[name] = Where(option)

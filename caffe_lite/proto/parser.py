@@ -35,12 +35,16 @@ _MOST_SHOWN = 1000
 
 @dataclass
 class Parsed(Generic[M]):
-    """A message, and where in which file each of its fields stands."""
+    """A message, and where in which file each of its fields stands.
+
+    ``elsewhere`` has the places of fields, by name, that were set otherwise: on the command line.
+    """
 
     message: M
     source: Source = dataclass_field(default_factory=lambda: Source("", "<message>"))
     problems: list[PrototxtError] = dataclass_field(default_factory=list)
     offsets: dict[Path, int] = dataclass_field(default_factory=dict)
+    elsewhere: dict[str | int, Where] = dataclass_field(default_factory=dict)
 
     @property
     def file(self) -> str:
@@ -49,6 +53,8 @@ class Parsed(Generic[M]):
 
     def where(self, *path: str | int) -> Where:
         """The place of a field, as in `where("layer", 3, "bottom", 0)`; of what holds it, if it is not in the file."""
+        if path and path[0] in self.elsewhere:
+            return self.elsewhere[path[0]]
         while path:
             if path in self.offsets:
                 return self.source.where(self.offsets[path])

@@ -368,3 +368,18 @@ def parse(log: str) -> dict[str, dict[int, dict[str, float]]]:
         if found := re.search(r"lr = ([-+]?[0-9]*\.?[0-9]+([eE]?[-+]?[0-9]+)?)", line):
             tables["train"][iteration]["lr"] = float(found[1])
     return tables
+
+
+@pytest.mark.parametrize(
+    ("option", "what"),
+    [
+        (("--base-lr", "-1"), "--base-lr -1: base_lr is -1"),
+        (("--set", "momentum=2"), "--set momentum=2: momentum 2 should lie between 0 and 1"),
+        (("--snapshot-prefix", "no/folder/x"), "--snapshot-prefix no/folder/x: Cannot write to snapshot prefix"),
+    ],
+)
+@pytest.mark.parametrize("file", ["solver.prototxt", "net.prototxt"])
+def test_a_setting_that_cannot_work_is_told_as_it_was_given(caffe, file, option, what):
+    result = caffe("train", file, "--max-iter", "1", *option)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith(f"caffe-lite: {what}")
