@@ -26,7 +26,19 @@ class Blob:
     blobs may share one array. ``Reshape`` sets the shape only; arrays of another shape are dropped.
     """
 
-    __slots__ = ("_data", "_diff", "_shape", "_shown", "data_loan", "diff_loan", "name", "ops", "times_lent", "where")
+    __slots__ = (
+        "_data",
+        "_diff",
+        "_shape",
+        "_shown",
+        "data_loan",
+        "diff_is_shared",
+        "diff_loan",
+        "name",
+        "ops",
+        "times_lent",
+        "where",
+    )
 
     def __init__(self, ops: Ops, shape: Sequence[int] = (), name: str = "", where: Where | None = None) -> None:
         self.ops = ops
@@ -37,6 +49,7 @@ class Blob:
         self._diff: Array | None = None
         self.data_loan: Loan | None = None
         self.diff_loan: Loan | None = None
+        self.diff_is_shared = False  # whether a layer means another blob to have the same array for its diff
         self._shown: ref[HostBlob] | None = None
         self.times_lent = 0
 
@@ -164,10 +177,10 @@ class Blob:
     def lend_diff(self) -> np.ndarray:
         """``diff`` as a NumPy array in row-major order, otherwise as ``lend`` does.
 
-        Layers bind one gradient to several blobs: what is lent is this blob's alone.
+        Layers bind one gradient to several blobs: what is lent is this blob's alone, unless it ``diff_is_shared``.
         """
         if not self.diff_is_held:
-            if self._diff is not None:
+            if self._diff is not None and not self.diff_is_shared:
                 bound, rows = self.diff, self.ops.row_major(self.diff)
                 self.diff = self.ops.copy(rows) if rows is bound else rows
             self.diff_loan = self._loan(self.diff)

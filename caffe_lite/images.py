@@ -104,7 +104,8 @@ def resize(
     for axis, size in enumerate(output_shape[:2]):
         resized = _resample(resized, axis, int(size), order, areas=True)
     resized = resized + cval
-    return np.clip(resized, min(values.min(), cval), max(values.max(), cval)) if clip else resized
+    # What is mixed from inside and outside is clipped to the image's range, what is outside altogether is not.
+    return np.where(resized == cval, cval, np.clip(resized, values.min(), values.max())) if clip else resized
 
 
 def import_skimage() -> Any:

@@ -74,6 +74,7 @@ def test_splines_are_scikit_images(channels):
 def test_resize_is_scikit_images_of_old(shape, order):
     transform = pytest.importorskip("skimage.transform")
     image = RANDOM.random(shape)
+    image[:, 3] = image.min()  # at its ends, mixed with what is outside, it would be darker than any pixel
     for size in ((9, 5), (3, 11), (6, 7)):
         expected = transform.resize(image, (*size, *shape[2:]), order=order, mode="constant", anti_aliasing=False)
         np.testing.assert_allclose(io.resize(image, size, order=order), expected, atol=1e-6)

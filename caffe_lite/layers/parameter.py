@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from ..blob import Blob
 from ..layer import Layer, register_layer
-from ..ops.base import Array
 from .input import sizes
 
 
@@ -20,7 +19,6 @@ class ParameterLayer(Layer):
     """
 
     bottoms = (0, 0)
-    lent: Array | None = None
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.blobs = [Blob(self.ops, sizes(self, self.param.parameter_param.shape.dim))]
@@ -30,8 +28,10 @@ class ParameterLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].data = self.blobs[0].data
+        self.saved.lent = None
         if not any(self.param.loss_weight):
             top[0].diff = self.blobs[0].diff  # one array: whoever writes into one diff writes into the other
+            top[0].diff_is_shared = self.blobs[0].diff_is_shared = True
             self.saved.lent = top[0].diff
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
