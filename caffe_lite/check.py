@@ -20,7 +20,7 @@ from .proto import caffe_pb2
 from .proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, NetStateRule, SolverParameter
 from .proto.prototxt import Parsed, parse_text, read_text, top_fields
 from .proto.schema import fields_of, replacement
-from .proto.text import Source
+from .proto.source import Source
 from .proto.upgrade import upgrade_net, upgrade_solver
 from .solvers import solver_class
 from .solvers.nets import net_file

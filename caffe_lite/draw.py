@@ -13,7 +13,7 @@ from .drawing.svg import LEARNING, RANKDIRS, svg_text
 from .errors import CaffeError, MissingExtra, Where
 from .net_param import filter_layers, placed_layers, state_of
 from .proto.caffe_pb2 import LayerParameter, NetParameter, Phase, PoolingParameter
-from .proto.parser import Parsed
+from .proto.parsed import Parsed
 from .proto.upgrade import upgrade_net
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import NoReturn
 from .errors import NetError, Where
 from .log import logger
 from .proto.caffe_pb2 import TEST, LayerParameter, NetParameter, NetState, NetStateRule, Phase
-from .proto.parser import Parsed
+from .proto.parsed import Parsed
 from .spelling import nearest_few
 
 Report = Callable[[NetError], None]

@@ -10,7 +10,7 @@ from ..errors import CaffeError, Where
 from ..net_param import PlacedLayer, filter_layers, placed_layers, state_of
 from ..outline import Outline, shape_of
 from ..proto.caffe_pb2 import LayerParameter, NetParameter, Phase
-from ..proto.parser import Parsed
+from ..proto.parsed import Parsed
 from ..unknown import Shape, Size
 from ..wiring import Node
 from .layout import Wire

@@ -11,7 +11,7 @@ from .caffe_pb2 import LayerParameter, NetParameter, V0LayerParameter, V1LayerPa
 from .schema import MOVED_TO_TRANSFORM, OF_PARAM, fields_of
 
 if TYPE_CHECKING:
-    from .parser import Parsed, Path
+    from .parsed import Parsed, Path
 
 # V1's types that today are not spelled like the enum's words joined: INNER_PRODUCT is InnerProduct, but ...
 _TODAY = {

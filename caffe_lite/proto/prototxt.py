@@ -20,9 +20,11 @@ from ..files import StrPath, read_file, system_path
 from ..foreign_bytes import to_bytes
 from ..spelling import nearest
 from . import caffe_pb2
-from .parser import Parsed, parse_text
+from .parsed import Parsed
+from .parser import parse_text
 from .schema import fields_of
-from .text import MARK, NAME, STRING, Source, Token, tokenize
+from .source import Source
+from .tokens import MARK, NAME, STRING, Token, tokenize
 from .upgrade import default_snapshot_prefix, upgrade_net, upgrade_solver
 
 __all__ = [
@@ -119,9 +121,9 @@ def top_fields(text: str) -> Iterator[tuple[Token, Token]]:
     """The names of the fields outside of any block, and the tokens where their values begin."""
     tokens, depth = tokenize(text), 0
     for token, after, value in zip(tokens, tokens[1:], [*tokens[2:], tokens[-1]], strict=False):
-        if token.kind == MARK:
+        if token.kind is MARK:
             depth += (token.text in "{<") - (token.text in "}>")
-        if token.kind == NAME and not depth and after.text in (":", "{"):
+        if token.kind is NAME and not depth and after.text in (":", "{"):
             yield token, value
 
 
@@ -134,7 +136,7 @@ def _refuse_other_kind(source: Source, wanted: type[Message], other: type[Messag
             return
         if token.text in others and token.text not in mine:
             foreign.append(token)
-        if token.text in ("net", "train_net") and value.kind == STRING:
+        if token.text in ("net", "train_net") and value.kind is STRING:
             net = value.text[1:-1]
     if not foreign:
         return

@@ -101,6 +101,11 @@ def _is_repeated(field: Any) -> bool:
     return bool(field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED)
 
 
+def is_layer(message: Descriptor) -> bool:
+    """Whether it is a layer, of today's format or of V1."""
+    return message.name in ("LayerParameter", "V1LayerParameter")
+
+
 def title(message: Descriptor, name: str) -> str:
     """What to call a block in an error: "a layer", or the name of the field that opened it."""
     return _TITLES.get(message.name, name)

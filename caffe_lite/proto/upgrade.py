@@ -12,7 +12,7 @@ from . import caffe_pb2
 from .legacy import upgrade_layers
 
 if TYPE_CHECKING:
-    from .parser import Parsed, Path
+    from .parsed import Parsed, Path
 
 _SOLVER_TYPES = {
     caffe_pb2.SolverParameter.SGD: "SGD",

@@ -26,7 +26,7 @@ from ..net import Net
 from ..ops import Array, Ops
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.prototxt import Parsed, read_solver, to_text
-from ..proto.text import Source
+from ..proto.source import Source
 from ..proto.upgrade import upgrade_solver
 from ..scores import Scores, flat_values
 from ..weights import read_weights

@@ -1,0 +1,99 @@
+"""What the grammar makes of a text: blocks of fields with their values, and the mistakes between them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Any, NamedTuple
+
+from google.protobuf.descriptor import Descriptor
+
+from .schema import Field
+
+
+class Mistake(enum.Enum):
+    """What can be wrong with a text; beside each, the token that a fault of that kind starts at."""
+
+    # Of blocks
+    NEVER_CLOSED = enum.auto()  # the end of the text, or the layer that opens inside another
+    WRONG_CLOSER = enum.auto()  # a closing mark that is not the block's
+    SURPLUS_CLOSER = enum.auto()  # a closing mark outside of every block
+    STRAY = enum.auto()  # what stands where a name should
+    WEB_PAGE = enum.auto()  # the first word of one
+    # Of fields
+    STANDS_ALONE = enum.auto()  # a name with nothing behind it
+    UNKNOWN_FIELD = enum.auto()  # a name that the block does not know
+    GIVEN_TWICE = enum.auto()  # the name, where it stands again
+    TAKES_BLOCK = enum.auto()  # the name of a field whose value is no block
+    TAKES_NO_BLOCK = enum.auto()  # the name of a field whose value is one
+    NO_COLON = enum.auto()  # what stands behind the name
+    # Of lists
+    NO_BLOCK_IN_LIST = enum.auto()  # the value that is no block
+    LIST_NOT_CLOSED = enum.auto()  # the bracket
+    NO_LAST_VALUE = enum.auto()  # the bracket behind the last comma
+    # Of values
+    NO_VALUE = enum.auto()  # what stands before the place of the value
+    WRONG_KIND = enum.auto()  # the value
+    OPEN_QUOTE = enum.auto()  # the quote
+    NOT_QUOTED = enum.auto()  # the value
+    NO_ESCAPE = enum.auto()  # the string
+    ZERO_BYTE = enum.auto()  # the first string of the value
+    PLUS_SIGN = enum.auto()  # the sign
+    NO_NUMBER = enum.auto()  # the number that a word begins with
+    LEADING_ZERO = enum.auto()  # the number, without its sign
+    NOT_WHOLE = enum.auto()  # the number, with its sign
+    OUT_OF_RANGE = enum.auto()  # the number, with its sign
+    QUOTED_WORD = enum.auto()  # the string
+    QUOTED_TYPE = enum.auto()  # the string
+    UNKNOWN_VALUE = enum.auto()  # the value, with its sign
+
+
+class Fault(NamedTuple):
+    """A mistake, the indices of the tokens that it begins at and ends before, and the field that it is about.
+
+    ``detail`` is the escape of a NO_ESCAPE, and the offset of the first one for a field GIVEN_TWICE.
+    """
+
+    mistake: Mistake
+    start: int
+    end: int
+    field: Field | None = None
+    detail: Any = None
+
+
+class Entry(NamedTuple):
+    """A field, the index of the token that is its place, and one value: a Block or Python's, None if unreadable."""
+
+    field: Field
+    start: int
+    value: Any
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(eq=False)
+class Block:
+    """What stands between two braces, or in the whole text; with the name before it and the block around it."""
+
+    message: Descriptor
+    name: str = ""
+    offset: int = 0
+    first: int = 0  # the token behind the brace
+    opener: str = ""
+    closer: str = ""
+    outer: Block | None = None
+    entries: list[Entry | Fault] = dataclass_field(default_factory=list)
+    end: int | None = None  # the offset of the brace that closes it
+
+    def around(self) -> list[Block]:
+        """The blocks around what stands in this one, outermost first, without the whole text."""
+        return [*self.outer.around(), self] if self.outer else []
+
+    def closed(self) -> Iterator[Block]:
+        """The blocks in this one that a brace closes, in the order of these braces."""
+        for entry in self.entries:
+            if isinstance(entry, Entry) and isinstance(entry.value, Block):
+                yield from entry.value.closed()
+        if self.end is not None:
+            yield self
