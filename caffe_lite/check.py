@@ -18,7 +18,9 @@ from .net_param import PlacedLayer, filter_layers
 from .outline import Outline
 from .proto import caffe_pb2
 from .proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, NetStateRule, SolverParameter
-from .proto.prototxt import Parsed, parse_text, read_text, top_fields
+from .proto.parsed import Parsed
+from .proto.parser import parse_text
+from .proto.prototxt import read_text, top_fields
 from .proto.schema import fields_of, replacement
 from .proto.source import Source
 from .proto.upgrade import upgrade_net, upgrade_solver

@@ -22,7 +22,8 @@ from .net_param import PlacedLayer, layers_in_state, state_of
 from .ops import Ops, get_ops
 from .ops.base import LEAVE_OUT, Array, Program
 from .proto import caffe_pb2
-from .proto.prototxt import Parsed, read_net, to_text
+from .proto.parsed import Parsed
+from .proto.prototxt import read_net, to_text
 from .proto.upgrade import upgrade_net
 from .pycaffe import Callbacks, PycaffeNet
 from .random import new_generator

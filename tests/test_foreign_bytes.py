@@ -17,7 +17,8 @@ from caffe_lite.foreign_bytes import from_bytes, is_foreign, shown, to_bytes, wi
 from caffe_lite.io import array_to_blobproto, array_to_datum
 from caffe_lite.proto.binary import parse_binary, to_binary
 from caffe_lite.proto.caffe_pb2 import LayerParameter, NetParameter, SolverState
-from caffe_lite.proto.prototxt import parse_text, read_net, to_text
+from caffe_lite.proto.parser import parse_text
+from caffe_lite.proto.prototxt import read_net, to_text
 from caffe_lite.weights import read_weights
 
 from .data.databases import write_lmdb

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from caffe_lite.errors import CaffeError
 from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import NetParameter, SolverParameter
-from caffe_lite.proto.prototxt import parse_text, read_net
+from caffe_lite.proto.parser import parse_text
+from caffe_lite.proto.prototxt import read_net
 from caffe_lite.solvers import get_solver
 
 torch = pytest.importorskip("torch")

@@ -130,7 +130,7 @@ class Weights(Kind):
     def net(self):
         from caffe_lite.net import TEST, Net
         from caffe_lite.proto.caffe_pb2 import NetParameter
-        from caffe_lite.proto.prototxt import parse_text
+        from caffe_lite.proto.parser import parse_text
 
         return Net(parse_text(NET, NetParameter).message, TEST, engine="numpy", seed=0)
 
@@ -153,7 +153,7 @@ class BinaryNet(Weights):
 
     def examples(self) -> list[bytes]:
         from caffe_lite.proto.caffe_pb2 import NetParameter
-        from caffe_lite.proto.prototxt import parse_text
+        from caffe_lite.proto.parser import parse_text
 
         blobs = self.net.to_proto().layer[1].blobs
         v0, v1 = (parse_text(text, NetParameter).message for text in (V0, V1))
@@ -162,7 +162,7 @@ class BinaryNet(Weights):
         return [v0.SerializeToString(), v1.SerializeToString(), super().examples()[2]]
 
     def read(self) -> dict[str, bytes]:
-        from caffe_lite.proto.prototxt import Parsed
+        from caffe_lite.proto.parsed import Parsed
         from caffe_lite.proto.upgrade import upgrade_net
         from caffe_lite.weights import read_caffemodel, write_message
 
@@ -178,7 +178,7 @@ class State(Kind):
     @functools.cached_property
     def solver(self):
         from caffe_lite.proto.caffe_pb2 import SolverParameter
-        from caffe_lite.proto.prototxt import parse_text
+        from caffe_lite.proto.parser import parse_text
         from caffe_lite.solvers import get_solver
 
         os.chdir(self.folder)

@@ -9,7 +9,7 @@ from caffe_lite.errors import CaffeError, NetError, WeightsError
 from caffe_lite.loading import load
 from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import NetParameter
-from caffe_lite.proto.prototxt import parse_text
+from caffe_lite.proto.parser import parse_text
 from caffe_lite.random import set_random_seed
 
 

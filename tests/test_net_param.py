@@ -7,7 +7,7 @@ import pytest
 from caffe_lite.errors import NetError, Where
 from caffe_lite.net_param import PlacedLayer, filter_layers, insert_splits, layers_in_state
 from caffe_lite.proto.caffe_pb2 import TEST, TRAIN, LayerParameter, NetParameter, NetState
-from caffe_lite.proto.prototxt import parse_text
+from caffe_lite.proto.parser import parse_text
 
 
 def placed(text):

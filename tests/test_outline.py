@@ -14,8 +14,9 @@ from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.net_param import placed_layers, state_of
 from caffe_lite.outline import Outline, ShapeOps, shape_of
 from caffe_lite.proto.caffe_pb2 import LayerParameter, NetParameter
+from caffe_lite.proto.parsed import Parsed
 from caffe_lite.proto.parser import parse_text
-from caffe_lite.proto.prototxt import Parsed, read_net
+from caffe_lite.proto.prototxt import read_net
 from caffe_lite.random import new_generator
 from caffe_lite.unknown import Undetermined, UnknownSize
 

@@ -15,7 +15,7 @@ from caffe_lite.errors import CaffeError
 from caffe_lite.layer import _registered
 from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import NetParameter
-from caffe_lite.proto.prototxt import parse_text
+from caffe_lite.proto.parser import parse_text
 
 Shape = tuple[int, ...]
 

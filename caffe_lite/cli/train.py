@@ -9,7 +9,9 @@ from ..errors import SolverError, Where
 from ..files import path_field
 from ..log import logger, start_logging
 from ..proto.caffe_pb2 import TEST, NetParameter, SolverParameter
-from ..proto.prototxt import Parsed, parse_text, read_net, read_solver, read_text
+from ..proto.parsed import Parsed
+from ..proto.parser import parse_text
+from ..proto.prototxt import read_net, read_solver, read_text
 from .arguments import Parser, UsageError, add_engine, add_state, choose_engine
 from .settings import apply_setting
 

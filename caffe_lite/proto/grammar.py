@@ -46,6 +46,7 @@ class _Grammar:
             if kind is NAME:
                 field = fields.get(text)
                 if text in ("layer", "layers") and self._layer_in_layer(block, field):
+                    self._fault(block, Mistake.NEVER_CLOSED)
                     return False
                 if field is None:
                     self._unknown(block)
@@ -168,10 +169,7 @@ class _Grammar:
         behind = self.cursor.index + 1
         if self.tokens[behind].text == ":":
             behind += 1
-        if self.tokens[behind].text not in _CLOSER or not any(is_layer(outer.message) for outer in block.around()):
-            return False
-        self._fault(block, Mistake.NEVER_CLOSED)
-        return True
+        return self.tokens[behind].text in _CLOSER and any(is_layer(outer.message) for outer in block.around())
 
     def _layer_belongs(self, block: Block) -> bool:
         """Whether a layer that opened inside another is one of this block's."""

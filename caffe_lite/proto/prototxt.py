@@ -27,19 +27,6 @@ from .source import Source
 from .tokens import MARK, NAME, STRING, Token, tokenize
 from .upgrade import default_snapshot_prefix, upgrade_net, upgrade_solver
 
-__all__ = [
-    "Parsed",
-    "is_text",
-    "parse_text",
-    "read_net",
-    "read_net_as_written",
-    "read_solver",
-    "read_solver_as_written",
-    "read_text",
-    "to_text",
-    "write_text",
-]
-
 M = TypeVar("M", bound=Message)
 
 

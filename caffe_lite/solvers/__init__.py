@@ -7,7 +7,7 @@ import os
 from ..errors import SolverError
 from ..ops import Ops
 from ..proto.caffe_pb2 import SolverParameter
-from ..proto.prototxt import Parsed
+from ..proto.parsed import Parsed
 from ..spelling import nearest
 from .rules import AdaDeltaSolver, AdaGradSolver, AdamSolver, NesterovSolver, RMSPropSolver, SGDSolver
 from .signals import SignalHandler, SolverAction

@@ -11,7 +11,8 @@ from ..files import system_path
 from ..log import logger
 from ..net import Net
 from ..proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, SolverParameter
-from ..proto.prototxt import Parsed, read_net
+from ..proto.parsed import Parsed
+from ..proto.prototxt import read_net
 from ..weights import weights_files
 
 _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")

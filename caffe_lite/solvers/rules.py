@@ -10,7 +10,7 @@ from ..errors import SolverError
 from ..log import logger
 from ..ops.base import Array, Results
 from ..proto.caffe_pb2 import SolverParameter
-from ..proto.prototxt import Parsed
+from ..proto.parsed import Parsed
 from .learning_rate import learning_rate, next_step
 from .solver import Solver, setting_error
 

@@ -25,7 +25,8 @@ from ..log import logger
 from ..net import Net
 from ..ops import Array, Ops
 from ..proto.caffe_pb2 import SolverParameter
-from ..proto.prototxt import Parsed, read_solver, to_text
+from ..proto.parsed import Parsed
+from ..proto.prototxt import read_solver, to_text
 from ..proto.source import Source
 from ..proto.upgrade import upgrade_solver
 from ..scores import Scores, flat_values

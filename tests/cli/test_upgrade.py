@@ -8,7 +8,7 @@ import pytest
 
 from caffe_lite.io import array_to_blobproto
 from caffe_lite.proto.caffe_pb2 import NetParameter, SolverParameter, V1LayerParameter
-from caffe_lite.proto.prototxt import parse_text
+from caffe_lite.proto.parser import parse_text
 
 from .conftest import NET, SOLVER
 

@@ -12,7 +12,7 @@ import pytest
 
 from caffe_lite.net import TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import NetParameter, SolverParameter
-from caffe_lite.proto.prototxt import parse_text
+from caffe_lite.proto.parser import parse_text
 from caffe_lite.solvers import get_solver
 
 torch = pytest.importorskip("torch")

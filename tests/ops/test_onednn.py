@@ -7,7 +7,7 @@ import pytest
 from caffe_lite.net import TEST, Net
 from caffe_lite.ops import get_ops
 from caffe_lite.proto.caffe_pb2 import NetParameter
-from caffe_lite.proto.prototxt import parse_text
+from caffe_lite.proto.parser import parse_text
 
 from .kernels import close, threads
 

@@ -12,7 +12,8 @@ from caffe_lite.errors import PrototxtError
 from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import LayerParameter, NetParameter, ParamSpec, V1LayerParameter
 from caffe_lite.proto.parsed import Parsed
-from caffe_lite.proto.prototxt import parse_text, read_net
+from caffe_lite.proto.parser import parse_text
+from caffe_lite.proto.prototxt import read_net
 from caffe_lite.proto.upgrade import is_old_net, upgrade_net
 
 # One small net in each of the three formats.

@@ -42,7 +42,8 @@ import google.protobuf
 from google.protobuf import text_format
 from google.protobuf.internal import api_implementation
 from caffe_lite.proto import caffe_pb2
-from caffe_lite.proto.prototxt import parse_text, to_text
+from caffe_lite.proto.parser import parse_text
+from caffe_lite.proto.prototxt import to_text
 
 text = 'layer { name: "a" type: "Clip" clip_param { min: 1 max: 2 } phase: TEST } input_dim: [1, 2]'
 net = parse_text(text, caffe_pb2.NetParameter).message
@@ -116,10 +117,10 @@ def foreign(tmp_path_factory):
     return folder
 
 
-OURS = "from caffe_lite.proto import caffe_pb2 as ours, prototxt\n"
+OURS = "from caffe_lite.proto import caffe_pb2 as ours, parser\n"
 THEIRS = "import caffe_pb2 as theirs\n"
 BESIDE = """
-net = prototxt.parse_text('name: "n" layer { name: "a" type: "ReLU" }', ours.NetParameter).message
+net = parser.parse_text('name: "n" layer { name: "a" type: "ReLU" }', ours.NetParameter).message
 assert ours.NetParameter.FromString(net.SerializeToString()) == net and net.layer[0].type == "ReLU"
 other = theirs.NetParameter(name=3, layer=[theirs.LayerParameter(type=b"x")])
 assert theirs.NetParameter.FromString(other.SerializeToString()).layer[0].type == b"x"

@@ -6,7 +6,8 @@ import pytest
 
 from caffe_lite.errors import PrototxtError
 from caffe_lite.proto import caffe_pb2
-from caffe_lite.proto.prototxt import parse_text, read_solver
+from caffe_lite.proto.parser import parse_text
+from caffe_lite.proto.prototxt import read_solver
 from caffe_lite.proto.upgrade import upgrade_net, upgrade_solver
 
 RELU = 'layer { name: "relu" type: "ReLU" bottom: "data" top: "out" }\n'
