@@ -13,7 +13,7 @@ from .data.batches import Batch, Batches
 from .data.prefetch import Prefetcher
 from .data.transform import check_transform
 from .errors import CaffeError
-from .layer import Layer
+from .layer import Kind, Layer
 from .log import logger
 from .proto.schema import MOVED_TO_TRANSFORM
 from .unknown import Shape, Undetermined, UnknownSize
@@ -28,6 +28,7 @@ class BatchLayer(Layer, abc.ABC):
     kept if all of a source, decoded, fit into 128 MB; else by as many threads as there are cores.
     """
 
+    kind = Kind.DATA
     bottoms = (0, 0)
     batches: Batches | None = None
     prefetcher: Prefetcher[Batch] | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .atomic import atomic_write
 from .drawing.picture import picture_of
-from .drawing.svg import LEARNING, RANKDIRS, svg_text
+from .drawing.svg import RANKDIRS, svg_text
 from .errors import CaffeError, MissingExtra, Where
 from .net_param import filter_layers, placed_layers, state_of
 from .proto.caffe_pb2 import LayerParameter, NetParameter, Phase, PoolingParameter
@@ -19,6 +19,7 @@ from .proto.upgrade import upgrade_net
 if TYPE_CHECKING:
     import pydot
 
+LEARNING = ("Convolution", "Deconvolution", "InnerProduct")  # those of which pycaffe tells lr_mult
 OWN = (".svg", ".html", ".htm")
 LAYER_STYLE_DEFAULT = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
 NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}

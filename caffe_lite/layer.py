@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -23,6 +24,20 @@ if TYPE_CHECKING:
     from .pycaffe import UserLayer
 
 Range = tuple[int, "int | None"]
+
+
+class Kind(enum.Enum):
+    """What layers are for: drawings give each kind its colour, the documentation its section."""
+
+    DATA = "data"
+    CONVOLUTION = "convolution"
+    PRODUCT = "product"
+    POOLING = "pooling"
+    NEURON = "neuron"
+    NORMALISATION = "normalisation"
+    ARRANGEMENT = "arrangement"
+    LOSS = "loss"
+    OTHER = "other"
 
 
 class Saved:
@@ -64,6 +79,9 @@ class Layer:
         is_loss: whether the first top weighs 1 in the net's loss if the prototxt gives no loss_weight.
         not_differentiable: bottoms that never get a gradient (labels), by index; negative counts from the end.
         repeatable: whether Forward does nothing but compute its tops, so that the Net may call it when it likes.
+        has_weights: whether most of its work is products with weights that it learns.
+        kind: what it is for.
+        formula: what it computes, in LaTeX, for its page of the documentation.
 
     Attributes of the instance:
         param: its LayerParameter.         blobs: its learnable Blobs.      ops: the engine's arithmetic.
@@ -78,6 +96,14 @@ class Layer:
     is_loss: ClassVar[bool] = False
     not_differentiable: ClassVar[tuple[int, ...]] = ()
     repeatable: ClassVar[bool] = True
+    has_weights: ClassVar[bool] = False
+    kind: ClassVar[Kind] = Kind.OTHER
+    formula: ClassVar[str] = ""
+
+    @staticmethod
+    def caption(param: caffe_pb2.LayerParameter) -> str:
+        """The settings that matter most, in a few words, as "7 x 7 /2, pad 3 → 64": a drawing shows them."""
+        return ""
 
     def __init__(
         self,
@@ -138,6 +164,10 @@ class Layer:
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Role | None:
         """What the layer is to its neighbours, if several in a row may run as one kernel."""
         return None
+
+    def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """What its matrix products cost in one Forward; what is done once per element is not counted."""
+        return 0
 
     # Set by the Net before the first Backward: which of ``blobs`` need a gradient (lr_mult 0 asks for none).
     param_propagate_down: Sequence[bool] = ()
@@ -237,6 +267,14 @@ def is_registered(type_name: str) -> bool:
     return type_name in _registered()
 
 
+def layer_class(type_name: str) -> type[Layer] | None:
+    """The class of the layers of a type, None if there is none; plug-ins are loaded if it is not known without them."""
+    known = _registered()
+    if type_name not in known:
+        load_plugins()
+    return known.get(type_name)
+
+
 def layer_type_list() -> list[str]:
     """Every type string a prototxt may use, sorted; those of plug-ins, too."""
     for problem in load_plugins():
@@ -253,10 +291,9 @@ def create_layer(
     """
     if not param.type:
         raise NetError("it has no type", where=where, layer=param.name, hint='Give it one, as in type: "ReLU"')
-    known = _registered()
-    problems = load_plugins() if param.type not in known else []
-    cls = known.get(param.type)
+    cls = layer_class(param.type)
     if cls is None:
+        known = _registered()
         near = nearest_few(param.type, known)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known types: {', '.join(sorted(known))}."
         raise UnknownLayerType(
@@ -264,7 +301,7 @@ def create_layer(
             where=where,
             layer=param.name,
             layer_type=param.type,
-            hint=" ".join([hint, *(f"Perhaps a plug-in is missing: {problem.what}" for problem in problems)]),
+            hint=" ".join([hint, *(f"Perhaps a plug-in is missing: {problem.what}" for problem in load_plugins())]),
         )
     logger.info("Creating layer %s", param.name)
     return cls(param, ops, phase, rng, where)

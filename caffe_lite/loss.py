@@ -10,7 +10,7 @@ import numpy as np
 
 from .blob import Blob
 from .indices import first_wrong
-from .layer import Layer
+from .layer import Kind, Layer
 from .ops.base import Array, Ops
 from .proto.caffe_pb2 import AccuracyParameter, LossParameter
 
@@ -20,6 +20,7 @@ FULL, VALID, BATCH_SIZE, NONE = LossParameter.FULL, LossParameter.VALID, LossPar
 class LossLayer(Layer):
     """A layer whose first top is one number to be minimised, and whose second bottom (labels) gets no gradient."""
 
+    kind = Kind.LOSS
     bottoms = (2, 2)
     is_loss = True
     not_differentiable: ClassVar[tuple[int, ...]] = (1,)

@@ -151,3 +151,26 @@ def _sizes(param: Any, field: str, stem: str | None, num_axes: int, default: int
 def by(sizes: Any) -> str:
     """Sizes as people write them: 3 x 5."""
     return " x ".join(map(str, sizes))
+
+
+def windows_text(param: Any) -> str:
+    """The same in a few words, "7 x 7 /2, pad 3": the kernel, and what else is not as usual, right or wrong."""
+    kernel = _sizes_text(param, "kernel_size", "kernel", "?")
+    stride = _sizes_text(param, "stride", "stride", "1")
+    words = [f"{kernel} x {kernel}" if kernel.isdecimal() else kernel]
+    if stride not in ("1", "1 x 1"):
+        words[0] += f" /{stride}"
+    for name, usual in (("pad", "0"), ("dilation", "1"), ("group", "1")):
+        value = _sizes_text(param, name, name, usual) if hasattr(param, name) else usual
+        if value != usual:
+            words.append(f"{name} {value}")
+    return ", ".join(words)
+
+
+def _sizes_text(param: Any, field: str, stem: str, usual: str) -> str:
+    if hasattr(param, f"{stem}_h") and (param.HasField(f"{stem}_h") or param.HasField(f"{stem}_w")):
+        return by((getattr(param, f"{stem}_h"), getattr(param, f"{stem}_w")))
+    value = getattr(param, field)
+    if isinstance(value, int):
+        return str(value) if param.HasField(field) else usual
+    return by(value) or usual

@@ -3,7 +3,7 @@ import pytest
 
 from caffe_lite import layer as registry
 from caffe_lite.errors import LayerError, NetError, Where
-from caffe_lite.layer import Layer, create_layer, layer_type_list, register_layer
+from caffe_lite.layer import Layer, create_layer, layer_class, layer_type_list, register_layer
 from caffe_lite.ops import get_ops
 from caffe_lite.proto import caffe_pb2
 
@@ -27,7 +27,7 @@ def test_a_layer_knows_where_it_stands():
     assert layer.blobs == [] and layer.state() is None
 
 
-def test_the_list_of_types_is_the_originals():
+def test_the_list_of_types_has_the_originals():
     names = """
         AbsVal Accuracy ArgMax BNLL BatchNorm BatchReindex Bias Clip Concat ContrastiveLoss Convolution Crop
         Data Deconvolution Dropout DummyData ELU Eltwise Embed EuclideanLoss Exp Filter Flatten HDF5Data
@@ -36,7 +36,10 @@ def test_the_list_of_types_is_the_originals():
         Scale Sigmoid SigmoidCrossEntropyLoss Silence Slice Softmax SoftmaxWithLoss Split Swish TanH Threshold
         Tile WindowData
     """
-    assert layer_type_list() == names.split()
+    types = layer_type_list()
+    assert set(names.split()) <= set(types)
+    assert types == sorted(types)
+    assert [layer_class(name).type for name in types] == types
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,7 @@ def test_registering():
         pass
 
     assert MineLayer.type == "Mine" and isinstance(create("Mine"), MineLayer)
+    assert layer_class("Mine") is MineLayer and layer_class("Nobody's") is None
     register_layer("Mine")(MineLayer)
     with pytest.raises(ValueError, match=r"layer type 'Mine' is taken by .*MineLayer"):
         register_layer("Mine")(Layer)

@@ -65,6 +65,11 @@ def test_the_command_line_finds_it(run) -> None:
     assert re.search(r"^y +Softsign +x +y +3 x 4$", run("", "summary", "softsign.prototxt").stdout, re.MULTILINE)
 
 
+def test_a_drawing_shows_its_kind(run, tmp_path: Path) -> None:
+    assert run("", "draw", "softsign.prototxt", "net.svg", "--phase", "ALL").returncode == 0
+    assert 'class="layer neuron" id="layer-1"' in (tmp_path / "net.svg").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

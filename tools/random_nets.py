@@ -1,4 +1,4 @@
-"""Random nets over every layer that has a gradient, each made from a seed: geometry, axes, sharing, losses, phases."""
+"""Random nets over layers that have a gradient, each made from a seed: geometry, axes, sharing, losses, phases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from caffe_lite.errors import CaffeError
-from caffe_lite.layer import _registered
+from caffe_lite.layer import layer_class
 from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import NetParameter
 from caffe_lite.proto.parser import parse_text
@@ -195,7 +195,9 @@ class _Sketch:
             names = [first]
         self.read.update({*bottoms} - {*names})
         fields = [f'bottom: "{bottom}"' for bottom in bottoms] + [f'top: "{top}"' for top in names]
-        inert = [i % len(bottoms) for i in _registered()[type].not_differentiable]
+        cls = layer_class(type)
+        assert cls is not None  # else there would be no net with it
+        inert = [i % len(bottoms) for i in cls.not_differentiable]
         learned = type.endswith("Loss") and any(bottoms[i] not in self.inputs for i in inert)
         if learned or self.chance(0.1):
             fields += [f"propagate_down: {'false' if i in inert else self.flag()}" for i in range(len(bottoms))]

@@ -92,7 +92,7 @@ def _facts(picture: Picture, number: int, layer: DrawnLayer) -> dict[str, Any]:
             rows.append(("Memory of tops", memory(taken)))
     return {
         "name": param.name,
-        "kind": layer.kind,
+        "kind": layer.kind.value,
         "box": layer.box,
         "rows": rows,
         "bottoms": bottoms,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..costs import Totals, multiply_adds, totals
 from ..errors import CaffeError, Where
+from ..layer import Kind, Layer, layer_class
 from ..net_param import PlacedLayer, filter_layers, placed_layers, state_of
 from ..outline import Outline, shape_of
 from ..proto.caffe_pb2 import LayerParameter, NetParameter, Phase
@@ -14,19 +16,6 @@ from ..proto.parsed import Parsed
 from ..unknown import Shape, Size
 from ..wiring import Node
 from .layout import Wire
-
-KINDS = {
-    "data": "Data DummyData HDF5Data ImageData Input MemoryData Parameter WindowData AnnotatedData",
-    "convolution": "Convolution ConvolutionDepthwise Deconvolution DepthwiseConvolution Im2col",
-    "product": "Embed InnerProduct LSTM LSTMUnit RNN",
-    "pooling": "Pooling PSROIPooling ROIPooling SPP Unpooling Upsample",
-    "neuron": "AbsVal BNLL Clip Dropout ELU Exp Log Mish PReLU Power ReLU ReLU6 Sigmoid Softmax Swish TanH Threshold",
-    "normalisation": "BN BatchNorm Bias L2Norm LRN MVN Normalize Scale",
-    "arrangement": "ArgMax Axpy BatchReindex Concat Crop Eltwise Filter Flatten Interp Permute Reduction Reshape"
-    " MergeCrop Silence Slice ShuffleChannel Split Tile",
-    "loss": "Accuracy HDF5Output",
-}
-_KIND_OF = {name: kind for kind, names in KINDS.items() for name in names.split()}
 
 
 @dataclass
@@ -42,10 +31,18 @@ class DrawnLayer:
     problem: str = ""
 
     @property
-    def kind(self) -> str:
-        """One of KINDS, or "other"."""
-        layer_type = self.param.type
-        return _KIND_OF.get(layer_type, "loss" if layer_type.endswith("Loss") else "other")
+    def kind(self) -> Kind:
+        told = (layer_class(self.param.type) or Layer).kind
+        if told is Kind.OTHER:
+            return Kind.LOSS if self.param.type.endswith("Loss") else self.like.kind
+        return told
+
+    @cached_property
+    def like(self) -> type[Layer]:
+        """The class of its type, or else of the type that the parameters are named after which it gives."""
+        given = (field.message_type for field, _ in self.param.ListFields() if field.message_type)
+        names = [self.param.type, *(message.name.removesuffix("Parameter") for message in given)]
+        return next(filter(None, map(layer_class, names)), Layer)
 
 
 @dataclass

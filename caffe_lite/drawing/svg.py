@@ -10,15 +10,14 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from ..costs import memory, shape_text
-from .captions import caption
+from ..layer import Kind
 from .layout import Box, Layout, Point, layout
-from .picture import KINDS, DrawnBox, DrawnLayer, Picture
+from .picture import DrawnBox, DrawnLayer, Picture
 
 RANKDIRS = ("TB", "BT", "LR", "RL")
 MARGIN = 16.0
 LAYER, IN_PLACE, BLOB = 38.0, 22.0, 17.0  # heights
 LONGEST = 44  # characters of a name that are shown
-LEARNING = ("Convolution", "Deconvolution", "InnerProduct")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -81,9 +80,9 @@ def totals_text(picture: Picture) -> str:
 
 
 def kinds_of(picture: Picture) -> list[str]:
-    """The kinds of layers that are there, in the order of KINDS."""
+    """The kinds of layers that are there, in their order."""
     there = {layer.kind for layer in picture.layers}
-    return [kind for kind in (*KINDS, "other") if kind in there]
+    return [kind.value for kind in Kind if kind in there]
 
 
 @dataclass
@@ -143,7 +142,7 @@ class _DrawnAs:
         self, group: Element, layer: DrawnLayer, number: int, name: str, what: str, top: float, height: float
     ) -> None:
         says = f"{layer.param.name}, {what}" + (f". {layer.problem}" if layer.problem else "")
-        kind = f"layer {layer.kind}" + (" wrong" if layer.problem else "")
+        kind = f"layer {layer.kind.value}" + (" wrong" if layer.problem else "")
         row = SubElement(group, "g", {"class": kind, "id": f"layer-{number}", "role": "img", "aria-label": _xml(says)})
         _text_in(SubElement(row, "title"), says)
         SubElement(row, "rect", y=f"{top:g}", width=f"{self.width:.1f}", height=f"{height:g}", rx="4")
@@ -158,8 +157,8 @@ class _DrawnAs:
 
 
 def _what(layer: DrawnLayer, lr_mult: bool) -> str:
-    words = [layer.param.type, caption(layer.param)]
-    if lr_mult and layer.param.type in LEARNING:
+    words = [layer.param.type, layer.like.caption(layer.param)]
+    if lr_mult and layer.like.has_weights:
         words.append(f"lr_mult {layer.param.param[0].lr_mult if layer.param.param else 1:g}")
     return "  ".join(filter(None, words))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("AbsVal")
@@ -14,6 +14,9 @@ class AbsValLayer(Layer):
 
     Source: the original's absval_layer.cpp. Difference: it may run in place (the original refuses).
     """
+
+    kind = Kind.NEURON
+    formula = r"y = |x|"
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].Reshape(bottom[0].shape)

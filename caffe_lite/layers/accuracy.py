@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..loss import VALID, check_label_count, class_labels, ignored_label, normalizer
 
 
@@ -21,6 +21,8 @@ class AccuracyLayer(Layer):
     the scores is read), so is top_k 0; a label whose score is NaN is wrong (there: right, and a net of NaNs scores 1).
     """
 
+    kind = Kind.LOSS
+    formula = r"y = \frac{1}{n} \#\{ i : x_i(y_i) \text{ is among the } k \text{ largest} \}"
     bottoms = (2, 2)
     tops = (1, 2)
     not_differentiable = (0, 1)

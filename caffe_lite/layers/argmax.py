@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("ArgMax")
@@ -21,6 +21,8 @@ class ArgMaxLayer(Layer):
     Source: the original's argmax_layer.cpp. Difference: NaN counts as larger than any number (there: undefined).
     """
 
+    kind = Kind.ARRANGEMENT
+    formula = r"y = \operatorname{argmax}_i x_i"
     not_differentiable = (0,)
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array
 from ..proto import caffe_pb2
 from ..roles import ChannelMap, Normalization
@@ -28,6 +28,9 @@ class BatchNormLayer(Layer):
     Source: Ioffe and Szegedy 2015; the original's batch_norm_layer.cpp. Difference: a batch of nothing leaves the
     blobs as they are (there: NaN, for good).
     """
+
+    kind = Kind.NORMALISATION
+    formula = r"y = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.batch_norm_param

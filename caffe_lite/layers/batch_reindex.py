@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..blob import Blob
 from ..indices import row_indices
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("BatchReindex")
@@ -17,6 +17,8 @@ class BatchReindexLayer(Layer):
     Source: the original's batch_reindex_layer.cpp. As there, an index is truncated to a whole number.
     """
 
+    kind = Kind.ARRANGEMENT
+    formula = r"y_n = x_{i_n}"
     bottoms = (2, 2)
     not_differentiable = (1,)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..blob import Blob
 from ..fillers import fill
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array
 from ..roles import LearnedChannelMap
 
@@ -17,6 +17,7 @@ class SpanningLayer(Layer):
     The operand is the second bottom, or else a learned blob that spans ``num_axes`` axes from ``axis`` on.
     """
 
+    kind = Kind.NORMALISATION
     bottoms = (1, 2)
 
     def learned_shape(self, shape: tuple[int, ...], axis: int, num_axes: int) -> tuple[int, ...]:
@@ -72,6 +73,8 @@ class BiasLayer(SpanningLayer):
     two only for a learned b.
     Source: the original's bias_layer.cpp.
     """
+
+    formula = r"y = x + b"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(bottom) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Clip")
@@ -16,6 +16,9 @@ class ClipLayer(Layer):
     Source: the original's clip_layer.cpp. Differences: NaN stays NaN (there: min); min above max is an error (there:
     everything becomes min).
     """
+
+    kind = Kind.NEURON
+    formula = r"y = \min(\max(x, \text{min}), \text{max})"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.clip_param

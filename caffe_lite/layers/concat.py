@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
+from ..proto.caffe_pb2 import LayerParameter
 
 
 @register_layer("Concat")
@@ -18,7 +19,13 @@ class ConcatLayer(Layer):
     Source: the original's concat_layer.cpp.
     """
 
+    kind = Kind.ARRANGEMENT
+    formula = r"y = [\, x_1, x_2, \ldots ]"
     bottoms = (1, None)
+
+    @staticmethod
+    def caption(param: LayerParameter) -> str:
+        return "" if param.concat_param.axis == 1 else f"axis {param.concat_param.axis}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.axis_given, self.field = axis_or_dim(self, self.param.concat_param, "concat_dim")

@@ -24,6 +24,7 @@ class ContrastiveLossLayer(LossLayer):
     NaN).
     """
 
+    formula = r"L = \frac{1}{2N} \sum_n s_n d_n^2 + (1 - s_n) \max(m - d_n, 0)^2, \quad d_n = |a_n - b_n|"
     bottoms = (3, 3)
     not_differentiable = (2,)
 

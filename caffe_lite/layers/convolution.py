@@ -7,18 +7,25 @@ from math import prod
 
 from ..blob import Blob
 from ..fillers import fill
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array, Ints
+from ..proto.caffe_pb2 import LayerParameter
 from ..roles import Linear, Windows
-from ..windows import read_windows
+from ..windows import read_windows, windows_text
 
 
 class FilteringLayer(Layer):
     """What Convolution and Deconvolution have in common; they differ in which way the filters are gone through."""
 
+    kind = Kind.CONVOLUTION
     bottoms = (1, None)
     tops = (1, None)
     equal_bottoms_tops = True
+    has_weights = True
+
+    @staticmethod
+    def caption(param: LayerParameter) -> str:
+        return f"{windows_text(param.convolution_param)} → {param.convolution_param.num_output}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.convolution_param
@@ -123,11 +130,20 @@ class ConvolutionLayer(FilteringLayer):
     Source: LeCun et al. 1989; the original's base_conv_layer.cpp.
     """
 
+    formula = (
+        r"y_m(i) = b_m + \sum_c \sum_k W_{m,c}(k) \, "
+        r"x_c(\text{stride} \cdot i + \text{dilation} \cdot k - \text{pad})"
+    )
+
     def outputs_and_inputs(self) -> tuple[int, int]:
         return self.num_output, self.channels // self.group
 
     def out(self, image: Ints) -> tuple[int, ...]:
         return self.windows.convolved(image)
+
+    def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Every weight is used once for each output pixel."""
+        return sum(blob.count for blob in top) // self.num_output * self.blobs[0].count
 
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Linear | None:
         def weight_and_bias() -> tuple[Array, Array | None]:

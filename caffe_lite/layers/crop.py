@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Crop")
@@ -18,6 +18,8 @@ class CropLayer(Layer):
     Source: Long, Shelhamer and Darrell 2015; the original's crop_layer.cpp.
     """
 
+    kind = Kind.ARRANGEMENT
+    formula = r"y_i = x_{\text{offset} + i}"
     bottoms = (2, 2)
     not_differentiable = (1,)
 

@@ -27,6 +27,7 @@ class DataLayer(BatchLayer):
     Source: the original's data_layer.cpp.
     """
 
+    formula = r"y = (x - \text{mean}) \cdot \text{scale}"
     tops = (1, 2)
 
     def foresee(self) -> Sequence[Shape]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from ..blob import Blob
 from ..layer import register_layer
 from ..ops.base import Array, Ints
 from .convolution import FilteringLayer
@@ -20,11 +23,17 @@ class DeconvolutionLayer(FilteringLayer):
     Source: Zeiler et al. 2010; Long, Shelhamer and Darrell 2015; the original's deconv_layer.cpp.
     """
 
+    formula = r"y_m(\text{stride} \cdot i + \text{dilation} \cdot k - \text{pad}) = b_m + \sum W_{c,m}(k) \, x_c(i)"
+
     def outputs_and_inputs(self) -> tuple[int, int]:
         return self.channels, self.num_output // self.group
 
     def out(self, image: Ints) -> tuple[int, ...]:
         return self.windows.deconvolved(image)
+
+    def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Every weight is used once for each input pixel."""
+        return sum(blob.count for blob in bottom) // self.channels * self.blobs[0].count
 
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         return self.ops.deconvolution(x, weight, bias, *self.geometry)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..proto import caffe_pb2
+from ..proto.caffe_pb2 import LayerParameter
 
 
 @register_layer("Dropout")
@@ -17,6 +18,13 @@ class DropoutLayer(Layer):
     checks the ratio in debug builds only; 1 makes NaNs there, here it is refused.
     Source: Srivastava et al. 2014; the original's dropout_layer.cpp.
     """
+
+    kind = Kind.NEURON
+    formula = r"y = \begin{cases} 0 & \text{with probability } r \\ \frac{x}{1 - r} & \text{else} \end{cases}"
+
+    @staticmethod
+    def caption(param: LayerParameter) -> str:
+        return f"{param.dropout_param.dropout_ratio:.3g}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.ratio = self.param.dropout_param.dropout_ratio

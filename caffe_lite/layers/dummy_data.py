@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..blob import Blob
 from ..fillers import fill
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..proto import caffe_pb2
 from .input import sizes
 
@@ -21,6 +21,8 @@ class DummyDataLayer(Layer):
     Source: the original's dummy_data_layer.cpp.
     """
 
+    kind = Kind.DATA
+    formula = r"y \sim \text{filler}"
     bottoms = (0, 0)
     tops = (1, None)
 

@@ -7,9 +7,9 @@ from functools import reduce
 from operator import mul
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..ops import Array
-from ..proto.caffe_pb2 import EltwiseParameter
+from ..proto.caffe_pb2 import EltwiseParameter, LayerParameter
 from ..roles import Sum
 
 
@@ -25,7 +25,13 @@ class EltwiseLayer(Layer):
     Source: the original's eltwise_layer.cpp.
     """
 
+    kind = Kind.ARRANGEMENT
+    formula = r"y = \sum_i a_i x_i \quad \text{or} \quad \prod_i x_i \quad \text{or} \quad \max_i x_i"
     bottoms = (2, None)
+
+    @staticmethod
+    def caption(param: LayerParameter) -> str:
+        return EltwiseParameter.EltwiseOp.Name(param.eltwise_param.operation)
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.eltwise_param

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("ELU")
@@ -15,6 +15,9 @@ class ELULayer(Layer):
     Bottom and top: any shape. Reads ``elu_param``: alpha (1).
     Source: Clevert et al. 2015; the original's elu_layer.cpp.
     """
+
+    kind = Kind.NEURON
+    formula = r"y = \begin{cases} x & x > 0 \\ \alpha (e^x - 1) & \text{else} \end{cases}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.alpha = self.param.elu_param.alpha

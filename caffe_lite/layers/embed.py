@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ..blob import Blob
 from ..fillers import fill
 from ..indices import row_indices
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
+from ..proto.caffe_pb2 import LayerParameter
 
 
 @register_layer("Embed")
@@ -21,7 +22,13 @@ class EmbedLayer(Layer):
     is none of those is an error (there, in release builds: memory beyond W is read, and written to).
     """
 
+    kind = Kind.PRODUCT
+    formula = r"y_n = W_{x_n} + b"
     not_differentiable = (0,)
+
+    @staticmethod
+    def caption(param: LayerParameter) -> str:
+        return f"{param.embed_param.input_dim} → {param.embed_param.num_output}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.embed_param

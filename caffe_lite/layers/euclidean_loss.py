@@ -17,6 +17,7 @@ class EuclideanLossLayer(LossLayer):
     Source: the original's euclidean_loss_layer.cpp. Difference: no samples cost 0 (there: NaN).
     """
 
+    formula = r"L = \frac{1}{2N} \sum_n |a_n - b_n|^2"
     not_differentiable = ()
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import isinf, log
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Exp")
@@ -17,6 +17,9 @@ class ExpLayer(Layer):
     Source: the original's exp_layer.cpp. It multiplies by base^shift afterwards; adding the shift to the exponent
     gives the same, without an overflow on the way.
     """
+
+    kind = Kind.NEURON
+    formula = r"y = \text{base}^{\text{scale} \cdot x + \text{shift}}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.exp_param

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..unknown import UnknownSize
 
 
@@ -22,6 +22,8 @@ class FilterLayer(Layer):
     loss_weight; that nothing is selected is no error in the backward pass (there: a division by zero).
     """
 
+    kind = Kind.ARRANGEMENT
+    formula = r"y = [\, x_n : s_n \neq 0 ]"
     bottoms = (2, None)
     tops = (1, None)
     not_differentiable = (-1,)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Flatten")
@@ -16,6 +16,9 @@ class FlattenLayer(Layer):
     Bottom: (N, C, H, W). Top: (N, C*H*W). Reads ``flatten_param``: axis (1), end_axis (-1).
     Source: the original's flatten_layer.cpp.
     """
+
+    kind = Kind.ARRANGEMENT
+    formula = r"(N, C, H, W) \to (N, C H W)"
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if top[0] is bottom[0]:

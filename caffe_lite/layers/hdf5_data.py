@@ -24,6 +24,7 @@ class HDF5DataLayer(BatchLayer):
     Source: the original's hdf5_data_layer.cpp.
     """
 
+    formula = r"y_n = \text{row}_n"
     tops = (1, None)
 
     def foresee(self) -> NoReturn:

@@ -12,7 +12,7 @@ from ..errors import CaffeError
 from ..files import system_path
 from ..hdf5 import import_h5py
 from ..hdf5_rows import GrowingHDF5
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..log import logger
 
 
@@ -29,6 +29,8 @@ class HDF5OutputLayer(Layer):
     Source: the original's hdf5_output_layer.cpp.
     """
 
+    kind = Kind.LOSS
+    formula = r"\text{file} \leftarrow (x_{\text{data}}, x_{\text{label}})"
     bottoms = (2, 2)
     tops = (0, 0)
     repeatable = False

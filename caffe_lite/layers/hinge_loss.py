@@ -21,6 +21,11 @@ class HingeLossLayer(LossLayer):
     the scores is changed); no samples cost 0 (there: NaN).
     """
 
+    formula = (
+        r"L = \frac{1}{N} \sum_n \sum_k \max(0, 1 + s_{nk} x_{nk})^q, \quad "
+        r"s_{nk} = \begin{cases} -1 & k = y_n \\ 1 & \text{else} \end{cases}"
+    )
+
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.squared = self.param.hinge_loss_param.norm == HingeLossParameter.L2
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..windows import read_windows
 
 
@@ -20,6 +20,9 @@ class Im2colLayer(Layer):
     ``force_nd_im2col`` is accepted and chooses nothing: there is one way for any number of spatial axes.
     Source: the original's im2col_layer.cpp.
     """
+
+    kind = Kind.CONVOLUTION
+    formula = r"y_{c,k}(i) = x_c(\text{stride} \cdot i + \text{dilation} \cdot k - \text{pad})"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p, num_axes = self.param.convolution_param, bottom[0].num_axes

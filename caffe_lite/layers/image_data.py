@@ -29,6 +29,7 @@ class ImageDataLayer(BatchLayer):
     Source: the original's image_data_layer.cpp.
     """
 
+    formula = r"y = (x - \text{mean}) \cdot \text{scale}"
     tops = (2, 2)
 
     def foresee(self) -> Sequence[Shape]:

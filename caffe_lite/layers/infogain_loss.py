@@ -27,6 +27,7 @@ class InfogainLossLayer(LossLayer):
     have the shape (K, K); a gradient that reaches p counts (there: dropped).
     """
 
+    formula = r"L = -\frac{1}{Z} \sum_i \sum_k H(y_i, k) \ln p_i(k)"
     bottoms = (2, 3)
     tops = (1, 2)
     not_differentiable = (1, -1)

@@ -7,8 +7,9 @@ from math import prod
 
 from ..blob import Blob
 from ..fillers import fill
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array
+from ..proto.caffe_pb2 import LayerParameter
 from ..roles import Linear
 
 
@@ -22,6 +23,14 @@ class InnerProductLayer(Layer):
     bias_filler.
     Source: the original's inner_product_layer.cpp.
     """
+
+    kind = Kind.PRODUCT
+    formula = r"y = x W^T + b"
+    has_weights = True
+
+    @staticmethod
+    def caption(param: LayerParameter) -> str:
+        return f"→ {param.inner_product_param.num_output}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.inner_product_param
@@ -51,6 +60,10 @@ class InnerProductLayer(Layer):
                 "keep the input size that the net was made with, or make the net anew",
             )
         top[0].Reshape((*shape[: self.first], self.num_output))
+
+    def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Every weight is used once for each row."""
+        return top[0].count // self.num_output * self.blobs[0].count
 
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Linear:
         return Linear(top[0].num_axes == 2, self._weight_and_bias, self._rows, self.ops.inner_product)

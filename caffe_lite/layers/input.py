@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Input")
@@ -17,6 +17,8 @@ class InputLayer(Layer):
     Source: the original's input_layer.cpp.
     """
 
+    kind = Kind.DATA
+    formula = r"y = \text{what is written into it}"
     bottoms = (0, 0)
     tops = (1, None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from .exp import log_of_base
 
 
@@ -17,6 +17,9 @@ class LogLayer(Layer):
     The logarithm of 0 is -inf, of a negative number NaN, as in the original.
     Source: the original's log_layer.cpp.
     """
+
+    kind = Kind.NEURON
+    formula = r"y = \log_{\text{base}}(\text{scale} \cdot x + \text{shift})"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.log_param

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
-from ..proto.caffe_pb2 import LRNParameter
+from ..layer import Kind, Layer, register_layer
+from ..proto.caffe_pb2 import LayerParameter, LRNParameter
 
 
 @register_layer("LRN")
@@ -22,6 +22,15 @@ class LRNLayer(Layer):
     is accepted and chooses nothing.
     Source: Krizhevsky, Sutskever and Hinton 2012; the original's lrn_layer.cpp.
     """
+
+    kind = Kind.NORMALISATION
+    formula = (
+        r"y_c = x_c \left( k + \frac{\alpha}{n} \sum_{j = c - (n - 1) / 2}^{c + (n - 1) / 2} x_j^2 \right)^{-\beta}"
+    )
+
+    @staticmethod
+    def caption(param: LayerParameter) -> str:
+        return f"over {param.lrn_param.local_size}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.lrn_param

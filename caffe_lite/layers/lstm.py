@@ -23,6 +23,7 @@ class LSTMLayer(RecurrentLayer):
     Source: Hochreiter and Schmidhuber 1997; Donahue et al. 2015 (LRCN); the original's lstm_layer.cpp.
     """
 
+    formula = r"c_t = \text{cont}_t \, \sigma(f_t) c_{t-1} + \sigma(i_t) \tanh(g_t), \quad h_t = \sigma(o_t) \tanh(c_t)"
     bottoms = (2, 5)
     tops = (1, 3)
     states = ("h", "c")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array, Ops
 
 
@@ -46,6 +46,8 @@ class LSTMUnitLayer(Layer):
     Source: Hochreiter and Schmidhuber 1997; Donahue et al. 2015 (LRCN); the original's lstm_unit_layer.cpp.
     """
 
+    kind = Kind.PRODUCT
+    formula = r"c_t = \text{cont}_t \, \sigma(f_t) c_{t-1} + \sigma(i_t) \tanh(g_t), \quad h_t = \sigma(o_t) \tanh(c_t)"
     bottoms = (3, 3)
     tops = (2, 2)
     not_differentiable = (2,)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..log import logger
 
 
@@ -24,6 +24,8 @@ class MemoryDataLayer(Layer):
     Source: the original's memory_data_layer.cpp.
     """
 
+    kind = Kind.DATA
+    formula = r"y_n = \text{row}_n"
     bottoms = (0, 0)
     tops = (2, 2)
     data: np.ndarray | None = None

@@ -22,6 +22,8 @@ class MultinomialLogisticLossLayer(LossLayer):
     0 (there: NaN).
     """
 
+    formula = r"L = -\frac{1}{N} \sum_n \ln p_n(y_n)"
+
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.shape = self.samples_and_classes(bottom)
         self.samples = max(1, self.shape[0])

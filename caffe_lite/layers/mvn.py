@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array
 
 
@@ -21,6 +21,9 @@ class MVNLayer(Layer):
     As in the original, the gradient is that of eps 0, divided by deviation + eps: right where eps is small beside the
     deviation. Source: the original's mvn_layer.cpp. Difference: more than four axes are taken, too.
     """
+
+    kind = Kind.NORMALISATION
+    formula = r"y = \frac{x - \mu}{\sigma + \epsilon}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.mvn_param

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from .input import sizes
 
 
@@ -18,6 +18,8 @@ class ParameterLayer(Layer):
     last one counts alone); a loss_weight of the top is felt (there: it is lost).
     """
 
+    kind = Kind.DATA
+    formula = r"y = w"
     bottoms = (0, 0)
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..proto import caffe_pb2
-from ..proto.caffe_pb2 import PoolingParameter
-from ..windows import Windows, by, read_windows
+from ..proto.caffe_pb2 import LayerParameter, PoolingParameter
+from ..windows import Windows, by, read_windows, windows_text
 
 
 @register_layer("Pooling")
@@ -30,7 +30,18 @@ class PoolingLayer(Layer):
     Source: Zeiler and Fergus 2013 (STOCHASTIC); the original's pooling_layer.cpp.
     """
 
+    kind = Kind.POOLING
+    formula = (
+        r"y(i) = \max_{j \in \text{window}_i} x(j) "
+        r"\quad \text{or} \quad \frac{1}{n_i} \sum_{j \in \text{window}_i} x(j)"
+    )
     tops = (1, 2)
+
+    @staticmethod
+    def caption(param: LayerParameter) -> str:
+        pooling = param.pooling_param
+        method = PoolingParameter.PoolMethod.Name(pooling.pool)
+        return f"{method}, global" if pooling.global_pooling else f"{method} {windows_text(pooling)}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.pooling_param

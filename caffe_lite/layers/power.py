@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array
 
 
@@ -19,6 +19,9 @@ class PowerLayer(Layer):
     Source: the original's power_layer.cpp. Difference: where shift is 0, it has 0 / 0 for the gradient at x = 0; here
     it is 0 for a power above 1.
     """
+
+    kind = Kind.NEURON
+    formula = r"y = (\text{scale} \cdot x + \text{shift})^{\text{power}}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.power_param

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..blob import Blob
 from ..fillers import fill
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..proto.caffe_pb2 import FillerParameter
 
 
@@ -18,6 +18,9 @@ class PReLULayer(Layer):
     Reads ``prelu_param``: filler (constant 0.25), channel_shared (false).
     Source: He et al. 2015; the original's prelu_layer.cpp.
     """
+
+    kind = Kind.NEURON
+    formula = r"y_c = \begin{cases} x_c & x_c > 0 \\ a_c x_c & \text{else} \end{cases}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.prelu_param

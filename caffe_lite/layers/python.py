@@ -29,6 +29,7 @@ class PythonLayer(Layer):
     Source: the original's python_layer.hpp.
     """
 
+    formula = r"y = f(x)"
     bottoms = (0, None)
     tops = (0, None)
     repeatable = False  # nobody knows what else the user's code does

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..blob import Blob
 from ..fillers import fill
-from ..layer import Layer
+from ..layer import Kind, Layer
 from ..log import logger
 from ..ops.base import Array
+from ..proto.caffe_pb2 import LayerParameter
 
 
 class RecurrentLayer(Layer):
@@ -34,12 +35,19 @@ class RecurrentLayer(Layer):
     Source: the original's recurrent_layer.cpp.
     """
 
+    kind = Kind.PRODUCT
+    has_weights = True
+
     # Names in the original's unrolled net: the states; a step's gates, and the layers that make gates and states.
     states: ClassVar[tuple[str, ...]]
     gate_blob: ClassVar[str]
     gate_layer: ClassVar[str]
     state_layer: ClassVar[str]
     gates_per_output: ClassVar[int] = 1
+
+    @staticmethod
+    def caption(param: LayerParameter) -> str:
+        return f"→ {param.recurrent_param.num_output}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.recurrent_param
@@ -172,6 +180,13 @@ class RecurrentLayer(Layer):
             if index is not None and wanted[index]:
                 self.blobs[index].add_diff(gradient)
         return dx
+
+    def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Every weight is used once for each step and stream; those of a static input once for each stream."""
+        steps, streams = bottom[1].shape
+        sizes = [blob.count for blob in self.blobs if blob.num_axes > 1]
+        static = sizes.pop(1) if self.has_static else 0
+        return streams * (steps * sum(sizes) + static)
 
     # -- what a subclass says ----------------------------------------------------------------------------------------
 

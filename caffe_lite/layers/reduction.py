@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..proto.caffe_pb2 import ReductionParameter
 
 SUM, ASUM, SUMSQ, MEAN = (
@@ -25,6 +25,12 @@ class ReductionLayer(Layer):
     Reads ``reduction_param``: operation (SUM), axis (0; may be negative), coeff (1).
     Source: the original's reduction_layer.cpp. Difference: the mean of nothing is 0 (there: NaN).
     """
+
+    kind = Kind.ARRANGEMENT
+    formula = (
+        r"y = a \sum_i x_i \quad \text{or} \quad a \sum_i |x_i| "
+        r"\quad \text{or} \quad a \sum_i x_i^2 \quad \text{or} \quad \frac{a}{n} \sum_i x_i"
+    )
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.operation = self.param.reduction_param.operation

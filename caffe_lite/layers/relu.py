@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array
 from ..roles import Rectifier
 
@@ -18,6 +18,9 @@ class ReLULayer(Layer):
     In place with a negative negative_slope the original's gradient is wrong (it sees only y); this one keeps x.
     Source: Nair and Hinton 2010; the original's relu_layer.cpp.
     """
+
+    kind = Kind.NEURON
+    formula = r"y = \begin{cases} x & x > 0 \\ a x & \text{else} \end{cases}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.slope = self.param.relu_param.negative_slope

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Reshape")
@@ -19,6 +19,9 @@ class ReshapeLayer(Layer):
     Source: the original's reshape_layer.cpp. Difference: where a dimension that is kept is 0, as that of an empty
     batch, -1 is what the others leave, the same as for any other batch (there: a division by 0).
     """
+
+    kind = Kind.ARRANGEMENT
+    formula = r"y = x \text{ in another shape}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if top[0] is bottom[0]:

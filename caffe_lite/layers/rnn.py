@@ -22,6 +22,7 @@ class RNNLayer(RecurrentLayer):
     Source: Elman 1990; Donahue et al. 2015 (LRCN); the original's rnn_layer.cpp.
     """
 
+    formula = r"h_t = \tanh(W_{xh} x_t + W_{hh} (\text{cont}_t h_{t-1}) + b_h), \quad y_t = \tanh(W_{ho} h_t + b_o)"
     bottoms = (2, 4)
     tops = (1, 2)
     states = ("h",)

@@ -25,6 +25,8 @@ class ScaleLayer(SpanningLayer):
     Source: the original's scale_layer.cpp.
     """
 
+    formula = r"y = s x + b"
+
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.scale_param
         if len(bottom) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Sigmoid")
@@ -14,6 +14,9 @@ class SigmoidLayer(Layer):
 
     Bottom and top: any shape. Source: the original's sigmoid_layer.cpp.
     """
+
+    kind = Kind.NEURON
+    formula = r"y = \frac{1}{1 + e^{-x}}"
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].Reshape(bottom[0].shape)

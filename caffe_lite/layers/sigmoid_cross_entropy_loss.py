@@ -22,6 +22,8 @@ class SigmoidCrossEntropyLossLayer(LossLayer):
     is looked for: with ignore_label 0 a target of 0.5 is ignored too.
     """
 
+    formula = r"L = -\frac{1}{Z} \sum_i t_i \ln p_i + (1 - t_i) \ln(1 - p_i), \quad p_i = \frac{1}{1 + e^{-x_i}}"
+
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.ignore = ignored_label(self.param.loss_param)
         self.normalization = normalization(self.param.loss_param, BATCH_SIZE)

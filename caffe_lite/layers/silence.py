@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Silence")
 class SilenceLayer(Layer):
     """Nothing; its bottoms, any number, get a gradient of 0. Source: the original's silence_layer.cpp."""
 
+    kind = Kind.ARRANGEMENT
+    formula = r"\frac{\partial L}{\partial x} = 0"
     bottoms = (1, None)
     tops = (0, 0)
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
+from ..proto.caffe_pb2 import LayerParameter
 from .concat import axis_or_dim, span
 
 
@@ -19,7 +20,13 @@ class SliceLayer(Layer):
     Source: the original's slice_layer.cpp.
     """
 
+    kind = Kind.ARRANGEMENT
+    formula = r"[\, y_1, y_2, \ldots ] = x"
     tops = (1, None)
+
+    @staticmethod
+    def caption(param: LayerParameter) -> str:
+        return "" if param.slice_param.axis == 1 else f"axis {param.slice_param.axis}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.axis_given, self.field = axis_or_dim(self, self.param.slice_param, "slice_dim")

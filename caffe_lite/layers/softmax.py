@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Softmax")
@@ -16,6 +16,9 @@ class SoftmaxLayer(Layer):
     Reads ``softmax_param``: axis (1; may be negative).
     Source: the original's softmax_layer.cpp.
     """
+
+    kind = Kind.NEURON
+    formula = r"y_c = \frac{e^{x_c}}{\sum_k e^{x_k}}"
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.class_axis = self.axis(self.param.softmax_param.axis, bottom[0].num_axes)

@@ -28,6 +28,7 @@ class SoftmaxWithLossLayer(LossLayer):
     loss_weight; a gradient that reaches p counts (there: dropped); with axis 0 the first axes need not agree.
     """
 
+    formula = r"L = -\frac{1}{Z} \sum_i \ln p_i(y_i), \quad p_i(k) = \frac{e^{x_i(k)}}{\sum_l e^{x_i(l)}}"
     tops = (1, 2)
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Split")
@@ -16,6 +16,8 @@ class SplitLayer(Layer):
     Source: the original's split_layer.cpp.
     """
 
+    kind = Kind.ARRANGEMENT
+    formula = r"y_i = x, \quad \frac{\partial L}{\partial x} = \sum_i \frac{\partial L}{\partial y_i}"
     tops = (1, None)
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
 from .pooling import PoolingLayer
@@ -24,6 +24,9 @@ class SPPLayer(Layer):
     Where a bin would hold nothing but padding the pyramid is too high for the image: an error, as in the original.
     Source: He, Zhang, Ren and Sun 2014; the original's spp_layer.cpp.
     """
+
+    kind = Kind.POOLING
+    formula = r"y = [\, \text{pool}_{1 \times 1}(x), \text{pool}_{2 \times 2}(x), \text{pool}_{4 \times 4}(x), \ldots ]"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.x_shape: tuple[int, ...] = ()

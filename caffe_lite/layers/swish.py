@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Swish")
@@ -15,6 +15,9 @@ class SwishLayer(Layer):
     Bottom and top: any shape. Reads ``swish_param``: beta (1).
     Source: Ramachandran et al. 2017; the original's swish_layer.cpp.
     """
+
+    kind = Kind.NEURON
+    formula = r"y = \frac{x}{1 + e^{-\beta x}}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.beta = self.param.swish_param.beta

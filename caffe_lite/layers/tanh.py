@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("TanH")
 class TanHLayer(Layer):
     """y = tanh(x). Bottom and top: any shape. Source: the original's tanh_layer.cpp."""
+
+    kind = Kind.NEURON
+    formula = r"y = \tanh x"
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].Reshape(bottom[0].shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Threshold")
@@ -15,6 +15,8 @@ class ThresholdLayer(Layer):
     Reads ``threshold_param``: threshold (0). Source: the original's threshold_layer.cpp.
     """
 
+    kind = Kind.NEURON
+    formula = r"y = \begin{cases} 1 & x > \text{threshold} \\ 0 & \text{else} \end{cases}"
     not_differentiable = (0,)
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

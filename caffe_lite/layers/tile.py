@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blob import Blob
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 
 
 @register_layer("Tile")
@@ -15,6 +15,9 @@ class TileLayer(Layer):
     Bottom: (N, C, ...). Top: (N, tiles * C, ...). Reads ``tile_param``: tiles; axis (1; may be negative).
     Source: the original's tile_layer.cpp.
     """
+
+    kind = Kind.ARRANGEMENT
+    formula = r"y = [\, x, x, \ldots ]"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.tiles = self.param.tile_param.tiles

@@ -31,6 +31,7 @@ class WindowDataLayer(BatchLayer):
     Source: the original's window_data_layer.cpp.
     """
 
+    formula = r"y = (x - \text{mean}) \cdot \text{scale}"
     tops = (2, 2)
 
     def foresee(self) -> Sequence[Shape]:

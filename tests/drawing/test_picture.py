@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from caffe_lite.drawing.captions import caption
-from caffe_lite.drawing.picture import KINDS, Picture, picture_of
+from caffe_lite.drawing.picture import DrawnLayer, Picture, picture_of
 from caffe_lite.drawing.svg import svg_text
+from caffe_lite.layer import Kind
 from caffe_lite.net import TEST, TRAIN
 from caffe_lite.proto.caffe_pb2 import LayerParameter
 from caffe_lite.proto.parser import parse_text
@@ -111,6 +111,15 @@ def test_names_that_xml_must_quote(picture):
     assert root.findtext(f"{SVG}title").startswith('<b> & "quotes" \ufffd é, TRAIN')
 
 
+def drawn(text: str) -> DrawnLayer:
+    return DrawnLayer(parse_text(text, LayerParameter, "text").message, None)
+
+
+def caption(text: str) -> str:
+    layer = drawn(text)
+    return layer.like.caption(layer.param)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -122,8 +131,7 @@ def test_names_that_xml_must_quote(picture):
     ],
 )
 def test_what_is_said_of_a_convolution(fields, said):
-    text = f'type: "Convolution" convolution_param {{ {fields} }}'
-    assert caption(parse_text(text, LayerParameter, "text").message) == said
+    assert caption(f'type: "Convolution" convolution_param {{ {fields} }}') == said
 
 
 @pytest.mark.parametrize(
@@ -135,12 +143,46 @@ def test_what_is_said_of_a_convolution(fields, said):
     ],
 )
 def test_what_is_said_of_pooling(fields, said):
-    assert caption(parse_text(f'type: "Pooling" pooling_param {{ {fields} }}', LayerParameter, "text").message) == said
+    assert caption(f'type: "Pooling" pooling_param {{ {fields} }}') == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('type: "InnerProduct" inner_product_param { num_output: 5 }', "→ 5"),
+        ('type: "LSTM" recurrent_param { num_output: 5 }', "→ 5"),
+        ('type: "Embed" embed_param { input_dim: 9 num_output: 5 }', "9 → 5"),
+        ('type: "LRN"', "over 5"),
+        ('type: "Dropout" dropout_param { dropout_ratio: 0.7 }', "0.7"),
+        ('type: "Eltwise" eltwise_param { operation: PROD }', "PROD"),
+        ('type: "Concat"', ""),
+        ('type: "Concat" concat_param { axis: 2 }', "axis 2"),
+        ('type: "Slice" slice_param { axis: -1 }', "axis -1"),
+        ('type: "ReLU"', ""),
+    ],
+)
+def test_what_is_said_of_others(text, said):
+    assert caption(text) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        ('type: "ForkedConvolution" convolution_param { kernel_size: 3 num_output: 8 }', "convolution", "3 x 3 → 8"),
+        ('type: "ForkedData" data_param { source: "s" }', "data", ""),
+        ('type: "ForkedLoss" softmax_param { axis: 2 }', "loss", ""),
+        ('type: "Forked"', "other", ""),
+        ('type: "Forked" param { lr_mult: 0 } loss_param { ignore_label: 1 }', "other", ""),
+        ("", "other", ""),
+    ],
+)
+def test_a_type_of_a_fork_is_drawn_like_the_one_whose_parameters_it_takes(text, kind, said):
+    assert (drawn(text).kind.value, caption(text)) == (kind, said)
 
 
 def test_every_kind_has_its_colours():
     css = (ROOT / "caffe_lite" / "drawing" / "picture.css").read_text(encoding="utf-8")
     light, dark = css.split("@media")
-    for kind in KINDS:
-        assert f".{kind} rect" in light
-        assert f".{kind} rect" in dark
+    for kind in set(Kind) - {Kind.OTHER}:
+        assert f".{kind.value} rect" in light
+        assert f".{kind.value} rect" in dark

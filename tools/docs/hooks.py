@@ -17,7 +17,8 @@ def on_config(config: Any) -> Any:
     config.markdown_extensions.append(mathml.Mathematics())
     fence = {"name": "math", "class": "formula", "format": mathml.block}
     config.mdx_configs["pymdownx.superfences"] = {"custom_fences": [fence]}
-    sections = [{group: [f"layers/{name}.md" for name in names]} for group, names in _made(layer_pages.groups).items()]
+    groups = _made(layer_pages.groups)
+    sections = [{heading: [f"layers/{cls.type}.md" for cls in classes]} for heading, classes in groups.items()]
     config.nav = [
         {**entry, "Layers": ["layers/index.md", *sections]} if "Layers" in entry else entry for entry in config.nav
     ]

@@ -1,16 +1,14 @@
-"""A page for each layer type, made from its docstring, the schema, and its formula in layers.yml."""
+"""A page for each layer type, made from its docstring, the schema, and what its class says."""
 
 from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
-import yaml
 from docstrings import as_markdown, cleaned, docstrings, form_errors, parts
 
-from caffe_lite.layer import Layer, _registry, layer_type_list
+from caffe_lite.layer import Kind, Layer, layer_class, layer_type_list
 from caffe_lite.proto import caffe_pb2
 from caffe_lite.proto.schema import fields_of, replacement
 
@@ -18,38 +16,49 @@ _LAYER: Any = caffe_pb2.LayerParameter.DESCRIPTOR
 _ACCEPTED = {"engine", "force_nd_im2col"}  # for every layer that has them, they choose nothing
 
 
-def groups() -> dict[str, dict[str, str]]:
-    """Group → layer type → formula; ValueError unless every type of ours stands there once."""
-    table: dict[str, dict[str, str]] = yaml.safe_load(Path(__file__).with_name("layers.yml").read_text("utf-8"))
-    listed = [name for group in table.values() for name in group]
-    types = [name for name in layer_type_list() if _registry[name].__module__.startswith("caffe_lite.")]
-    if sorted(listed) != types:
-        raise ValueError(f"layers.yml and the layers differ in {sorted(set(listed) ^ set(types)) or 'repetitions'}")
-    return table
+_HEADINGS = {
+    Kind.DATA: "Data",
+    Kind.CONVOLUTION: "Filters over images",
+    Kind.PRODUCT: "Products and sequences",
+    Kind.POOLING: "Pooling",
+    Kind.NEURON: "Neurons",
+    Kind.NORMALISATION: "Normalisation",
+    Kind.ARRANGEMENT: "Blobs cut, joined and rearranged",
+    Kind.LOSS: "Losses and results",
+    Kind.OTHER: "Your own",
+}
+
+
+def groups() -> dict[str, list[type[Layer]]]:
+    """Heading → the classes of our layers of that kind, sorted by type."""
+    found = (layer_class(name) for name in layer_type_list())
+    ours = [cls for cls in found if cls and cls.__module__.startswith("caffe_lite.")]
+    return {_HEADINGS[kind]: [cls for cls in ours if cls.kind is kind] for kind in Kind}
 
 
 def pages() -> dict[str, str]:
-    """Path under docs → Markdown, of every layer's page and of their index; ValueError if a docstring has no form."""
+    """Path under docs → Markdown, of every layer's page and of their index; ValueError if a class says too little."""
     errors: list[str] = []
     made = {}
     others = {name: text for module, name, text in docstrings()}
     index = [_INDEX]
-    for group, formulas in groups().items():
-        index += [f"## {group}", "", "| type | |", "| --- | --- |"]
-        for name, formula in formulas.items():
-            cls = _registry[name]
-            text = cleaned(cls)
+    for heading, classes in groups().items():
+        index += [f"## {heading}", "", "| type | |", "| --- | --- |"]
+        for cls in classes:
+            name, text = cls.type, cleaned(cls)
+            if not cls.formula:
+                errors.append(f"{name}: its class has no formula")
             for referred in re.findall(r"\bsee ([A-Z]\w+)", text):
                 if referred not in others:
                     errors.append(f"{name}: it refers to {referred}, which has no docstring")
             used = _parameters(text)
             own = _own(name)
             errors += form_errors(name, _with_referred(text, others), _fields_to_tell(own, text) if own else {})
-            made[f"layers/{name}.md"] = _page(name, cls, formula, text, used, others)
+            made[f"layers/{name}.md"] = _page(cls, text, used, others)
             index.append(f"| [{name}]({name}.md) | {as_markdown(_headline(cls))} |")
         index.append("")
     if errors:
-        raise ValueError("docstrings of layers:\n" + "\n".join(errors))
+        raise ValueError("what layers say of themselves:\n" + "\n".join(errors))
     made["layers/index.md"] = "\n".join([*index, _shared_tables()])
     return made
 
@@ -129,8 +138,8 @@ def _rows(message: Any, replaced: Any) -> list[str]:
     return rows
 
 
-def _page(name: str, cls: type[Layer], formula: str, text: str, used: list[str], others: dict[str, str]) -> str:
-    lines = [f"# {name}", "", as_markdown(_headline(cls)), "", "```math", formula, "```", ""]
+def _page(cls: type[Layer], text: str, used: list[str], others: dict[str, str]) -> str:
+    lines = [f"# {cls.type}", "", as_markdown(_headline(cls)), "", "```math", cls.formula, "```", ""]
     lines += [f"{_emphasised(part)}\n" for part in parts(text)]
     for referred in dict.fromkeys(re.findall(r"\bsee ([A-Z]\w+)", text)):
         lines += [f"## {referred}", "", *(f"{_emphasised(part)}\n" for part in parts(others.get(referred, "")))]
