@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from . import io
 from .errors import CaffeError
 from .layer import layer_type_list, register_layer
-from .log import init_log, log, set_logging_disabled
-from .net import TEST, TRAIN, Net, set_phase_test, set_phase_train
+from .logs.log import init_log, log, set_logging_disabled
+from .net.random import set_random_seed
 from .ops import (
     available_engines,
     register_engine,
@@ -19,25 +19,17 @@ from .ops import (
     set_mode_cpu,
     set_mode_gpu,
 )
-from .pycaffe import UserLayer as Layer
-from .random import set_random_seed
-from .solvers import (
-    AdaDeltaSolver,
-    AdaGradSolver,
-    AdamSolver,
-    NesterovSolver,
-    RMSPropSolver,
-    SGDSolver,
-    get_solver,
-)
+from .pycaffe.layer import UserLayer as Layer
+from .pycaffe.net import TEST, TRAIN, Net, set_phase_test, set_phase_train
+from .solvers import AdaDeltaSolver, AdaGradSolver, AdamSolver, NesterovSolver, RMSPropSolver, SGDSolver, get_solver
 
 if TYPE_CHECKING:
     from . import layers
-    from .alias import install_as_caffe
     from .classifier import Classifier
     from .detector import Detector
     from .net_spec import NetSpec, params, to_proto
-    from .parallel import (
+    from .pycaffe.alias import install_as_caffe
+    from .pycaffe.parallel import (
         NCCL,
         has_nccl,
         set_multiprocess,
@@ -46,7 +38,7 @@ if TYPE_CHECKING:
         solver_count,
         solver_rank,
     )
-    from .timer import Timer
+    from .pycaffe.timer import Timer
 
 __version__ = "0.1.0"
 
@@ -100,17 +92,17 @@ __all__ = [
 _LATER = {
     "Classifier": "classifier.Classifier",
     "Detector": "detector.Detector",
-    "NCCL": "parallel.NCCL",
+    "NCCL": "pycaffe.parallel.NCCL",
     "NetSpec": "net_spec.NetSpec",
-    "Timer": "timer.Timer",
-    "has_nccl": "parallel.has_nccl",
-    "install_as_caffe": "alias.install_as_caffe",
+    "Timer": "pycaffe.timer.Timer",
+    "has_nccl": "pycaffe.parallel.has_nccl",
+    "install_as_caffe": "pycaffe.alias.install_as_caffe",
     "params": "net_spec.params",
-    "set_multiprocess": "parallel.set_multiprocess",
-    "set_solver_count": "parallel.set_solver_count",
-    "set_solver_rank": "parallel.set_solver_rank",
-    "solver_count": "parallel.solver_count",
-    "solver_rank": "parallel.solver_rank",
+    "set_multiprocess": "pycaffe.parallel.set_multiprocess",
+    "set_solver_count": "pycaffe.parallel.set_solver_count",
+    "set_solver_rank": "pycaffe.parallel.set_solver_rank",
+    "solver_count": "pycaffe.parallel.solver_count",
+    "solver_rank": "pycaffe.parallel.solver_rank",
     "to_proto": "net_spec.to_proto",
 }
 _SUBMODULES = ("_caffe", "classifier", "coord_map", "detector", "draw", "layers", "model_libs", "net_spec")

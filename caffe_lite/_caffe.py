@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from .blob import HostBlob as Blob
-from .blob import HostBlobs as BlobVec
 from .interpreter.imports import CAFFE_VERSION as __version__
 from .layer import layer_type_list
-from .log import init_log, log
-from .net import Net
+from .logs.log import init_log, log
+from .net.random import set_random_seed
 from .ops import set_device, set_mode_cpu, set_mode_gpu
-from .parallel import (
+from .proto.caffe_pb2 import LayerParameter, SolverParameter
+from .pycaffe.blob import HostBlob as Blob
+from .pycaffe.blob import HostBlobs as BlobVec
+from .pycaffe.layer import UserLayer as Layer
+from .pycaffe.net import Net
+from .pycaffe.parallel import (
     NCCL,
     has_nccl,
     set_multiprocess,
@@ -18,9 +21,7 @@ from .parallel import (
     solver_count,
     solver_rank,
 )
-from .proto.caffe_pb2 import LayerParameter, SolverParameter
-from .pycaffe import UserLayer as Layer
-from .random import set_random_seed
+from .pycaffe.timer import Timer
 from .solvers import (
     AdaDeltaSolver,
     AdaGradSolver,
@@ -31,7 +32,6 @@ from .solvers import (
     Solver,
     get_solver,
 )
-from .timer import Timer
 
 __all__ = [
     "AdaDeltaSolver",

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .errors import NetError
-from .images import NoImages, Transformer, oversample, resize_image
-from .net import TEST, Net
 from .ops import set_mode_cpu, set_mode_gpu
+from .pycaffe.images import NoImages, Transformer, oversample, resize_image
+from .pycaffe.net import TEST, Net
 
 
 class ImageNet(Net):

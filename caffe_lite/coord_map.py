@@ -9,7 +9,7 @@ import numpy as np
 
 from .errors import NetError
 from .net_spec import Function, Top, layer_function
-from .windows import extent
+from .ops.windows import extent
 
 PASS_THROUGH_LAYERS = [
     *("AbsVal", "BatchNorm", "Bias", "BNLL", "Clip", "Dropout", "Eltwise", "ELU", "Exp", "Log", "LRN", "MVN", "Power"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from .classifier import ImageNet
 from .errors import DataError, EngineError, NetError
-from .images import load_image, resize_image
+from .pycaffe.images import load_image, resize_image
 
 
 class Detector(ImageNet):

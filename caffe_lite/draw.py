@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from .atomic import atomic_write
 from .drawing.picture import picture_of
 from .drawing.svg import RANKDIRS, svg_text
 from .errors import CaffeError, MissingExtra, Where
-from .net_param import filter_layers, placed_layers, state_of
+from .files.atomic import atomic_write
+from .net.filtering import filter_layers, placed_layers, state_of
 from .proto.caffe_pb2 import LayerParameter, NetParameter, Phase, PoolingParameter
 from .proto.parsed import Parsed
 from .proto.upgrade import upgrade_net

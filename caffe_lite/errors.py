@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from .foreign_bytes import shown
+from .text.foreign_bytes import shown
 
 
 @dataclass(frozen=True)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
 
-from .blob import Blob
+from .blobs import Blob
 from .errors import LayerError, NetError, UnknownLayerType, Where
-from .log import logger
+from .logs.log import logger
 from .ops.base import Array, Ops
+from .ops.roles import Role
 from .plugins import load_plugins
 from .proto import caffe_pb2
-from .roles import Role
-from .spelling import nearest, nearest_few
+from .text.spelling import nearest, nearest_few
 
 if TYPE_CHECKING:
-    from .blob import HostBlobs
-    from .pycaffe import UserLayer
+    pass
 
 Range = tuple[int, "int | None"]
 
@@ -154,13 +154,6 @@ class Layer:
         """
         self.Backward(top, propagate_down, bottom)
 
-    def shown(self) -> tuple[UserLayer, HostBlobs]:
-        """The layer, and its learnable blobs, as pycaffe shows them."""
-        from .pycaffe import HostLayer
-
-        layer = HostLayer(self)
-        return layer, layer.blobs
-
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Role | None:
         """What the layer is to its neighbours, if several in a row may run as one kernel."""
         return None
@@ -168,6 +161,9 @@ class Layer:
     def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """What its matrix products cost in one Forward; what is done once per element is not counted."""
         return 0
+
+    # What scripts see in the layer's place and in that of its learnable blobs, if not what they see of any layer.
+    shown: Any = None
 
     # Set by the Net before the first Backward: which of ``blobs`` need a gradient (lr_mult 0 asks for none).
     param_propagate_down: Sequence[bool] = ()
@@ -243,8 +239,7 @@ _registry: dict[str, type[Layer]] = {}
 
 def _registered() -> dict[str, type[Layer]]:
     """Every type known so far by its layer; the first to ask has those of this package imported."""
-    from . import layers  # noqa: F401
-
+    import_module(".layers", __package__)
     return _registry
 
 

@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
-from . import layers
 from .errors import NetError
 from .proto import caffe_pb2
 from .proto.schema import advise_enum, advise_field, fields_of
-from .spelling import nearest
+from .text.spelling import nearest
 
 __all__ = [
     "Function",
@@ -267,7 +266,7 @@ class Parameters:
         return message
 
 
-params = Parameters()
+layers, params = Layers(), Parameters()
 
 
 def assign_proto(proto: Any, name: str, val: Any, layer_type: str | None = None) -> None:

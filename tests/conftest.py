@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from caffe_lite import TRAIN, Net
 from caffe_lite.errors import MissingExtra
-from caffe_lite.net import TRAIN, Net
 from caffe_lite.ops import Ops, available_engines, get_ops
 from caffe_lite.ops.memory import recycle_freed_memory
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_lite.net import Net
+from caffe_lite import Net
 
 torch = pytest.importorskip("torch")
 

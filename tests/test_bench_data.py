@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_lite.data.datum import decode_datum
-from caffe_lite.data.lmdb import LMDB
+from caffe_lite.data.databases.datum import decode_datum
+from caffe_lite.data.databases.lmdb import LMDB
 from caffe_lite.proto.caffe_pb2 import Datum
 from tools.bench_data import make_databases, measure
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_lite.costs import multiply_adds
-from caffe_lite.net import TEST, TRAIN, Net
+from caffe_lite import TEST, TRAIN, Net
+from caffe_lite.inspection.costs import multiply_adds
 from caffe_lite.proto.caffe_pb2 import LayerParameter, NetParameter
 from caffe_lite.proto.prototxt import read_net, read_solver
 from caffe_lite.solvers.learning_rate import check_policy, learning_rate

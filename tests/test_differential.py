@@ -87,7 +87,7 @@ def test_a_slightly_wrong_gradient_is_found(differential, random_net, engine, mo
 
 
 def test_an_error_of_one_engine_is_found(differential, random_net, monkeypatch):
-    from caffe_lite.ops.torch_ops import TorchOps
+    from caffe_lite.ops.torch.engine import TorchOps
 
     def fails(self, x):
         raise ValueError("no such thing")

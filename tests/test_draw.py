@@ -6,9 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from caffe_lite import CaffeError, draw
+from caffe_lite import TEST, TRAIN, CaffeError, draw
 from caffe_lite.errors import MissingExtra
-from caffe_lite.net import TEST, TRAIN
 from caffe_lite.proto.caffe_pb2 import NetParameter
 from caffe_lite.proto.parser import parse_text
 from caffe_lite.proto.prototxt import read_net, to_text

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from caffe_lite import Classifier
+from caffe_lite import TEST, TRAIN, Classifier, Net
 from caffe_lite.errors import NetError
-from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import NetParameter, SolverParameter
 from caffe_lite.solvers import SGDSolver, get_solver
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import caffe_lite
-from caffe_lite.blob import Blob, HostBlob
+from caffe_lite.blobs import Blob
+from caffe_lite.pycaffe.blob import HostBlob
 
 torch = pytest.importorskip("torch")
-torch_ops = pytest.importorskip("caffe_lite.ops.torch_ops", exc_type=ImportError)
+torch_ops = pytest.importorskip("caffe_lite.ops.torch.engine", exc_type=ImportError)
 
 NET = """
 layer { name: "input" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }

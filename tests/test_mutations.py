@@ -92,7 +92,7 @@ class Prototxt(Kind):
         return [NET.encode(), V1.encode(), V0.encode()]
 
     def read(self) -> dict[str, bytes]:
-        from caffe_lite.net import TRAIN, Net
+        from caffe_lite import TRAIN, Net
         from caffe_lite.proto.prototxt import read_net
 
         Net(read_net(self.path), TRAIN, engine="numpy", seed=0)
@@ -114,7 +114,7 @@ class SolverPrototxt(Kind):
 
 class Weights(Kind):
     def examples(self) -> list[bytes]:
-        from caffe_lite.weights import write_message
+        from caffe_lite.net.weights import write_message
 
         write_message(self.path, self.net.to_proto(write_diff=True))
         binary = self.path.read_bytes()
@@ -128,7 +128,7 @@ class Weights(Kind):
 
     @functools.cached_property
     def net(self):
-        from caffe_lite.net import TEST, Net
+        from caffe_lite import TEST, Net
         from caffe_lite.proto.caffe_pb2 import NetParameter
         from caffe_lite.proto.parser import parse_text
 
@@ -162,9 +162,9 @@ class BinaryNet(Weights):
         return [v0.SerializeToString(), v1.SerializeToString(), super().examples()[2]]
 
     def read(self) -> dict[str, bytes]:
+        from caffe_lite.net.weights import read_caffemodel, write_message
         from caffe_lite.proto.parsed import Parsed
         from caffe_lite.proto.upgrade import upgrade_net
-        from caffe_lite.weights import read_caffemodel, write_message
 
         net = read_caffemodel(self.path)
         upgrade_net(Parsed(net))
@@ -205,13 +205,13 @@ class HDF5State(State):
 
 class SmallLMDB(Kind):
     def examples(self) -> list[bytes]:
-        from tests.data.databases import write_lmdb
+        from tests.data.database_files import write_lmdb
 
         write_lmdb(self.folder / "db", [(b"%d" % i, bytes([i]) * 30) for i in range(9)])
         return [(self.folder / "db/data.mdb").read_bytes()]
 
     def read(self) -> dict[str, bytes]:
-        from caffe_lite.data.lmdb import LMDB
+        from caffe_lite.data.databases.lmdb import LMDB
 
         database = LMDB(str(self.path))
         try:
@@ -356,7 +356,7 @@ def sparing(kind: str) -> int:
     """How many times fewer files to read where each takes a process of its own."""
     if not kind.startswith("HDF5"):
         return 1
-    from caffe_lite.hdf5 import _NEVER_CRASHES
+    from caffe_lite.files.hdf5 import _NEVER_CRASHES
 
     h5py = pytest.importorskip("h5py")
     return 40 if h5py.version.hdf5_version_tuple < _NEVER_CRASHES else 1

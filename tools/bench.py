@@ -305,7 +305,7 @@ def print_times(case: Case, processes: Mapping[str, list[list[float]]], bars: bo
 def operations(case: Case) -> int:
     """Additions and multiplications in the matrix products of an iteration: only gradients that someone needs count."""
     from caffe_lite import Net
-    from caffe_lite.costs import multiply_adds
+    from caffe_lite.inspection.costs import multiply_adds
 
     param = network(case)
     for layer in param.layer:

@@ -89,8 +89,8 @@ def make_databases(folder: Path, sides: list[str]) -> None:
     """An LMDB of the sample for each kind of file."""
     import cv2
 
-    from caffe_lite.data.lmdb import LMDB
-    from caffe_lite.data.writing import new_database
+    from caffe_lite.data.databases.lmdb import LMDB
+    from caffe_lite.data.databases.writing import new_database
     from caffe_lite.io import datum_to_array
     from caffe_lite.proto.caffe_pb2 import Datum
 

@@ -32,9 +32,9 @@ if __name__ == "__main__":  # the checkout that this file lies in, wherever it i
 
 from random_nets import RandomNet, random_net
 
+from caffe_lite import TEST, Net
 from caffe_lite.errors import CaffeError
-from caffe_lite.net import TEST, Net
-from caffe_lite.wiring import Node
+from caffe_lite.net.wiring import Node
 
 Record = dict[str, np.ndarray]
 

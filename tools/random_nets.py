@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from caffe_lite import TEST, TRAIN, Net
 from caffe_lite.errors import CaffeError
 from caffe_lite.layer import layer_class
-from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import NetParameter
 from caffe_lite.proto.parser import parse_text
 

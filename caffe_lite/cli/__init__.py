@@ -11,9 +11,9 @@ from importlib import import_module
 from pathlib import Path
 
 from .. import __version__
-from ..alias import install_as_caffe
 from ..errors import CaffeError
-from ..spelling import nearest
+from ..pycaffe.alias import install_as_caffe
+from ..text.spelling import nearest
 from .arguments import Parser, UsageError, spelled_with_dashes
 
 COMMANDS = {

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import EngineError
-from ..log import logger
+from ..logs.log import logger
 from ..ops import available_engines, get_ops, on_gpu, set_device, set_engine, set_mode_gpu
 from ..proto import caffe_pb2
-from ..spelling import nearest
+from ..text.spelling import nearest
 
 BACKENDS = ("lmdb", "leveldb")
 # How gflags, which Caffe's tools read their options with, spells what is on and what is off.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .arguments import Parser
 
 if TYPE_CHECKING:
-    from ..check import Checked
     from ..errors import CaffeError
+    from ..inspection.check import Checked
 
 
 def add_arguments(parser: Parser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..check import check
+    from ..inspection.check import check
 
     files = dict.fromkeys(arguments.files)
     found: list[Checked] = []

@@ -38,8 +38,8 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from ..classifier import Classifier
     from ..errors import CaffeError, Where
-    from ..images import load_image
-    from ..log import start_logging
+    from ..logs.log import start_logging
+    from ..pycaffe.images import load_image
 
     output = arguments.output
     if output and Path(output).suffix not in (".npy", ".csv"):
@@ -94,7 +94,7 @@ def _write(path: str, images: Sequence[str], labels: Sequence[str], predictions:
 
     import numpy as np
 
-    from ..atomic import atomic_write
+    from ..files.atomic import atomic_write
 
     with atomic_write(path) as part:
         if path.endswith(".npy"):

@@ -16,8 +16,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from ..errors import CaffeError, EngineError
-    from ..log import start_logging
-    from ..ops import kernel_cache, native
+    from ..logs.log import start_logging
+    from ..ops.torch.kernels import kernel_cache, native
 
     if native.left_out():
         raise EngineError("CAFFE_LITE_NATIVE=0 leaves the kernels out", hint="unset it to compile them")

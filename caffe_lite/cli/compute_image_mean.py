@@ -16,10 +16,10 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..data.database import open_database
+    from ..data.databases.opening import open_database
+    from ..data.databases.writing import refuse_existing
     from ..data.mean import mean_image, write_mean
-    from ..data.writing import refuse_existing
-    from ..log import logger, start_logging
+    from ..logs.log import logger, start_logging
     from ..proto.caffe_pb2 import DataParameter
     from .progress import Progress
 

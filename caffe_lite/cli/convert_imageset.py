@@ -24,7 +24,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from ..data.imageset import convert_imageset
-    from ..log import start_logging
+    from ..logs.log import start_logging
     from .progress import Progress
 
     if bool(arguments.resize_width) != bool(arguments.resize_height):

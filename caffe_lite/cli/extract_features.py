@@ -6,12 +6,12 @@ import argparse
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from ..foreign_bytes import from_bytes, to_bytes
-from ..spelling import nearest
+from ..text.foreign_bytes import from_bytes, to_bytes
+from ..text.spelling import nearest
 from .arguments import BACKENDS, Parser, UsageError, add_engine, add_state, choose_engine, positive
 
 if TYPE_CHECKING:
-    from ..net import Net
+    from ..pycaffe.net import Net
 
 
 def add_arguments(parser: Parser) -> None:
@@ -28,10 +28,10 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..data.writing import new_database, refuse_existing
-    from ..io import array_to_datum
-    from ..log import logger, start_logging
-    from ..net import TEST, Net
+    from ..data.databases.writing import new_database, refuse_existing
+    from ..logs.log import logger, start_logging
+    from ..proto.arrays import array_to_datum
+    from ..pycaffe.net import TEST, Net
     from .progress import Progress
 
     blobs, outs = arguments.blobs, arguments.outs

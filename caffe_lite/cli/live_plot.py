@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..log import GlogFormatter, logger
-from ..plotting import new_figure, plot_run
-from ..training_log import parse_training_log
+from ..logs.log import GlogFormatter, logger
+from ..logs.plotting import new_figure, plot_run
+from ..logs.training_log import parse_training_log
 
 if TYPE_CHECKING:
     from ..solvers import Solver

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .arguments import Parser, add_switch
 
 if TYPE_CHECKING:
-    from ..training_log import Row
+    from ..logs.training_log import Row
 
 
 def add_arguments(parser: Parser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..training_log import read_training_log
+    from ..logs.training_log import read_training_log
 
     log = read_training_log(arguments.log)
     for rows, kind in ((log.train, "train"), (log.test, "test")):
@@ -37,8 +37,8 @@ def _write(rows: list[Row], path: Path, delimiter: str) -> None:
     """The table; with no rows its head alone (the original fails)."""
     import csv
 
-    from ..atomic import atomic_write
-    from ..training_log import columns_of
+    from ..files.atomic import atomic_write
+    from ..logs.training_log import columns_of
 
     with atomic_write(path) as part, open(part, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns_of(rows), delimiter=delimiter)

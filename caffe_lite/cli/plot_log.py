@@ -9,7 +9,7 @@ from .arguments import Parser
 
 
 def add_arguments(parser: Parser) -> None:
-    from ..plotting import CHARTS
+    from ..logs.plotting import CHARTS
 
     charts = "; ".join(f"{number}: {chart}" for number, chart in enumerate(CHARTS))
     parser.add_argument("chart", metavar="CHART", type=_chart, help=f"its number or name. {charts}")
@@ -18,8 +18,8 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..plotting import plot_chart
-    from ..training_log import read_training_log
+    from ..logs.plotting import plot_chart
+    from ..logs.training_log import read_training_log
 
     stems = [Path(log).stem for log in arguments.logs]
     labels = stems if len(set(stems)) == len(stems) else arguments.logs
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _chart(text: str) -> str:
     """The chart that a number or a name means: "6", "Train loss vs. Iters", "test accuracy" (over iterations)."""
-    from ..plotting import CHARTS
+    from ..logs.plotting import CHARTS
 
     if text.isdecimal() and int(text) < len(CHARTS):
         return CHARTS[int(text)]

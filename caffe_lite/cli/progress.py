@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..log import LogHandler
+from ..logs.log import LogHandler
 
 if TYPE_CHECKING:
     from ..solvers import Solver

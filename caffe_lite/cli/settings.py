@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ..errors import PrototxtError, SolverError, Where
-from ..foreign_bytes import from_bytes, to_bytes
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.parsed import Parsed
 from ..proto.parser import parse_text
 from ..proto.prototxt import to_text
 from ..proto.schema import fields_of
+from ..text.foreign_bytes import from_bytes, to_bytes
 
 
 def apply_setting(solver: Parsed[SolverParameter], name: str, value: str, option: str) -> None:

@@ -6,15 +6,15 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..costs import memory, multiply_adds, shape_text, totals
-from ..net_param import placed_layers, state_of
-from ..outline import Outline, shape_of
+from ..blobs.unknown import Size, UnknownSize
+from ..inspection.costs import memory, multiply_adds, shape_text, totals
+from ..inspection.outline import Outline, shape_of
+from ..net.filtering import placed_layers, state_of
 from ..proto.prototxt import read_net
-from ..unknown import Size, UnknownSize
 from .arguments import Parser, add_state, phase_of
 
 if TYPE_CHECKING:
-    from ..wiring import Node
+    from ..net.wiring import Node
 
 COLUMNS = ("Layer", "Type", "Bottom", "Top", "Shape", "Parameters", "Multiply-adds")
 NUMBERS = ("Parameters", "Multiply-adds")

@@ -18,9 +18,9 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..log import logger, start_logging
-    from ..net import TEST, Net
-    from ..scores import Scores
+    from ..logs.log import logger, start_logging
+    from ..net.scores import Scores
+    from ..pycaffe.net import TEST, Net
 
     start_logging()
     choose_engine(arguments)
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         logger.info("Running for %d iterations.", arguments.iterations)
         loss = 0.0
-        scores = Scores(net)
+        scores = Scores(net._caffe_graph)
         for batch in range(arguments.iterations):
             loss += net.ops.number(net.forward_pass())
             for name, values in scores.add().items():

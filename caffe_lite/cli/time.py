@@ -7,12 +7,12 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ..log import logger, start_logging
+from ..logs.log import logger, start_logging
 from ..proto.caffe_pb2 import TRAIN
 from .arguments import Parser, add_engine, add_state, choose_engine, phase_of, positive
 
 if TYPE_CHECKING:
-    from ..net import Net
+    from ..pycaffe.net import Net
 
 
 def add_arguments(parser: Parser) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..net import Net
+    from ..pycaffe.net import Net
 
     start_logging()
     choose_engine(arguments)

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from ..errors import SolverError, Where
-from ..files import path_field
-from ..log import logger, start_logging
+from ..files.paths import path_field
+from ..logs.log import logger, start_logging
 from ..proto.caffe_pb2 import TEST, NetParameter, SolverParameter
 from ..proto.parsed import Parsed
 from ..proto.parser import parse_text

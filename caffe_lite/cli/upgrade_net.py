@@ -14,13 +14,13 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..files import read_file, system_path
-    from ..log import logger, start_logging
+    from ..files.paths import read_file, system_path
+    from ..logs.log import logger, start_logging
+    from ..net.weights import read_caffemodel, write_message
     from ..proto.parsed import Parsed
     from ..proto.prototxt import is_text, read_net_as_written, write_text
     from ..proto.source import Source
     from ..proto.upgrade import is_old_net, upgrade_net
-    from ..weights import read_caffemodel, write_message
 
     start_logging()
     binary = False

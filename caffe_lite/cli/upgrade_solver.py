@@ -13,7 +13,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..log import logger, start_logging
+    from ..logs.log import logger, start_logging
     from ..proto.prototxt import read_solver_as_written, write_text
     from ..proto.upgrade import is_old_solver, upgrade_solver
 

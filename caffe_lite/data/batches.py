@@ -10,12 +10,12 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ..cores import usable_cores
 from ..errors import DataError
-from ..log import logger
+from ..logs.log import logger
+from ..ops.cores import usable_cores
 from ..proto import caffe_pb2
-from .database import Database, Record
-from .datum import decode_datum
+from .databases.database import Database, Record
+from .databases.datum import decode_datum
 from .transform import DataTransformer, Shape, by
 
 R = TypeVar("R")

@@ -7,9 +7,9 @@ import os
 import numpy as np
 
 from ..errors import DataError, Where
-from ..files import read_file
-from ..io import PROTOBUF_LIMIT, blobproto_to_array
+from ..files.paths import read_file
 from ..proto import caffe_pb2
+from ..proto.arrays import PROTOBUF_LIMIT, blobproto_to_array
 from ..proto.binary import DecodeError, parse_binary
 from .paths import resolve, searched
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, Where
-from ..hdf5 import SIGNATURE, HDF5File, open_hdf5
+from ..files.hdf5 import SIGNATURE, HDF5File, open_hdf5
 from .batches import Batch, Batches
 from .order import Order
 from .paths import read_lines, resolve, searched

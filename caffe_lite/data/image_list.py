@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, Where
-from ..log import logger
+from ..logs.log import logger
 from ..proto import caffe_pb2
 from .batches import Decoded, ImageBatches
-from .image import channels_first, decode_image, read_image_file, resize_image
+from .images.image import channels_first, decode_image, read_image_file, resize_image
 from .order import Order
 from .paths import read_lines, resolve
 from .transform import DataTransformer

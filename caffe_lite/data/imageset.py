@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from ..errors import DataError, Where
-from ..io import array_to_datum
-from ..log import logger
+from ..logs.log import logger
 from ..proto import caffe_pb2
-from .image import channels_first, decode_image, import_cv2, read_image_file, resize_image
+from ..proto.arrays import array_to_datum
+from .databases.writing import new_database, refuse_existing
 from .image_list import ImageList
+from .images.image import channels_first, decode_image, import_cv2, read_image_file, resize_image
 from .transform import by
-from .writing import new_database, refuse_existing
 
 
 def convert_imageset(

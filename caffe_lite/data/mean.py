@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ..atomic import atomic_write
 from ..errors import DataError
-from ..io import array_to_blobproto
-from ..log import logger
-from .database import Database, Record
-from .datum import decode_datum
+from ..files.atomic import atomic_write
+from ..logs.log import logger
+from ..proto.arrays import array_to_blobproto
+from .databases.database import Database, Record
+from .databases.datum import decode_datum
 from .transform import by
 
 

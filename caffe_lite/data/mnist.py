@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, Where
-from ..files import system_path
-from ..log import logger
+from ..files.paths import system_path
+from ..logs.log import logger
 from ..proto import caffe_pb2
-from .writing import new_database, refuse_existing
+from .databases.writing import new_database, refuse_existing
 
 _GZIP = b"\x1f\x8b"
 _PIECE = 2**20

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from ..errors import DataError, Where
-from ..files import system_path
+from ..files.paths import system_path
 
 
 def resolve(path: str, where: Where | None) -> str:

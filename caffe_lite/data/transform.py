@@ -8,10 +8,10 @@ from math import prod
 import numpy as np
 
 from ..errors import DataError, LayerError, Where
-from ..log import logger
+from ..logs.log import logger
 from ..proto import caffe_pb2
 from .binaryproto import read_binaryproto
-from .image import BYTE
+from .images.image import BYTE
 
 Shape = tuple[int, ...]
 

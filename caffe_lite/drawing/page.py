@@ -8,9 +8,9 @@ from importlib import resources
 from typing import Any
 from xml.etree import ElementTree
 
-from ..costs import memory, shape_text
+from ..blobs.unknown import Size, UnknownSize
+from ..inspection.costs import memory, shape_text
 from ..proto.prototxt import to_text
-from ..unknown import Size, UnknownSize
 from .picture import DrawnLayer, Picture
 from .svg import heading, kinds_of, svg, totals_text
 

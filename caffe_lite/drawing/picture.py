@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ..costs import Totals, multiply_adds, totals
+from ..blobs.unknown import Shape, Size
 from ..errors import CaffeError, Where
+from ..inspection.costs import Totals, multiply_adds, totals
+from ..inspection.outline import Outline, shape_of
 from ..layer import Kind, Layer, layer_class
-from ..net_param import PlacedLayer, filter_layers, placed_layers, state_of
-from ..outline import Outline, shape_of
+from ..net.filtering import PlacedLayer, filter_layers, placed_layers, state_of
+from ..net.wiring import Node
 from ..proto.caffe_pb2 import LayerParameter, NetParameter, Phase
 from ..proto.parsed import Parsed
-from ..unknown import Shape, Size
-from ..wiring import Node
 from .layout import Wire
 
 

@@ -9,7 +9,7 @@ from importlib import resources
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from ..costs import memory, shape_text
+from ..inspection.costs import memory, shape_text
 from ..layer import Kind
 from .layout import Box, Layout, Point, layout
 from .picture import DrawnBox, DrawnLayer, Picture

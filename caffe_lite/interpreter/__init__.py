@@ -12,10 +12,10 @@ import sys
 from types import ModuleType
 
 from .imports import CaffeFinder, FinderOf, watch
+from .options import COMPAT, CPU, asked
 
-# The folder that PYTHONPATH names, and what of the command line children learn through the environment.
+# The folder that PYTHONPATH names.
 SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
-CPU, COMPAT = "CAFFE_LITE_CPU", "CAFFE_LITE_COMPAT"
 
 
 def environment(cpu: bool, compat: bool) -> dict[str, str]:
@@ -26,11 +26,6 @@ def environment(cpu: bool, compat: bool) -> dict[str, str]:
     changed["PYTHONPATH"] = os.pathsep.join([SITE, *paths])
     changed["PATH"] = _path_to_this_python(changed.get("PATH", os.defpath))
     return changed | ({CPU: "1"} if cpu else {}) | ({COMPAT: "1"} if compat else {})
-
-
-def asked(variable: str) -> bool:
-    """Whether a variable of the environment is set, and not to 0."""
-    return os.environ.get(variable, "0") not in ("", "0")
 
 
 def start() -> None:
@@ -58,6 +53,6 @@ def _path_to_this_python(path: str) -> str:
 
 def _show_log(caffe_lite: ModuleType) -> None:
     """pycaffe shows its log as soon as it is imported."""
-    from ..log import start_logging
+    from ..logs.log import start_logging
 
     start_logging()

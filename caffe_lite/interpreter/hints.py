@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-from . import COMPAT, CPU, asked
+from .options import COMPAT, CPU, asked
 
 _OF_GPUS = ("set_mode_gpu", "set_device")
 

@@ -9,14 +9,14 @@ from pkgutil import iter_modules
 from typing import Any
 
 from ..layer import is_registered
+from ..net_spec import layer_function
 
 for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+    if not _module.ispkg:
+        import_module(f"{__name__}.{_module.name}")
 
 
 def __getattr__(name: str) -> Any:
     if not (name[:1].isupper() or is_registered(name)):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ..net_spec import layer_function
-
     return layer_function(name)

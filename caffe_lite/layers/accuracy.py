@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..loss import VALID, check_label_count, class_labels, ignored_label, normalizer
+from .common.loss import VALID, check_label_count, class_labels, ignored_label, normalizer
 
 
 @register_layer("Accuracy")

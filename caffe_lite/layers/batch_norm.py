@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array
+from ..ops.roles import ChannelMap, Normalization
 from ..proto import caffe_pb2
-from ..roles import ChannelMap, Normalization
 
 
 @register_layer("BatchNorm")

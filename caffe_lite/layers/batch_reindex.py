@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
-from ..indices import row_indices
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from .common.indices import row_indices
 
 
 @register_layer("BatchReindex")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
-from ..fillers import fill
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array
-from ..roles import LearnedChannelMap
+from ..ops.roles import LearnedChannelMap
+from .common.fillers import fill
 
 
 class SpanningLayer(Layer):

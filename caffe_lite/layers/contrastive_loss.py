@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import register_layer
-from ..loss import LossLayer
+from .common.loss import LossLayer
 
 
 @register_layer("ContrastiveLoss")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from ..blob import Blob
-from ..fillers import fill
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array, Ints
+from ..ops.roles import Linear, Windows
+from ..ops.windows import read_windows, windows_text
 from ..proto.caffe_pb2 import LayerParameter
-from ..roles import Linear, Windows
-from ..windows import read_windows, windows_text
+from .common.fillers import fill
 
 
 class FilteringLayer(Layer):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..batch_layer import BatchLayer
+from ..blobs.unknown import Shape
 from ..data.batches import DatumBatches
-from ..data.database import open_database
+from ..data.databases.opening import open_database
 from ..data.transform import DataTransformer
 from ..layer import register_layer
-from ..log import logger
-from ..unknown import Shape
+from ..logs.log import logger
+from .common.batch_layer import BatchLayer
 
 
 @register_layer("Data")

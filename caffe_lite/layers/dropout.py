@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..proto import caffe_pb2
 from ..proto.caffe_pb2 import LayerParameter

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
-from ..fillers import fill
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..proto import caffe_pb2
+from .common.fillers import fill
 from .input import sizes
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import mul
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..ops import Array
+from ..ops.roles import Sum
 from ..proto.caffe_pb2 import EltwiseParameter, LayerParameter
-from ..roles import Sum
 
 
 @register_layer("Eltwise")

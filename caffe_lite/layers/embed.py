@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
-from ..fillers import fill
-from ..indices import row_indices
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..proto.caffe_pb2 import LayerParameter
+from .common.fillers import fill
+from .common.indices import row_indices
 
 
 @register_layer("Embed")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..blob import Blob
+from ..blobs import Blob
+from ..blobs.unknown import UnknownSize
 from ..layer import Kind, Layer, register_layer
-from ..unknown import UnknownSize
 
 
 @register_layer("Filter")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from ..batch_layer import BatchLayer
+from ..blobs.unknown import Undetermined
 from ..data.hdf5 import HDF5Batches
 from ..layer import register_layer
-from ..log import logger
-from ..unknown import Undetermined
+from ..logs.log import logger
+from .common.batch_layer import BatchLayer
 
 
 @register_layer("HDF5Data")

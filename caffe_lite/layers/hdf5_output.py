@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..errors import CaffeError
-from ..files import system_path
-from ..hdf5 import import_h5py
-from ..hdf5_rows import GrowingHDF5
+from ..files.hdf5 import import_h5py
+from ..files.hdf5_rows import GrowingHDF5
+from ..files.paths import system_path
 from ..layer import Kind, Layer, register_layer
-from ..log import logger
+from ..logs.log import logger
 
 
 @register_layer("HDF5Output")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import register_layer
-from ..loss import LossLayer, class_labels
 from ..proto.caffe_pb2 import HingeLossParameter
+from .common.loss import LossLayer, class_labels
 
 
 @register_layer("HingeLoss")

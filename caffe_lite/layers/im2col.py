@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..windows import read_windows
+from ..ops.windows import read_windows
 
 
 @register_layer("Im2col")

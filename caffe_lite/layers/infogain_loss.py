@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..data.binaryproto import read_binaryproto
 from ..layer import register_layer
-from ..loss import LossLayer, check_label_count, class_labels, ignored_label, normalization, normalizer
 from ..ops.base import Array
+from .common.loss import LossLayer, check_label_count, class_labels, ignored_label, normalization, normalizer
 from .multinomial_logistic_loss import SMALLEST
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from ..blob import Blob
-from ..fillers import fill
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array
+from ..ops.roles import Linear
 from ..proto.caffe_pb2 import LayerParameter
-from ..roles import Linear
+from .common.fillers import fill
 
 
 @register_layer("InnerProduct")

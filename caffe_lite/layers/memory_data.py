@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..log import logger
+from ..logs.log import logger
 
 
 @register_layer("MemoryData")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import register_layer
-from ..loss import LossLayer, class_labels
+from .common.loss import LossLayer, class_labels
 
 # The original's kLOG_THRESHOLD: a smaller probability counts as this.
 SMALLEST = 1e-20

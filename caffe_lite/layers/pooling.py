@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..ops.windows import Windows, by, read_windows, windows_text
 from ..proto import caffe_pb2
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter
-from ..windows import Windows, by, read_windows, windows_text
 
 
 @register_layer("Pooling")

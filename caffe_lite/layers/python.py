@@ -11,11 +11,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..blob import Blob, HostBlob, HostBlobs
+from ..blobs import Blob
+from ..blobs.unknown import Undetermined
 from ..errors import CaffeError, LayerError, Where
 from ..layer import Layer, register_layer
-from ..pycaffe import Phase, UserLayer, missing_method
-from ..unknown import Undetermined
+from ..pycaffe.blob import HostBlob, HostBlobs, shown_blob
+from ..pycaffe.layer import Phase, UserLayer, missing_method
 
 
 @register_layer("Python")
@@ -42,15 +43,13 @@ class PythonLayer(Layer):
         layer.param_str = layer.param_str_ = self.param.python_param.param_str
         layer.phase = Phase(self.phase)
         layer.blobs = self.user_blobs
+        self.shown = layer, self.user_blobs
         self._call("setup", _shown(bottom), _shown(top))
         for method in ("reshape", "forward"):
             self._method(method)
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._call("reshape", _shown(bottom), _shown(top))
-
-    def shown(self) -> tuple[UserLayer, HostBlobs]:
-        return self.user_layer, self.user_blobs
 
     def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Only the user's code could tell the shapes, and it is not run."""
@@ -154,7 +153,7 @@ def _folders(where: Where | None) -> list[str]:
 
 
 def _shown(blobs: Sequence[Blob]) -> list[HostBlob]:
-    return [blob.shown for blob in blobs]
+    return [shown_blob(blob) for blob in blobs]
 
 
 @contextmanager

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..blob import Blob
-from ..fillers import fill
+from ..blobs import Blob
 from ..layer import Kind, Layer
-from ..log import logger
+from ..logs.log import logger
 from ..ops.base import Array
 from ..proto.caffe_pb2 import LayerParameter
+from .common.fillers import fill
 
 
 class RecurrentLayer(Layer):

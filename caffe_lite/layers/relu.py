@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array
-from ..roles import Rectifier
+from ..ops.roles import Rectifier
 
 
 @register_layer("ReLU")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
-from ..fillers import fill
+from ..blobs import Blob
 from ..layer import register_layer
 from ..ops.base import Array
+from ..ops.roles import LearnedChannelMap
 from ..proto.caffe_pb2 import FillerParameter
-from ..roles import LearnedChannelMap
 from .bias import SpanningLayer
+from .common.fillers import fill
 
 
 @register_layer("Scale")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import register_layer
-from ..loss import BATCH_SIZE, LossLayer, ignored_label, normalization, normalizer
+from .common.loss import BATCH_SIZE, LossLayer, ignored_label, normalization, normalizer
 
 
 @register_layer("SigmoidCrossEntropyLoss")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from ..blob import Blob
+from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..ops.base import Array
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ..batch_layer import BatchLayer
+from ..blobs.unknown import Shape
 from ..data.transform import DataTransformer
-from ..data.window_batches import WindowBatches
-from ..data.window_file import LABEL, WindowFile
+from ..data.windows.window_batches import WindowBatches
+from ..data.windows.window_file import LABEL, WindowFile
 from ..layer import register_layer
-from ..log import logger
-from ..unknown import Shape
+from ..logs.log import logger
+from .common.batch_layer import BatchLayer
 
 
 @register_layer("WindowData")

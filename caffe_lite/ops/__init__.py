@@ -36,7 +36,7 @@ _on_gpu = False
 
 
 def _numpy(dtype: str, device: str) -> Ops:
-    from .numpy_ops import NumpyOps
+    from .numpy.engine import NumpyOps
 
     if device != "cpu":
         raise EngineError(
@@ -47,7 +47,7 @@ def _numpy(dtype: str, device: str) -> Ops:
 
 
 def _torch(dtype: str, device: str) -> Ops:
-    from .torch_ops import TorchOps
+    from .torch.engine import TorchOps
 
     return TorchOps(dtype, device)
 

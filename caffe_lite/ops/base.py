@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from ..errors import EngineError
-from ..windows import convolved, deconvolved, spanned
+from .windows import convolved, deconvolved, spanned
 
 Array = Any
 Ints = Sequence[int]
@@ -91,7 +91,7 @@ class Ops:
     shares_memory: bool = True  # with the host: no array lies on a device that NumPy cannot see
     image_order: ClassVar[tuple[int, ...]] = (0, 1, 2, 3)  # the axes of (N, C, H, W) as they best lie in memory
     device: str = "cpu"  # as torch spells it: "cuda:0"
-    fused: Any = None  # kernels for several layers at once, as ``torch_fused`` has them, if there are any
+    fused: Any = None  # kernels for several layers at once, as ``torch.fused`` has them, if there are any
     tracer: Tracer | None = None  # while a pass is traced to be compiled
 
     def __init__(self, xp: Any, dtype: str = "float32") -> None:
@@ -99,6 +99,10 @@ class Ops:
         self.dtype_name = dtype
         self.dtype = getattr(xp, dtype)
         self.itemsize = np.dtype(dtype).itemsize
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device != "cpu"
 
     def describe(self) -> str:
         """Name, device and threads, for the log."""

@@ -13,7 +13,7 @@ import os
 import sys
 from typing import Any
 
-from ..log import logger
+from ..logs.log import logger
 
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from ..errors import CaffeError
-from ..foreign_bytes import from_bytes, is_foreign, to_bytes
+from ..text.foreign_bytes import from_bytes, is_foreign, to_bytes
 from .schema import fields_of
 
 __all__ = ["DecodeError", "parse_binary", "to_binary"]

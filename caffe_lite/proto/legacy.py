@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PrototxtError
-from ..log import logger
+from ..logs.log import logger
 from .caffe_pb2 import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
 from .schema import MOVED_TO_TRANSFORM, OF_PARAM, fields_of
 

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from ..atomic import atomic_write
 from ..errors import PrototxtError, Where
-from ..files import StrPath, read_file, system_path
-from ..foreign_bytes import to_bytes
-from ..spelling import nearest
+from ..files.atomic import atomic_write
+from ..files.paths import StrPath, read_file, system_path
+from ..text.foreign_bytes import to_bytes
+from ..text.spelling import nearest
 from . import caffe_pb2
 from .parsed import Parsed
 from .parser import parse_text

@@ -7,7 +7,7 @@ import re
 import struct
 from typing import Any
 
-from ..foreign_bytes import from_bytes
+from ..text.foreign_bytes import from_bytes
 from .cursor import Cursor
 from .schema import Field
 from .tokens import CLOSING, END, MARK, NAME, NUMBER, OPENING, STRING, unquote

@@ -7,7 +7,7 @@ import functools
 import re
 
 from ..errors import Where
-from ..foreign_bytes import shown
+from ..text.foreign_bytes import shown
 
 _MOST_SHOWN, _MOST_QUOTED = 1000, 40
 _BLANKS = re.compile(r"[^\S\n]*")

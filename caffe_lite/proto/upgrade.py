@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import PrototxtError
-from ..files import path_field, system_path
-from ..log import logger
+from ..files.paths import path_field, system_path
+from ..logs.log import logger
 from . import caffe_pb2
 from .legacy import upgrade_layers
 

@@ -8,7 +8,7 @@ from ..errors import SolverError
 from ..ops import Ops
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.parsed import Parsed
-from ..spelling import nearest
+from ..text.spelling import nearest
 from .rules import AdaDeltaSolver, AdaGradSolver, AdamSolver, NesterovSolver, RMSPropSolver, SGDSolver
 from .signals import SignalHandler, SolverAction
 from .solver import Solver, parsed_solver

@@ -10,8 +10,9 @@ import numpy as np
 from ..errors import SolverError
 
 if TYPE_CHECKING:
-    from ..blob import Blob
-    from ..net import Graph, Node
+    from ..blobs import Blob
+    from ..net.graph import Graph
+    from ..net.wiring import Node
     from ..ops import Array
 
 

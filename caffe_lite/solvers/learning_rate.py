@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..errors import SolverError
 from ..proto.caffe_pb2 import SolverParameter
-from ..spelling import nearest
+from ..text.spelling import nearest
 
 # Each from the settings, the iteration and the number of steps taken.
 _FACTORS: dict[str, Callable[[SolverParameter, int, int], float]] = {

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import SolverError
-from ..files import system_path
-from ..log import logger
-from ..net import Net
+from ..files.paths import system_path
+from ..logs.log import logger
+from ..net.weights import weights_files
 from ..proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, SolverParameter
 from ..proto.parsed import Parsed
 from ..proto.prototxt import read_net
-from ..weights import weights_files
+from ..pycaffe.net import Net
 
 _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 

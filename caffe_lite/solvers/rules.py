@@ -7,7 +7,7 @@ from math import isfinite, sqrt
 from typing import Any, ClassVar
 
 from ..errors import SolverError
-from ..log import logger
+from ..logs.log import logger
 from ..ops.base import Array, Results
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.parsed import Parsed

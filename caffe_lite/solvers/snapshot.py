@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ..binary_file import BinaryFile
 from ..errors import CaffeError, DataError, SolverError, Where
-from ..files import StrPath, path_field, system_path
-from ..hdf5 import new_hdf5
-from ..io import array_to_blobproto, blobproto_to_array
+from ..files.binary_file import BinaryFile
+from ..files.hdf5 import new_hdf5
+from ..files.paths import StrPath, path_field, system_path
+from ..net.weights import read_binary, require_protobuf_size, write_message
+from ..proto.arrays import array_to_blobproto, blobproto_to_array
 from ..proto.binary import DecodeError, parse_binary
 from ..proto.caffe_pb2 import SolverState
-from ..weights import read_binary, require_protobuf_size, write_message
 
 _MOST_READ = 20
 

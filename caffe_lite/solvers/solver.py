@@ -14,23 +14,23 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 
-from ..atomic import Part
-from ..compiled import compile_wanted
 from ..errors import CaffeError, MissingExtra, SolverError, WeightsError
-from ..files import system_path
-from ..hdf5 import import_h5py
-from ..io import PROTOBUF_LIMIT
-from ..loading import load, without_leading_ones
-from ..log import logger
-from ..net import Net
+from ..files.atomic import Part
+from ..files.hdf5 import import_h5py
+from ..files.paths import system_path
+from ..logs.log import logger
+from ..net.compiled import compile_wanted
+from ..net.loading import load, without_leading_ones
+from ..net.scores import Scores, flat_values
+from ..net.weights import read_weights
 from ..ops import Array, Ops
+from ..proto.arrays import PROTOBUF_LIMIT
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.parsed import Parsed
 from ..proto.prototxt import read_solver, to_text
 from ..proto.source import Source
 from ..proto.upgrade import upgrade_solver
-from ..scores import Scores, flat_values
-from ..weights import read_weights
+from ..pycaffe.net import Net
 from .divergence import divergence
 from .learning_rate import check_policy, learning_rate, next_step
 from .nets import load_weights, net_problems, test_nets, train_net
@@ -299,7 +299,7 @@ class Solver:
         net.share_with(self.net)
         batches = self.param.test_iter[index]
         loss = 0.0
-        scores = Scores(net)
+        scores = Scores(net._caffe_graph)
         for _ in range(batches):
             while (action := self.requested_action()) is not SolverAction.NONE:
                 if action is SolverAction.SNAPSHOT:

@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
+from caffe_lite import TEST, Net
 from caffe_lite.classifier import Classifier
 from caffe_lite.io import array_to_blobproto
-from caffe_lite.net import TEST, Net
 
 cv2 = pytest.importorskip("cv2")
 

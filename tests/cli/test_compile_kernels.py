@@ -81,7 +81,7 @@ def test_the_real_ones_serve_a_net(tmp_path):
     assert done.returncode == 0, done.stderr
     script = (
         "import logging; logging.basicConfig(level=logging.INFO)\n"
-        "from caffe_lite.ops import batch_norm, max_pooling, winograd, winograd_rows as rows\n"
+        "from caffe_lite.ops.torch.kernels import batch_norm, max_pooling, winograd, winograd_rows as rows\n"
         "assert all(module._library() for module in (batch_norm, max_pooling, winograd, rows))"
     )
     env = {**environment(), "CAFFE_LITE_CACHE": str(tmp_path), "CXX": "no-such-compiler"}

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from caffe_lite.data.lmdb import LMDB
-from caffe_lite.data.writing import new_database
+from caffe_lite.data.databases.lmdb import LMDB
+from caffe_lite.data.databases.writing import new_database
 from caffe_lite.io import blobproto_to_array
 from caffe_lite.proto.caffe_pb2 import BlobProto, Datum
 

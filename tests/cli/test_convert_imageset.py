@@ -13,7 +13,7 @@ import pytest
 
 from caffe_lite.cli.arguments import Parser, spelled_with_dashes
 from caffe_lite.cli.convert_imageset import add_arguments
-from caffe_lite.data.database import open_database
+from caffe_lite.data.databases.opening import open_database
 from caffe_lite.proto.caffe_pb2 import DataParameter, Datum
 
 from .conftest import command, environment

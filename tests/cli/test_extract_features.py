@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_lite.data.database import open_database
+from caffe_lite import TEST, Net
+from caffe_lite.data.databases.opening import open_database
 from caffe_lite.io import datum_to_array
-from caffe_lite.net import TEST, Net
 from caffe_lite.proto.caffe_pb2 import DataParameter, Datum
 
 

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from ..test_training_log import GOLDEN
+from tests.logs.test_training_log import GOLDEN
 
 
 def table(path, delimiter=","):

@@ -6,10 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from caffe_lite.plotting import CHARTS, chart_points, plot_run
-from caffe_lite.training_log import read_training_log
-
-from ..test_training_log import GOLDEN
+from caffe_lite.logs.plotting import CHARTS, chart_points, plot_run
+from caffe_lite.logs.training_log import read_training_log
+from tests.logs.test_training_log import GOLDEN
 
 pytest.importorskip("matplotlib")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.databases import random_images
+from tests.data.database_files import random_images
 from tests.data.hdf5_files import write_hdf5
 from tests.data.image_files import image_list
 from tests.data.window_files import random_windows

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_lite.costs import multiply_adds
-from caffe_lite.net import TEST, TRAIN, Net
+from caffe_lite import TEST, TRAIN, Net
+from caffe_lite.inspection.costs import multiply_adds
 from caffe_lite.proto.caffe_pb2 import NetParameter
 from caffe_lite.proto.prototxt import read_net
 

@@ -10,11 +10,11 @@ import pytest
 
 from caffe_lite.data import batches
 from caffe_lite.data.batches import DatumBatches
-from caffe_lite.data.database import open_database
+from caffe_lite.data.databases.opening import open_database
 from caffe_lite.data.transform import DataTransformer
 from caffe_lite.errors import DataError
 from caffe_lite.proto import caffe_pb2
-from tests.data.databases import datum, image_lmdb, random_images, write_lmdb
+from tests.data.database_files import datum, image_lmdb, random_images, write_lmdb
 
 IMAGES = random_images(5)
 

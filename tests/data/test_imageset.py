@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_lite.data.database import open_database
-from caffe_lite.data.datum import decode_datum
+from caffe_lite.data.databases.datum import decode_datum
+from caffe_lite.data.databases.opening import open_database
 from caffe_lite.data.imageset import convert_imageset
 from caffe_lite.errors import DataError
 from caffe_lite.proto import caffe_pb2
-from tests.data.databases import random_images
+from tests.data.database_files import random_images
 
 cv2 = pytest.importorskip("cv2")
 

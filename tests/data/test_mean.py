@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_lite.data.lmdb import LMDB
+from caffe_lite.data.databases.lmdb import LMDB
 from caffe_lite.data.mean import mean_image, write_mean
 from caffe_lite.data.transform import DataTransformer
 from caffe_lite.errors import DataError
 from caffe_lite.proto import caffe_pb2
-from tests.data.databases import datum, image_lmdb, random_images, write_lmdb
+from tests.data.database_files import datum, image_lmdb, random_images, write_lmdb
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 

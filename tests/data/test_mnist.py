@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_lite.data.datum import decode_datum
+from caffe_lite.data.databases.datum import decode_datum
 from caffe_lite.data.mnist import convert_mnist
 from caffe_lite.errors import DataError
 

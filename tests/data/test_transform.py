@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
+from caffe_lite import TEST, TRAIN
 from caffe_lite.data.transform import DataTransformer, by
 from caffe_lite.errors import DataError, LayerError, Where
 from caffe_lite.io import array_to_blobproto
-from caffe_lite.net import TEST, TRAIN
 from caffe_lite.proto import caffe_pb2
-from tests.data.databases import random_images
+from tests.data.database_files import random_images
 
 
 def transformer(text: str, phase: int = TRAIN) -> DataTransformer:

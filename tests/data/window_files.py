@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.data.databases import random_images
+from tests.data.database_files import random_images
 
 from .image_files import write_image
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from caffe_lite import TRAIN
 from caffe_lite.drawing.page import page_text
 from caffe_lite.drawing.picture import picture_of
-from caffe_lite.net import TRAIN
 from caffe_lite.proto.prototxt import read_net
 
 webdriver = pytest.importorskip("selenium.webdriver")

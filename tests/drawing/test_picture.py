@@ -5,10 +5,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from caffe_lite import TEST, TRAIN
 from caffe_lite.drawing.picture import DrawnLayer, Picture, picture_of
 from caffe_lite.drawing.svg import svg_text
 from caffe_lite.layer import Kind
-from caffe_lite.net import TEST, TRAIN
 from caffe_lite.proto.caffe_pb2 import LayerParameter
 from caffe_lite.proto.parser import parse_text
 from caffe_lite.proto.prototxt import read_net

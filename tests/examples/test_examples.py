@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_lite.net import TEST, Net
+from caffe_lite import TEST, Net
 
 from ..cli.conftest import ROOT, command, environment
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from google.protobuf import text_format
 
-from caffe_lite.gradient_check import check_gradients
-from caffe_lite.net import TRAIN, Net
+from caffe_lite import TRAIN, Net
+from caffe_lite.inspection.gradient_check import check_gradients
 from caffe_lite.proto import caffe_pb2
 
 Values = Callable[[np.random.Generator], np.ndarray]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from caffe_lite.net import Net
+from caffe_lite import Net
 
 
 def neuron(make_net: Callable[..., Net], layer: str, size: int = 1) -> Net:

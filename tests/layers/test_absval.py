@@ -1,6 +1,6 @@
 import numpy as np
 
-from caffe_lite.net import TEST
+from caffe_lite import TEST
 
 from .neuron import outcome
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from caffe_lite import Net
 from caffe_lite.errors import LayerError
-from caffe_lite.net import Net
 
 MakeNet = Callable[..., Net]
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from caffe_lite import TEST
 from caffe_lite.errors import LayerError
-from caffe_lite.net import TEST
 
 
 def crop(params: str, shape: tuple[int, ...], reference: tuple[int, ...]) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from caffe_lite import TEST, TRAIN, Net
 from caffe_lite.errors import CaffeError, DataError, LayerError
-from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.proto import caffe_pb2
-from tests.data.databases import datum, image_lmdb, random_images, write_lmdb
+from tests.data.database_files import datum, image_lmdb, random_images, write_lmdb
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 MakeNet = Callable[..., Net]

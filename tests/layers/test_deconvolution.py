@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from caffe_lite import TEST
 from caffe_lite.errors import CaffeError, LayerError
-from caffe_lite.net import TEST
 
 from .gradient import Bottom, check
 from .gradient import make_net as make_layer_net

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from caffe_lite import TEST, TRAIN
 from caffe_lite.errors import LayerError
-from caffe_lite.net import TEST, TRAIN
 
 
 def dropout(make_net, ratio, phase=TRAIN, seed=1):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe_lite.check import check as check_file
 from caffe_lite.errors import LayerError
+from caffe_lite.inspection.check import check as check_file
 
 from .gradient import Bottom, check
 from .gradient import make_net as make_layer_net

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from caffe_lite import TEST, Net
 from caffe_lite.errors import CaffeError, DataError, LayerError
-from caffe_lite.net import TEST, Net
 from tests.data.hdf5_files import hdf5_list, write_hdf5
 
 h5py = pytest.importorskip("h5py")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from caffe_lite import TEST, TRAIN, Net
 from caffe_lite.errors import CaffeError, LayerError
-from caffe_lite.net import TEST, TRAIN, Net
 from tests.data.hdf5_files import hdf5_list
 
 h5py = pytest.importorskip("h5py")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from caffe_lite import TEST, Net
 from caffe_lite.errors import CaffeError, DataError, LayerError
-from caffe_lite.net import TEST, Net
-from tests.data.databases import random_images
+from tests.data.database_files import random_images
 from tests.data.image_files import image_list, write_image
 
 cv2 = pytest.importorskip("cv2")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe_lite.check import check as check_file
 from caffe_lite.errors import DataError, LayerError
+from caffe_lite.inspection.check import check as check_file
 from caffe_lite.io import array_to_blobproto
 
 from .gradient import Bottom, check, labels

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from caffe_lite import TEST, Net
 from caffe_lite.errors import LayerError, NetError
-from caffe_lite.net import TEST, Net
 
 MakeNet = Callable[..., Net]
 LAYER = """

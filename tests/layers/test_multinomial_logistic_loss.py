@@ -6,7 +6,7 @@ from math import log
 import numpy as np
 import pytest
 
-from caffe_lite.net import Net
+from caffe_lite import Net
 
 MakeNet = Callable[..., Net]
 

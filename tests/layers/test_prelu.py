@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from caffe_lite.blob import HostBlob
 from caffe_lite.errors import LayerError
+from caffe_lite.pycaffe.blob import HostBlob
 
 from .gradient import Bottom, check
 from .gradient import make_net as make_layer_net

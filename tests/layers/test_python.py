@@ -4,9 +4,9 @@ import textwrap
 import numpy as np
 import pytest
 
-from caffe_lite import check as checking
+from caffe_lite import TEST, Net
 from caffe_lite.errors import LayerError
-from caffe_lite.net import TEST, Net
+from caffe_lite.inspection import check as checking
 
 from .gradient import check
 

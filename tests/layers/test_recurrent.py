@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe_lite import get_solver
+from caffe_lite import TEST, Net, get_solver
 from caffe_lite.errors import LayerError
-from caffe_lite.net import TEST, Net
 
 from .gradient import Bottom, check
 from .gradient import make_net as make_layer_net

@@ -6,8 +6,8 @@ from math import exp, log
 import numpy as np
 import pytest
 
+from caffe_lite import Net
 from caffe_lite.errors import LayerError
-from caffe_lite.net import Net
 
 MakeNet = Callable[..., Net]
 

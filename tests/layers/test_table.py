@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from caffe_lite import TEST, TRAIN, Net
 from caffe_lite.errors import CaffeError
 from caffe_lite.layer import layer_class, layer_type_list
-from caffe_lite.net import TEST, TRAIN, Net
 
 from .gradient import Bottom, check, labels, make_net, positive
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from caffe_lite import TEST, TRAIN, Net
 from caffe_lite.errors import CaffeError, DataError, LayerError
 from caffe_lite.io import array_to_blobproto
-from caffe_lite.net import TEST, TRAIN, Net
-from tests.data.databases import random_images
+from tests.data.database_files import random_images
 from tests.data.window_files import Window, random_windows, window_file
 
 cv2 = pytest.importorskip("cv2")

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from caffe_lite.net import TRAIN, Net
+from caffe_lite import TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import NetParameter, SolverParameter
 from caffe_lite.proto.parser import parse_text
 from caffe_lite.solvers import get_solver
 
 torch = pytest.importorskip("torch")
 TorchDispatchMode = pytest.importorskip("torch.utils._python_dispatch").TorchDispatchMode
-native = pytest.importorskip("caffe_lite.ops.native")
+native = pytest.importorskip("caffe_lite.ops.torch.kernels.native")
 
 
 def needs(source: str) -> None:

@@ -10,7 +10,7 @@ import caffe_lite
 
 torch = pytest.importorskip("torch")
 
-from caffe_lite.ops.torch_ops import TorchOps  # noqa: E402
+from caffe_lite.ops.torch.engine import TorchOps  # noqa: E402
 
 NETS = sorted((Path(__file__).parents[1] / "golden" / "layers").rglob("*.prototxt"))
 

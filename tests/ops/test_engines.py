@@ -11,7 +11,7 @@ import pytest
 import caffe_lite
 from caffe_lite import ops
 from caffe_lite.errors import EngineError, MissingExtra, PluginError
-from caffe_lite.ops.numpy_ops import NumpyOps
+from caffe_lite.ops.numpy.engine import NumpyOps
 from caffe_lite.proto.caffe_pb2 import NetParameter
 from caffe_lite.proto.parser import parse_text
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from caffe_lite import TEST, TRAIN, Net
 from caffe_lite.errors import PrototxtError
-from caffe_lite.net import TEST, TRAIN, Net
 from caffe_lite.proto.caffe_pb2 import LayerParameter, NetParameter, ParamSpec, V1LayerParameter
 from caffe_lite.proto.parsed import Parsed
 from caffe_lite.proto.parser import parse_text

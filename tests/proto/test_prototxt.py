@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caffe_lite.errors import PrototxtError
-from caffe_lite.foreign_bytes import to_bytes
 from caffe_lite.proto import caffe_pb2
 from caffe_lite.proto.parser import parse_text
 from caffe_lite.proto.prototxt import read_net, read_solver, read_text, to_text, write_text
+from caffe_lite.text.foreign_bytes import to_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT.parent / "shared" / "corpus" / "prototxt"

@@ -487,7 +487,7 @@ def test_weights_too_large_for_protobuf_are_told_at_the_start(monkeypatch: pytes
 def test_a_state_too_large_for_protobuf_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("caffe_lite.weights.PROTOBUF_LIMIT", 1000)
+    monkeypatch.setattr("caffe_lite.net.weights.PROTOBUF_LIMIT", 1000)
     history = [np.ones(126, "f")] * 2
     with pytest.raises(WeightsError, match="HDF5"):
         write_state(tmp_path / "s", Snapshot(1, "w", 0, history, {}), hdf5=False)

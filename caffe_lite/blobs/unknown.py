@@ -1,0 +1,173 @@
+"""Sizes that are not known: arithmetic goes on with them, and what depends on them is tried in every way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any, NoReturn, TypeVar
+
+from ..errors import CaffeError
+
+T = TypeVar("T")
+MOST_WAYS = 256
+MOST_QUESTIONS = 64
+# Most blobs have four axes; no layer asks for more than six.
+RANKS = (4, 2, 1, 3, 5, 0, 6)
+
+
+class Undetermined(Exception):
+    """What is asked for cannot be told without the values, or without a size that is not known."""
+
+
+class UnknownSize:
+    """A whole number that is not known, the size of a blob along an axis.
+
+    What is computed from it is unknown, too, but for what holds for every number. A comparison asks the ``explore``
+    around it which way to go; outside of one it comes out as fits best: two sizes are equal, nothing is too large.
+    """
+
+    __slots__ = ()
+
+    def __add__(self, other: Any) -> Any:
+        return self if _is(other, 0) else _computed(other)
+
+    def __sub__(self, other: Any) -> Any:
+        return 0 if other is self else self if _is(other, 0) else _computed(other)
+
+    def __mul__(self, other: Any) -> Any:
+        return self if _is(other, 1) else 0 if _is(other, 0) else _computed(other)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self if _is(other, 1) else _computed(other)
+
+    def __mod__(self, other: Any) -> Any:
+        return 0 if _is(other, 1) else _computed(other)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rsub__(self, other: Any) -> Any:
+        return _computed(other)
+
+    def __neg__(self) -> Any:
+        return UnknownSize()
+
+    __radd__, __rmul__ = __add__, __mul__
+    __truediv__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __pow__ = __rpow__ = __rsub__
+    __abs__ = __ceil__ = __floor__ = __trunc__ = __neg__
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return UnknownSize()
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or (_is_number(other) and choose(2) == 0)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __lt__(self, other: Any) -> bool:
+        return other is not self and choose(2) == 1
+
+    def __le__(self, other: Any) -> bool:
+        return other is self or choose(2) == 0
+
+    __gt__, __ge__ = __lt__, __le__
+
+    def __bool__(self) -> bool:
+        return choose(2) == 1
+
+    def _unknown(self) -> NoReturn:
+        raise Undetermined
+
+    __hash__ = __index__ = __int__ = __float__ = _unknown
+
+    def __repr__(self) -> str:
+        return "?"
+
+    def __format__(self, spec: str) -> str:
+        return "?"
+
+
+Size = int | UnknownSize
+Shape = tuple[Any, ...]  # of sizes
+
+
+def _is(value: Any, number: int) -> bool:
+    return isinstance(value, (int, float)) and value == number
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, UnknownSize)) or hasattr(value, "__index__")
+
+
+def _computed(other: Any) -> Any:
+    return UnknownSize() if _is_number(other) else NotImplemented
+
+
+def unknown_shape(axes: int) -> Shape:
+    return tuple(UnknownSize() for _ in range(axes))
+
+
+def known(shape: Sequence[Size] | None) -> bool:
+    """Whether every size of a shape is known; None stands for a shape of which not even the axes are."""
+    return shape is not None and not any(isinstance(size, UnknownSize) for size in shape)
+
+
+_chooser: ContextVar[Callable[[int], int] | None] = ContextVar("chooser", default=None)
+
+
+def choose(ways: int) -> int:
+    """One of so many ways, from 0: each in turn under ``explore``, the first outside of it."""
+    chooser = _chooser.get()
+    return 0 if chooser is None else chooser(ways)
+
+
+def explore(run: Callable[[], T]) -> Iterator[T | CaffeError]:
+    """Run again and again, each time choosing otherwise, and tell what each run gave or how it failed.
+
+    Undetermined is raised where a run needs a number, or there are more ways than can be tried.
+    """
+    answers: list[tuple[int, int]] = []  # what was chosen, and of how many, in the order of the questions
+    for _ in range(MOST_WAYS):
+        asked = 0
+
+        def chooser(ways: int) -> int:
+            nonlocal asked
+            if asked == len(answers):
+                if asked == MOST_QUESTIONS:
+                    raise Undetermined
+                answers.append((0, ways))
+            asked += 1
+            return answers[asked - 1][0]
+
+        token = _chooser.set(chooser)
+        outcome: T | CaffeError
+        try:
+            outcome = run()
+        except CaffeError as error:
+            outcome = error
+        finally:
+            _chooser.reset(token)
+        yield outcome
+        while answers and answers[-1][0] == answers[-1][1] - 1:
+            answers.pop()
+        if not answers:
+            return
+        choice, ways = answers.pop()
+        answers.append((choice + 1, ways))
+    raise Undetermined
+
+
+def joined(shapes: Sequence[Shape | None]) -> Shape | None:
+    """What is common to shapes of which one is right: unknown where they differ, None if even their axes do."""
+    first = shapes[0]
+    if first is None or any(shape is None or len(shape) != len(first) for shape in shapes):
+        return None
+    columns = zip(*(shape for shape in shapes if shape is not None), strict=True)
+    return tuple(column[0] if _all_same(column) else UnknownSize() for column in columns)
+
+
+def _all_same(sizes: Sequence[Size]) -> bool:
+    if any(isinstance(size, UnknownSize) for size in sizes):
+        return all(size is sizes[0] for size in sizes)
+    return all(size == sizes[0] for size in sizes)

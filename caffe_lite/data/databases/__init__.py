@@ -1,0 +1,1 @@
+"""Databases of Datum records: LMDB and LevelDB, read and written."""

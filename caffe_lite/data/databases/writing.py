@@ -1,0 +1,135 @@
+"""New databases, LMDB or LevelDB: each appears at its place when it is complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ...errors import DataError, MissingExtra, Where
+from ...files.atomic import Part
+from ...files.paths import library_path, system_path
+from .leveldb import SCRATCH_FILES, import_plyvel, reason
+
+Put = Callable[[bytes, bytes], None]
+
+# Where an LMDB's map begins; it doubles when it is full.
+_MAP_SIZE = 2**24
+# An LMDB gets so many records at a time, or once they hold so many bytes.
+_RECORDS, _BYTES = 1000, 2**25
+# A LevelDB with several images in a block, as the original makes it.
+_LEVELDB_OPTIONS = {"block_size": 2**16, "write_buffer_size": 2**26, "max_open_files": 100}
+
+
+@contextmanager
+def new_database(path: str, backend: str = "lmdb") -> Iterator[Put]:
+    """Make a database of a backend in ``WRITERS``: the block is given ``put(key, value)`` for its records.
+
+    Whatever is at ``path`` already stays as it is. Nothing appears there before the block has ended, and if it raises,
+    nothing is left behind.
+    """
+    path = system_path(path, DataError)
+    refuse_existing(path)
+    target = Path(os.path.abspath(path))
+    try:
+        with closing(Part(target, os.mkdir)) as part:
+            with WRITERS[backend](os.fspath(part.path), Where(path)) as put:
+                yield put
+            refuse_existing(path)
+            os.rename(part.path, target)
+    except OSError as error:
+        raise DataError(
+            f"cannot write it: {error.strerror or error}",
+            where=Where(path),
+            hint="" if target.parent.is_dir() else f"Make the folder first: mkdir -p {target.parent}",
+        ) from error
+
+
+def refuse_existing(path: str) -> None:
+    if os.path.lexists(system_path(path, DataError)):
+        raise DataError("it exists already", where=Where(path), hint="Remove it, or choose another name")
+
+
+@contextmanager
+def _lmdb_writer(folder: str, where: Where) -> Iterator[Put]:
+    try:
+        import lmdb
+    except ImportError:
+        raise MissingExtra("lmdb", "data", "write LMDB databases") from None
+    try:
+        with lmdb.open(library_path(folder), map_size=_MAP_SIZE, lock=False, sync=False) as environment:
+            transactions = _Transactions(environment, lmdb.MapFullError, where)
+            yield transactions.put
+            transactions.commit()
+            environment.sync(True)
+            size = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+        file = os.path.join(folder, "data.mdb")
+        if os.path.getsize(file) > size:  # on Windows it is as large as the map
+            os.truncate(file, size)
+    except lmdb.Error as error:
+        raise DataError(f"cannot write it: {error}", where=where) from error
+
+
+class _Transactions:
+    """Records on their way into an LMDB, many in each transaction."""
+
+    def __init__(self, environment: Any, full: type[Exception], where: Where) -> None:
+        self.environment, self.full, self.where = environment, full, where
+        self.waiting: list[tuple[bytes, bytes]] = []
+        self.size = 0
+        self.last_key = b""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        longest = self.environment.max_key_size()
+        if not 0 < len(key) <= longest:
+            raise DataError(
+                f"an LMDB takes keys of 1 to {longest} bytes, this one has {len(key)}: {key!r}",
+                where=self.where,
+                hint="Shorten it, or make a LevelDB",
+            )
+        self.waiting.append((key, value))
+        self.size += len(value)
+        if len(self.waiting) >= _RECORDS or self.size >= _BYTES:
+            self.commit()
+
+    def commit(self) -> None:
+        while not self._fits():
+            self.environment.set_mapsize(2 * self.environment.info()["map_size"])
+        self.waiting.clear()
+        self.size = 0
+
+    def _fits(self) -> bool:
+        last = self.last_key
+        try:
+            with self.environment.begin(write=True) as transaction:
+                for key, value in self.waiting:
+                    transaction.put(key, value, append=key > last)  # appended, records fill their pages
+                    last = max(last, key)
+        except self.full:
+            return False
+        self.last_key = last
+        return True
+
+
+@contextmanager
+def _leveldb_writer(folder: str, where: Where) -> Iterator[Put]:
+    plyvel = import_plyvel("write LevelDB databases")
+    try:
+        database = plyvel.DB(library_path(folder), create_if_missing=True, error_if_exists=True, **_LEVELDB_OPTIONS)
+        try:
+            yield database.put
+        finally:
+            database.close()
+        # What is still in its log goes into a table as the database is opened, once and not for every reader.
+        plyvel.DB(library_path(folder), **_LEVELDB_OPTIONS).close()
+    except plyvel.Error as error:
+        raise DataError(f"cannot write it: {reason(error)}", where=where) from error
+    for name in SCRATCH_FILES:
+        file = os.path.join(folder, name)
+        if os.path.exists(file):
+            os.remove(file)
+
+
+WRITERS = {"lmdb": _lmdb_writer, "leveldb": _leveldb_writer}

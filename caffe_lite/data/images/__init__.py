@@ -1,0 +1,1 @@
+"""Images: decoding them, and their sizes."""

@@ -1,0 +1,1 @@
+"""Windows of images, as files of WindowData layers list them."""

@@ -1,0 +1,1 @@
+"""What several layers share: fillers, checked indices, how losses are normalised, reading batches ahead."""

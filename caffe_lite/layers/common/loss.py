@@ -1,0 +1,151 @@
+"""What losses share: class labels and their check, ignore_label, and what a summed loss is divided by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite, prod
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from ...blobs import Blob
+from ...layer import Kind, Layer
+from ...ops.base import Array, Ops
+from ...proto.caffe_pb2 import AccuracyParameter, LossParameter
+from .indices import first_wrong
+
+FULL, VALID, BATCH_SIZE, NONE = LossParameter.FULL, LossParameter.VALID, LossParameter.BATCH_SIZE, LossParameter.NONE
+
+
+class LossLayer(Layer):
+    """A layer whose first top is one number to be minimised, and whose second bottom (labels) gets no gradient."""
+
+    kind = Kind.LOSS
+    bottoms = (2, 2)
+    is_loss = True
+    not_differentiable: ClassVar[tuple[int, ...]] = (1,)
+
+    def check_first_axis(self, bottom: Sequence[Blob]) -> None:
+        """As many predictions as labels; the count alone would let transposed labels pass."""
+        if bottom[0].shape[:1] != bottom[1].shape[:1]:
+            self.error(
+                f"the bottoms {bottom[0].shape} and {bottom[1].shape} differ in their first axis",
+                "give both bottoms the same number of samples",
+            )
+
+    def check_pairs(self, bottom: Sequence[Blob]) -> int:
+        """That the first two bottoms hold vectors of one size for as many samples; gives how many samples."""
+        self.check_first_axis(bottom)
+        sizes = [prod(blob.shape[1:]) for blob in bottom[:2]]
+        if sizes[0] != sizes[1]:
+            self.error(
+                f"the bottoms {bottom[0].shape} and {bottom[1].shape} have "
+                f"{sizes[0]} and {sizes[1]} values for each sample",
+                "give both bottoms as many values",
+            )
+        return bottom[0].shape[0] if bottom[0].shape else 1
+
+    def samples_and_classes(self, bottom: Sequence[Blob]) -> tuple[int, int]:
+        """How many samples and classes, where everything behind the first axis is classes, and a sample has a label."""
+        self.check_first_axis(bottom)
+        samples = bottom[0].shape[0] if bottom[0].shape else 1
+        if bottom[1].count != samples:
+            self.error(
+                f"the predictions {bottom[0].shape} need {samples} labels, "
+                f"and the labels {bottom[1].shape} are {bottom[1].count}",
+                "give one class number for each sample (for one per pixel use SoftmaxWithLoss)",
+            )
+        return samples, prod(bottom[0].shape[1:])
+
+    def refuse_label_gradient(self, propagate_down: Sequence[bool]) -> None:
+        if propagate_down[1]:
+            self.error(
+                "a gradient is asked for the labels, and there is none",
+                "give the layer propagate_down: true for its first bottom and propagate_down: false for its second",
+            )
+
+
+def ignored_label(param: LossParameter | AccuracyParameter) -> int | None:
+    """The label that does not count, if the prototxt gives one."""
+    return param.ignore_label if param.HasField("ignore_label") else None
+
+
+def normalization(param: LossParameter, default: int = VALID) -> int:
+    """The mode in force: ``normalization`` where it is set, else what ``normalize`` stands for, else the default."""
+    if param.HasField("normalization"):
+        return param.normalization
+    if param.HasField("normalize"):
+        return VALID if param.normalize else BATCH_SIZE
+    return default
+
+
+def normalizer(ops: Ops, mode: int, samples: int, labels: int, valid: Array | None) -> float | Array:
+    """What the sum over all labels is divided by, never less than 1.
+
+    FULL: ``labels``, their number. VALID: how many are ``valid`` (None: all). BATCH_SIZE: ``samples``. NONE: 1.
+    """
+    if mode == VALID and valid is not None:
+        return ops.at_least(ops.sum(ops.astype(valid)), 1.0)
+    divisors: dict[int, int] = {FULL: labels, VALID: labels, BATCH_SIZE: samples, NONE: 1}
+    return float(max(1, divisors[mode]))
+
+
+class Labels(NamedTuple):
+    """Class numbers, shaped like the scores with 1 along the classes; those that are not ``valid`` read 0."""
+
+    index: Array
+    valid: Array | None
+
+
+def check_label_count(layer: Layer, scores: Blob, labels: Blob, axis: int) -> None:
+    """One label for every position of the scores; their shape is free."""
+    shape = (*scores.shape[:axis], *scores.shape[axis + 1 :])
+    if labels.count != prod(shape):
+        layer.error(
+            f"the scores {scores.shape}, with classes along axis {axis}, need {prod(shape)} labels, "
+            f"and the labels {labels.shape} are {labels.count}",
+            f"give labels of shape {shape}, each a class number (not a one-hot vector), or set axis",
+        )
+
+
+def class_labels(
+    layer: Layer, labels: Blob, shape: Sequence[int], axis: int, ignore: int | None = None, ignorable: bool = True
+) -> Labels:
+    """The labels of scores with this shape, truncated to whole numbers as in the original, and checked.
+
+    ``ignorable`` says whether the layer reads an ignore_label at all.
+    """
+    ops = layer.ops
+    ops.inspect(labels.data, lambda values: _check_labels(layer, values, shape[axis], ignore, ignorable))
+    index = ops.reshape(ops.indices(labels.data), (*shape[:axis], 1, *shape[axis + 1 :]))
+    if ignore is None:
+        return Labels(index, None)
+    valid = index != ignore
+    return Labels(ops.where(valid, index, 0), valid)
+
+
+def _check_labels(layer: Layer, values: np.ndarray, classes: int, ignore: int | None, ignorable: bool) -> None:
+    """Refuse a label that names no class. The original reads whatever memory lies there."""
+    if not values.size or (values.min() > -1 and values.max() < classes):
+        return
+    if not classes:
+        layer.error("the scores have no classes", "check what makes them, or set axis")
+    whole = np.trunc(values)
+    good = (whole >= 0) & (whole < classes)
+    if ignore is not None:
+        good |= whole == ignore
+    if good.all():
+        return
+    at, place = first_wrong(good)
+    value = float(values[at])
+    ways = ["labels count from 0: correct them"]
+    if isfinite(value) and value > 0:
+        ways.append(f"give the scores {int(value) + 1} classes (the num_output of the layer that makes them)")
+    if isfinite(value) and ignorable and ignore is None:
+        ways.append(f"leave this label out with ignore_label: {int(value)}")
+    layer.error(
+        f"label {value:.9g}{place} is none of the classes 0 to {classes - 1}"
+        + (f", nor ignore_label {ignore}" if ignore is not None else "")
+        + f" ({good.size - int(good.sum())} of {good.size} labels are wrong)",
+        ", or ".join(ways),
+    )

@@ -1,0 +1,1 @@
+"""The log of a run: writing it, reading it, drawing it."""

@@ -1,0 +1,82 @@
+"""The log: the original's lines in the original's form (glog's)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from typing import TextIO
+
+from ..text.foreign_bytes import shown
+
+logger = logging.getLogger("caffe_lite")
+logger.addHandler(logging.NullHandler())  # or Python shows warnings before anybody asked for the log
+
+# What GLOG_minloglevel counts.
+_LEVELS = {"0": logging.INFO, "1": logging.WARNING, "2": logging.ERROR, "3": logging.CRITICAL}
+
+
+class GlogFormatter(logging.Formatter):
+    """``I1121 19:15:16.395696  9459 solver.py:45] message``: level, month, day, time, thread, and the line that logs.
+
+    As in the original's logs. glog 0.6 and later put the year before the month, which few readers of such logs expect.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        letter = "F" if record.levelno >= logging.CRITICAL else record.levelname[0]
+        # A record has no native thread id; handlers run in the thread that logs.
+        head = f"{letter}{datetime.fromtimestamp(record.created):%m%d %H:%M:%S.%f} {threading.get_native_id():5d}"
+        return f"{head} {record.filename}:{record.lineno}] {shown(record.getMessage()).removesuffix(chr(10))}"
+
+
+class LogHandler(logging.StreamHandler):
+    """Writes the log to a stream; each line inside the context that ``around`` gives, where a progress bar hides."""
+
+    around: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self.around():
+            super().emit(record)
+
+
+def start_logging(stream: TextIO | None = None) -> LogHandler:
+    """Show the log on a stream (standard error), in place of the stream before; GLOG_minloglevel picks the levels."""
+    for old in [handler for handler in logger.handlers if isinstance(handler, LogHandler)]:
+        logger.removeHandler(old)
+    handler = LogHandler(stream or sys.stderr)
+    handler.setFormatter(GlogFormatter())
+    handler.addFilter(_wanted)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    return handler
+
+
+def _wanted(record: logging.LogRecord) -> bool:
+    """What GLOG_minloglevel says now: scripts set it just before `import caffe`, when `caffe-lite run` logs already."""
+    return record.levelno >= _LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO)  # noqa: SIM112
+
+
+def init_log(level: int = 0, stderr: bool = True) -> None:
+    """pycaffe's: show the log on standard error, from this level on (0 info, 1 warning, 2 error, 3 fatal).
+
+    Without ``stderr`` errors only: glog writes the rest into files of its own then.
+    """
+    shown = _LEVELS[str(min(max(int(level), 0), 3))]
+    start_logging().setLevel(shown if stderr else max(shown, logging.ERROR))
+
+
+def set_logging_disabled() -> None:
+    """Show nothing of the log, until ``start_logging`` or ``init_log``; FlowNet2's Caffe has this call."""
+    for handler in logger.handlers:
+        if isinstance(handler, LogHandler):
+            handler.setLevel(logging.CRITICAL + 1)
+
+
+def log(message: str) -> None:
+    """pycaffe's: write a line into the log."""
+    logger.info("%s", message, stacklevel=2)

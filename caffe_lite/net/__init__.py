@@ -1,0 +1,1 @@
+"""A net: its layers made, connected, run, and their parameters' way in and out."""

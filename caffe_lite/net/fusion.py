@@ -1,0 +1,395 @@
+"""Fusion: neighbouring layers run as one kernel, and nobody can tell.
+
+Runs are found once per net, by what the layers say they are to their neighbours (``roles``). A run stands for its nodes
+in a pass that covers all of them; a pass over a part of it, or with ``debug_info``, takes the nodes one by one. The
+kernels are the engine's, ``ops.fused``; an engine without them runs every layer by itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from functools import partial
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+from ..blobs import Blob
+from ..blobs.lending import Later
+from ..layer import Layer
+from ..ops.base import Array, Ops
+from ..ops.roles import ChannelMap, LearnedChannelMap, Linear, Normalization, Rectifier, Role, Sum
+from ..proto.caffe_pb2 import TEST
+from .wiring import Node
+
+# An array, and what to add to the result of the convolution, to the result.
+Kernel = Callable[[Array, "Array | None"], Array]
+
+
+class Fusion:
+    """The runs of a net, of these kinds or of all: the first kind of ``KINDS`` that fits takes the nodes."""
+
+    def __init__(self, nodes: Sequence[Node], ops: Ops, kinds: Sequence[type[Run]] | None = None) -> None:
+        self.nodes = nodes
+        self.runs: dict[int, Run] = {}  # by the index of each node in it
+        at = 0
+        while at < len(nodes) and ops.fused is not None:
+            row = _row(nodes[at:])
+            of_kinds = ((kind, kind.length(row)) for kind in kinds or KINDS)
+            kind, length = next((found for found in of_kinds if found[1]), (Folded, 0))
+            if length:
+                self.runs |= dict.fromkeys(range(at, at + length), kind(at, row[:length], ops.fused))
+            at += max(1, length)
+
+    def steps(self, start: int, end: int | None, one_by_one: bool) -> list[Node | Run]:
+        """What a pass over the nodes from ``start`` to ``end``, both included, has to execute, in order."""
+        steps: list[Node | Run] = []
+        at, stop = start, len(self.nodes) if end is None else end + 1
+        while at < stop:
+            run = self.runs.get(at)
+            if run and run.first == at and at + len(run.nodes) <= stop and not one_by_one:
+                steps.append(run)
+                at += len(run.nodes)
+            else:
+                if run:
+                    run.separate()
+                    run.shapes = []
+                steps.append(self.nodes[at])
+                at += 1
+        return steps
+
+
+class Run(ABC):
+    """Nodes in a row, each the only reader of what the one before makes."""
+
+    def __init__(self, first: int, nodes: Sequence[Node], kernels: Any) -> None:
+        self.first = first
+        self.nodes = nodes
+        self.kernels = kernels
+        self.layers = [node.layer for node in nodes]
+        self.roles: list[Any] = [_role(node) for node in nodes]
+        self.bottom, self.top = nodes[0].bottom[0], nodes[-1].top[0]
+        self.ops = self.top.ops
+        self.blobs = [blob for node in nodes for blob in (*node.bottom, *node.top)]
+        self.shapes: list[tuple[int, ...]] = []  # of the blobs, as the layers know them from the last pass as a run
+        # What went in, and into a sum beside it, while the layers do not know of the last forward pass.
+        self.x: Array | None = None
+        self.addend: Array | None = None
+
+    @staticmethod
+    @abstractmethod
+    def length(row: Sequence[Node]) -> int:
+        """How many nodes at the head of the row make a run of this kind; 0 if they make none."""
+
+    @abstractmethod
+    def fused(self) -> bool:
+        """Compute the top, as all nodes would, and return True; or do nothing."""
+
+    def reshape(self) -> None:
+        if [blob.shape for blob in self.blobs] != self.shapes:
+            for node in self.nodes:
+                node.reshape()
+            self.shapes = [blob.shape for blob in self.blobs]
+
+    def forward(self) -> None:
+        self.x = None
+        if not self.fused():
+            for node in self.nodes:
+                node.forward()
+
+    def backward(self) -> None:
+        self.separate()
+        for node in reversed(self.nodes):
+            node.backward()
+
+    @property
+    def lacks_forward(self) -> bool:
+        return any(node.lacks_forward for node in self.nodes)
+
+    def run_aside(self) -> None:
+        self.separate()
+        for node in self.nodes:
+            if node.lacks_forward:
+                node.run_aside()
+
+    def separate(self) -> None:
+        """Let each layer have what it would have kept for its backward pass, had it run by itself."""
+        if self.x is not None:
+            made = self._one_by_one(self.x, self.addend, self._blobs())
+            for node, (twin, _) in zip(self.nodes, made, strict=True):
+                node.layer.saved.take(twin.saved)
+            self.x = self.addend = None
+
+    def _forget(self) -> None:
+        """Take from each layer what it kept of an earlier pass: of this one it gets it when the run is separated."""
+        for node in self.nodes:
+            node.layer.saved = node.nothing_saved()
+
+    def _blobs(self) -> list[list[Blob]]:
+        return [layer.blobs for layer in self.layers]
+
+    def _one_by_one(self, x: Array, addend: Array | None, blobs: Sequence[list[Blob]]) -> Iterator[tuple[Layer, Array]]:
+        """Twins of the layers that have run on ``x`` with these blobs, and what they made."""
+        bottom = _holding(self.ops, x)
+        with self.ops.quiet():
+            for node, own in zip(self.nodes, blobs, strict=True):
+                twin, top = copy(node.layer), Blob(self.ops)
+                twin.blobs, twin.saved = own, node.nothing_saved()
+                bottoms = [bottom]
+                if addend is not None and len(node.bottom) > 1:
+                    bottoms.append(_holding(self.ops, addend))
+                twin.Reshape(bottoms, [top])
+                twin.Forward(bottoms, [top])
+                yield twin, top.data
+                bottom = top
+
+
+class Folded(Run):
+    """In TEST: a convolution, or an inner product, whose weights do the work of the BatchNorm, Scale and Bias after it.
+
+    A sum with one other blob may follow a convolution, and a ReLU everything.
+
+    The weights are folded in the second pass with the same parameters, and serve until these change, as far as
+    ``Blob.stamp`` can tell: while a user holds a NumPy array of one nothing is folded.
+    Blobs between the layers compute what they hold when they are read, from copies of the input and the parameters.
+    """
+
+    def __init__(self, first: int, nodes: Sequence[Node], kernels: Any) -> None:
+        super().__init__(first, nodes, kernels)
+        self.other = next((_other_bottom(b, a) for a, b in pairwise(nodes) if len(b.bottom) > 1), None)
+        self.between = [(i, a.top[0]) for i, (a, b) in enumerate(pairwise(nodes)) if a.top[0] is not b.top[0]]
+        last = self.between[-1][0] if self.between else 0
+        self.keeps_addend = any(len(node.bottom) > 1 for node in nodes[: last + 1])
+        self.differentiable = any(node.need_backward for node in nodes)
+        self.differentiated = False
+        self.key: Any = None
+        self.arrays: list[Array] = []
+        self.kernel: Kernel | None = None
+        self.copies: list[list[Blob]] = []
+
+    @staticmethod
+    def length(row: Sequence[Node]) -> int:
+        head = _role(row[0]) if row else None
+        if not (isinstance(head, Linear) and head.along_channels and row[0].layer.phase == TEST):
+            return 0
+        count = 1
+        while count < len(row) and isinstance(_role(row[count]), ChannelMap) and len(row[count].bottom) == 1:
+            count += 1
+        if head.windows is None:
+            if count == 1:
+                return 0
+        elif count < len(row) and len(row[count].bottom) > 1:
+            count += 1
+        return count + (count < len(row) and isinstance(_role(row[count]), Rectifier))
+
+    def fused(self) -> bool:
+        x = self.bottom.data
+        kernel = None if self.differentiated else self._kernel_for(x)
+        if kernel is None:
+            return False
+        addend = None if self.other is None else self.other.data
+        y = kernel(self.roles[0].rows(x), addend)
+        if self.between:
+            copy_of_x = self.ops.copy(x)
+            copy_of_addend = self.ops.copy(addend) if self.keeps_addend else None
+            for place, blob in self.between:
+                blob.data = Later(partial(self._made, place, copy_of_x, copy_of_addend, self.copies))
+        self.top.data = y
+        self._forget()
+        if self.differentiable:
+            self.x, self.addend = x, addend
+        return True
+
+    def backward(self) -> None:
+        self.differentiated = True  # and will be again: from now on the layers keep what they need for it
+        super().backward()
+
+    def _made(self, place: int, x: Array, addend: Array | None, blobs: list[list[Blob]]) -> Array:
+        """What the layer at this place makes of ``x``."""
+        made = self._one_by_one(x, addend, blobs)
+        for _ in range(place):
+            next(made)
+        return next(made)[1]
+
+    def _kernel_for(self, x: Array) -> Kernel | None:
+        """The kernel of the parameters as they are now, for arrays like ``x``; None if there cannot be one yet."""
+        key = (x.shape, *[blob.stamp() for layer in self.layers for blob in layer.blobs])
+        if key != self.key or None in key:
+            self.key, self.kernel, self.copies = key, None, []
+            # Kept alive, for their stamps.
+            self.arrays = [blob.source.data for layer in self.layers for blob in layer.blobs]
+        elif self.kernel is None:
+            self.kernel = self._fold(x)
+            self.copies = [[_copied(blob) for blob in own] for own in self._blobs()] if self.between else []
+        return self.kernel
+
+    def _fold(self, x: Array) -> Kernel:
+        linear: Linear = self.roles[0]
+        weight, shift = linear.weight_and_bias()
+        scale: Array | None = None
+        slope: float | None = None
+        for role in self.roles[1:]:
+            if isinstance(role, Rectifier):
+                slope = role.slope
+            elif isinstance(role, ChannelMap):
+                factor, term = role.factor_and_term()
+                if factor is not None:
+                    scale = factor if scale is None else scale * factor
+                    shift = None if shift is None else shift * factor
+                if term is not None:
+                    shift = term if shift is None else shift + term
+        if scale is not None:
+            weight = weight * self.ops.reshape(scale, (-1, *[1] * (weight.ndim - 1)))
+        packed = linear.windows and self.kernels.convolution(x, weight, shift, slope, linear.windows)
+        return packed or self._finished(lambda x: linear.apply(x, weight, shift), slope)
+
+    def _finished(self, linear: Callable[[Array], Array], slope: float | None) -> Kernel:
+        def kernel(x: Array, addend: Array | None) -> Array:
+            y = linear(x)
+            if addend is not None:
+                y += addend
+            return y if slope is None else self.kernels.rectify(y, slope)
+
+        return kernel
+
+
+class Normalized(Run):
+    """BatchNorm by the batch's own statistics, the Scale after it, and a ReLU if there is one: one pass each way."""
+
+    @staticmethod
+    def length(row: Sequence[Node]) -> int:
+        if len(row) < 2 or not isinstance(_role(row[0]), Normalization) or not _scales_in_place(row[1]):
+            return 0
+        return 2 + (len(row) > 2 and _rectifies_in_place(row[2]))
+
+    def fused(self) -> bool:
+        norm, scale, *relu = self.roles
+        x = self.bottom.data
+        rows = norm.rows(x)
+        # One element has no variance, and none have nothing.
+        if prod(rows.shape) <= rows.shape[1] or not _scales_in_place(self.nodes[1]):
+            return False
+        if self.ops.tracer is not None and not self.kernels.normalizes(x):
+            return False  # what the compiler makes of the layers is faster than torch's kernel
+        factor, shift = scale.factor_and_term()
+        y, mean, variance, self.kept = self.kernels.batch_norm(
+            rows, factor, shift, norm.eps, relu[0].slope if relu else None
+        )
+        norm.remember(mean, variance)
+        self._forget()
+        self.x, self.y = x, self.ops.reshape(y, self.top.shape)
+        self.top.data = self.y
+        return True
+
+    def backward(self) -> None:
+        if self.x is None:
+            super().backward()
+            return
+        norm, _, *relu = self.roles
+        scale = self.layers[1]
+        dy, factor, slope = self.top.diff, scale.blobs[0].data, relu[0].slope if relu else None
+        if slope is not None and self.nodes[2].need_backward:
+            self.top.diff = Later(partial(self.ops.relu_backward, dy, self.y, slope))
+        if not self.nodes[1].need_backward:
+            return
+        need_x = self.nodes[0].need_backward and self.nodes[0].bottom_need_backward[0]
+        need = need_x, *[*scale.param_propagate_down, False][:2]
+        dx, *gradients = self.kernels.batch_norm_backward(
+            *map(norm.rows, (dy, self.x, self.y)),
+            *(factor, self.kept, norm.eps, slope, need),
+        )
+        for blob, gradient, needed in zip(scale.blobs, gradients, need[1:], strict=False):
+            if needed:
+                blob.add_diff(gradient)
+        if self.nodes[1].bottom_need_backward[0]:
+            self.top.diff = Later(partial(self._before_scale, dy, self.y, slope, self.ops.copy(factor)))
+        if need_x:
+            self.bottom.diff = self.ops.reshape(dx, self.bottom.shape)
+
+    def _before_scale(self, dy: Array, y: Array, slope: float | None, factor: Array) -> Array:
+        if slope is not None:
+            dy = self.ops.relu_backward(dy, y, slope)
+        return dy * self.ops.along_channels(factor, dy.ndim)
+
+    def _blobs(self) -> list[list[Blob]]:
+        """Copies: the running statistics have met this batch already."""
+        return [[_copied(blob) for blob in own] for own in super()._blobs()]
+
+
+class Rectified(Run):
+    """A layer with a fresh result, and the ReLU in place after it: it writes over that result."""
+
+    @staticmethod
+    def length(row: Sequence[Node]) -> int:
+        if len(row) < 2 or not _rectifies_in_place(row[1]):
+            return 0
+        return 2 if isinstance(_role(row[0]), Sum | Linear) else 0
+
+    def fused(self) -> bool:
+        first, second = self.nodes
+        first.forward()
+        relu: Rectifier = self.roles[1]
+        self.top.data = self.kernels.rectify(self.top.data, relu.slope)
+        second.layer.saved = second.nothing_saved()
+        relu.remember(self.top.data)
+        return True
+
+
+# In the order of preference.
+KINDS: tuple[type[Run], ...] = (Folded, Normalized, Rectified)
+
+
+def _role(node: Node) -> Role | None:
+    return node.layer.role(node.bottom, node.top)
+
+
+def _row(nodes: Sequence[Node]) -> list[Node]:
+    """The first nodes as far as each makes one blob, which counts in no loss and which only the next one reads.
+
+    One that adds another blob to it may follow, but not take part otherwise.
+    """
+    row: list[Node] = []
+    for node in nodes:
+        if len(node.top) != 1 or any(node.loss_weights):
+            break
+        if row and node.bottom != row[-1].top and not _adds(node, row[-1]):
+            break
+        row.append(node)
+    return row
+
+
+def _adds(node: Node, before: Node) -> bool:
+    """Whether it is the plain sum of what the node before makes and another blob."""
+    role = _role(node)
+    plain = isinstance(role, Sum) and role.plain and len(node.bottom) == 2
+    return plain and sum(blob is before.top[0] for blob in node.bottom) == 1
+
+
+def _other_bottom(node: Node, before: Node) -> Blob:
+    return next(blob for blob in node.bottom if blob is not before.top[0])
+
+
+def _in_place(node: Node) -> bool:
+    return node.bottom[0] is node.top[0]
+
+
+def _rectifies_in_place(node: Node) -> bool:
+    # With a negative slope the layer must keep what came in.
+    role = _role(node)
+    return isinstance(role, Rectifier) and role.slope >= 0 and _in_place(node)
+
+
+def _scales_in_place(node: Node) -> bool:
+    role = _role(node)
+    return isinstance(role, LearnedChannelMap) and role.factor_and_term()[0] is not None and _in_place(node)
+
+
+def _copied(blob: Blob) -> Blob:
+    return _holding(blob.ops, blob.ops.copy(blob.data))
+
+
+def _holding(ops: Ops, array: Array) -> Blob:
+    blob = Blob(ops, array.shape)
+    blob.data = array
+    return blob

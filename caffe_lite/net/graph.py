@@ -1,0 +1,258 @@
+"""A net's passes: forward, backward, or compiled as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..blobs import Blob
+from ..errors import CaffeError, EngineError
+from ..ops.base import LEAVE_OUT, Array, Program
+from ..proto import caffe_pb2
+from . import debug_info, passes
+from .compiled import CompiledPass, compile_wanted
+from .fusion import Fusion, Run
+from .loading import LoadReport, load
+from .structure import Structure
+from .weights import read_weights, weights_files
+from .wiring import Node, by_name, shared_blob
+
+
+class Callbacks:
+    """What is called with a layer's index when that layer has run, or is about to, by the name of the moment."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, list[Callable[[int], Any]]] = {}
+
+    def add(self, moment: str, callback: Callable[[int], Any]) -> None:
+        self._at.setdefault(moment, []).append(callback)
+
+    def call(self, moment: str, index: int) -> None:
+        for callback in self._at.get(moment, ()):
+            callback(index)
+
+    def __bool__(self) -> bool:
+        return bool(self._at)
+
+
+class Graph(Structure):
+    """The nodes of a net, with all that runs them. ``caffe_lite.Net`` tells of the arguments."""
+
+    def __init__(self, *network: Any, compile: bool | None, **settings: Any) -> None:
+        super().__init__(*network, **settings)
+        self.callbacks = Callbacks()
+        self.fusion = Fusion(self.nodes, self.ops)
+        self._retained = True
+        self._program: Program | None = None
+        try:
+            self._program = self.ops.program(self)
+            if self._program is None and compile_wanted(compile):
+                self._program = CompiledPass(self, backward=self.phase == caffe_pb2.TRAIN)
+        except BaseException:
+            self.close()
+            raise
+
+    def forward_pass(self, start: int = 0, end: int | None = None, read: Sequence[str] = ()) -> Array:
+        """Run the nodes from ``start`` to ``end``, both included; the sum of their weighted losses, on the engine.
+
+        ``read`` names blobs beside the outputs that will be read afterwards; a compiled pass might not keep them.
+        """
+        whole = start == 0 and end in (None, len(self.nodes) - 1)
+        compiled = self._program
+        able = whole and compiled and not (compiled.backward or self._watched)
+        if compiled and able and compiled.serves(self._blob[name] for name in read):
+            self._retained = False
+            return compiled()
+        self._retained = self._retained or whole
+        return self.run_forward(start, end)
+
+    def backward_pass(self, start: int | None = None, end: int = 0) -> None:
+        """Run the nodes from ``start`` (the last) back to ``end``, both included; parameters' diffs accumulate.
+
+        See ``backward`` for nodes that have not run forward.
+        """
+        if not self._retained:
+            raise EngineError(
+                "there is nothing for a backward pass: the last forward pass was compiled, and keeps outputs only",
+                hint=f"run the net forward once more (a net for TRAIN), or {LEAVE_OUT}",
+            )
+        self.run_backward(start, end)
+
+    def forward_backward_pass(self) -> Array:
+        """Run the whole net forward and backward; the sum of its weighted losses, on the engine."""
+        compiled = self._program
+        if compiled and compiled.backward and not self._watched and compiled.serves():
+            self._retained = False
+            return compiled()
+        loss = self.forward_pass()
+        self._backward_over(self.fusion.steps(0, None, self._one_by_one), 0)
+        return loss
+
+    @property
+    def compile(self) -> bool:
+        """Whether whole passes are compiled: forward in TEST, forward and backward in TRAIN."""
+        return self._program is not None
+
+    def recompute(self) -> None:
+        """Make every blob readable after a compiled pass: run its layers again over the same data."""
+        if self._program and not self._retained:
+            self._program.rerun()
+
+    def run_forward(self, start: int = 0, end: int | None = None) -> Array:
+        """``forward_pass``, layer by layer."""
+        self._take_back()
+        steps = self.fusion.steps(start, end, self._one_by_one)
+        if not self._watched:
+            return passes.forward(steps, self.ops)
+
+        def before(number: int, step: passes.Step) -> None:
+            self.callbacks.call("before_forward", start + number)
+
+        def after(number: int, step: passes.Step) -> None:
+            if self.debug_info:
+                debug_info.log_forward(step.nodes[-1])
+            self.callbacks.call("after_forward", start + number)
+
+        return passes.forward(steps, self.ops, before, after)
+
+    def run_backward(self, start: int | None = None, end: int = 0) -> None:
+        """``backward_pass``, layer by layer."""
+        self._take_back()
+        steps = self.fusion.steps(end, start, self._one_by_one)
+        self._run_what_lacks(steps)
+        self._backward_over(steps, end)
+
+    def _backward_over(self, steps: Sequence[Node | Run], first: int) -> None:
+        """Run steps that have run forward, of which ``first`` is the first one's node, backward."""
+        if not self._watched:
+            passes.backward(steps, self.ops)
+            return
+
+        def before(number: int, step: passes.Step) -> None:
+            self.callbacks.call("before_backward", first + number)
+
+        def after(number: int, step: passes.Step) -> None:
+            if self.debug_info and step.nodes[0].need_backward:
+                debug_info.log_backward(step.nodes[0])
+            self.callbacks.call("after_backward", first + number)
+
+        passes.backward(steps, self.ops, before, after)
+        if self.debug_info:
+            debug_info.log_params(self.learnable_params)
+
+    def _run_what_lacks(self, steps: Sequence[Node | Run]) -> None:
+        """Let layers that have not run forward do so aside; the next pass draws the same random numbers."""
+        random = None
+        try:
+            with self.ops.quiet():
+                for step in steps:
+                    if step.lacks_forward:
+                        random = random or self.rng.bit_generator.state
+                        step.run_aside()
+        finally:
+            if random:
+                self.rng.bit_generator.state = random
+
+    def deconv_pass(self, start: int, guided: bool) -> None:
+        """Run the nodes from ``start`` back to the first by their ``Deconv``, in place of ``Backward``."""
+        self._take_back()
+        self.fusion.steps(0, start, one_by_one=True)
+        for node in reversed(self.nodes[: start + 1]):
+            if node.need_backward:
+                try:
+                    with self.ops.quiet():
+                        node.layer.Deconv(node.top, node.bottom_need_backward, node.bottom, guided)
+                except CaffeError as error:
+                    raise error.located(node.where, node.name, node.layer.type) from error.__cause__
+
+    def _take_back(self) -> None:
+        """Let the engine see whatever users have written into blobs."""
+        if not self.ops.shares_memory:
+            for blob in self._blob.values():
+                blob.take_back()
+
+    @property
+    def _one_by_one(self) -> bool:
+        return self._watched or self.ops.tracer is not None
+
+    @property
+    def _watched(self) -> bool:
+        """Whether somebody wants to see every layer run."""
+        return self.debug_info or bool(self.callbacks)
+
+    # -- parameters of others ------------------------------------------------------------------------------------------
+
+    def copy_from(self, weights: str | os.PathLike[str]) -> LoadReport:
+        """Load parameters by layer name from one file or several joined by commas; tells what became of each layer.
+
+        A file whose name has commas is one file. Layers of the file that the net lacks are ignored, layers of the net
+        that the file lacks keep what they have.
+        Nothing is changed if something does not fit: another number of blobs, or shapes that differ in more than
+        leading 1s.
+        """
+        return load(self, [(file, read_weights(file)) for file in weights_files(weights)])
+
+    def share_with(self, other: Graph) -> None:
+        """Use the other net's parameters, as the original's test nets use the train net's: those of the layer of the
+        same name; where there is none, those that a layer of this net shares with by the parameter's name, or those of
+        that name in the other net (the original leaves these as their filler made them).
+
+        Nothing is changed if something does not fit.
+        """
+        layers = by_name(other.nodes)
+        taken: dict[tuple[str, int], Blob] = {}
+        named: dict[str, tuple[str, Blob]] = {}
+        alone: list[Node] = []
+        for name, node in by_name(self.nodes).items():
+            if name not in layers:
+                alone.append(node)
+                continue
+            theirs = layers[name].layer.blobs
+            if len(theirs) != len(node.layer.blobs):
+                raise node.error(
+                    f"it has {len(node.layer.blobs)} blobs, in the other net {len(theirs)}", "make both layers alike"
+                )
+            for index, (mine, blob) in enumerate(zip(node.layer.blobs, theirs, strict=True)):
+                if mine.shape != blob.shape:
+                    raise node.error(
+                        f"cannot share param {index}: its shape is {mine.shape}, in the other net {blob.shape}",
+                        "make both layers alike",
+                    )
+                taken[name, index] = blob
+                if param_name := node.param_name(index):
+                    named.setdefault(param_name, (f"layer {name!r}", blob))
+        for param in other.learnable_params:
+            if param.name:
+                named.setdefault(param.name, (f"layer {param.owner.name!r} of the other net", param.blob))
+        for node in alone:
+            for index in range(len(node.layer.blobs)):
+                if found := named.get(node.param_name(index)):
+                    owner, blob = found
+                    taken[node.name, index] = shared_blob(node, index, blob, owner)
+        self._bind(taken)
+
+    def _bind(self, taken: dict[tuple[str, int], Blob]) -> None:
+        """Let layers have other blobs for their own, by the layer's name and the blob's index."""
+        for node in self.nodes:
+            for index, mine in enumerate(node.layer.blobs):
+                blob = taken.get((node.name, index), mine)
+                if blob.source is not mine.source:
+                    node.layer.blobs[index] = blob
+        for param in self.learnable_params:
+            param.blob = taken.get((param.owner.name, param.index), param.blob)
+        if self._program:
+            self._program.parameters_are_others()
+
+    def replaced(self, node: Node, index: int, old: Blob, new: Blob) -> None:
+        """A user has put another blob among a layer's: whoever trains the net goes on with it.
+
+        A blob that is learned already is not learned twice, and one that other layers still have stays learned.
+        """
+        shared = any(blob.source is old.source for other in self.nodes for blob in other.layer.blobs)
+        known = any(param.blob.source is new.source for param in self.learnable_params)
+        for param in self.learnable_params:
+            if param.owner is node and param.index == index and not (shared or known):
+                param.blob = new
+        if self._program:
+            self._program.parameters_are_others()

@@ -1,0 +1,142 @@
+"""Passes: the steps of a net executed one after another. What goes wrong is told with the layer that it met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from ..blobs import Blob
+from ..errors import CaffeError
+from ..ops.base import Array, Ops
+from .wiring import Node
+
+
+class Step(Protocol):
+    """What a pass executes at once: a node, or several in a row as one kernel."""
+
+    @property
+    def nodes(self) -> Sequence[Node]: ...
+
+    def reshape(self) -> None: ...
+
+    def forward(self) -> None: ...
+
+    def backward(self) -> None: ...
+
+
+# Is called with a step's number in its pass and the step, before it or after it.
+Observer = Callable[[int, Step], None]
+# What to raise, if a step fails by anything but a CaffeError.
+Explain = Callable[[Node, Exception], CaffeError]
+
+
+def forward(
+    steps: Sequence[Step],
+    ops: Ops,
+    before: Observer | None = None,
+    after: Observer | None = None,
+    explain: Explain | None = None,
+) -> Array:
+    """Execute the steps in their order; the sum of their weighted losses.
+
+    What a user holds of a blob shows its data as soon as the last of the steps that make it has run.
+    """
+    loss: Any = 0.0
+    held = _held_data(steps)
+    with _located(explain) as at, ops.quiet():
+        for number, step in enumerate(steps):
+            at.node = step.nodes[-1]
+            if before is not None:
+                before(number, step)
+            step.reshape()
+            step.forward()
+            for blob in held.get(number, ()):
+                made = blob.data
+                blob.refresh_held()
+                for node in step.nodes:
+                    node.layer.saved.exchange(made, blob.data)
+            for blob, weight in zip(at.node.top, at.node.loss_weights, strict=True):
+                if weight:
+                    loss = loss + weight * ops.sum(blob.data)
+            if after is not None:
+                after(number, step)
+    return ops.scalar(loss)
+
+
+def backward(
+    steps: Sequence[Step],
+    ops: Ops,
+    before: Observer | None = None,
+    after: Observer | None = None,
+    explain: Explain | None = None,
+) -> None:
+    """Execute the steps backward, from the last to the first; they are numbered as in the forward pass.
+
+    What a user holds of a diff shows it as soon as a step has made it.
+    """
+    held = _held_diffs(steps)
+    with _located(explain) as at, ops.quiet():
+        for number, step in reversed(list(enumerate(steps))):
+            at.node = step.nodes[0]
+            if before is not None:
+                before(number, step)
+            step.backward()
+            for blob in held.get(number, ()):
+                blob.refresh_held()
+            if after is not None:
+                after(number, step)
+
+
+def _held_data(steps: Sequence[Step]) -> dict[int, list[Blob]]:
+    """The tops whose data a user holds, by the number of the last step that makes them."""
+    last = {
+        blob: number
+        for number, step in enumerate(steps)
+        for node in step.nodes
+        for blob in node.top
+        if blob.data_loan is not None and blob.data_is_held
+    }
+    return _by_number((number, blob) for blob, number in last.items())
+
+
+def _held_diffs(steps: Sequence[Step]) -> dict[int, list[Blob]]:
+    """The bottoms and parameters whose diffs a user holds, by the number of each step that makes them."""
+    held: list[tuple[int, Blob]] = []
+    for number, step in enumerate(steps):
+        for node in step.nodes:
+            held += [(number, blob) for blob in node.bottom if blob.diff_loan is not None and blob.diff_is_held]
+            held += [(number, blob) for blob in node.layer.blobs if blob.diff_is_held]
+    return _by_number(held)
+
+
+def _by_number(pairs: Iterable[tuple[int, Blob]]) -> dict[int, list[Blob]]:
+    held: dict[int, list[Blob]] = {}
+    for number, blob in pairs:
+        held.setdefault(number, []).append(blob)
+    return held
+
+
+class _Place:
+    """The node that a pass has reached."""
+
+    node: Node | None = None
+
+
+@contextmanager
+def _located(explain: Explain | None) -> Iterator[_Place]:
+    at = _Place()
+    try:
+        yield at
+    except CaffeError as error:
+        if at.node is None:
+            raise
+        raise error.located(at.node.where, at.node.name, at.node.layer.type) from error.__cause__
+    except Exception as error:
+        if at.node is None:
+            raise
+        if at.node.layer.ops.ran_out_of_memory(error):
+            raise at.node.out_of_memory() from None
+        if explain is None:
+            raise
+        raise explain(at.node, error) from error

@@ -1,0 +1,51 @@
+"""Means of a net's outputs over batches: what a test tells."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..blobs import Blob
+from ..errors import NetError
+from .structure import Structure
+
+
+class Scores:
+    """The sums of a net's outputs over the batches that it ran, value by value.
+
+    An output whose shape changes from one batch to the next has no mean: a NetError (the original adds up what lies in
+    the same place of memory).
+    """
+
+    def __init__(self, net: Structure) -> None:
+        self.net = net
+        self.batches = 0
+        self._sums = {name: np.zeros(()) for name in net.outputs}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+
+    def add(self) -> dict[str, np.ndarray]:
+        """Count the batch that the net has just run; its outputs by name, flat."""
+        outputs = {name: flat_values(blob) for name, blob, _ in self.net.output_blobs}
+        for name, blob, _ in self.net.output_blobs:
+            if self._shapes.setdefault(name, blob.shape) != blob.shape:
+                raise self._changed(name, blob.shape)
+        for name, values in outputs.items():
+            self._sums[name] = self._sums[name] + values
+        self.batches += 1
+        return outputs
+
+    def means(self) -> dict[str, np.ndarray]:
+        """The mean of each output by its name, flat; none if there were no batches."""
+        return {name: total / self.batches for name, total in self._sums.items() if self.batches}
+
+    def _changed(self, name: str, shape: tuple[int, ...]) -> NetError:
+        maker = next(node for node in reversed(self.net.nodes) if name in node.top_names)
+        return maker.error(
+            f"output {name!r} has shape {shape} in batch {self.batches} and {self._shapes[name]} before it, "
+            "so it has no mean over the batches",
+            "make one value of it with a Reduction, or let a Silence layer read it",
+        )
+
+
+def flat_values(blob: Blob) -> np.ndarray:
+    """The values of a blob in double precision, as one axis."""
+    return np.array(blob.ops.host_view(blob.data), np.float64).ravel()

@@ -1,0 +1,1 @@
+"""The engine on NumPy: the reference, which needs nothing else."""

@@ -1,0 +1,74 @@
+"""Roles: what a layer is to its neighbours, so that several in a row can run as one kernel (``fusion``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .base import Array, Ints
+
+
+@dataclass(frozen=True)
+class Rectifier:
+    """y = x where x > 0, else ``slope * x``; ``remember`` is told y where another has computed it for the layer."""
+
+    slope: float
+    remember: Callable[[Array], None]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of the bottoms; ``plain`` if each counts once."""
+
+    plain: bool
+
+
+@dataclass(frozen=True)
+class ChannelMap:
+    """y = factor * x + term, channel by channel along axis 1; None stands for a factor of 1 or a term of 0."""
+
+    factor_and_term: Callable[[], tuple[Array | None, Array | None]]
+
+
+@dataclass(frozen=True)
+class LearnedChannelMap(ChannelMap):
+    """A ChannelMap whose factor and term are the layer's blobs, in this order."""
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """y = (x - mean) / sqrt(variance + eps) with the batch's own statistics, channel by channel.
+
+    ``rows`` brings x into the shape (N, C, ...); ``remember`` is told the batch's mean and unbiased variance.
+    """
+
+    eps: float
+    rows: Callable[[Array], Array]
+    remember: Callable[[Array, Array], None]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How the filters of a convolution lie."""
+
+    stride: Ints
+    pad: Ints
+    dilation: Ints
+    group: int
+
+
+@dataclass(frozen=True)
+class Linear:
+    """y = W x + b, each row of W makes a channel of y; ``along_channels`` if these are its axis 1.
+
+    ``rows`` brings x into the shape that ``apply(x, weight, bias)`` takes; a convolution has ``windows``.
+    """
+
+    along_channels: bool
+    weight_and_bias: Callable[[], tuple[Array, Array | None]]
+    rows: Callable[[Array], Array]
+    apply: Callable[[Array, Array, Array | None], Array]
+    windows: Windows | None = None
+
+
+Role = Rectifier | Sum | ChannelMap | Normalization | Linear

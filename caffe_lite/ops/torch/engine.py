@@ -1,0 +1,394 @@
+"""The torch engine: ATen's forward and backward operators called directly, without autograd.
+
+Images lie in memory as (N, H, W, C), torch's channels_last, whatever a layer is shown: convolution and pooling are
+fastest there. Parameters lie in row-major order, as those who write into them expect.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..base import Array, Compiled, Function, Ints, Ops
+from ..memory import recycle_freed_memory
+from ..windows import pooled
+from . import fused as fused
+from . import onednn
+from .channels_last import channels_last
+from .kernels import max_pooling, winograd, winograd_rows
+
+aten = torch.ops.aten
+
+_LARGE_PRODUCT = 100_000  # multiplications
+
+if hasattr(os, "register_at_fork"):
+    # OpenMP's other threads are not in the child, which would wait for them forever.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+class TorchOps(Ops):
+    """The arithmetic on tensors of one device."""
+
+    name = "torch"
+    array_type = torch.Tensor
+    image_order = (0, 2, 3, 1)
+    fused = fused
+
+    def __init__(self, dtype: str = "float32", device: str = "cpu") -> None:
+        recycle_freed_memory()
+        super().__init__(torch, dtype)
+        self.device = device
+        self.shares_memory = not self.on_gpu
+        self.native = dtype == "float32" and not self.on_gpu
+        self.onednn = self.native and torch.backends.mkldnn.is_available()
+
+    def describe(self) -> str:
+        if self.on_gpu:
+            return f"{self.name}, on {self.device} ({torch.cuda.get_device_name(self.device)})"
+        return f"{self.name}, on {torch.get_num_threads()} threads of the CPU"
+
+    def compile(self, name: str, function: Function) -> Compiled:
+        from .compiling import CompiledFunction
+
+        return CompiledFunction(self, name, function)
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        # Not inference_mode: a user may write into what a pass has made.
+        return torch.no_grad()
+
+    def ran_out_of_memory(self, error: Exception) -> bool:
+        # On the CPU a plain RuntimeError.
+        return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+    # -- arrays ------------------------------------------------------------------------------------------------------
+
+    def zeros(self, shape: Ints) -> Array:
+        return self.full(shape, 0.0)
+
+    def full(self, shape: Ints, value: float) -> Array:
+        return torch.full(tuple(shape), value, dtype=self.dtype, device=self.device)
+
+    def scalar(self, value: Any) -> Array:
+        return torch.as_tensor(value, dtype=self.dtype, device=self.device)
+
+    def asarray(self, values: np.ndarray) -> Array:
+        if isinstance(values, np.ndarray) and (not values.flags.writeable or min(values.strides, default=0) < 0):
+            values = values.copy()
+        return torch.as_tensor(values, dtype=self.dtype, device=self.device)
+
+    def copy(self, x: Array) -> Array:
+        return x.clone()
+
+    def row_major(self, x: Array) -> Array:
+        return x.contiguous()
+
+    def host_view(self, x: Array) -> np.ndarray:
+        values = x.numpy(force=True)
+        if not self.shares_memory:
+            values = values.copy(order="K")
+            values.flags.writeable = False
+        return values
+
+    def version(self, x: Array) -> int | None:
+        try:
+            return x._version
+        except RuntimeError:  # torch does not count in a user's inference mode
+            return None
+
+    def indices(self, x: Array) -> Array:
+        return x.to(torch.int64)
+
+    def astype(self, x: Array) -> Array:
+        return x.to(self.dtype)
+
+    def concat(self, arrays: Sequence[Array], axis: int) -> Array:
+        return torch.cat(list(arrays), axis)
+
+    def transpose(self, x: Array, axes: Ints) -> Array:
+        return x.permute(tuple(axes))
+
+    def max(self, x: Array, axis: int, keepdims: bool = False) -> Array:
+        return x.amax(axis, keepdim=keepdims)
+
+    def sum(self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+        return x.sum() if axis is None and not keepdims else x.sum(axis, keepdim=keepdims)
+
+    def flip(self, x: Array, axis: int) -> Array:
+        return x.flip(axis)
+
+    def sum_rows(self, rows: Array, index: Array, count: int) -> Array:
+        flat = rows.reshape(rows.shape[0], prod(rows.shape[1:]))
+        return aten.embedding_dense_backward(flat, index, count, -1, False).reshape(count, *rows.shape[1:])
+
+    def number(self, x: Array) -> float:
+        return x.item()
+
+    # -- neurons and classes -----------------------------------------------------------------------------------------
+
+    def at_least(self, x: Array, bound: float) -> Array:
+        return x.clamp_min(bound)
+
+    def sigmoid(self, x: Array) -> Array:
+        return x.sigmoid()
+
+    def relu(self, x: Array, slope: float) -> Array:
+        return aten.relu(x) if slope == 0 else aten.leaky_relu(x, slope)
+
+    def relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
+        if slope == 0:
+            return aten.threshold_backward(dy, x, 0)
+        return aten.leaky_relu_backward(dy, x, slope, False)
+
+    def prelu(self, x: Array, slope: Array) -> Array:
+        return aten._prelu_kernel(x, slope)
+
+    def softmax(self, x: Array, axis: int) -> Array:
+        return aten._softmax(x, axis, False)
+
+    def softmax_backward(self, dy: Array, y: Array, axis: int) -> Array:
+        return aten._softmax_backward_data(dy, y, axis, y.dtype)
+
+    def pick(self, x: Array, index: Array, axis: int) -> Array:
+        return x.gather(axis, index)
+
+    def one_hot(self, index: Array, classes: int, axis: int) -> Array:
+        shape = list(index.shape)
+        shape[axis] = classes
+        return self.zeros(shape).scatter_(axis, index, 1.0)
+
+    # -- affine ------------------------------------------------------------------------------------------------------
+
+    def inner_product(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        return self._product(x, weight, bias)
+
+    def inner_product_backward(
+        self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        return (
+            self._product(dy, weight.T) if need[0] else None,
+            self._product(dy.T, x.T) if need[1] else None,
+            dy.sum(0) if need[2] else None,
+        )
+
+    def _product(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        """x by the transpose of weight, plus bias."""
+        # Large products are up to twice as fast in oneDNN as in MKL. It misreads the strides of axes of one element.
+        sizes = *x.shape, weight.shape[0]
+        if self.onednn and self.tracer is None and min(sizes) > 1 and prod(sizes) >= _LARGE_PRODUCT:
+            return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return torch.nn.functional.linear(x, weight, bias)
+
+    # -- convolution -------------------------------------------------------------------------------------------------
+
+    def convolution(
+        self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
+    ) -> Array:
+        if len(stride) not in (1, 2, 3):
+            return super().convolution(x, weight, bias, stride, pad, dilation, group)
+        windows = stride, pad, dilation, group
+        if self.native and (tile := winograd.best_tile(x.shape, weight.shape, *windows)):
+            if self.tracer is None or not self.tracer.constant:
+                return winograd.convolution_once(x, weight, bias, tile, pad, group)
+            filters = winograd.filters(weight, tile, group)
+            return winograd.convolution(x, filters, bias, tile, weight.shape[2], weight.shape[0], pad, group)
+        if self.native and winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):
+            return winograd_rows.convolution(x, weight, bias, stride, pad)
+        if self.onednn and onednn.misses_results(x.shape, weight.shape, stride, pad, dilation):
+            return super().convolution(x, weight, bias, stride, pad, dilation, group)
+        return aten.convolution(*_channels_last_all(x, weight), bias, *_geometry(stride, pad, dilation, False), group)
+
+    def convolution_backward(
+        self,
+        dy: Array,
+        x: Array,
+        weight: Array,
+        stride: Ints,
+        pad: Ints,
+        dilation: Ints,
+        group: int,
+        need: tuple[bool, bool, bool],
+    ) -> tuple[Array, Array, Array]:
+        if len(stride) not in (1, 2, 3):
+            return super().convolution_backward(dy, x, weight, stride, pad, dilation, group, need)
+        windows = stride, pad, dilation, group
+        dx = dw = db = None
+        if self.native and need[0] and (tile := winograd.best_tile_back(dy.shape, weight.shape, *windows)):
+            dx = winograd.image_gradient(dy, weight, tile, pad, group)
+        if self.native and need[1]:
+            if tile := winograd.best_tile(x.shape, weight.shape, *windows, gradient=True):
+                dw = winograd.weight_gradient(dy, x, tile, weight.shape[2], pad, group)
+            elif winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):
+                dw = winograd_rows.weight_gradient(dy, x, weight.shape[2:], stride, pad)
+            elif self.onednn and onednn.misses_weights(x.shape[2:], weight.shape[2:], stride, pad, dilation):
+                _, dw, _ = super().convolution_backward(dy, x, weight, *windows, (False, True, False))
+            db = None if dw is None or not need[2] else dy.sum((0, *range(2, dy.ndim)))
+        rest = need[0] and dx is None, need[1] and dw is None, need[2] and db is None
+        if not any(rest):
+            return dx, dw, db
+        arrays, geometry = _channels_last_all(dy, x, weight), _geometry(stride, pad, dilation, False)
+        gradients = aten.convolution_backward(*arrays, [weight.shape[0]], *geometry, group, list(rest))
+        others = _wanted(gradients, rest)
+        return tuple(other if mine is None else mine for mine, other in zip((dx, dw, db), others, strict=True))
+
+    def deconvolution(
+        self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
+    ) -> Array:
+        if len(stride) not in (1, 2, 3):
+            return super().deconvolution(x, weight, bias, stride, pad, dilation, group)
+        return aten.convolution(*_channels_last_all(x, weight), bias, *_geometry(stride, pad, dilation, True), group)
+
+    def deconvolution_backward(
+        self,
+        dy: Array,
+        x: Array,
+        weight: Array,
+        stride: Ints,
+        pad: Ints,
+        dilation: Ints,
+        group: int,
+        need: tuple[bool, bool, bool],
+    ) -> tuple[Array, Array, Array]:
+        if len(stride) not in (1, 2, 3):
+            return super().deconvolution_backward(dy, x, weight, stride, pad, dilation, group, need)
+        # A convolution of dy is what the gradients are.
+        if self.onednn and (
+            onednn.misses_results(dy.shape, weight.shape, stride, pad, dilation)
+            or onednn.misses_weights(dy.shape[2:], weight.shape[2:], stride, pad, dilation)
+        ):
+            return super().deconvolution_backward(dy, x, weight, stride, pad, dilation, group, need)
+        arrays, geometry = _channels_last_all(dy, x, weight), _geometry(stride, pad, dilation, True)
+        maps = weight.shape[1] * group
+        return _wanted(aten.convolution_backward(*arrays, [maps], *geometry, group, list(need)), need)
+
+    # -- pooling -----------------------------------------------------------------------------------------------------
+
+    def max_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Array, Any]:
+        """As the base does, and a NaN spreads. The choice is the base's or, where torch pools, torch's index."""
+        if self.native and max_pooling.serves(x.shape):
+            return max_pooling.max_pool(x, kernel, stride, pad, out)
+        rounds_up = _rounds_up(x.shape, kernel, stride, pad, out)
+        if rounds_up is None:
+            return super().max_pool(x, kernel, stride, pad, out)
+        return aten.max_pool2d_with_indices(channels_last(x), list(kernel), list(stride), list(pad), [1, 1], rounds_up)
+
+    def max_pool_index(self, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
+        if choice.dtype == torch.int64:
+            return choice.to(self.dtype)
+        return super().max_pool_index(choice, x_shape, kernel, stride, pad)
+
+    def max_pool_backward(self, dy: Array, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
+        if choice.dtype != torch.int64:
+            if self.native and max_pooling.serves(x_shape):
+                return max_pooling.max_pool_backward(dy, choice, kernel, stride, pad, x_shape[2:])
+            return super().max_pool_backward(dy, choice, x_shape, kernel, stride, pad)
+        rounds_up = _rounds_up(x_shape, kernel, stride, pad, dy.shape[2:])
+        return aten.max_pool2d_with_indices_backward(
+            *(channels_last(dy), self._like_input(x_shape)),
+            *(list(kernel), list(stride), list(pad), [1, 1], rounds_up, channels_last(choice)),
+        )
+
+    def ave_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Array:
+        rounds_up = _rounds_up(x.shape, kernel, stride, pad, out)
+        if rounds_up is None:
+            return super().ave_pool(x, kernel, stride, pad, out)
+        return aten.avg_pool2d(channels_last(x), list(kernel), list(stride), list(pad), rounds_up, True, None)
+
+    def ave_pool_backward(self, dy: Array, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
+        rounds_up = _rounds_up(x_shape, kernel, stride, pad, dy.shape[2:])
+        if rounds_up is None:
+            return super().ave_pool_backward(dy, x_shape, kernel, stride, pad)
+        return aten.avg_pool2d_backward(
+            *(channels_last(dy), self._like_input(x_shape)),
+            *(list(kernel), list(stride), list(pad), rounds_up, True, None),
+        )
+
+    def _like_input(self, shape: Ints) -> Array:
+        """Shape and memory order of a pooling's input are all that torch's gradient asks it for."""
+        return torch.empty(tuple(shape), dtype=self.dtype, device=self.device, memory_format=torch.channels_last)
+
+    # -- normalisation -----------------------------------------------------------------------------------------------
+
+    def lrn_across(self, x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
+        x = channels_last(x)
+        scale = self._channel_window_sum(x * x, size).mul_(alpha / size).add_(k)
+        return x / _power(scale, beta), scale
+
+    def lrn_across_backward(
+        self, dy: Array, x: Array, y: Array, scale: Array, size: int, alpha: float, beta: float
+    ) -> Array:
+        around = self._channel_window_sum((dy * y).div_(scale), size)
+        return around.mul_(x).mul_(-2.0 * alpha * beta / size).addcdiv_(dy, _power(scale, beta))
+
+    def _channel_window_sum(self, x: Array, size: int) -> Array:
+        # In memory the channels of a pixel are a row: the sum of a few shifted rows, in one pass.
+        rows = channels_last(x).movedim(1, -1)
+        half = (size - 1) // 2
+        padded = torch.nn.functional.pad(rows, (half, size - 1 - half))
+        return padded.unfold(-1, x.shape[1], 1).sum(-2).movedim(-1, 1)
+
+    # -- in place ----------------------------------------------------------------------------------------------------
+
+    def momentum_step(self, w: Array, g: Array, v: Array, rate: Array | float, momentum: float, decay: float) -> None:
+        # Torch's kernel walks through memory and looks at no strides; without momentum it keeps no history.
+        if isinstance(rate, torch.Tensor) or not (momentum and w.is_contiguous() and v.is_contiguous()):
+            super().momentum_step(w, g, v, rate, momentum, decay)
+            return
+        # One pass, where each operation above is one. Torch's rule v = momentum v + (1 - dampening) (g + decay w),
+        # w -= lr v is Caffe's with the rate in the place of 1 - dampening.
+        torch._fused_sgd_(
+            [w],
+            [g.contiguous()],
+            [v],
+            weight_decay=decay,
+            momentum=momentum,
+            lr=1.0,
+            dampening=1.0 - rate,
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,
+        )
+        # The kernel does not count as a write by itself, and who keeps what he made of w must notice it.
+        torch.autograd.graph.increment_version(w)
+
+
+def _channels_last_all(*arrays: Array) -> list[Array]:
+    return [channels_last(x) for x in arrays]
+
+
+def _geometry(stride: Ints, pad: Ints, dilation: Ints, transposed: bool) -> tuple[Any, ...]:
+    """What torch's convolution is told of its windows: last how much larger than it must be its output is."""
+    return list(stride), list(pad), list(dilation), transposed, [0] * len(stride)
+
+
+def _wanted(gradients: Sequence[Array], need: tuple[bool, bool, bool]) -> tuple[Array, Array, Array]:
+    """None for those not needed: some of torch's kernels give more than they are asked for."""
+    dx, dw, db = (gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
+    return dx, dw, db
+
+
+def _rounds_up(x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> bool | None:
+    """The ceil_mode with which torch's pooling has these windows; None if it has no such windows.
+
+    Rounding up, it drops a last one that would start past the image. Padding is at most half of the kernel there, and
+    no image may be empty.
+    """
+    if any(2 * p > k for k, p in zip(kernel, pad, strict=True)) or 0 in x_shape:
+        return None
+    for ceil in (False, True):
+        if tuple(out) == tuple(pooled(*axis, ceil) for axis in zip(x_shape[2:], kernel, stride, pad, strict=True)):
+            return ceil
+    return None
+
+
+def _power(x: Array, exponent: float) -> Array:
+    """x**exponent; for LRN's usual 0.75 two square roots are far cheaper than a power."""
+    if exponent == 0.75:
+        root = x.sqrt()
+        return root.mul_(root.sqrt())
+    return x**exponent

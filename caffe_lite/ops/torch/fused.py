@@ -1,0 +1,122 @@
+"""The torch engine's kernels for several layers at once; ``fusion`` decides where they serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ..base import Array
+from ..roles import Windows
+from . import onednn
+from .channels_last import channels_last
+from .kernels import batch_norm as own
+from .kernels import winograd, winograd_rows
+
+aten = torch.ops.aten
+
+
+def convolution(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    slope: float | None,
+    windows: Windows,
+) -> Callable[[Array, Array | None], Array] | None:
+    """A convolution of arrays like ``x`` with these weights, to be given one and what to add to the result, or None,
+    followed by a rectifier unless ``slope`` is None.
+
+    Winograd's kernels keep the filters transformed. oneDNN keeps the weights in the order that its kernel for this
+    shape reads, where it would bring them into it in every call. None where neither serves.
+    """
+    if x.device.type != "cpu" or x.dtype != torch.float32 or x.ndim != 4:
+        return None
+    stride, pad, dilation, group = windows.stride, windows.pad, windows.dilation, windows.group
+    tile = winograd.best_tile(x.shape, weight.shape, stride, pad, dilation, group)
+    if tile:
+        filters = winograd.filters(weight, tile, group)
+        sizes = tile, weight.shape[2], weight.shape[0], pad, group
+
+        def transformed(x: Array, addend: Array | None) -> Array:
+            return winograd.convolution(x, filters, bias, *sizes, addend, 1.0 if slope is None else slope)
+
+        return transformed
+    if winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):
+
+        def along_rows(x: Array, addend: Array | None) -> Array:
+            last = 1.0 if slope is None or addend is not None else slope
+            y = winograd_rows.convolution(x, weight, bias, stride, pad, last)
+            if addend is None:
+                return y
+            return y.add_(addend) if slope is None else rectify(y.add_(addend), slope)
+
+        return along_rows
+    if not torch.backends.mkldnn.is_available() or onednn.misses_results(x.shape, weight.shape, stride, pad, dilation):
+        return None
+    geometry = list(pad), list(stride), list(dilation), group
+    packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.contiguous().to_mkldnn(), *geometry, list(x.shape))
+    rectifier: tuple[str, list[float]] = ("none", [])
+    if slope is not None:
+        rectifier = ("leaky_relu", [slope]) if slope else ("relu", [])
+    alone = torch.ops.mkldnn._convolution_pointwise.default
+    added = torch.ops.mkldnn._convolution_pointwise.binary
+    plain = None if slope is None else "relu"
+
+    def kernel(x: Array, addend: Array | None) -> Array:
+        x = channels_last(x)
+        if addend is None:
+            return alone(x, packed, bias, *geometry, *rectifier, "")
+        addend = channels_last(addend)
+        if slope:  # after a sum oneDNN has the plain rectifier only
+            return rectify(alone(x, packed, bias, *geometry, "none", [], "").add_(addend), slope)
+        return added(x, addend, packed, bias, *geometry, "add", 1.0, plain, [], "")
+
+    return kernel
+
+
+def rectify(y: Array, slope: float) -> Array:
+    """ReLU, written over ``y``."""
+    return aten.relu_(y) if slope == 0 else aten.leaky_relu_(y, slope)
+
+
+def normalizes(x: Array) -> bool:
+    """Whether there is a kernel of our own for ``batch_norm``."""
+    return own.serves(x)
+
+
+def batch_norm(
+    x: Array, scale: Array, shift: Array | None, eps: float, slope: float | None
+) -> tuple[Array, Array, Array, Any]:
+    """``x`` normalised by its own statistics, times ``scale``, plus ``shift``, channel by channel, then rectified
+    unless ``slope`` is None.
+
+    Gives that, the mean, the unbiased variance, and what ``batch_norm_backward`` wants to know.
+    """
+    if normalizes(x):
+        return own.batch_norm(x, scale, shift, eps, 1.0 if slope is None else slope)
+    x = channels_last(x)
+    mean, variance = torch.zeros_like(scale), torch.zeros_like(scale)  # a momentum of 1 leaves the batch's own there
+    y, *saved = aten.native_batch_norm(x, scale, shift, mean, variance, True, 1.0, eps)
+    return y if slope is None else rectify(y, slope), mean, variance, saved
+
+
+def batch_norm_backward(
+    dy: Array,
+    x: Array,
+    y: Array,
+    scale: Array,
+    saved: Any,
+    eps: float,
+    slope: float | None,
+    need: tuple[bool, bool, bool],
+) -> tuple[Array | None, ...]:
+    """Gradients in x, scale and shift; None where not needed."""
+    if isinstance(saved, own.Saved):
+        rectified = None if slope is None else y
+        gradients = own.batch_norm_backward(dy, x, rectified, saved, scale, slope or 0.0, need[0])
+        return tuple(gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
+    if slope is not None:
+        dy = aten.threshold_backward(dy, y, 0) if slope == 0 else aten.leaky_relu_backward(dy, y, slope, False)
+    dy, x = channels_last(dy), channels_last(x)
+    return aten.native_batch_norm_backward(dy, x, scale, None, None, *saved, True, eps, list(need))

@@ -1,0 +1,98 @@
+"""Max pooling of float32 tensors on the CPU with the kernels of ``max_pooling.cpp``.
+
+Images are tensors (N, C, H, W) in the memory order channels_last. A window's choice is that of ``Ops.max_pool``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from ctypes import c_int64, c_void_p
+
+import torch
+
+from ...base import Array, Ints
+from ..channels_last import channels_last
+from .native import library
+
+_LEAST_CHANNELS = 16  # the longest vector's
+
+
+def serves(x_shape: Ints) -> bool:
+    return len(x_shape) == 4 and x_shape[1] >= _LEAST_CHANNELS and 0 not in x_shape and _library() is not None
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    kernels = library("max_pooling.cpp")
+    if kernels is not None:
+        for kernel in (kernels.max_pool, kernels.max_pool_backward):
+            kernel.argtypes, kernel.restype = [c_void_p] * 4, None
+    return kernels
+
+
+def _kernel(name: str) -> ctypes._NamedFuncPointer:
+    return getattr(_library(), name)
+
+
+def _shape(images: Array, windows: Array, kernel: Ints, stride: Ints, pad: Ints) -> ctypes.Array[c_int64]:
+    """max_pooling.cpp's Shape."""
+    axes = zip(images.shape[2:], windows.shape[2:], kernel, stride, pad, strict=True)
+    numbers = [*images.shape[:2], *(number for axis in axes for number in axis)]
+    return (c_int64 * len(numbers))(*numbers)
+
+
+# torch knows these as operators of its own, and compiled passes call them without seeing into them.
+_WINDOWS = "int[] kernel, int[] stride, int[] pad"
+torch.library.define("caffe_lite::native_max_pool", f"(Tensor x, {_WINDOWS}, int[] out) -> (Tensor, Tensor)")
+torch.library.define(
+    "caffe_lite::native_max_pool_backward", f"(Tensor dy, Tensor choice, {_WINDOWS}, int[] size) -> Tensor"
+)
+
+
+def max_pool(x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Array, Array]:
+    """The largest element of each window (a NaN is larger than all), and the choice."""
+    return torch.ops.caffe_lite.native_max_pool.default(x, list(kernel), list(stride), list(pad), list(out))
+
+
+def max_pool_backward(dy: Array, choice: Array, kernel: Ints, stride: Ints, pad: Ints, size: Ints) -> Array:
+    """The gradient in images of this height and width."""
+    return torch.ops.caffe_lite.native_max_pool_backward.default(
+        dy, choice, list(kernel), list(stride), list(pad), list(size)
+    )
+
+
+def _empty(like: Array, size: list[int]) -> Array:
+    return torch.empty(
+        (*like.shape[:2], *size), dtype=like.dtype, device=like.device, memory_format=torch.channels_last
+    )
+
+
+@torch.library.register_fake("caffe_lite::native_max_pool")
+def _empty_windows(
+    x: Array, kernel: list[int], stride: list[int], pad: list[int], out: list[int]
+) -> tuple[Array, Array]:
+    return _empty(x, out), _empty(x, out)
+
+
+@torch.library.impl("caffe_lite::native_max_pool", "cpu")
+def _max_pool(x: Array, kernel: list[int], stride: list[int], pad: list[int], out: list[int]) -> tuple[Array, Array]:
+    x, (y, choice) = channels_last(x), _empty_windows(x, kernel, stride, pad, out)
+    _kernel("max_pool")(_shape(x, y, kernel, stride, pad), x.data_ptr(), y.data_ptr(), choice.data_ptr())
+    return y, choice
+
+
+@torch.library.register_fake("caffe_lite::native_max_pool_backward")
+def _empty_images(
+    dy: Array, choice: Array, kernel: list[int], stride: list[int], pad: list[int], size: list[int]
+) -> Array:
+    return _empty(dy, size)
+
+
+@torch.library.impl("caffe_lite::native_max_pool_backward", "cpu")
+def _max_pool_backward(
+    dy: Array, choice: Array, kernel: list[int], stride: list[int], pad: list[int], size: list[int]
+) -> Array:
+    dy, choice, dx = channels_last(dy), channels_last(choice), _empty(dy, size)
+    _kernel("max_pool_backward")(_shape(dx, dy, kernel, stride, pad), dy.data_ptr(), choice.data_ptr(), dx.data_ptr())
+    return dx

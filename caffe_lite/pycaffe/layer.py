@@ -1,0 +1,97 @@
+"""Layers as pycaffe's scripts see and write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import LayerError
+from ..layer import Layer
+from ..proto import caffe_pb2
+from .blob import HostBlob, HostBlobs
+
+
+class Phase(int):
+    """TRAIN or TEST as Python layers have met it over the years: a number, and its name as text."""
+
+    def __str__(self) -> str:
+        return caffe_pb2.Phase.Name(self)
+
+
+class MissingMethod(LayerError, AttributeError):
+    """The class of a Python layer lacks a method; an AttributeError in pycaffe."""
+
+
+class UserLayer:
+    """What users derive their layers from: pycaffe's ``caffe.Layer``.
+
+    A layer defines ``reshape`` and ``forward``, ``backward`` if a gradient passes through it, and ``setup`` if it has
+    anything to prepare. They are given lists of blobs whose ``data`` and ``diff`` are NumPy arrays to be written into
+    (``top[0].data[...] = ...``), and ``reshape`` calls ``top[0].reshape(n, c, h, w)``. Before every forward pass
+    ``data`` of the tops holds what it held after the last; before every backward pass ``diff`` of the bottoms is 0.
+
+    Attributes:
+        param_str: the text in python_param, for the layer to read its settings from; also ``param_str_``.
+        phase: 0 in TRAIN, 1 in TEST; as text it is "TRAIN" or "TEST".
+        blobs: the learnable blobs; ``setup`` adds them with ``self.blobs.add_blob(*shape)``, ``backward`` adds into
+            their ``diff``.
+    """
+
+    type: str = "Python"
+    param_str: str
+    param_str_: str
+    phase: int
+    blobs: HostBlobs
+
+    def __init__(self, param: caffe_pb2.LayerParameter) -> None:
+        """A subclass seldom needs its own: ``setup`` is the place to prepare."""
+
+    def setup(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
+        """Called once, with the bottoms shaped."""
+
+    def reshape(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
+        """Called before every forward pass: give the tops their shapes."""
+        raise missing_method(self, "reshape")
+
+
+def missing_method(user_layer: Any, name: str) -> MissingMethod:
+    """What is wrong with a layer of a user's that lacks a method."""
+    cls = type(user_layer)
+    return MissingMethod(
+        f"class {cls.__module__}.{cls.__qualname__} has no method {name}",
+        hint="derive it from caffe_lite.Layer and define it",
+    )
+
+
+class HostLayer(UserLayer):
+    """A layer of the package as pycaffe shows it."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+        self.type = layer.type
+        self.phase = Phase(layer.phase)
+        self.blobs = HostBlobs(layer.blobs, layer.ops)
+
+    def setup(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
+        """Read the parameters again, for these bottoms and tops; the learnable blobs stay as they are."""
+        layer, random = self._layer, self._layer.rng.bit_generator.state
+        kept, layer.blobs = layer.blobs, []
+        try:
+            layer.Setup([blob.blob for blob in bottom], [blob.blob for blob in top])
+        finally:
+            layer.blobs, layer.rng.bit_generator.state = kept, random
+
+    def reshape(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
+        """Give these tops the shapes that follow from these bottoms."""
+        self._layer.Reshape([blob.blob for blob in bottom], [blob.blob for blob in top])
+
+    def __repr__(self) -> str:
+        return f"<{self.type} layer {self._layer.name!r}>"
+
+
+def shown_layer(layer: Layer) -> tuple[UserLayer, HostBlobs]:
+    """What scripts see in the layer's place, and of its learnable blobs."""
+    if layer.shown is not None:
+        return layer.shown
+    host = HostLayer(layer)
+    return host, host.blobs

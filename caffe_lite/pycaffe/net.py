@@ -1,0 +1,490 @@
+"""Net, as pycaffe's scripts know it (original: python/caffe/pycaffe.py)."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any, SupportsIndex
+from weakref import ref
+
+import numpy as np
+
+from ..blobs import Blob
+from ..errors import ArgumentError, NetError, ShapeError, UnknownName
+from ..net.graph import Graph
+from ..net.loading import LoadReport
+from ..ops import Ops, set_device, set_mode_cpu, set_mode_gpu
+from ..proto import caffe_pb2
+from ..proto.parsed import Parsed
+from .blob import HostBlob, HostBlobs, shown_blob
+from .layer import shown_layer
+
+TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
+
+_phase_in_force: int = TEST
+
+
+def set_phase_train() -> None:
+    """Let nets that are made from now on without a phase be for TRAIN, as scripts of 2014 ask."""
+    global _phase_in_force
+    _phase_in_force = TRAIN
+
+
+def set_phase_test() -> None:
+    """Let nets that are made from now on without a phase be for TEST, as they are without a word."""
+    global _phase_in_force
+    _phase_in_force = TEST
+
+
+class Net:
+    """A net in one phase, on one engine.
+
+    Args:
+        network_file: a prototxt's path, what ``read_net`` gave for one, or a NetParameter.
+        phase: TRAIN or TEST; without a word TEST, unless ``set_phase_train`` was called.
+        level, stages: the rest of the NetState that include and exclude rules see.
+        weights: a .caffemodel or .caffemodel.h5, or several joined by commas, loaded by layer name.
+        engine: "numpy", ..., or an engine's operations; without one that of ``set_engine`` or CAFFE_LITE_ENGINE.
+        dtype: "float32", which is the default, or "float64" to check gradients.
+        device: "cpu", "cuda:0" or a GPU's number; without one what ``set_mode_gpu`` and ``set_device`` say.
+        compile: with torch: whole forward passes in TEST, a solver's forward and backward passes in TRAIN, which keep
+            outputs, losses and parameters only. Without a word CAFFE_LITE_COMPILE=1 asks for it.
+        seed: of everything random in the net; without one that of ``set_random_seed``, else a fresh one.
+
+    pycaffe's old orders ``Net(network_file, weights, phase)`` and ``Net(network_file, weights)`` work too. Errors name
+    the layer and its place in the file.
+
+    What runs is its ``Graph``. A class derived from Net may give its objects attributes of any name: the graph does not
+    look at them, and what the net does not have itself it takes from the graph (``net.name``, ``net.nodes``).
+    """
+
+    def __init__(
+        self,
+        network_file: str | os.PathLike[str] | caffe_pb2.NetParameter | Parsed[caffe_pb2.NetParameter],
+        phase: int | str | os.PathLike[str] | None = None,
+        level: int | None = None,
+        stages: Sequence[str] | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        engine: str | Ops | None = None,
+        dtype: str | None = None,
+        device: str | int | None = None,
+        seed: int | None = None,
+        compile: bool | None = None,
+    ) -> None:
+        if isinstance(phase, (str, os.PathLike)):
+            if weights is not None:
+                raise ArgumentError(f"phase is {os.fspath(phase)!r}", hint="it is caffe.TRAIN or caffe.TEST")
+            weights, phase, level = phase, level, None
+        phase = _phase_in_force if phase is None else phase
+        level = 0 if level is None else level
+        if not isinstance(level, SupportsIndex):
+            raise ArgumentError(f"level is {level!r}, not a number", hint="give weights by name: weights=file")
+        if not isinstance(weights, (str, os.PathLike, type(None))):
+            raise ArgumentError(f"weights is {weights!r}", hint="it is the path of a file")
+        if isinstance(stages, str) or not all(isinstance(stage, str) for stage in stages or ()):
+            raise ArgumentError(f"stages is {stages!r}", hint="it is a list of names, as in ['deploy']")
+        self._caffe_graph = Graph(
+            network_file, phase, level, stages, engine=engine, dtype=dtype, device=device, seed=seed, compile=compile
+        )
+        self._caffe_layers = [shown_layer(node.layer) for node in self._caffe_graph.nodes]
+        for index, (_, blobs) in enumerate(self._caffe_layers):
+            blobs.replaced = _hearing(self._caffe_graph, index)
+        if weights is not None:
+            self._caffe_graph.copy_from(weights)
+
+    def __getattr__(self, name: str) -> Any:
+        graph = self.__dict__.get("_caffe_graph")
+        if graph is None or not (name in vars(graph) or hasattr(type(graph), name)):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(graph, name)
+
+    @property
+    def blobs(self) -> OrderedDict[str, HostBlob]:
+        """Every blob by name, in the order in which layers make them."""
+        return OrderedDict((name, shown_blob(blob)) for name, blob in self._caffe_graph._blob.items())
+
+    @property
+    def inputs(self) -> list[str]:
+        """The blobs to fill before a forward pass."""
+        return self._caffe_graph.inputs
+
+    @property
+    def outputs(self) -> list[str]:
+        """The blobs that no layer reads."""
+        return self._caffe_graph.outputs
+
+    @property
+    def params(self) -> OrderedDict[str, HostBlobs]:
+        """The learnable blobs of each layer that has some, by layer name."""
+        shown = zip(self._caffe_graph.nodes, self._caffe_layers, strict=True)
+        return OrderedDict((node.name, blobs) for node, (_, blobs) in shown if blobs)
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers; a Python layer is the object of the user's class."""
+        return [layer for layer, _ in self._caffe_layers]
+
+    @property
+    def layer_dict(self) -> OrderedDict[str, Any]:
+        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return [node.name for node in self._caffe_graph.nodes]
+
+    @property
+    def _blob_names(self) -> list[str]:
+        return list(self._caffe_graph._blob)
+
+    @property
+    def _blobs(self) -> list[HostBlob]:
+        return [shown_blob(blob) for blob in self._caffe_graph._blob.values()]
+
+    @property
+    def _blob_loss_weights(self) -> list[float]:
+        return list(self.blob_loss_weights.values())
+
+    @property
+    def _inputs(self) -> list[int]:
+        return [self._blob_names.index(name) for name in self.inputs]
+
+    @property
+    def _outputs(self) -> list[int]:
+        return [self._blob_names.index(name) for name in self.outputs]
+
+    def _bottom_ids(self, layer_index: int) -> list[int]:
+        return [self._blob_names.index(name) for name in self._caffe_graph.nodes[layer_index].bottom_names]
+
+    def _top_ids(self, layer_index: int) -> list[int]:
+        return [self._blob_names.index(name) for name in self._caffe_graph.nodes[layer_index].top_names]
+
+    def _forward(self, start: int, end: int) -> float:
+        return self._caffe_graph.ops.number(self._caffe_graph.forward_pass(start, end))
+
+    def _backward(self, start: int, end: int) -> None:
+        self._caffe_graph.backward_pass(start, end)
+
+    def before_forward(self, callback: Callable[[int], Any]) -> None:
+        """Call this with a layer's index before it runs forward. With callbacks nothing is fused or compiled."""
+        self._caffe_graph.callbacks.add("before_forward", callback)
+
+    def after_forward(self, callback: Callable[[int], Any]) -> None:
+        """Call this with a layer's index after it ran forward."""
+        self._caffe_graph.callbacks.add("after_forward", callback)
+
+    def before_backward(self, callback: Callable[[int], Any]) -> None:
+        """Call this with a layer's index before it runs backward."""
+        self._caffe_graph.callbacks.add("before_backward", callback)
+
+    def after_backward(self, callback: Callable[[int], Any]) -> None:
+        """Call this with a layer's index after it ran backward."""
+        self._caffe_graph.callbacks.add("after_backward", callback)
+
+    @property
+    def bottom_names(self) -> OrderedDict[str, list[str]]:
+        return OrderedDict((node.name, list(node.bottom_names)) for node in self._caffe_graph.nodes)
+
+    @property
+    def top_names(self) -> OrderedDict[str, list[str]]:
+        return OrderedDict((node.name, list(node.top_names)) for node in self._caffe_graph.nodes)
+
+    @property
+    def blob_loss_weights(self) -> OrderedDict[str, float]:
+        """The weight of each blob in the net's loss."""
+        weights = OrderedDict.fromkeys(self._caffe_graph._blob, 0.0)
+        for node in self._caffe_graph.nodes:
+            weights.update(zip(node.top_names, node.loss_weights, strict=True))
+        return weights
+
+    def reshape(self) -> None:
+        """Give every blob the shape that follows from the inputs' shapes."""
+        self._caffe_graph.reshape()
+
+    def clear_param_diffs(self) -> None:
+        self._caffe_graph.clear_param_diffs()
+
+    def copy_from(self, weights: str | os.PathLike[str]) -> LoadReport:
+        """Load parameters by layer name from one file or several joined by commas; tells what became of each layer.
+
+        A file whose name has commas is one file. Layers of the file that the net lacks are ignored, layers of the net
+        that the file lacks keep what they have.
+        Nothing is changed if something does not fit: another number of blobs, or shapes that differ in more than
+        leading 1s.
+        """
+        return self._caffe_graph.copy_from(weights)
+
+    def share_with(self, other: Net) -> None:
+        """Use the other net's parameters, by layer name, as the original's test nets use the train net's."""
+        self._caffe_graph.share_with(other._caffe_graph)
+
+    def save(self, path: str | os.PathLike[str], write_diff: bool = False) -> None:
+        """Write a .caffemodel."""
+        self._caffe_graph.save(path, write_diff)
+
+    def save_hdf5(self, path: str | os.PathLike[str], write_diff: bool = False) -> None:
+        """Write a .caffemodel.h5; parameters that layers share are written once, with their owner."""
+        self._caffe_graph.save_hdf5(path, write_diff)
+
+    def load_hdf5(self, path: str | os.PathLike[str]) -> LoadReport:
+        return self._caffe_graph.copy_from(path)
+
+    def close(self) -> None:
+        """Stop the threads and close the files of data layers."""
+        self._caffe_graph.close()
+
+    def forward(
+        self, blobs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **inputs: Any
+    ) -> dict[str, np.ndarray]:
+        """Run the layers from ``start`` to ``end`` (names, both included); the outputs, and ``blobs`` beside them.
+
+        With keyword arguments, one for each input of the net, fills those first.
+        """
+        graph = self._caffe_graph
+        first = _index(graph, start) if start is not None else 0
+        last = _index(graph, end) if end is not None else len(graph.nodes) - 1
+        wanted = [*(graph.nodes[last].top_names if end is not None else graph.outputs), *(blobs or ())]
+        _known(graph, wanted)
+        if inputs:
+            _fill(graph, inputs, graph.inputs, "input", "data")
+        graph.forward_pass(first, last, wanted)
+        return {name: shown_blob(graph._blob[name]).data for name in dict.fromkeys(wanted)}
+
+    def backward(
+        self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **outputs: Any
+    ) -> dict[str, np.ndarray]:
+        """Run the layers from ``start`` back to ``end``; the diffs of the inputs, and those of ``diffs`` beside them.
+
+        With keyword arguments, one for each output of the net, fills those blobs' diffs first. Parameters' diffs
+        accumulate until they are set to zero.
+
+        A layer that has not run forward over bottoms of these shapes goes by its bottoms as they stand in the blobs:
+        what it must know for its gradient it computes from them. No blob's data, parameter, state or random number is
+        another afterwards, and only diffs that belong to the gradient are written; a top whose shape does not follow
+        from the bottoms (they were reshaped, or Filter chooses by values) is given the one that does. The original
+        takes whatever lies in its buffers then: for many layers zeros, or memory that was never written, where this is
+        the gradient at the bottoms. Layers without bottoms, HDF5Output and Python layers are not run for it.
+        """
+        graph = self._caffe_graph
+        first = _index(graph, start) if start is not None else len(graph.nodes) - 1
+        last = _index(graph, end) if end is not None else 0
+        wanted = [*(graph.nodes[last].bottom_names if end is not None else graph.inputs), *(diffs or ())]
+        _known(graph, wanted)
+        if outputs:
+            _fill(graph, outputs, graph.outputs, "output", "diff")
+        graph.backward_pass(first, last)
+        return {name: shown_blob(graph._blob[name]).diff for name in dict.fromkeys(wanted)}
+
+    forward_simple, backward_simple = forward, backward
+
+    def backward_from_layer(
+        self, start_name: str, start_diff: Any, diffs: Sequence[str] | None = None, zero_higher: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Fill the diff of the blob ``start_name`` and run back from the layer of that name to the first one.
+
+        ``zero_higher`` sets the diffs of later blobs to 0. The diffs of the inputs come back, and those of ``diffs``.
+        """
+        self._start_from(start_name, start_diff, zero_higher)
+        return self.backward(diffs, start_name)
+
+    def deconv_from_layer(
+        self,
+        start_name: str,
+        start_diff: Any,
+        diffs: Sequence[str] | None = None,
+        zero_higher: bool = False,
+        deconv_type: str = "Zeiler & Fergus",
+    ) -> dict[str, np.ndarray]:
+        """``backward_from_layer`` as a deconvolutional network: a ReLU lets pass what is positive in the diff.
+
+        With ``deconv_type="Guided Backprop"`` it lets pass only what is so where its bottom is positive, too.
+        Sources: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks"; Springenberg et al.,
+        "Striving for Simplicity"; the names are those of the deep visualization toolbox's Caffe.
+        """
+        if deconv_type not in DECONV_TYPES:
+            raise ArgumentError(
+                f"there is no deconv_type {deconv_type!r}", hint=f"give one of {', '.join(map(repr, DECONV_TYPES))}"
+            )
+        graph = self._caffe_graph
+        wanted = [*graph.inputs, *(diffs or ())]
+        _known(graph, wanted)
+        self._start_from(start_name, start_diff, zero_higher)
+        graph.deconv_pass(_index(graph, start_name), DECONV_TYPES[deconv_type])
+        return {name: shown_blob(graph._blob[name]).diff for name in dict.fromkeys(wanted)}
+
+    def _start_from(self, name: str, diff: Any, zero_higher: bool) -> None:
+        graph = self._caffe_graph
+        _index(graph, name)
+        _known(graph, [name])
+        _fill(graph, {name: diff}, [name], "start", "diff")
+        if zero_higher:
+            names = list(graph._blob)
+            for later in names[names.index(name) + 1 :]:
+                shown_blob(graph._blob[later]).diff[...] = 0
+
+    def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Any) -> dict[str, np.ndarray]:
+        """Run ``forward`` in batches over inputs of any length, also of none; the outputs of every item."""
+        wanted = list(dict.fromkeys([*self.outputs, *(blobs or ())]))
+        gathered: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+        if not inputs:
+            raise ArgumentError("no arrays are given", hint="pass one array per input, as keyword arguments")
+        for batch, count in _batches(self._caffe_graph, inputs):
+            for name, values in self.forward(wanted, None, None, **batch).items():
+                gathered[name].extend(values[:count].copy() if values.ndim else [values.copy()])
+        return {name: _together(self._caffe_graph, name, values) for name, values in gathered.items()}
+
+    def forward_backward_all(
+        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **arrays: Any
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Run ``forward`` and ``backward`` in batches; keyword arguments fill inputs, and diffs of outputs."""
+        outs = list(dict.fromkeys([*self.outputs, *(blobs or ())]))
+        ins = list(dict.fromkeys([*self.inputs, *(diffs or ())]))
+        all_outs: dict[str, list[np.ndarray]] = {name: [] for name in outs}
+        all_diffs: dict[str, list[np.ndarray]] = {name: [] for name in ins}
+        top_diffs = {name: arrays[name] for name in arrays if name in self.outputs}
+        inputs = {name: arrays[name] for name in arrays if name not in top_diffs}
+        if not arrays:
+            raise ArgumentError("no arrays are given", hint="pass one array per input or output, as keyword arguments")
+        nothing: tuple[dict[str, np.ndarray], int] = ({}, 0)
+        for (batch, count), (diff_batch, diff_count) in zip_longest(
+            _batches(self._caffe_graph, inputs), _batches(self._caffe_graph, top_diffs), fillvalue=nothing
+        ):
+            count = count or diff_count
+            for name, values in self.forward(outs, None, None, **batch).items():
+                all_outs[name].extend(values[:count].copy() if values.ndim else [values.copy()])
+            for name, values in self.backward(ins, None, None, **diff_batch).items():
+                all_diffs[name].extend(values[:count].copy() if values.ndim else [values.copy()])
+        return (
+            {name: _together(self._caffe_graph, name, values) for name, values in all_outs.items()},
+            {name: _together(self._caffe_graph, name, values) for name, values in all_diffs.items()},
+        )
+
+    def set_input_arrays(self, data: Any, labels: Any) -> None:
+        """Let the net's MemoryData layer, or the first of several, take its batches from these arrays."""
+        for node in self._caffe_graph.nodes:
+            if node.layer.type == "MemoryData":
+                node.layer.set_input_arrays(data, labels)  # type: ignore[attr-defined]
+                return
+        raise NetError("the net has no MemoryData layer", hint="fill its inputs: net.blobs[name].data[...] = array")
+
+    _set_input_arrays = set_input_arrays
+
+    def _batch(self, blobs: Mapping[str, Any]) -> Iterator[dict[str, np.ndarray]]:
+        """Arrays of any length in batches that fill the net's, the last one filled up with zeros."""
+        return (batch for batch, _ in _batches(self._caffe_graph, blobs))
+
+    # -- names of 2014 -----------------------------------------------------------------------------------------------
+
+    def set_phase_train(self) -> None:
+        """Accept a net for TRAIN; the phase of a net cannot change."""
+        _require_phase(self._caffe_graph, caffe_pb2.TRAIN)
+
+    def set_phase_test(self) -> None:
+        """Accept a net for TEST; the phase of a net cannot change."""
+        _require_phase(self._caffe_graph, caffe_pb2.TEST)
+
+    def set_mode_cpu(self) -> None:
+        """``caffe.set_mode_cpu()``, for nets made from now on."""
+        set_mode_cpu()
+
+    def set_mode_gpu(self) -> None:
+        """``caffe.set_mode_gpu()``, for nets made from now on."""
+        set_mode_gpu()
+
+    def set_device(self, index: int) -> None:
+        """``caffe.set_device(index)``, for nets made from now on."""
+        set_device(index)
+
+
+# Whether a ReLU looks at its bottom, too.
+DECONV_TYPES = {"Zeiler & Fergus": False, "Guided Backprop": True}
+
+
+def _require_phase(graph: Graph, phase: caffe_pb2.Phase) -> None:
+    if graph.phase != phase:
+        name, other = (caffe_pb2.Phase.Name(p) for p in (phase, graph.phase))
+        raise NetError(f"the net is made for {other}", hint=f"make it for {name}: caffe.Net(file, caffe.{name})")
+
+
+def _index(graph: Graph, layer_name: str) -> int:
+    return graph.nodes.index(graph.node(layer_name))
+
+
+def _known(graph: Graph, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in graph._blob:
+            raise UnknownName(f"the net has no blob {name!r}", hint=f"its blobs: {', '.join(graph._blob)}")
+
+
+def _fill(graph: Graph, arrays: Mapping[str, Any], expected: Sequence[str], kind: str, attribute: str) -> None:
+    if set(arrays) != set(expected):
+        raise NetError(
+            f"{kind} arguments {sorted(arrays)} do not match the net's {kind}s {sorted(expected)}",
+            hint=f"give each {kind} once",
+        )
+    for name, values in arrays.items():
+        blob, values = shown_blob(graph._blob[name]), np.asarray(values)
+        if values.shape != blob.shape and values.shape[:1] != blob.shape[:1]:
+            raise ShapeError(
+                f"{kind} {name!r} is of shape {values.shape}, the blob of {blob.shape}",
+                hint=f"fill the batch, or reshape first: net.blobs[{name!r}].reshape(*array.shape)",
+            )
+        try:
+            getattr(blob, attribute)[...] = values
+        except ValueError:
+            raise ShapeError(
+                f"{kind} {name!r} is of shape {values.shape}, the blob of {blob.shape}",
+                hint=f"reshape the array, or the blob: net.blobs[{name!r}].reshape(*array.shape)",
+            ) from None
+
+
+def _batches(graph: Graph, arrays: Mapping[str, Any]) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+    """Batches that fill the blobs, the last one filled up with zeros, and how many of its items are real."""
+    if not arrays:
+        return
+    _known(graph, list(arrays))
+    lengths = {len(values) for values in arrays.values()}
+    if len(lengths) != 1:
+        raise ShapeError(f"the arrays have different lengths: {sorted(lengths)}")
+    first_name, (length,) = next(iter(arrays)), lengths
+    size = sum(graph._blob[first_name].shape[:1])
+    if length and not size:
+        raise ShapeError(
+            f"the batch of {first_name!r} holds nothing: its shape is {graph._blob[first_name].shape}",
+            hint=f"give it the size to go on by: net.blobs[{first_name!r}].reshape(...)",
+        )
+    for first in range(0, length, max(1, size)):
+        batch = {name: np.asarray(values[first : first + size]) for name, values in arrays.items()}
+        count = len(next(iter(batch.values())))
+        if count < size:
+            batch = {
+                name: np.concatenate([values, np.zeros((size - count, *values.shape[1:]), values.dtype)])
+                for name, values in batch.items()
+            }
+        yield batch, count
+
+
+def _together(graph: Graph, name: str, items: Sequence[np.ndarray]) -> np.ndarray:
+    """The items of a blob in one array, which keeps their shape where there are none."""
+    shapes = list(dict.fromkeys(item.shape for item in items))
+    if len(shapes) > 1:
+        raise ShapeError(
+            f"blob {name!r} has items of shape {shapes[0]} in one batch and {shapes[1]} in another",
+            hint="run the batches one by one: net.forward(...)",
+        )
+    if items:
+        return np.asarray(items)
+    return graph.ops.host_view(graph.ops.zeros((0, *graph._blob[name].shape[1:])))
+
+
+def _hearing(graph: Graph, node_index: int) -> Callable[[int, Blob, Blob], None]:
+    """What tells a graph, which it does not keep alive, that a layer has another blob."""
+    hears = ref(graph)
+
+    def replaced(index: int, old: Blob, new: Blob) -> None:
+        if (graph := hears()) is not None:
+            graph.replaced(graph.nodes[node_index], index, old, new)
+
+    return replaced
