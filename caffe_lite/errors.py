@@ -1,4 +1,4 @@
-"""Every error a user can cause: what is wrong, where, and what to do about it."""
+"""Every error that a user can cause: each says what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .text.foreign_bytes import shown
 
 @dataclass(frozen=True)
 class Where:
-    """A place in a text file; lines and columns count from 1, and a line of 0 stands for the whole file."""
+    """A place in a text file. Lines and columns count from 1; line 0 stands for the whole file."""
 
     file: str
     line: int = 0
@@ -23,9 +23,10 @@ class Where:
 
 
 class CaffeError(RuntimeError):
-    """Base of all: `where, layer "name" (Type): what. hint`. A RuntimeError, as pycaffe's exceptions from C++ are.
+    """Base of all errors: `where, layer "name" (Type): what. hint`. A RuntimeError, like pycaffe's exceptions from C++.
 
-    The parts stay readable as attributes, and a caller that knows more adds it with `located` before raising again.
+    The parts can be read as attributes. A caller that knows more about the place adds it with `located` and raises the
+    error again.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class CaffeError(RuntimeError):
     def located(
         self, where: Where | None = None, layer: str | None = None, layer_type: str | None = None
     ) -> CaffeError:
-        """Fill in what is not known yet about the place, and return the same error."""
+        """Fill in the parts of the place that are still unknown, and return the same error."""
         self.where = self.where or where
         self.layer = self.layer if self.layer is not None else layer
         self.layer_type = self.layer_type or layer_type
@@ -58,7 +59,7 @@ class CaffeError(RuntimeError):
 
     @property
     def place(self) -> str:
-        """The file, the line and the layer, as far as they are known."""
+        """The file, line and layer, as far as they are known."""
         place = [str(self.where)] if self.where else []
         if self.layer is not None:
             name = shown(self.layer).replace("\n", "\\n")
@@ -72,7 +73,7 @@ class CaffeError(RuntimeError):
         """What is wrong and what to do, without the place."""
         text = f"{_sentence(self.what)} {_sentence(_capitalised(self.hint))}" if self.hint else _sentence(self.what)
         text = shown(text)
-        return text[:-1] if text.endswith("'.") else text  # what stands in quotes is to be copied as it is
+        return text[:-1] if text.endswith("'.") else text  # users copy the quoted part, so no full stop follows it
 
     def __reduce__(self) -> tuple[Any, ...]:
         rebuild = functools.partial(
@@ -82,7 +83,7 @@ class CaffeError(RuntimeError):
 
 
 class PrototxtError(CaffeError):
-    """A net or solver text cannot be read or means nothing."""
+    """The text of a net or solver cannot be read, or makes no sense."""
 
 
 class NetError(CaffeError):
@@ -90,47 +91,47 @@ class NetError(CaffeError):
 
 
 class ShapeError(NetError, ValueError):
-    """An array does not fit the blob that it is to fill; NumPy's ValueError in pycaffe."""
+    """An array does not fit the blob that it should fill. In pycaffe this is NumPy's ValueError."""
 
 
 class UnknownName(NetError, KeyError, ValueError):
-    """The net has no layer or no blob of this name; a KeyError of a dict or a ValueError of a list in pycaffe."""
+    """The net has no layer or blob of this name. In pycaffe this is a dict's KeyError or a list's ValueError."""
 
 
 class ArgumentError(NetError, TypeError):
-    """A call is given what it does not take; Boost's ArgumentError, a TypeError, in pycaffe."""
+    """A call gets arguments that it does not take. In pycaffe this is Boost's ArgumentError, a TypeError."""
 
 
 class UnknownField(PrototxtError):
-    """A field, or a value of an enum, that the schema does not have."""
+    """The schema has no such field, or no such value of an enum."""
 
 
 class FieldGivenTwice(PrototxtError):
-    """A field that a message has once stands in it again."""
+    """A message sets a field twice that it may set only once."""
 
 
 class UnknownLayerType(NetError, PrototxtError):
-    """A layer is of a type that is not there."""
+    """No layer type has this name."""
 
 
 class BlobTooLarge(NetError, MemoryError):
-    """There is no memory, or no array at all, for a blob."""
+    """A blob does not fit into memory, or into any array."""
 
 
 class LayerError(CaffeError):
-    """A layer's parameters, or the blobs it is given, make no sense to it."""
+    """A layer's parameters make no sense, or the blobs that it is given do not suit it."""
 
 
 class DataError(CaffeError):
-    """A database, image or list a data layer reads is missing or broken."""
+    """A database, image or list that a data layer reads is missing or broken."""
 
 
 class ArrayError(DataError, ValueError):
-    """An array, or a message that holds one, is not of the shape that is wanted; a ValueError in pycaffe, too."""
+    """An array, or a message that holds one, has the wrong shape. This is a ValueError in pycaffe, too."""
 
 
 class WeightsError(CaffeError):
-    """A weights file is broken, or does not fit the net."""
+    """A weights file is broken or does not fit the net."""
 
 
 class SolverError(CaffeError):
@@ -138,15 +139,15 @@ class SolverError(CaffeError):
 
 
 class EngineError(CaffeError):
-    """An engine is unknown, or cannot do what is asked of it."""
+    """An engine is unknown, or cannot do what it is asked to do."""
 
 
 class PluginError(CaffeError):
-    """A package that brings layers cannot be imported."""
+    """A package that provides layers or engines cannot be imported."""
 
 
 class MissingExtra(CaffeError):
-    """An optional package is needed and not installed: `MissingExtra("lmdb", "data", "write LMDB databases")`."""
+    """An optional package is needed but not installed: `MissingExtra("lmdb", "data", "write LMDB databases")`."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
@@ -162,7 +163,7 @@ class MissingExtra(CaffeError):
 
 
 def first_line(error: BaseException) -> str:
-    """What another package's exception says, in one line."""
+    """Return the first line of another package's exception, or its type's name if it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -172,6 +173,6 @@ def _sentence(text: str) -> str:
 
 
 def _capitalised(text: str) -> str:
-    """Begin a sentence with a capital, unless it begins with a name of code."""
+    """Begin a sentence with a capital, unless its first word is a name from code."""
     word = text.split(maxsplit=1)[0]
     return text[0].upper() + text[1:] if word.isalpha() and word.islower() else text

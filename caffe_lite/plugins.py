@@ -1,4 +1,4 @@
-"""Layers and engines from other packages, which their distributions name in entry points."""
+"""Layers and engines from other packages, whose distributions name them in entry points."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LAYERS, ENGINES = "caffe_lite.layers", "caffe_lite.engines"
 
 @functools.cache
 def load_plugins() -> list[PluginError]:
-    """Import every module that brings layers, once, so that these are registered; what went wrong with any."""
+    """Import every module that provides layers, once, so that they are registered. Return the errors."""
     problems = []
     for found in _named_in(LAYERS):
         try:
@@ -26,12 +26,12 @@ def load_plugins() -> list[PluginError]:
 
 
 def engine_names() -> list[str]:
-    """The engines that distributions bring."""
+    """Return the names of the engines that distributions provide."""
     return [found.name for found in _named_in(ENGINES)]
 
 
 def load_engine(name: str) -> Any:
-    """What a distribution names as this engine's factory; None if no distribution brings it."""
+    """Return the object that a distribution names as this engine's factory, or None if no distribution provides it."""
     return next((_load(found, f"the engine {name!r}") for found in _named_in(ENGINES) if found.name == name), None)
 
 

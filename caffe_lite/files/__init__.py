@@ -1,1 +1,1 @@
-"""Files: their paths, HDF5, and writing so that a file is the old or the new one at every moment."""
+"""Files: their paths, HDF5, and writing that leaves the old or the new file at every moment."""

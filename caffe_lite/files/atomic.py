@@ -1,4 +1,4 @@
-"""Write a file beside its place, flush it to disk and rename it over the old one: readers see the old or the new."""
+"""Atomic writes: a file is written beside its place, flushed to disk and renamed, so readers see the old or the new."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-# How the name of a part is made, and the name of its target in it.
+# The name of a part; its group is the target's name.
 _PART = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp")
-# Where folders have no locks, a part that nobody has written to for so many seconds is left over.
+# Where folders cannot be locked, a part that nobody has written to for so many seconds counts as left over.
 _OLD = 3600
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give the path of a new empty file in the target's folder; when the block ends well it becomes the target.
+    """Give the path of a new empty file in the target's folder; it becomes the target if the block succeeds.
 
-    When the block raises, the target stays as it was and nothing is left behind. A symbolic link stays a link.
+    If the block raises, the target stays as it was and nothing is left behind. A symbolic link stays a link.
     """
-    import shutil  # only where a file is written: it would slow down every start
+    import shutil  # here, because it would slow down every start
 
     target = Path(os.path.realpath(system_path(path)))
     with writing(path):
@@ -45,7 +45,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what the system says against writing a file into a CaffeError."""
+    """Turn the system's errors about writing a file into a CaffeError."""
     try:
         yield
     except OSError as error:
@@ -60,10 +60,10 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 class Part:
     """A new file or folder beside its target, under a hidden name, until it is renamed or closed.
 
-    First it removes what killed processes left there: parts of this target, or of one whose name differs in numbers
-    only, as those of snapshots do. While a part exists, its process shares a lock on the folder, which nobody else can
-    then have alone; so what is found by a process that has it alone is left over. ``make`` makes what is at the path
-    that it is given.
+    It first removes the parts that killed processes have left there, of this target or of one whose name differs only
+    in numbers, as snapshots' names do. While a part exists, its process holds a shared lock on the folder, so no other
+    process can hold the exclusive lock. A process that does hold it knows that every part is left over. ``make``
+    creates the file or folder at the path that it is given.
     """
 
     def __init__(self, target: Path, make: Callable[[Path], object] = lambda path: path.open("xb").close()) -> None:
@@ -87,7 +87,7 @@ class Part:
         _sync_folder(self.target.parent)
 
     def close(self) -> None:
-        """Remove what is still under the hidden name."""
+        """Remove the part if it is still there under its hidden name."""
         _remove(self.path)
         if self._lock is not None:
             os.close(self._lock)
@@ -95,7 +95,7 @@ class Part:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds a lock on a file, as the HDF5 library does on one that it reads."""
+    """Return whether a process holds a lock on a file, as the HDF5 library does while it reads one."""
     if fcntl is not None:
         with path.open("rb") as file:
             try:
@@ -124,7 +124,7 @@ def _without_numbers(name: str) -> str:
 
 
 def _remove_unused(parts: Sequence[Path]) -> None:
-    """Remove parts if no process works in their folder, or where that cannot be known, those long left."""
+    """Remove parts if no process works in their folder; if that cannot be known, remove only the old ones."""
     import time
 
     alone = False
@@ -136,7 +136,7 @@ def _remove_unused(parts: Sequence[Path]) -> None:
                 alone = True
             except BlockingIOError:
                 return
-            except OSError:  # some network file systems have no locks of folders
+            except OSError:  # some network file systems cannot lock folders
                 pass
         for path in parts:
             with contextlib.suppress(OSError):
@@ -148,9 +148,10 @@ def _remove_unused(parts: Sequence[Path]) -> None:
 
 
 def _shared_lock(folder: Path) -> int | None:
-    """A descriptor that holds the lock until it is closed, or None where it cannot be had.
+    """Return a descriptor that holds the shared lock until it is closed, or None if the folder cannot be opened.
 
-    Whoever has it alone removes what was left over, soon done; so one who keeps it for longer is none of us.
+    A process of ours holds the exclusive lock only for the short time in which it removes left-over parts. If somebody
+    holds it for longer, it is another program, and the part is made without the lock.
     """
     import time
 
@@ -188,7 +189,7 @@ def _remove(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming itself durable, where the system has folders that can be opened (Windows has none)."""
+    """Make the renaming itself durable, if the system can open folders (Windows cannot)."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

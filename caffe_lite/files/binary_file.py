@@ -1,4 +1,4 @@
-"""Files of one of two kinds, protobuf or HDF5; a stream (a pipe, standard input) is read once for both."""
+"""Files that may be protobuf or HDF5; a stream (a pipe, standard input) is read once for both."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .paths import StrPath, read_file, system_path
 
 
 class BinaryFile:
-    """A file of one of two kinds, protobuf or HDF5, told apart by content; it must be there and not be empty."""
+    """A file that is protobuf or HDF5, as its content tells. Raises if it does not exist or is empty."""
 
     def __init__(self, path: StrPath, error_class: type[CaffeError]) -> None:
         self.where = Where(os.fspath(path) or "''")
@@ -41,7 +41,7 @@ class BinaryFile:
             raise self._unreadable(error) from None
 
     def open_hdf5(self) -> AbstractContextManager[Any]:
-        """The h5py.File, for a block that does nothing but read from it."""
+        """Open the file as an HDF5File, for a block that only reads from it."""
         content = None if self._content is None else io.BytesIO(self._content)
         return open_hdf5(self.where.file, self.error_class, content)
 

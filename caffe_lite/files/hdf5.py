@@ -1,4 +1,4 @@
-"""HDF5 files: written whole or not at all; read, though damaged or made to harm, in little time and memory."""
+"""HDF5 files: written whole or not at all; read in little time and memory, even if they are damaged or hostile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .atomic import atomic_write
 from .paths import system_path
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-# Older ones crash over some damaged files, though not over any of the kind that Caffe writes.
+# Older versions of the library crash over some damaged files, but not over damaged files of the kind Caffe writes.
 _NEVER_CRASHES = (2, 0, 0)
 _READ_ALL = """
 import contextlib, sys
@@ -36,15 +36,15 @@ with contextlib.suppress(Exception):
                     file.array(dataset)
 print("survived")
 """
-# So many times smaller may filters make a chunk; what DEFLATE reaches at most.
+# Filters may make a chunk at most so many times smaller: the most that DEFLATE reaches.
 _MOST_COMPRESSED = 1032
-# So many bytes may a chunk hold without being looked at before it is unpacked.
+# A chunk that may hold more bytes than this is looked at before it is unpacked.
 _MOST_UNSEEN = 2**28
-# What is read of a file: each of its bytes so many times, as names may share a dataset, and so many that it does not
-# hold, of values never written.
+# How much may be read from a file: each of its bytes so many times, because names may share a dataset, and so many
+# bytes that it does not hold, for values that were never written.
 _MOST_SHARED, _MOST_UNWRITTEN = 4, 2**20
 _MOST_LINKS = 16
-# What other filters may add to a chunk before DEFLATE packs it.
+# Other filters may add so many bytes to a chunk before DEFLATE packs it.
 _HEAD = 2**12
 
 
@@ -58,9 +58,9 @@ def import_h5py() -> Any:
 
 @contextmanager
 def new_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """An h5py.File to fill, in memory; when the block ends well it becomes the file at ``path``.
+    """Give an h5py.File in memory to fill; it becomes the file at ``path`` if the block succeeds.
 
-    So the HDF5 library never meets a full disk, over which it crashes.
+    So the HDF5 library never meets a full disk, which makes it crash.
     """
     content = io.BytesIO()
     full = False
@@ -69,7 +69,7 @@ def new_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
             try:
                 yield file
             except MemoryError:
-                full = True  # over which h5py raises others as it closes the file
+                full = True  # h5py raises other exceptions over it when it closes the file
                 raise
     except Exception:
         if not full:
@@ -87,7 +87,7 @@ def new_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
 def open_hdf5(
     path: str | os.PathLike[str], error_class: type[CaffeError], content: BinaryIO | None = None
 ) -> Iterator[HDF5File]:
-    """The file, for a block that does nothing but read from it; of ``content``, if a stream gave it."""
+    """Open the file for a block that only reads from it. ``content`` is its content if that came from a stream."""
     h5py = import_h5py()
     name = system_path(path, error_class)
     try:
@@ -101,14 +101,14 @@ def open_hdf5(
     except Refused as refused:
         hint = "Only what a file holds itself is read: load it all with h5py and write it into one new file"
         raise error_class(str(refused), where=Where(os.fspath(path)), hint=hint) from None
-    except Exception as error:  # there is hardly an exception that h5py does not raise for one kind of damage
+    except Exception as error:  # h5py raises almost every exception, depending on the damage
         what = f"the HDF5 file is damaged or cut short: {error or type(error).__name__}"
         raise error_class(what, where=Where(os.fspath(path))) from None
 
 
 @contextmanager
 def _on_disk(path: str, content: BinaryIO | None) -> Iterator[str]:
-    """The path of a file that holds the content, if there is any."""
+    """Give the path of a temporary file that holds the content, or ``path`` itself if there is no content."""
     if content is None:
         yield path
         return
@@ -122,15 +122,15 @@ def _on_disk(path: str, content: BinaryIO | None) -> Iterator[str]:
 
 
 class Refused(Exception):
-    """What is asked for is in another file, where HDF5 would follow."""
+    """A group or dataset is in another file, which HDF5 would open."""
 
 
 @functools.lru_cache
 def _survive(path: str, _size: int, _time: float) -> None:
-    """Raise if a process of its own, which reads all of a file, does not come to its end."""
+    """Read all of a file in a separate process, and raise if that process crashes."""
     import subprocess
 
-    # -I: a module in the current directory is not meant; where ours are is told instead.
+    # -I, so that no module in the current directory is imported; the paths of ours are given instead.
     folders = [*filter(None, map(str, sys.path)), str(Path(__file__).parents[2])]
     command = [sys.executable, "-I", "-c", _READ_ALL, path, *folders]
     done = subprocess.run(command, capture_output=True, check=False)
@@ -139,15 +139,15 @@ def _survive(path: str, _size: int, _time: float) -> None:
 
 
 def hdf5_name(name: str) -> str | bytes:
-    """A name as h5py takes it, and is not UTF-8 in the file where it was none in the prototxt."""
+    """Return a name for h5py: as bytes if it is not UTF-8 in the prototxt, so that the file has the same bytes."""
     return to_bytes(name) if is_foreign(name) else name
 
 
 class HDF5File:
-    """A file to read: what it holds itself, and no more than its bytes can be.
+    """An HDF5 file to read: only what it holds itself, and no more than its size allows.
 
-    Links to other files and data stored in others are refused. Everything that is read counts against what the file
-    has room for, before memory is taken for it.
+    Links to other files and data stored in other files are refused. Whatever is read counts against the room that the
+    file's size gives, before memory is taken for it.
     """
 
     def __init__(self, file: Any) -> None:
@@ -156,7 +156,7 @@ class HDF5File:
         self._room = _MOST_SHARED * self._size + _MOST_UNWRITTEN
 
     def find(self, path: str, group: Any = None) -> Any:
-        """The h5py.Group or Dataset at a path, from a group if one is given; None if nothing is there."""
+        """Return the h5py.Group or Dataset at a path, relative to a group if one is given; None if nothing is there."""
         h5py = import_h5py()
         found = self._file if group is None or path.startswith("/") else group
         links = 0
@@ -187,22 +187,22 @@ class HDF5File:
         return found
 
     def names(self) -> list[str]:
-        """What the file holds, not looking into groups."""
+        """Return the names of the file's top-level members."""
         return [from_bytes(name) if isinstance(name, bytes) else name for name in self._file]
 
     def array(self, item: Any) -> np.ndarray:
-        """All of a dataset of numbers that ``find`` gave, or that is at a path."""
+        """Return all values of a dataset of numbers, given as ``find`` returns it or by its path."""
         return np.asarray(self._read(item, "fiu", "array of numbers"))
 
     def text(self, path: str) -> bytes:
-        """The string at a path, without the zero bytes behind it."""
+        """Return the string at a path, without trailing zero bytes."""
         text = self._read(path, "SO", "text")
         if not isinstance(text, bytes):
             raise ValueError(f"{path} is no text")
         return text
 
     def groups_below(self, group: Any) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-        """A group and those inside it, each with its name from the first one on and what else it holds, by name."""
+        """Yield a group and all groups inside it, each with its path from the first and its other members by name."""
         h5py = import_h5py()
         seen = set()
         waiting = [("", group)]
@@ -212,7 +212,7 @@ class HDF5File:
             if address in seen:
                 raise ValueError(f"the group {group.name} contains itself")
             seen.add(address)
-            # h5py gives bytes where a name is not UTF-8.
+            # h5py gives bytes if a name is not UTF-8.
             names = [from_bytes(name) if isinstance(name, bytes) else name for name in group]
             items = {name: self.find(name, group) for name in names}
             groups = {name: item for name, item in items.items() if isinstance(item, h5py.Group)}
@@ -229,7 +229,7 @@ class HDF5File:
         return dataset[()]
 
     def _require_room(self, dataset: Any) -> None:
-        """Take what a dataset claims to hold from the room, if it is there."""
+        """Subtract what a dataset claims to hold from the room that is left, and raise if it does not fit."""
         stored = min(dataset.id.get_storage_size(), self._size)
         properties = dataset.id.get_create_plist()
         filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
@@ -245,7 +245,7 @@ class HDF5File:
 
 
 def _require_here(dataset: Any) -> None:
-    """Refuse values that are in other files. The shape must not be asked for before: HDF5 may open them for it."""
+    """Refuse values that are in other files. Call it before asking for the shape, for which HDF5 may open them."""
     h5py = import_h5py()
     properties = dataset.id.get_create_plist()
     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
@@ -253,7 +253,7 @@ def _require_here(dataset: Any) -> None:
 
 
 def _require_chunks(dataset: Any, size: int, filters: list[int]) -> None:
-    """Raise if a chunk unpacks to more than its size: HDF5 finds that out when it has unpacked all of it."""
+    """Raise if a chunk unpacks to more than its size. HDF5 notices only after it has unpacked all of it."""
     h5py = import_h5py()
     packing = [number for number in filters if number not in (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)]
     deflates = packing.count(h5py.h5z.FILTER_DEFLATE)
@@ -280,6 +280,6 @@ def _unpacks_to_more(data: bytes, size: int) -> bool:
         while data and not stream.eof and size >= 0:
             size -= len(stream.decompress(data, 2**20))
             data = stream.unconsumed_tail
-    except zlib.error:  # HDF5 will tell, unless the chunk is stored as it is
+    except zlib.error:  # HDF5 will report it, unless the chunk is stored uncompressed
         return False
     return size < 0

@@ -1,4 +1,4 @@
-"""HDF5 files that grow by rows and are whole at every moment, for whoever opens them and if their writer is killed."""
+"""HDF5 files that grow by rows and are complete at every moment, for their readers and if their writer is killed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PAGE = 2**16
 class GrowingHDF5:
     """A file of datasets that get rows at the same time.
 
-    HDF5 changes a file in many places when a dataset grows. So two files take turns at the path: new rows go into the
-    one that is not there, behind those that it has missed, and it then takes the other's place. That takes twice the
-    room on the disk. Where a file cannot have two names, or while somebody reads it, a copy is made instead.
+    HDF5 changes a file in many places when a dataset grows. So two files take turns at the path: the hidden one first
+    gets the rows that it has missed, then the new rows, and takes the other's place. That needs twice the space on
+    disk. If a file cannot have two names, or while somebody reads it, a copy is made instead.
     """
 
     def __init__(self, path: str) -> None:
@@ -36,7 +36,7 @@ class GrowingHDF5:
         self._close = weakref.finalize(self, self._hidden.close)
 
     def append(self, arrays: dict[str, np.ndarray]) -> None:
-        """Write rows of each dataset; the first ones make the file. CaffeError if the disk is full, or the like."""
+        """Append rows to each dataset; the first call creates the file. Raise a CaffeError if it cannot be written."""
         if self.shapes:
             with writing(self.path):
                 self._grow(arrays)
@@ -49,7 +49,7 @@ class GrowingHDF5:
             self.shapes[name] = (self._rows(name) + len(array), *array.shape[1:])
 
     def close(self) -> None:
-        """Remove what is hidden beside the file."""
+        """Remove the hidden file beside this one."""
         self._close()
 
     def _grow(self, arrays: dict[str, np.ndarray]) -> None:
@@ -75,7 +75,7 @@ class GrowingHDF5:
         self._missed = {name: np.array(array) for name, array in arrays.items()}
 
     def _part(self, stack: contextlib.ExitStack) -> Part:
-        """The file whose turn it is, without the rows that were missed."""
+        """Return the file whose turn it is. It lacks the missed rows; if it is a new copy, there are none."""
         if self._other is not None and self._other.path.exists() and not is_locked(self._other.path):
             return self._other
         self._missed = {}
@@ -95,7 +95,7 @@ class GrowingHDF5:
 
 
 class _Staged(io.RawIOBase):
-    """A file as it will be: what HDF5 writes stays in memory until ``write_out``, so it never meets a full disk."""
+    """A file whose changes stay in memory until ``write_out``, so that the HDF5 library never meets a full disk."""
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__()

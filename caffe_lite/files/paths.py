@@ -1,4 +1,4 @@
-"""Files by the paths that prototxts, command lines and scripts give: what the system takes, and what is there."""
+"""Paths from prototxts, command lines and scripts: their form for the system, and reading the files there."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..text.foreign_bytes import from_bytes, is_foreign, to_bytes, with_surrogat
 
 StrPath = str | os.PathLike[str]
 
-# Streams that were open when we started: what one held can never be had again, but a net's weights are, for each net.
+# Streams that were open when we started. They can be read only once, but every net reads the weights again.
 _INHERITED = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
 _read_before: dict[tuple[int, int], bytes] = {}
 
 
 def system_path(path: StrPath, error_class: type[CaffeError] = CaffeError, where: Where | None = None) -> str:
-    """The path to give to the system; raises where no file can have it.
+    """Return the path in the form for the system; raise if no file can have it.
 
-    Bytes of a prototxt that are not UTF-8 are these bytes. On Windows, where names are characters, they are read in
-    the system's old encoding, as the original's were.
+    Bytes of a prototxt that are not UTF-8 stay the same bytes. On Windows, where names are characters, they are decoded
+    with the system's legacy encoding, as in the original.
     """
     text = os.fspath(path)
     if "\0" in text:
@@ -32,18 +32,18 @@ def system_path(path: StrPath, error_class: type[CaffeError] = CaffeError, where
 
 
 def library_path(path: str) -> str | bytes:
-    """A path of the system for a library that takes no surrogates for bytes that are not UTF-8."""
+    """Return a system path for a library that takes no surrogates in place of bytes that are not UTF-8."""
     return path if os.name == "nt" or path.isascii() else os.fsencode(path)
 
 
 def path_field(path: StrPath) -> str:
-    """A path of the system as a message can hold it."""
+    """Return a system path in the form that a message can hold."""
     text = os.fspath(path)
     return text if text.isascii() else from_bytes(to_bytes(text))
 
 
 def read_file(path: str) -> bytes:
-    """All that a file holds; of a stream that was open when we started, also if it was read before."""
+    """Return the content of a file, or of a stream that was open when we started, even if it was read before."""
     status = os.stat(path)
     if not _INHERITED.fullmatch(path) or stat.S_ISREG(status.st_mode):
         with open(path, "rb") as file:

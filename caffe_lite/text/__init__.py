@@ -1,1 +1,1 @@
-"""Words and bytes: text that is not UTF-8, and words that are like an unknown one."""
+"""Words and bytes: text that is not UTF-8, and the known words nearest to an unknown one."""

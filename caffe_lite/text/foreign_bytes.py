@@ -1,7 +1,7 @@
-"""Text that is not UTF-8 (layers and paths in GBK, say): its bytes pass through strings unchanged.
+"""Text that is not UTF-8, such as names of layers and paths in GBK: its bytes pass through strings unchanged.
 
-A message's strings hold UTF-8 only, so each other byte stands there as two characters, of which the first is one that
-Unicode leaves to programs.
+A message's strings hold UTF-8 only. So two characters stand for each other byte; the first is a character that Unicode
+leaves to programs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 _LEAD = "\U0010ffff"
 _CARRIED = re.compile(f"{_LEAD}([\x80-\xff])")
 _ESCAPED = re.compile("[\udc80-\udcff]")
-# A byte in a string of ours, in one of Python's, or in the repr of either; and what would steer a terminal.
+# A byte in one of our strings, in one of Python's, or in the repr of either; and control characters for a terminal.
 _SHOWN = re.compile(
     rf"(?:{_LEAD}|\\U0010ffff)(?:([\x80-\xff])|\\x([89a-f][0-9a-f]))|([\udc80-\udcff])|\\udc([89a-f][0-9a-f])"
     r"|([\0-\x08\x0b-\x1f\x7f-\x9f])"
@@ -19,7 +19,7 @@ _SHOWN = re.compile(
 
 
 def from_bytes(data: bytes) -> str:
-    """The string that stands for these bytes."""
+    """Return the string that stands for these bytes."""
     text = data.decode("utf-8", "surrogateescape")
     if text.isascii():
         return text
@@ -28,22 +28,22 @@ def from_bytes(data: bytes) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes that a string stands for; it may also be one of Python's, with surrogates in their place."""
+    """Return the bytes that a string stands for. It may also be one of Python's, with surrogates in their place."""
     return with_surrogates(text).encode("utf-8", "surrogateescape")
 
 
 def with_surrogates(text: str) -> str:
-    """The string as Python has it for paths."""
+    """Return the string in the form that Python uses for paths."""
     return _CARRIED.sub(lambda byte: chr(0xDC00 + ord(byte[1])), text) if _LEAD in text else text
 
 
 def is_foreign(text: str) -> bool:
-    """Whether a message's string holds bytes that are not UTF-8."""
+    """Return whether a message's string holds bytes that are not UTF-8."""
     return _LEAD in text and _CARRIED.search(text) is not None
 
 
 def shown(text: str) -> str:
-    """The string for people to read, with escapes for such bytes and for control characters, but tabs and new lines."""
+    """Escape these bytes, and control characters except tabs and new lines, so that people can read the string."""
 
     def escape(match: re.Match[str]) -> str:
         carried, carried_hex, surrogate, surrogate_hex, control = match.groups()
