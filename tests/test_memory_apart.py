@@ -7,6 +7,7 @@ import pytest
 
 import caffe_lite
 from caffe_lite.blobs import Blob
+from caffe_lite.blobs.reshaped import ReshapedBlob
 from caffe_lite.pycaffe.blob import HostBlob
 
 torch = pytest.importorskip("torch")
@@ -77,8 +78,8 @@ def test_a_copy_that_the_user_keeps_counts_whenever_the_engine_reads(ops):
 
 def test_reshaped_blobs_have_one_memory(ops):
     owner = Blob(ops, (2, 3))
-    HostBlob(owner.reshaped((3, 2))).data[0, 0] = 9
-    HostBlob(owner.reshaped((3, 2))).diff[2, 1] = 8
+    HostBlob(ReshapedBlob(owner, (3, 2))).data[0, 0] = 9
+    HostBlob(ReshapedBlob(owner, (3, 2))).diff[2, 1] = 8
     assert owner.data[0, 0] == 9 and owner.diff[1, 2] == 8
 
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from ..errors import BlobTooLarge, NetError, Where
 from ..ops.base import Array, Ops
-from .lending import Later, Loan, lend
+from .later import Later
+from .loans import Loan
 from .unknown import UnknownSize
 
 # As in the original, which counts with ints.
@@ -46,7 +45,7 @@ class Blob:
         self._diff: Array | None = None
         self.data_loan: Loan | None = None
         self.diff_loan: Loan | None = None
-        self.diff_is_shared = False  # whether a layer means another blob to have the same array for its diff
+        self.diff_is_shared = False  # with another blob, on a layer's purpose
         self.times_lent = 0
 
     @property
@@ -95,9 +94,9 @@ class Blob:
         try:
             return self.ops.zeros(self._shape)
         except (MemoryError, RuntimeError, ValueError) as error:  # the last two for what no memory could hold
-            raise self._too_large() from error
+            raise self.too_large() from error
 
-    def _too_large(self) -> BlobTooLarge:
+    def too_large(self) -> BlobTooLarge:
         size = self.count * self.ops.itemsize
         return BlobTooLarge(
             f"there is no room for {f'blob {self.name!r}' if self.name else 'a blob'} of shape {self._shape}, "
@@ -123,7 +122,7 @@ class Blob:
 
     @property
     def has_diff(self) -> bool:
-        """Whether a gradient was written since the last ``clear_diff``; without one, ``diff`` reads as zeros."""
+        """True if a gradient was written since the last ``clear_diff``; without one, ``diff`` reads as zeros."""
         return self._diff is not None
 
     def add_diff(self, gradient: Array) -> None:
@@ -133,158 +132,30 @@ class Blob:
     def clear_diff(self) -> None:
         """Forget the gradient; an array of it that a user holds reads zeros."""
         self._diff = None
-        if self.diff_is_held:
-            self.refresh_held()
+        if self.diff_loan is not None and self.diff_loan.held:
+            self._diff = self.diff_loan.refresh(self.diff)
 
-    def exchange(self, data: Array | None, diff: Array | None) -> tuple[Array | None, Array | None]:
+    @property
+    def bound(self) -> tuple[Array | Later | None, Array | Later | None]:
+        """The arrays bound for ``data`` and ``diff``, computed or not; None where there is none."""
+        return self._data, self._diff
+
+    def exchange(
+        self, data: Array | Later | None, diff: Array | Later | None
+    ) -> tuple[Array | Later | None, Array | Later | None]:
         """Bind both arrays, None for none, and return those bound before."""
-        before = self._data, self._diff
+        before = self.bound
         self._data, self._diff = data, diff
         return before
 
     def allocate(self) -> None:
-        """Make ``data`` now, if it is not there. What torch makes during a pass, it lets nobody change afterwards."""
+        """Create ``data`` now if it does not exist. Torch lets nobody change an array that it made during a pass."""
         self.data = self.data
 
     @property
     def source(self) -> Blob:
-        """The blob whose arrays these are."""
+        """The blob that owns the arrays."""
         return self
-
-    def lend(self) -> np.ndarray:
-        """``data`` as a NumPy array for a user to write into.
-
-        While he holds it, or what he derives from it, a slice or a transpose, it shows what every pass computes.
-        """
-        self.times_lent += 1
-        if not self.data_is_held:
-            self.data_loan = self._loan(self.data)
-        return self._view(self.data_loan)
-
-    def lend_diff(self) -> np.ndarray:
-        """``diff`` as a NumPy array in row-major order, otherwise as ``lend`` does.
-
-        Layers bind one gradient to several blobs: what is lent is this blob's alone, unless it ``diff_is_shared``.
-        """
-        if not self.diff_is_held:
-            if self._diff is not None and not self.diff_is_shared:
-                bound, rows = self.diff, self.ops.row_major(self.diff)
-                self.diff = self.ops.copy(rows) if rows is bound else rows
-            self.diff_loan = self._loan(self.diff)
-        return self._view(self.diff_loan)
-
-    def _view(self, loan: Loan | None) -> np.ndarray:
-        assert loan is not None
-        view = loan.view()
-        self.refresh_held()
-        return view
-
-    @property
-    def data_is_held(self) -> bool:
-        """Whether a user has an array of ``data``."""
-        return self.data_loan is not None and self.data_loan.held
-
-    @property
-    def diff_is_held(self) -> bool:
-        """Whether a user has an array of ``diff``."""
-        return self.diff_loan is not None and self.diff_loan.held
-
-    def refresh_held(self) -> None:
-        """Let what users hold of ``data`` and ``diff`` show their values now, and bind the memory that they hold."""
-        if (loan := self.data_loan) is not None and loan.held and not loan.stands_for(self._data):
-            self._data = loan.refresh(self.data)
-        if (loan := self.diff_loan) is not None and loan.held and not loan.stands_for(self._diff):
-            self._diff = loan.refresh(self.diff)
-
-    def _loan(self, array: Array) -> Loan:
-        try:
-            return lend(self.ops, array)
-        except MemoryError as error:
-            raise self._too_large() from error
-
-    def take_back(self) -> None:
-        """Let the engine have what the user wrote: another blob may share the array."""
-        for held in (self._data, self._diff):
-            if isinstance(held, Later) and held.lasts:
-                held.compute()
-
-    def stamp(self) -> tuple[int, ...] | None:
-        """What stays equal while nobody writes into ``data``, which the caller keeps alive; None where none can tell.
-
-        The engine counts what it writes itself; a user writes through what ``lend`` gave, as long as he holds it.
-        """
-        if self.ops.shares_memory and self.data_is_held:
-            return None
-        data = self.data
-        version = self.ops.version(data)
-        return None if version is None else (id(data), version, self.times_lent)
-
-    def reshaped(self, shape: Sequence[int]) -> Blob:
-        """A blob of another shape over the same storage, for parameters shared under PERMISSIVE."""
-        return _ReshapedBlob(self, shape)
-
-
-class _ReshapedBlob(Blob):
-    """What ``Blob.reshaped`` gives: every read and write goes to the owner's arrays."""
-
-    __slots__ = ("owner",)
-
-    def __init__(self, owner: Blob, shape: Sequence[int]) -> None:
-        super().__init__(owner.ops, shape)
-        self.owner = owner
-
-    @property
-    def source(self) -> Blob:
-        return self.owner.source
-
-    def stamp(self) -> tuple[int, ...] | None:
-        return self.owner.stamp()
-
-    def lend(self) -> np.ndarray:
-        return self.owner.lend().reshape(self._shape)
-
-    def lend_diff(self) -> np.ndarray:
-        return self.owner.lend_diff().reshape(self._shape)
-
-    @property
-    def data_is_held(self) -> bool:
-        return self.owner.data_is_held
-
-    @property
-    def diff_is_held(self) -> bool:
-        return self.owner.diff_is_held
-
-    def refresh_held(self) -> None:
-        self.owner.refresh_held()
-
-    def take_back(self) -> None:
-        self.owner.take_back()
-
-    @property
-    def data(self) -> Array:
-        return self.owner.data.reshape(self._shape)
-
-    @data.setter
-    def data(self, array: Array) -> None:
-        self.owner.data = array.reshape(self.owner.shape)
-
-    @property
-    def diff(self) -> Array:
-        return self.owner.diff.reshape(self._shape)
-
-    @diff.setter
-    def diff(self, array: Array) -> None:
-        self.owner.diff = array.reshape(self.owner.shape)
-
-    @property
-    def has_diff(self) -> bool:
-        return self.owner.has_diff
-
-    def add_diff(self, gradient: Array) -> None:
-        self.owner.add_diff(gradient.reshape(self.owner.shape))
-
-    def clear_diff(self) -> None:
-        self.owner.clear_diff()
 
 
 def _sizes(shape: Sequence[Any]) -> tuple[Any, ...]:

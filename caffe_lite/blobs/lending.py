@@ -1,120 +1,81 @@
-"""Lending: arrays that a user holds of a blob, which every pass keeps current (original: syncedmem.cpp)."""
+"""Lending: the NumPy arrays that users hold of a blob, kept current by every pass (original: syncedmem.cpp)."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from weakref import WeakValueDictionary, ref
-
 import numpy as np
 
-from ..ops.base import Array, Ops
+from ..ops.base import Array
+from .blob import Blob
+from .later import Later
+from .loans import CopiedLoan, Loan, SharedLoan
 
 
-class Later:
-    """Stands for an array in a blob: it is computed when it is first read, or, while it ``lasts``, whenever it is."""
+def lend(blob: Blob) -> np.ndarray:
+    """Return ``blob.data`` as a NumPy array that the user may write into.
 
-    lasts = False
-
-    def __init__(self, compute: Callable[[], Array]) -> None:
-        self.compute = compute
-
-
-class Loan(ABC):
-    """A blob's data, or its diff, for as long as a user holds a NumPy array of it."""
-
-    @property
-    @abstractmethod
-    def held(self) -> bool:
-        """Whether a user still has an array that ``view`` gave, or anything derived from it."""
-
-    @abstractmethod
-    def view(self) -> np.ndarray:
-        """An array for the user, to read and to write into."""
-
-    @abstractmethod
-    def stands_for(self, bound: Array | Later | None) -> bool:
-        """Whether the user's arrays show what is bound to the blob."""
-
-    @abstractmethod
-    def refresh(self, array: Array) -> Array | Later:
-        """Let the user's arrays have these values, which the engine has computed; what the blob is to bind now."""
-
-
-def lend(ops: Ops, array: Array) -> Loan:
-    """A loan of an array, in the way that the engine allows."""
-    return _SharedLoan(ops, array) if ops.shares_memory else _CopiedLoan(ops, array)
-
-
-class _SharedLoan(Loan):
-    """The user's arrays lie in the memory of the engine's; what is computed later is copied there."""
-
-    def __init__(self, ops: Ops, array: Array) -> None:
-        self.ops = ops
-        self.array = array
-        self._views: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()
-        self._times = 0
-
-    @property
-    def held(self) -> bool:
-        return bool(self._views)
-
-    def view(self) -> np.ndarray:
-        view = self.ops.host_view(self.array)
-        if view is self.array:
-            # What is derived from an array refers to the memory's owner, unless that is no array.
-            view = np.asarray(memoryview(view))
-        self._times += 1
-        self._views[self._times] = view
-        return view
-
-    def stands_for(self, bound: Array | Later | None) -> bool:
-        return bound is self.array
-
-    def refresh(self, array: Array) -> Array:
-        with self.ops.quiet():
-            self.array[...] = array
-        return self.array
-
-
-class _CopiedLoan(Loan, Later):
-    """An array on a device while a user may write into a copy of it on the host.
-
-    What was touched last holds: whenever the engine reads the array, the copy is written back, until the engine itself
-    has written into it or the user has let go of the copy.
+    While they hold it or anything derived from it, a slice or a transpose, it shows the results of every pass.
     """
+    source = blob.source
+    source.times_lent += 1
+    if not data_is_held(source):
+        source.data_loan = _loan(source, source.data)
+    return _view(blob, source.data_loan)
 
-    def __init__(self, ops: Ops, array: Array) -> None:
-        super().__init__(self._write_back)
-        self.ops = ops
-        self.array = array
-        self.version = ops.version(array)  # when it was last read or written back
-        self.unread: np.ndarray | None = np.array(ops.host_view(array))
-        self.copy = ref(self.unread)
 
-    @property
-    def held(self) -> bool:
-        return self.copy() is not None
+def lend_diff(blob: Blob) -> np.ndarray:
+    """Return ``blob.diff`` as a NumPy array in row-major order; otherwise as ``lend``.
 
-    @property
-    def lasts(self) -> bool:  # type: ignore[override]
-        return self.held and self.version == self.ops.version(self.array)
+    Layers may bind one gradient to several blobs. The array lent belongs to this blob alone, unless it
+    ``diff_is_shared``.
+    """
+    source = blob.source
+    if not diff_is_held(source):
+        if source.has_diff and not source.diff_is_shared:
+            bound, rows = source.diff, source.ops.row_major(source.diff)
+            source.diff = source.ops.copy(rows) if rows is bound else rows
+        source.diff_loan = _loan(source, source.diff)
+    return _view(blob, source.diff_loan)
 
-    def view(self) -> np.ndarray:
-        values = self.copy()
-        assert values is not None
-        return values
 
-    def stands_for(self, bound: Array | Later | None) -> bool:
-        return bound is self and self.lasts
+def data_is_held(blob: Blob) -> bool:
+    """Return whether a user holds an array of ``blob.data``."""
+    loan = blob.source.data_loan
+    return loan is not None and loan.held
 
-    def refresh(self, array: Array) -> Later:
-        self.view()[...] = self.ops.host_view(array)
-        self.array, self.version = array, self.ops.version(array)
-        return self
 
-    def _write_back(self) -> Array:
-        if self.lasts:
-            self.ops.write(self.array, self.view())
-            self.version, self.unread = self.ops.version(self.array), None
-        return self.array
+def diff_is_held(blob: Blob) -> bool:
+    """Return whether a user holds an array of ``blob.diff``."""
+    loan = blob.source.diff_loan
+    return loan is not None and loan.held
+
+
+def refresh(blob: Blob) -> None:
+    """Copy the blob's newest values into the arrays that users hold, and bind that memory to the blob."""
+    source = blob.source
+    if (loan := source.data_loan) is not None and loan.held and not loan.stands_for(source.bound[0]):
+        held = loan.refresh(source.data)
+        source.exchange(held, source.bound[1])
+    if (loan := source.diff_loan) is not None and loan.held and not loan.stands_for(source.bound[1]):
+        held = loan.refresh(source.diff)
+        source.exchange(source.bound[0], held)
+
+
+def write_back(blob: Blob) -> None:
+    """Write into the engine's arrays what users wrote into copies of them: another blob may share such an array."""
+    for bound in blob.source.bound:
+        if isinstance(bound, Later) and bound.lasts:
+            bound.compute()
+
+
+def _view(blob: Blob, loan: Loan | None) -> np.ndarray:
+    assert loan is not None
+    view = loan.view()
+    refresh(blob)
+    return view if blob.source is blob else view.reshape(blob.shape)
+
+
+def _loan(blob: Blob, array: Array) -> Loan:
+    try:
+        return (SharedLoan if blob.ops.shares_memory else CopiedLoan)(blob.ops, array)
+    except MemoryError as error:
+        raise blob.too_large() from error

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ..blobs import Blob
-from ..blobs.lending import Later
+from ..blobs.changes import stamp
+from ..blobs.later import Later
+from ..blobs.lending import data_is_held, diff_is_held, refresh
 from ..errors import EngineError, first_line
 from ..logs.log import logger
 from ..ops.base import LEAVE_OUT, Array, Compiled
@@ -59,8 +61,8 @@ class CompiledPass:
         """Whether what will be ``read`` afterwards is there, and everything of which a user holds an array."""
         if any(blob is other for blob in read for other in self.dropped):
             return False
-        data = any(blob.data_is_held for blob in self.dropped)
-        if not (data or any(blob.diff_is_held for blob in (*self.dropped, *self.given))):
+        data = any(data_is_held(blob) for blob in self.dropped)
+        if not (data or any(diff_is_held(blob) for blob in (*self.dropped, *self.given))):
             return True
         if not self.held_back:
             self.held_back = True
@@ -88,14 +90,14 @@ class CompiledPass:
         for blob, array in zip(self.kept, results[1:], strict=False):
             blob.data = array
         for blob in self.kept:
-            blob.refresh_held()
+            refresh(blob)
         for blob in self.dropped:
             blob.data = _NOT_KEPT
         for blob in note.with_diff:
             blob.diff = _NOT_KEPT
         for blob, array in zip(note.learned, results[1 + len(self.kept) :], strict=True):
             blob.add_diff(array)
-            blob.refresh_held()
+            refresh(blob)
         return net.ops.scalar(loss + results[0])
 
     def parameters_are_others(self) -> None:
@@ -120,11 +122,11 @@ class CompiledPass:
     def _constant(self) -> bool:
         """Whether the parameters' values are compiled in: in a TEST net, from its first pass until the first change.
 
-        ``Blob.stamp`` tells.
+        ``stamp`` tells.
         """
         if self.backward or self.changed or not self.compiled.takes_constants:
             return False
-        state = [blob.stamp() for node in self.net.nodes for blob in node.layer.blobs]
+        state = [stamp(blob) for node in self.net.nodes for blob in node.layer.blobs]
         if self.frozen is None and None not in state:
             self.frozen = state, self._arrays()  # kept alive, for their stamps
         self.changed = self.frozen is None or self.frozen[0] != state

@@ -16,7 +16,8 @@ from math import prod
 from typing import Any
 
 from ..blobs import Blob
-from ..blobs.lending import Later
+from ..blobs.changes import stamp
+from ..blobs.later import Later
 from ..layer import Layer
 from ..ops.base import Array, Ops
 from ..ops.roles import ChannelMap, LearnedChannelMap, Linear, Normalization, Rectifier, Role, Sum
@@ -151,7 +152,7 @@ class Folded(Run):
     A sum with one other blob may follow a convolution, and a ReLU everything.
 
     The weights are folded in the second pass with the same parameters, and serve until these change, as far as
-    ``Blob.stamp`` can tell: while a user holds a NumPy array of one nothing is folded.
+    ``stamp`` can tell: while a user holds a NumPy array of one nothing is folded.
     Blobs between the layers compute what they hold when they are read, from copies of the input and the parameters.
     """
 
@@ -214,7 +215,7 @@ class Folded(Run):
 
     def _kernel_for(self, x: Array) -> Kernel | None:
         """The kernel of the parameters as they are now, for arrays like ``x``; None if there cannot be one yet."""
-        key = (x.shape, *[blob.stamp() for layer in self.layers for blob in layer.blobs])
+        key = (x.shape, *[stamp(blob) for layer in self.layers for blob in layer.blobs])
         if key != self.key or None in key:
             self.key, self.kernel, self.copies = key, None, []
             # Kept alive, for their stamps.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..blobs import Blob
+from ..blobs.lending import write_back
 from ..errors import CaffeError, EngineError
 from ..ops.base import LEAVE_OUT, Array, Program
 from ..proto import caffe_pb2
@@ -170,7 +171,7 @@ class Graph(Structure):
         """Let the engine see whatever users have written into blobs."""
         if not self.ops.shares_memory:
             for blob in self._blob.values():
-                blob.take_back()
+                write_back(blob)
 
     @property
     def _one_by_one(self) -> bool:

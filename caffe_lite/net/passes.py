@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..blobs import Blob
+from ..blobs.lending import data_is_held, diff_is_held, refresh
 from ..errors import CaffeError
 from ..ops.base import Array, Ops
 from .wiring import Node
@@ -53,7 +54,7 @@ def forward(
             step.forward()
             for blob in held.get(number, ()):
                 made = blob.data
-                blob.refresh_held()
+                refresh(blob)
                 for node in step.nodes:
                     node.layer.saved.exchange(made, blob.data)
             for blob, weight in zip(at.node.top, at.node.loss_weights, strict=True):
@@ -83,7 +84,7 @@ def backward(
                 before(number, step)
             step.backward()
             for blob in held.get(number, ()):
-                blob.refresh_held()
+                refresh(blob)
             if after is not None:
                 after(number, step)
 
@@ -95,7 +96,7 @@ def _held_data(steps: Sequence[Step]) -> dict[int, list[Blob]]:
         for number, step in enumerate(steps)
         for node in step.nodes
         for blob in node.top
-        if blob.data_loan is not None and blob.data_is_held
+        if blob.data_loan is not None and data_is_held(blob)
     }
     return _by_number((number, blob) for blob, number in last.items())
 
@@ -105,8 +106,8 @@ def _held_diffs(steps: Sequence[Step]) -> dict[int, list[Blob]]:
     held: list[tuple[int, Blob]] = []
     for number, step in enumerate(steps):
         for node in step.nodes:
-            held += [(number, blob) for blob in node.bottom if blob.diff_loan is not None and blob.diff_is_held]
-            held += [(number, blob) for blob in node.layer.blobs if blob.diff_is_held]
+            held += [(number, blob) for blob in node.bottom if blob.diff_loan is not None and diff_is_held(blob)]
+            held += [(number, blob) for blob in node.layer.blobs if diff_is_held(blob)]
     return _by_number(held)
 
 

@@ -9,6 +9,7 @@ from math import isfinite
 import numpy as np
 
 from ..blobs import Blob
+from ..blobs.reshaped import ReshapedBlob
 from ..errors import BlobTooLarge, CaffeError, NetError, Where
 from ..layer import Layer, Saved, create_layer
 from ..logs.log import logger
@@ -356,7 +357,7 @@ def shared_blob(node: Node, index: int, blob: Blob, owner: str) -> Blob:
             f"cannot share param {spec.name!r} with {owner}: its shape is {mine.shape}, the owner's {blob.shape}",
             "make the shapes equal, or set share_mode: PERMISSIVE if only the sizes are",
         )
-    return blob if mine.shape == blob.shape else blob.reshaped(mine.shape)
+    return blob if mine.shape == blob.shape else ReshapedBlob(blob, mine.shape)
 
 
 def _join_multipliers(node: Node, spec: caffe_pb2.ParamSpec, owner: Param) -> None:

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from ..blobs import Blob
+from ..blobs.lending import lend, lend_diff
 from ..errors import NetError
 from ..ops.base import Ops
 
@@ -29,7 +30,7 @@ class HostBlob:
 
     @property
     def data(self) -> np.ndarray:
-        return self.blob.lend()
+        return lend(self.blob)
 
     @data.setter
     def data(self, values: Any) -> None:
@@ -37,7 +38,7 @@ class HostBlob:
 
     @property
     def diff(self) -> np.ndarray:
-        return self.blob.lend_diff()
+        return lend_diff(self.blob)
 
     @diff.setter
     def diff(self, values: Any) -> None:

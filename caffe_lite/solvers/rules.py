@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from math import isfinite, sqrt
 from typing import Any, ClassVar
 
+from ..blobs.lending import refresh
 from ..errors import SolverError
 from ..logs.log import logger
 from ..ops.base import Array, Results
@@ -87,7 +88,7 @@ class SGDSolver(Solver):
             else:
                 norm = self._update(rate, gradients, weights, self.history)
         for learned in params:
-            learned.blob.refresh_held()
+            refresh(learned.blob)
         if p.clip_gradients >= 0:
             self._log_clipping(self.ops.number(norm))
         self.iter += 1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from caffe_lite.blobs import Blob
+from caffe_lite.blobs.reshaped import ReshapedBlob
 from caffe_lite.errors import BlobTooLarge, CaffeError, NetError
 from caffe_lite.pycaffe.blob import HostBlob, HostBlobs
 
@@ -67,7 +68,7 @@ def test_gradients_add_up_without_writing_into_any(ops):
 
 def test_a_blob_under_another_shape_has_the_same_storage(ops):
     owner = Blob(ops, (2, 3))
-    other = owner.reshaped((3, 2))
+    other = ReshapedBlob(owner, (3, 2))
     assert other.shape == (3, 2)
     other.data = ops.asarray(np.arange(6).reshape(3, 2))
     np.testing.assert_array_equal(host(ops, owner.data), np.arange(6).reshape(2, 3))

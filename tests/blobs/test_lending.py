@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from caffe_lite import TEST, TRAIN, Net
+from caffe_lite.blobs import Blob
+from caffe_lite.blobs.lending import lend, lend_diff, refresh
 from caffe_lite.ops import get_ops
 from caffe_lite.proto.caffe_pb2 import NetParameter
 from caffe_lite.proto.parser import parse_text
@@ -214,12 +216,10 @@ def test_a_write_into_a_shared_parameters_diff_is_not_lost(engine):
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (1, 1), (2, 3, 4, 5)])
 def test_arrays_of_every_kind_can_be_held(shape, engine):
-    from caffe_lite.blobs import Blob
-
     blob = Blob(get_ops(engine), shape)
-    for part, kept in (("data", blob.lend()), ("diff", blob.lend_diff())):
+    for part, kept in (("data", lend(blob)), ("diff", lend_diff(blob))):
         setattr(blob, part, blob.ops.full(shape, 3))
-        blob.refresh_held()
+        refresh(blob)
         assert kept.shape == shape and (kept == 3).all()
         kept[...] = 4
         assert (blob.ops.host_view(getattr(blob, part)) == 4).all()
