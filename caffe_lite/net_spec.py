@@ -260,7 +260,7 @@ class Parameters:
     def __getattr__(self, name: str) -> Any:
         message = getattr(caffe_pb2, f"{name}Parameter", None)
         if message is None:
-            known = [found[: -len("Parameter")] for found in vars(caffe_pb2) if found.endswith("Parameter")]
+            known = [found[: -len("Parameter")] for found in dir(caffe_pb2) if found.endswith("Parameter")]
             near = nearest(name, known)
             raise AttributeError(f"Caffe has no {name}Parameter" + (f"; did you mean P.{near}?" if near else ""))
         return message

@@ -1,8 +1,9 @@
-"""Layers and engines from other packages, whose distributions name them in entry points."""
+"""Other packages: which are installed, and the layers and engines that they provide through entry points."""
 
 from __future__ import annotations
 
 import functools
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .errors import PluginError
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 LAYERS, ENGINES = "caffe_lite.layers", "caffe_lite.engines"
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a package could be imported; it is not imported."""
+    return find_spec(package) is not None
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Sizes that are not known: arithmetic goes on with them, and what depends on them is tried in every way."""
+"""Unknown sizes: arithmetic accepts them, and code that depends on one is tried in every possible way."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ RANKS = (4, 2, 1, 3, 5, 0, 6)
 
 
 class Undetermined(Exception):
-    """What is asked for cannot be told without the values, or without a size that is not known."""
+    """The answer needs values, or a size that is unknown."""
 
 
 class UnknownSize:
-    """A whole number that is not known, the size of a blob along an axis.
+    """An unknown whole number: the size of a blob along an axis.
 
-    What is computed from it is unknown, too, but for what holds for every number. A comparison asks the ``explore``
-    around it which way to go; outside of one it comes out as fits best: two sizes are equal, nothing is too large.
+    Results computed from it are unknown too, except those that hold for every number. A comparison asks the enclosing
+    ``explore`` which way to go; without one, it takes the favourable answer: two sizes are equal, nothing is too large.
     """
 
     __slots__ = ()
@@ -109,7 +109,7 @@ def unknown_shape(axes: int) -> Shape:
 
 
 def known(shape: Sequence[Size] | None) -> bool:
-    """Whether every size of a shape is known; None stands for a shape of which not even the axes are."""
+    """Return whether every size of a shape is known; None stands for a shape whose axes are unknown too."""
     return shape is not None and not any(isinstance(size, UnknownSize) for size in shape)
 
 
@@ -117,15 +117,15 @@ _chooser: ContextVar[Callable[[int], int] | None] = ContextVar("chooser", defaul
 
 
 def choose(ways: int) -> int:
-    """One of so many ways, from 0: each in turn under ``explore``, the first outside of it."""
+    """Return a number below ``ways``: each in turn under ``explore``, 0 outside of it."""
     chooser = _chooser.get()
     return 0 if chooser is None else chooser(ways)
 
 
 def explore(run: Callable[[], T]) -> Iterator[T | CaffeError]:
-    """Run again and again, each time choosing otherwise, and tell what each run gave or how it failed.
+    """Run a function once for every combination of choices; yield each result, or the CaffeError that it raised.
 
-    Undetermined is raised where a run needs a number, or there are more ways than can be tried.
+    Raise Undetermined if a run needs an actual number, or if there are too many combinations to try.
     """
     answers: list[tuple[int, int]] = []  # what was chosen, and of how many, in the order of the questions
     for _ in range(MOST_WAYS):
@@ -159,7 +159,7 @@ def explore(run: Callable[[], T]) -> Iterator[T | CaffeError]:
 
 
 def joined(shapes: Sequence[Shape | None]) -> Shape | None:
-    """What is common to shapes of which one is right: unknown where they differ, None if even their axes do."""
+    """Return what several candidate shapes have in common: unknown sizes where they differ, None if their axes do."""
     first = shapes[0]
     if first is None or any(shape is None or len(shape) != len(first) for shape in shapes):
         return None

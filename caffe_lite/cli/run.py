@@ -10,7 +10,6 @@ import argparse
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 
 from ..interpreter import environment, notebook
 from .arguments import Parser, UsageError
@@ -44,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(path: str) -> None:
     from ..errors import CaffeError, MissingExtra, Where
+    from ..plugins import is_installed
 
     if path.startswith("-"):
         return
@@ -51,5 +51,5 @@ def _check(path: str) -> None:
         raise CaffeError("there is no such script", where=Where(path), hint="As in caffe-lite run train.py --its-own")
     if path.endswith(".ipynb"):
         for package in ("IPython", "nbformat"):
-            if not find_spec(package):
+            if not is_installed(package):
                 raise MissingExtra(package, "notebook", "run notebooks")

@@ -86,7 +86,7 @@ class PythonLayer(Layer):
         module = self._module(p.module)
         cls = getattr(module, p.layer, None)
         if not isinstance(cls, type):
-            found = sorted(name for name, value in vars(module).items() if callable(getattr(value, "forward", None)))
+            found = [name for name in dir(module) if callable(getattr(getattr(module, name), "forward", None))]
             self.error(
                 f"module {p.module!r} ({getattr(module, '__file__', None) or 'built in'}) has no class {p.layer!r}",
                 f"layers in it: {', '.join(found) or 'none'}",

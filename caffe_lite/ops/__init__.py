@@ -6,10 +6,9 @@ import functools
 import os
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 
 from ..errors import EngineError, MissingExtra
-from ..plugins import engine_names, load_engine
+from ..plugins import engine_names, is_installed, load_engine
 from .base import Array, Ops
 from .memory import set_memory_recycling
 
@@ -69,7 +68,7 @@ def register_engine(name: str, factory: Factory) -> None:
 
 def available_engines() -> list[str]:
     """The engines installed here, the reference first."""
-    own = [name for name in _OWN if find_spec(name)]
+    own = [name for name in _OWN if is_installed(name)]
     return list(dict.fromkeys([*own, *_registered, *engine_names()]))
 
 
@@ -171,7 +170,7 @@ def _warn_of_cpu() -> None:
 
 
 def _check_gpu(index: int) -> None:
-    if not find_spec("torch"):
+    if not is_installed("torch"):
         raise MissingExtra("torch", "torch", "compute on a GPU")
     import torch
 
@@ -188,9 +187,9 @@ def _check_gpu(index: int) -> None:
 
 def _factory(name: str) -> Factory:
     if name == "auto":
-        name = "torch" if find_spec("torch") else "numpy"
+        name = "torch" if is_installed("torch") else "numpy"
     if name in _OWN:
-        if not find_spec(name):
+        if not is_installed(name):
             raise MissingExtra(name, name, f"run the {name} engine")
         return _OWN[name]
     factory: Factory | None = _registered.get(name) or load_engine(name)

@@ -16,10 +16,10 @@ from ..ops.base import Ops
 
 
 class HostBlob:
-    """A blob as pycaffe shows it: ``data`` and ``diff`` are NumPy arrays that can be written into, on every engine.
+    """A blob as pycaffe shows it: ``data`` and ``diff`` are writable NumPy arrays, on every engine.
 
-    While somebody holds such an array it shows what the newest pass has computed, as in the original: copy what has to
-    outlive that. A blob that gets another shape leaves the arrays of the old one behind. Assigning to ``data`` or
+    An array that somebody holds always shows the results of the newest pass, as in the original; copy values that must
+    outlive it. A blob that gets another shape no longer updates the arrays of the old one. Assigning to ``data`` or
     ``diff`` copies the values in (the original refuses the assignment).
     """
 
@@ -87,7 +87,7 @@ _shown: WeakValueDictionary[int, HostBlob] = WeakValueDictionary()  # by the ide
 
 
 def shown_blob(blob: Blob) -> HostBlob:
-    """The blob as pycaffe shows it: one object, for as long as anybody holds it."""
+    """Return the blob as pycaffe shows it: the same object for as long as anybody holds it."""
     shown = _shown.get(id(blob))
     if shown is None:
         shown = _shown[id(blob)] = HostBlob(blob)
@@ -95,10 +95,10 @@ def shown_blob(blob: Blob) -> HostBlob:
 
 
 class HostBlobs(MutableSequence[HostBlob]):
-    """A layer's learnable blobs as pycaffe shows them (its BlobVec): a live view, which changes the layer's.
+    """A layer's learnable blobs as pycaffe shows them (its BlobVec): a live view, so changing it changes the layer.
 
-    A blob that is put into it shares its storage with where it comes from. It takes the place of the one before for
-    whoever trains the net, too, unless the net learns it already as another layer's.
+    A blob that is assigned to an index shares its storage with its origin. A solver trains it from then on in place of
+    the previous blob, unless the net already learns it as a blob of another layer.
     """
 
     def __init__(self, blobs: list[Blob] | None = None, ops: Ops | None = None) -> None:
@@ -168,9 +168,9 @@ class HostBlobs(MutableSequence[HostBlob]):
 
 
 def _home(ops: Ops) -> tuple[str, str, str]:
-    """The engine, the type of numbers and the device that blobs must have in common to be exchanged."""
+    """Return engine, dtype and device, which must be the same for blobs to be exchanged."""
     return ops.name, str(ops.dtype).rpartition(".")[2].strip("'>"), str(getattr(ops, "device", "cpu"))
 
 
 class BlobsError(NetError, TypeError):
-    """What is put among a layer's blobs does not fit there, or is no shape of a blob."""
+    """An object that does not fit among a layer's blobs, or an impossible shape."""

@@ -97,9 +97,12 @@ class Net:
 
     def __getattr__(self, name: str) -> Any:
         graph = self.__dict__.get("_caffe_graph")
-        if graph is None or not (name in vars(graph) or hasattr(type(graph), name)):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(graph, name)
+        try:
+            return getattr(graph, name)
+        except AttributeError as error:
+            if graph is not None and error.name != name:  # raised inside a property
+                raise
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
 
     @property
     def blobs(self) -> OrderedDict[str, HostBlob]:
@@ -364,8 +367,9 @@ class Net:
     def set_input_arrays(self, data: Any, labels: Any) -> None:
         """Let the net's MemoryData layer, or the first of several, take its batches from these arrays."""
         for node in self._caffe_graph.nodes:
-            if node.layer.type == "MemoryData":
-                node.layer.set_input_arrays(data, labels)  # type: ignore[attr-defined]
+            take = getattr(node.layer, "set_input_arrays", None)
+            if take is not None:
+                take(data, labels)
                 return
         raise NetError("the net has no MemoryData layer", hint="fill its inputs: net.blobs[name].data[...] = array")
 

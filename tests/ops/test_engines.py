@@ -46,7 +46,7 @@ def test_an_unknown_engine_is_refused_with_those_there_are():
 
 
 def test_an_engine_that_is_not_installed_names_its_extra(monkeypatch):
-    monkeypatch.setattr(ops, "find_spec", lambda name: None)
+    monkeypatch.setattr(ops, "is_installed", lambda name: False)
     with pytest.raises(MissingExtra, match=r"pip install 'caffe-lite\[torch\]'"):
         caffe_lite.set_engine("torch")
 
