@@ -70,7 +70,7 @@ class CaffeError(RuntimeError):
 
     @property
     def message(self) -> str:
-        """What is wrong and what to do, without the place."""
+        """The problem and what to do about it, without the place."""
         text = f"{_sentence(self.what)} {_sentence(_capitalised(self.hint))}" if self.hint else _sentence(self.what)
         text = shown(text)
         return text[:-1] if text.endswith("'.") else text  # users copy the quoted part, so no full stop follows it

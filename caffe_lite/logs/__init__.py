@@ -1,1 +1,1 @@
-"""The log of a run: writing it, reading it, drawing it."""
+"""The log of a run: writing it, reading it and drawing it."""

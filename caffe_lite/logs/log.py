@@ -14,27 +14,28 @@ from typing import TextIO
 from ..text.foreign_bytes import shown
 
 logger = logging.getLogger("caffe_lite")
-logger.addHandler(logging.NullHandler())  # or Python shows warnings before anybody asked for the log
+logger.addHandler(logging.NullHandler())  # otherwise Python shows warnings before anybody has asked for the log
 
-# What GLOG_minloglevel counts.
+# The values of GLOG_minloglevel.
 _LEVELS = {"0": logging.INFO, "1": logging.WARNING, "2": logging.ERROR, "3": logging.CRITICAL}
 
 
 class GlogFormatter(logging.Formatter):
-    """``I1121 19:15:16.395696  9459 solver.py:45] message``: level, month, day, time, thread, and the line that logs.
+    """``I1121 19:15:16.395696  9459 solver.py:45] message``: level, month, day, time, thread and line of the call.
 
-    As in the original's logs. glog 0.6 and later put the year before the month, which few readers of such logs expect.
+    This is the form of the original's logs. glog 0.6 and later put the year before the month, which few readers of
+    these logs expect.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         letter = "F" if record.levelno >= logging.CRITICAL else record.levelname[0]
-        # A record has no native thread id; handlers run in the thread that logs.
+        # A record has no native thread id, but handlers run in the thread that logs.
         head = f"{letter}{datetime.fromtimestamp(record.created):%m%d %H:%M:%S.%f} {threading.get_native_id():5d}"
         return f"{head} {record.filename}:{record.lineno}] {shown(record.getMessage()).removesuffix(chr(10))}"
 
 
 class LogHandler(logging.StreamHandler):
-    """Writes the log to a stream; each line inside the context that ``around`` gives, where a progress bar hides."""
+    """Writes the log to a stream; each line inside the context from ``around``, in which a progress bar is hidden."""
 
     around: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
 
@@ -44,7 +45,7 @@ class LogHandler(logging.StreamHandler):
 
 
 def start_logging(stream: TextIO | None = None) -> LogHandler:
-    """Show the log on a stream (standard error), in place of the stream before; GLOG_minloglevel picks the levels."""
+    """Show the log on a stream (standard error) instead of the previous one; GLOG_minloglevel selects the levels."""
     for old in [handler for handler in logger.handlers if isinstance(handler, LogHandler)]:
         logger.removeHandler(old)
     handler = LogHandler(stream or sys.stderr)
@@ -57,26 +58,26 @@ def start_logging(stream: TextIO | None = None) -> LogHandler:
 
 
 def _wanted(record: logging.LogRecord) -> bool:
-    """What GLOG_minloglevel says now: scripts set it just before `import caffe`, when `caffe-lite run` logs already."""
+    """Check GLOG_minloglevel now: scripts set it just before `import caffe`, when `caffe-lite run` already logs."""
     return record.levelno >= _LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO)  # noqa: SIM112
 
 
 def init_log(level: int = 0, stderr: bool = True) -> None:
-    """pycaffe's: show the log on standard error, from this level on (0 info, 1 warning, 2 error, 3 fatal).
+    """Show the log on standard error from this level on (0 info, 1 warning, 2 error, 3 fatal), as in pycaffe.
 
-    Without ``stderr`` errors only: glog writes the rest into files of its own then.
+    Without ``stderr`` only errors are shown: glog then writes the rest into its own files.
     """
     shown = _LEVELS[str(min(max(int(level), 0), 3))]
     start_logging().setLevel(shown if stderr else max(shown, logging.ERROR))
 
 
 def set_logging_disabled() -> None:
-    """Show nothing of the log, until ``start_logging`` or ``init_log``; FlowNet2's Caffe has this call."""
+    """Hide the log until ``start_logging`` or ``init_log`` is called. FlowNet2's Caffe has this function."""
     for handler in logger.handlers:
         if isinstance(handler, LogHandler):
             handler.setLevel(logging.CRITICAL + 1)
 
 
 def log(message: str) -> None:
-    """pycaffe's: write a line into the log."""
+    """Write a line into the log, as in pycaffe."""
     logger.info("%s", message, stacklevel=2)

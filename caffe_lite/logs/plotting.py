@@ -1,4 +1,4 @@
-"""Pictures of training runs, drawn by matplotlib (extra ``plot``) from what their logs tell."""
+"""Pictures of training runs, drawn by matplotlib (extra ``plot``) from their logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..files.atomic import atomic_write
 from ..text.foreign_bytes import shown
 from .training_log import Row, TrainingLog, columns_of
 
-# The charts of Caffe's plot_training_log.py, in its order: the number of each is its place.
+# The charts of Caffe's plot_training_log.py, in its order: a chart's index is its number.
 CHARTS = tuple(
     f"{y} vs. {x}"
     for y in ("Test accuracy", "Test loss", "Train learning rate", "Train loss")
@@ -26,7 +26,7 @@ Points = tuple[list[float], list[float]]
 
 
 def chart_points(log: TrainingLog, chart: str) -> dict[str, Points]:
-    """The lines of a chart by the names of the outputs they show; the training loss is the smoothed one."""
+    """Return a chart's lines by the names of the outputs that they show. The training loss is the smoothed one."""
     y, x = chart.split(" vs. ")
     column, which = ("NumIters", 0) if x == "Iters" else ("Seconds", 1)
     if y == "Train loss":
@@ -47,7 +47,7 @@ def _lines(rows: Sequence[Row], x: str, names: Sequence[str]) -> dict[str, Point
 
 
 def plot_chart(chart: str, logs: Mapping[str, TrainingLog], path: str | os.PathLike[str]) -> None:
-    """One chart with the lines of several runs, written to ``path``: PNG, SVG or PDF by its ending."""
+    """Draw one chart with the lines of several runs to ``path``: PNG, SVG or PDF, depending on its suffix."""
     figure = new_figure(path)
     axes = figure.subplots()
     for label, log in logs.items():
@@ -64,7 +64,7 @@ def plot_chart(chart: str, logs: Mapping[str, TrainingLog], path: str | os.PathL
 
 
 def plot_run(log: TrainingLog, path: str | os.PathLike[str], title: str) -> None:
-    """Loss of training and tests above, what else the tests tell (accuracy) below, over the iterations."""
+    """Draw the losses of training and tests above, other outputs of the tests (accuracy) below, over the iterations."""
     figure = new_figure(path)
     losses = {f"train {name}": points for name, points in chart_points(log, "Train loss vs. Iters").items()}
     others: dict[str, Points] = {}
@@ -82,7 +82,7 @@ def plot_run(log: TrainingLog, path: str | os.PathLike[str], title: str) -> None
 
 
 def _legend(axes: Any, place: str) -> None:
-    """The names of the lines as they are: for matplotlib, $ begins a formula, and _ a name that is not shown."""
+    """Show the lines' names literally: for matplotlib, $ begins a formula, and _ begins a name that is not shown."""
     lines = axes.get_lines()
     legend = axes.legend(lines, map(str, range(len(lines))), loc=place)
     for text, line in zip(legend.get_texts(), lines, strict=True):
@@ -90,7 +90,7 @@ def _legend(axes: Any, place: str) -> None:
 
 
 def _finite(values: Sequence[float]) -> list[float]:
-    """Without what matplotlib cannot compute with: those points are left out of the line."""
+    """Replace values that matplotlib cannot compute with by NaN: these points are left out of the line."""
     return [value if abs(value) < _TOO_LARGE else math.nan for value in values]
 
 
@@ -104,7 +104,7 @@ def _hint(log: TrainingLog) -> str:
 
 
 def new_figure(path: str | os.PathLike[str]) -> Any:
-    """An empty figure, if it can be drawn and ``path`` ends as a picture's should."""
+    """Make an empty figure. Raise if matplotlib is missing, or if ``path`` does not end with a picture's suffix."""
     if Path(path).suffix.lower() not in FORMATS:
         raise CaffeError(
             "a picture of what format?", where=Where(os.fspath(path)), hint=f"End its name with {' or '.join(FORMATS)}"

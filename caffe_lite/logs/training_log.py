@@ -1,4 +1,4 @@
-"""What the log of a training run tells, the original's or ours, as two tables: of displays, and of tests."""
+"""The log of a training run, the original's or ours, as two tables: one of displays, one of tests."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ _OUTPUT = re.compile(rf"\s*(Train|Test) net output #\d+: (\S+) = {_NUMBER}")
 class TrainingLog:
     """The rows in the order of the log; each has NumIters, Seconds since the start, LearningRate, then the outputs.
 
-    ``losses`` are the smoothed losses that displays show, beside the outputs of ``train``, each as
-    (iteration, seconds, loss).
+    Besides the outputs in ``train``, displays show smoothed losses: ``losses`` has each as (iteration, seconds, loss).
     """
 
     train: list[Row] = field(default_factory=list)
@@ -41,13 +40,13 @@ class TrainingLog:
 
 
 def read_training_log(path: str | os.PathLike[str]) -> TrainingLog:
-    """The tables of a log file; a DataError if it cannot be read, or no training is logged in it.
+    """Read the tables of a log file; raise a DataError if it cannot be read, or if no training is logged in it.
 
-    Logs of one run put together, and of runs that were resumed, are one table: where a run begins at an iteration that
-    was passed already, the later rows take the place of the earlier, and the time goes on without the pause between.
-    If that is iteration 0, the rows before it are of another run and are dropped. What a line that breaks off would
-    tell is left out. The year need not be in the log (older glogs write none): a month before the last line's is in the
-    next. Lines of other programs in between are skipped; the original stops at them.
+    The logs of a run that was resumed, or that was put together from several files, make one table: if a run begins at
+    an iteration that was already passed, the later rows replace the earlier ones, and the time goes on without the
+    pause in between. If it begins at iteration 0, the rows before it belong to another run and are dropped. A line that
+    breaks off is left out. The log need not have the year (older glogs write none): a month earlier than the previous
+    line's belongs to the next year. Lines of other programs in between are skipped; the original stops at them.
     """
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
@@ -65,7 +64,7 @@ def read_training_log(path: str | os.PathLike[str]) -> TrainingLog:
 
 
 def parse_training_log(lines: Iterable[str], year: int = 2000) -> TrainingLog:
-    """The tables of a log's lines, of this year if they tell none; see ``read_training_log``."""
+    """Read the tables from a log's lines; ``year`` is for lines without one. See ``read_training_log``."""
     log, clock = TrainingLog(), _Clock(year)
     iteration, rate, test_net = -1, float("nan"), 0
     train_row: Row = {}
@@ -115,12 +114,12 @@ def parse_training_log(lines: Iterable[str], year: int = 2000) -> TrainingLog:
 
 
 def columns_of(rows: list[Row]) -> list[str]:
-    """The names of all columns, the fixed ones first."""
+    """Return the names of all columns, the fixed ones first."""
     return list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
 
 
 class _Clock:
-    """Counts the seconds of training: from the line that begins it on, without the pauses between two runs."""
+    """Counts the seconds of training, from the line that begins it and without the pauses between runs."""
 
     def __init__(self, year: int) -> None:
         self.year = year
@@ -130,12 +129,12 @@ class _Clock:
         self.training = False
 
     def advance(self, head: re.Match[str]) -> bool:
-        """Go on to the time of a line; False if it has none."""
+        """Go on to the time of a line, and return True; return False if the line's time is not valid."""
         written_year, *numbers, fraction = head.groups()
         month, day, hour, minute, second = map(int, numbers)
         year = int(written_year) if written_year else self.year + (month < self.month)
         try:
-            # So a 29th of February is a day in every year: that of a log without years may be guessed wrong.
+            # So every year has a 29th of February: the guessed year of a log without years may be wrong.
             now = datetime(year, month, 1, hour, minute, second) + timedelta(day - 1, 0, int(fraction.ljust(6, "0")))
         except (ValueError, OverflowError):
             return False
@@ -146,7 +145,7 @@ class _Clock:
         return True
 
     def start_run(self) -> None:
-        """A run begins now."""
+        """Begin a run now."""
         self.trained = self.run_start = self.before_run
         self.training = True
 
@@ -156,12 +155,12 @@ class _Clock:
 
 
 def _columns(name: str) -> Iterator[str]:
-    """What the columns of an output with several values are called."""
+    """Yield the names of the columns of an output with several values."""
     return chain([name], (f"{name}_{number}" for number in count(2)))
 
 
 def _forget(log: TrainingLog, iteration: int) -> None:
-    """Drop what is done again from this iteration on."""
+    """Drop the rows from this iteration on, which is done again."""
     for rows in (log.train, log.test):
         rows[:] = [row for row in rows if row["NumIters"] < iteration]
     log.losses[:] = [loss for loss in log.losses if loss[0] < iteration]
