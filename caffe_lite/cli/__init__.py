@@ -1,4 +1,4 @@
-"""The command line: finds the command, imports its module only, and turns every CaffeError into one message."""
+"""The command line: finds the command, imports only its module, and turns every CaffeError into one message."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ PROTOTXT = (".prototxt", ".pbtxt", ".prototext", ".txt")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status is 0, or 1 after an error, 2 for a wrong command line, 130 after Ctrl-C."""
+    """Run one command. Its exit status is 0, 1 after an error, 2 for a wrong command line, or 130 after Ctrl-C."""
     words, python_words = _split(list(sys.argv[1:] if argv is None else argv))
     traceback = "--traceback" in words
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name that the terminal's encoding lacks is shown escaped, as Python does it on standard error.
+        # Characters that the terminal's encoding lacks are shown escaped, as Python does on standard error.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = _run([word for word in words if word != "--traceback"], python_words)
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone (`caffe-lite summary net.prototxt | head`).
+        # Whatever read our output has ended (`caffe-lite summary net.prototxt | head`).
         _write_no_more()
         return 1
     except OSError as error:
@@ -76,12 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write_no_more() -> None:
-    """Drop what standard output still holds, over which Python would complain at exit."""
+    """Drop what standard output still holds; otherwise Python would complain about it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """Our words, and those that ``run`` hands to Python: all from the first on that is none of our options."""
+    """Split off the words that ``run`` passes to Python: all from the first that is not one of our options."""
     if words[:1] != ["run"]:
         return words, []
     ours = ("-h", "-help", "-cpu", "-compat")
@@ -107,7 +107,7 @@ def _run(words: list[str], python_words: list[str]) -> int:
     arguments = parser.parse(spelled_with_dashes(words))
     if name == "run":
         arguments.arguments = python_words
-    install_as_caffe()  # Python layers, too, were written with `import caffe`
+    install_as_caffe()  # Python layers were written with `import caffe`, too
     status: int = command.run(arguments)
     return status
 

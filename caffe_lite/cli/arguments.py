@@ -1,4 +1,4 @@
-"""What the commands' arguments have in common: Caffe's spellings, hints at typos, the net's state, the engine."""
+"""Arguments that commands share: Caffe's spellings, hints at typos, the net's state, the engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..proto import caffe_pb2
 from ..text.spelling import nearest
 
 BACKENDS = ("lmdb", "leveldb")
-# How gflags, which Caffe's tools read their options with, spells what is on and what is off.
+# The spellings of on and off in gflags, with which Caffe's tools read their options.
 _SWITCHED = dict.fromkeys(("true", "t", "yes", "y", "1"), "") | dict.fromkeys(("false", "f", "no", "n", "0"), "no")
 
 
@@ -24,7 +24,7 @@ class UsageError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises UsageError and knows what an unknown option was meant to be."""
+    """An argument parser that raises UsageError and suggests the nearest option for an unknown one."""
 
     def __init__(self, prog: str, description: str | None) -> None:
         super().__init__(prog, description=description, allow_abbrev=False)
@@ -41,14 +41,14 @@ class Parser(argparse.ArgumentParser):
         return arguments
 
     def _switched(self, word: str) -> str:
-        """``--name=true`` as ``--name``, ``--name=false`` as ``--noname``, for what ``add_switch`` has added."""
+        """Turn ``--name=true`` into ``--name``, ``--name=false`` into ``--noname``, for options from ``add_switch``."""
         option, _, value = word.partition("=")
         is_switch = f"--no{option[2:]}" in self._option_string_actions
         return f"--{_SWITCHED[value.lower()]}{option[2:]}" if is_switch and value.lower() in _SWITCHED else word
 
 
 def spelled_with_dashes(words: Sequence[str]) -> list[str]:
-    """Caffe's spellings as ours: ``-max_iter=5`` as ``--max-iter=5``. What follows ``=`` stays as it is."""
+    """Turn Caffe's spellings into ours: ``-max_iter=5`` into ``--max-iter=5``. The part after ``=`` stays as it is."""
 
     def ours(option: re.Match[str]) -> str:
         return f"--{option[1].replace('_', '-')}"
@@ -77,22 +77,22 @@ def add_backend(parser: Parser) -> None:
 
 
 def add_switch(parser: Parser, name: str, what: str) -> None:
-    """An option that is on or off: ``--name``, and as Caffe's tools take it ``--name=true`` and ``--noname``."""
+    """Add an option that is on or off: ``--name``, or ``--name=true`` and ``--noname`` as for Caffe's tools."""
     parser.add_argument(f"--{name}", action="store_true", help=what)
     parser.add_argument(f"--no{name}", action="store_false", dest=name.replace("-", "_"), help=argparse.SUPPRESS)
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """Read a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def choose_engine(arguments: argparse.Namespace) -> None:
-    """Put the engine asked for in force and log it, as the original logs its mode.
+    """Activate the engine of the command line and log it, as the original logs its mode.
 
-    That is --engine, else CAFFE_LITE_ENGINE, else the fastest that is installed.
+    It is --engine, else CAFFE_LITE_ENGINE, else the fastest that is installed.
     """
     set_engine(arguments.engine or os.environ.get("CAFFE_LITE_ENGINE") or "auto")
     if arguments.gpu is not None:

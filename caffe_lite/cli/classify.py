@@ -124,7 +124,7 @@ def _labels(path: str) -> list[str]:
 
 
 def _mean(text: str, channels: int) -> np.ndarray:
-    """A value for each channel: as given, or the averages over a mean image, as the original's tools take them."""
+    """Return a value for each channel: as given, or the averages over a mean image, as in the original's tools."""
     import numpy as np
 
     from ..data.binaryproto import read_binaryproto
@@ -148,7 +148,7 @@ def _load_npy(path: str) -> np.ndarray:
     import numpy as np
 
     try:
-        loaded: Any = np.load(path, mmap_mode="r")  # which holds the shape that it tells against the file's size
+        loaded: Any = np.load(path, mmap_mode="r")  # mmap_mode makes it compare the shape with the file's size
     except (OSError, ValueError, EOFError, TypeError, OverflowError) as error:
         raise _not_usable(path, str(getattr(error, "strerror", None) or error), "") from None
     if not isinstance(loaded, np.ndarray) or loaded.dtype.kind not in "fiu":

@@ -84,4 +84,4 @@ def _check(net: Net, name: str) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return from_bytes(to_bytes(text)).split(",")  # as the net has names in other encodings
+    return from_bytes(to_bytes(text)).split(",")  # the form in which the net has names in other encodings

@@ -1,4 +1,4 @@
-"""A picture of loss and accuracy that is kept current while ``caffe-lite train`` runs."""
+"""A picture of loss and accuracy, kept up to date while ``caffe-lite train`` runs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from ..logs.training_log import parse_training_log
 if TYPE_CHECKING:
     from ..solvers import Solver
 
-SHARE = 0.1  # of the time at most goes into drawing
+SHARE = 0.1  # at most this share of the time is spent on drawing
 
 
 @contextmanager
 def live_plot(solver: Solver, path: str | None) -> Iterator[None]:
-    """While the block runs, draw anew after displays and tests, and once more at its end; nothing without a path.
+    """Redraw the picture after displays and tests while the block runs, and at its end; do nothing without a path.
 
-    A path that cannot be drawn to, or no matplotlib, is an error before training; what fails later is a warning.
+    If the path cannot be drawn to, or matplotlib is missing, this is an error before training; later failures are
+    warnings.
     """
     if path is None:
         yield
@@ -40,7 +41,7 @@ def live_plot(solver: Solver, path: str | None) -> Iterator[None]:
 
 
 class _LivePlot(logging.Handler):
-    """Keeps those lines of the log that the picture is made of, so that it shows what plot-log would."""
+    """Keeps the lines of the log from which the picture is drawn, so that it shows the same as plot-log."""
 
     def __init__(self, path: str, title: str) -> None:
         super().__init__(logging.INFO)
@@ -64,7 +65,7 @@ class _LivePlot(logging.Handler):
         start = time.monotonic()
         try:
             plot_run(parse_training_log(self.lines), self.path, self.title)
-        except Exception as error:  # whatever it is, hours of training must not end for a picture
+        except Exception as error:  # hours of training must not end because of a picture
             if str(error) != self.warned:
                 self.warned = str(error)
                 logger.warning("The picture is not drawn: %s", error)

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write(rows: list[Row], path: Path, delimiter: str) -> None:
-    """The table; with no rows its head alone (the original fails)."""
+    """Write the table; without rows, write its header alone (the original fails)."""
     import csv
 
     from ..files.atomic import atomic_write

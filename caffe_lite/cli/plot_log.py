@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _chart(text: str) -> str:
-    """The chart that a number or a name means: "6", "Train loss vs. Iters", "test accuracy" (over iterations)."""
+    """Find the chart of a number or a name: "6", "Train loss vs. Iters", "test accuracy" (over iterations)."""
     from ..logs.plotting import CHARTS
 
     if text.isdecimal() and int(text) < len(CHARTS):

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @contextmanager
 def progress_bar(solver: Solver, log: LogHandler) -> Iterator[None]:
-    """Show iteration, speed and loss while the block runs; nothing where the log does not go to a terminal."""
+    """Show iteration, speed and loss while the block runs, if the log goes to a terminal."""
     with _bar(log, total=solver.param.max_iter, initial=solver.iter) as bar:
         if bar.disable:
             yield
@@ -34,7 +34,7 @@ def progress_bar(solver: Solver, log: LogHandler) -> Iterator[None]:
 
 
 class Progress:
-    """Goes through items with a bar that counts them; nothing is shown where the log does not go to a terminal."""
+    """Goes through items with a bar that counts them; the bar is shown only if the log goes to a terminal."""
 
     def __init__(self, log: LogHandler, unit: str) -> None:
         self.log = log
@@ -49,7 +49,7 @@ class Progress:
 
 @contextmanager
 def _bar(log: LogHandler, **options: Any) -> Iterator[Any]:
-    """A bar, for which the lines of the log make room."""
+    """Show a bar that the lines of the log do not disturb."""
     from tqdm import tqdm
 
     terminal = log.stream.isatty()

@@ -1,4 +1,4 @@
-"""What ``caffe-lite train`` says when it has finished: the last test's scores, and where the snapshot lies."""
+"""The closing report of ``caffe-lite train``: the last test's scores, and the path of the snapshot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def report(solver: Solver) -> str:
-    """A few lines for whoever started the training."""
+    """Return a few lines for the user who started the training."""
     stopped = solver.iter < solver.param.max_iter
     lines = [f"{'Stopped' if stopped else 'Finished'} after {solver.iter} iterations."]
     for index, scores in solver.test_scores.items():

@@ -30,12 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
     driver = [notebook.__file__] if words[0].endswith(".ipynb") else []
     command = [sys.executable, *driver, *words]
     environ = environment(cpu=arguments.cpu, compat=arguments.compat)
-    if sys.platform == "win32":  # where exec leaves the caller waiting for nothing
+    if sys.platform == "win32":  # where the caller would not wait for the program that exec starts
         with subprocess.Popen(command, env=environ) as process:
             while True:
                 try:
                     return process.wait()
-                except KeyboardInterrupt:  # which the script has got, too
+                except KeyboardInterrupt:  # the script has received it, too
                     pass
     sys.stdout.flush()
     os.execve(sys.executable, command, environ)

@@ -12,9 +12,9 @@ from ..text.foreign_bytes import from_bytes, to_bytes
 
 
 def apply_setting(solver: Parsed[SolverParameter], name: str, value: str, option: str) -> None:
-    """Set one field as prototxt would, but strings need no quotes, and a repeated field takes several with commas.
+    """Set one field as prototxt would, but strings need no quotes, and a repeated field takes values between commas.
 
-    ``option`` is what the user wrote, for the message if there is no such field or the value does not suit it.
+    ``option`` is the user's text, for the message if there is no such field or the value does not suit it.
     """
     field = fields_of(SolverParameter.DESCRIPTOR).get(name)
     values = [value]

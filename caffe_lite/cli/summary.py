@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(name: str, net: Outline) -> str:
-    """The table of a net's layers, and its totals."""
+    """Return the table of a net's layers, and its totals."""
     rows = [COLUMNS, *(row for node in net.nodes for row in _rows(node))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_line(row, widths) for row in rows]
@@ -53,7 +53,7 @@ def describe(name: str, net: Outline) -> str:
 
 
 def _rows(node: Node) -> list[tuple[str, ...]]:
-    """One row for the layer, and one more for each further top."""
+    """Return one row for the layer, and one more for each further top."""
     parameters = sum(blob.count for blob in node.layer.blobs)
     cost = multiply_adds(node)
     shapes = [shape_text(shape_of(blob)) for blob in node.top]

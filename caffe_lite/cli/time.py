@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _time_compiled(net: Net, iterations: int) -> None:
-    """What is compiled: forward and backward in TRAIN, forward in TEST."""
+    """Measure the compiled pass: forward and backward in TRAIN, forward in TEST."""
     run, passes = (
         (net.forward_backward_pass, "Forward-Backward") if net.phase == TRAIN else (net.forward_pass, "Forward")
     )

@@ -15,7 +15,7 @@ from ..proto.prototxt import read_net, read_solver, read_text
 from .arguments import Parser, UsageError, add_engine, add_state, choose_engine
 from .settings import apply_setting
 
-# SolverParameter's fields that have an option of their own; with the default, where the file is a net.
+# The fields of SolverParameter that have their own option, each with its default if the file is a net.
 SETTINGS = {
     "type": ("SGD", "SGD, Nesterov, AdaGrad, RMSProp, AdaDelta or Adam"),
     "base_lr": ("0.01", "the learning rate to begin with"),
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def solver_parameter(arguments: argparse.Namespace) -> Parsed[SolverParameter]:
-    """The solver that the file and the settings beside it ask for."""
+    """Make the solver from the file and from the settings on the command line."""
     path = arguments.solver if arguments.file is None else arguments.file
     parsed = _of_net(path) if _is_net(path) else read_solver(path)
     for field in SETTINGS:
@@ -121,7 +121,7 @@ def _is_net(path: str) -> bool:
 
 
 def _of_net(path: str) -> Parsed[SolverParameter]:
-    """A solver for a net that comes alone: the defaults, and tests if the net has data for them."""
+    """Make a solver for a net without one: with the defaults, and with tests if the net has data for them."""
     prefix = path_field(Path(path).with_suffix(""))
     param = SolverParameter(net=path_field(path), snapshot_prefix=prefix, solver_mode=SolverParameter.CPU)
     parsed = Parsed(param)

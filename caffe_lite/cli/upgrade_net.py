@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     start_logging()
     binary = False
-    with suppress(OSError):  # which read_net_as_written tells
+    with suppress(OSError):  # read_net_as_written reports it
         binary = not is_text(read_file(system_path(arguments.input)))
     if binary:
         parsed = Parsed(read_caffemodel(arguments.input), Source("", arguments.input))
