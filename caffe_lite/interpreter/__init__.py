@@ -1,8 +1,8 @@
-"""What `caffe-lite run` adds to Python, in the process that it starts and in all of that one's Python children.
+"""The additions of `caffe-lite run` to Python, in the process that it starts and in all of its Python children.
 
-`site/sitecustomize.py` loads this package by itself, without caffe_lite, in every such process, most of which never
-import it. So nothing here imports anything but the standard library, before a script has imported it; and modules are
-imported by `from .names import say`, as Python would import caffe_lite itself for `from . import names`.
+`site/sitecustomize.py` loads this package alone, without caffe_lite, into each of these processes, most of which never
+import caffe_lite. So modules here import nothing but the standard library until a script has imported the rest; and
+they import each other by `from .names import say`, because for `from . import names` Python would import caffe_lite.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from types import ModuleType
 from .imports import CaffeFinder, FinderOf, watch
 from .options import COMPAT, CPU, asked
 
-# The folder that PYTHONPATH names.
+# The folder for PYTHONPATH.
 SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
 
 
 def environment(cpu: bool, compat: bool) -> dict[str, str]:
-    """This process's environment, with what makes the Python processes below it ours."""
+    """Return this process's environment, changed so that the Python processes below it load this package."""
     changed = dict(os.environ)
     before = changed.get("PYTHONPATH")
     paths = [path for path in before.split(os.pathsep) if path != SITE] if before else []
@@ -29,7 +29,7 @@ def environment(cpu: bool, compat: bool) -> dict[str, str]:
 
 
 def start() -> None:
-    """Let `import caffe` find caffe_lite, the very one that this package is of, whatever stands on sys.path."""
+    """Let `import caffe` find the caffe_lite that this package belongs to, whatever is on sys.path."""
     from .compat import install as install_compat
     from .hints import install as install_hints
 
@@ -42,7 +42,7 @@ def start() -> None:
 
 
 def _path_to_this_python(path: str) -> str:
-    """PATH, on which `python` is this one as in an activated environment: `os.system("python x.py")` is common."""
+    """Put this Python first on PATH, as in an activated environment: `os.system("python x.py")` is common."""
     from shutil import which
 
     folder = os.path.dirname(sys.executable)
@@ -52,7 +52,7 @@ def _path_to_this_python(path: str) -> str:
 
 
 def _show_log(caffe_lite: ModuleType) -> None:
-    """pycaffe shows its log as soon as it is imported."""
+    """Show the log as soon as the package is imported, as pycaffe does."""
     from ..logs.log import start_logging
 
     start_logging()

@@ -1,4 +1,4 @@
-"""One line after the traceback of an error that an option of `caffe-lite run` prevents."""
+"""A line after the traceback of an error that an option of `caffe-lite run` would have prevented."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OF_GPUS = ("set_mode_gpu", "set_device")
 
 
 def install() -> None:
-    """Add the line to what sys.excepthook shows."""
+    """Add the line to the output of sys.excepthook."""
     show = sys.excepthook
 
     def excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -22,14 +22,14 @@ def install() -> None:
 
 
 def tell(error: BaseException) -> None:
-    """The line, if there is one to say."""
-    # Nothing is imported after Ctrl-C: Python would forget how it is to end.
+    """Print the line for this error, if there is one."""
+    # Nothing is imported after Ctrl-C: Python would forget how it should end.
     if isinstance(error, Exception) and (line := hint(error)) and sys.stderr is not None:
         print(f"caffe-lite: {line}", file=sys.stderr)
 
 
 def hint(error: BaseException) -> str:
-    """What to try after this error, or nothing."""
+    """Say which option to try after this error; return an empty string if there is none."""
     from traceback import walk_tb
 
     from .compat import prevents

@@ -1,4 +1,4 @@
-"""What imports find: a package by another name, or where it is known to be; and what is to happen after an import."""
+"""Imports: finding a package by another name, or in a known place, and calling functions after an import."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from importlib.abc import Loader, MetaPathFinder
 else:
-    Loader = MetaPathFinder = object  # importlib.abc takes longer to import than all that is here
+    Loader = MetaPathFinder = object  # importlib.abc takes longer to import than everything here
 
 
-# Of the Caffe that the package stands for; scripts compare it.
+# The version of the Caffe that the package stands for; scripts compare it.
 CAFFE_VERSION = "1.0.0"
 
 
 class Alias(ModuleType):
-    """A package under another name: it shows and changes what the package holds; its version is Caffe's."""
+    """A package under another name: its attributes are the package's, to read and to set; its version is Caffe's."""
 
     def __init__(self, alias: str, package: str) -> None:
         super().__init__(alias, import_module(package).__doc__)
@@ -31,7 +31,7 @@ class Alias(ModuleType):
         return getattr(sys.modules[self.__dict__["__package_of_alias__"]], name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("__"):  # what the import system notes of a module
+        if name.startswith("__"):  # set by the import system
             super().__setattr__(name, value)
         else:
             setattr(sys.modules[self.__dict__["__package_of_alias__"]], name, value)
@@ -44,7 +44,7 @@ class Alias(ModuleType):
 
 
 class AliasFinder(MetaPathFinder):
-    """Finds ``alias`` and ``alias.X`` where the package and its X are: the same modules, no copies."""
+    """Finds the package for ``alias`` and its X for ``alias.X``: the same modules, not copies."""
 
     def __init__(self, package: str, alias: str) -> None:
         self.package, self.alias = package, alias
@@ -59,7 +59,7 @@ class AliasFinder(MetaPathFinder):
 
 
 class CaffeFinder(AliasFinder):
-    """Finds ``caffe`` as an ``Alias`` of the package, and ``caffe.X`` where the package's X is."""
+    """Finds an ``Alias`` of the package for ``caffe``, and the package's X for ``caffe.X``."""
 
     def __init__(self, package: str) -> None:
         super().__init__(package, "caffe")
@@ -73,7 +73,7 @@ class CaffeFinder(AliasFinder):
 
 
 class _NameLoader(Loader):
-    """Gives the package under the other name."""
+    """Loads the package as an ``Alias``."""
 
     def __init__(self, package: str) -> None:
         self.package = package
@@ -86,7 +86,7 @@ class _NameLoader(Loader):
 
 
 class _AliasLoader(Loader):
-    """Gives the module of the other name."""
+    """Loads the package's module for the module of the alias."""
 
     def __init__(self, own: str) -> None:
         self.own = own
@@ -97,11 +97,11 @@ class _AliasLoader(Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self.own_spec  # Python has put the alias's there, by which relative imports would go
+        module.__spec__ = self.own_spec  # Python has set the alias's spec, which relative imports would follow
 
 
 class FinderOf(MetaPathFinder):
-    """Finds one package in a folder, whether or not sys.path has it."""
+    """Finds one package in a folder, even if the folder is not on sys.path."""
 
     def __init__(self, package: str, folder: str) -> None:
         self.package, self.folder = package, folder
@@ -113,7 +113,7 @@ class FinderOf(MetaPathFinder):
 
 
 class _Watcher(MetaPathFinder):
-    """Finds what the finders after it find, and has a function called with the module once it is there."""
+    """Finds modules as the finders after it do, and has functions called with a module once it is loaded."""
 
     def __init__(self) -> None:
         self.then: dict[str, list[Callable[[ModuleType], None]]] = {}
@@ -129,7 +129,7 @@ class _Watcher(MetaPathFinder):
 
 
 class _WatchedLoader(Loader):
-    """The loader that was found, which the module names as its own, and the functions to call after it."""
+    """The module's own loader, which the module names as its loader, and the functions to call after it."""
 
     def __init__(self, loader: Any, then: list[Callable[[ModuleType], None]]) -> None:
         self.loader, self.then = loader, then
@@ -153,7 +153,7 @@ _watcher = _Watcher()
 
 
 def watch(name: str, then: Callable[[ModuleType], None]) -> None:
-    """Have a function called with a module: now if it is imported, else before whoever imports it goes on."""
+    """Have a function called with a module: now if it is imported, else at the end of its import."""
     if name in sys.modules:
         then(sys.modules[name])
         return
@@ -165,7 +165,7 @@ def watch(name: str, then: Callable[[ModuleType], None]) -> None:
 def spec_beyond(
     finder: MetaPathFinder, fullname: str, path: Sequence[str] | None, target: ModuleType | None
 ) -> ModuleSpec | None:
-    """What the finders after this one find."""
+    """Return the spec that the finders after this one find."""
     for other in sys.meta_path[sys.meta_path.index(finder) + 1 :]:
         if (spec := other.find_spec(fullname, path, target)) is not None:
             return spec

@@ -9,9 +9,9 @@ from typing import Any
 
 
 def main(path: str) -> int:
-    """Run the cells up to the first that fails, in the notebook's folder, as Jupyter does; the exit status.
+    """Run the cells up to the first that fails, in the notebook's folder, as Jupyter does; return the exit status.
 
-    They share one `__main__`. What a cell's last line is worth is printed, errors go to standard error.
+    The cells share one `__main__`. The value of a cell's last line is printed; errors go to standard error.
     """
     import nbformat
     from IPython.core.interactiveshell import InteractiveShell
@@ -24,13 +24,13 @@ def main(path: str) -> int:
             raise SystemExit
 
         def enable_gui(self, gui: str | None = None) -> None:
-            pass  # there is nobody to look at windows
+            pass  # nobody would look at the windows
 
         def _showtraceback(self, kind: Any, error: Any, lines: list[str]) -> None:
             if kind is not SystemExit:
                 print(self.InteractiveTB.stb2text(lines), file=sys.stderr)
 
-    warnings.filterwarnings("ignore", "To exit: use 'exit'")  # what IPython says where a script just ends
+    warnings.filterwarnings("ignore", "To exit: use 'exit'")  # IPython says so when a script simply ends
     config = Config()
     config.HistoryManager.enabled = False
     if not sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""What of the options of `caffe-lite run` its children learn, by variables of the environment."""
+"""Options of `caffe-lite run` that its children see, as environment variables."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ CPU, COMPAT = "CAFFE_LITE_CPU", "CAFFE_LITE_COMPAT"
 
 
 def asked(variable: str) -> bool:
-    """Whether a variable of the environment is set, and not to 0."""
+    """Return whether an environment variable is set, and not to 0."""
     return os.environ.get(variable, "0") not in ("", "0")

@@ -1,8 +1,8 @@
-"""What age took from scripts of Caffe's time, given back as their modules are imported: `caffe-lite run --compat`.
+"""Names and modules from Caffe's time that are gone, restored when scripts import them: `caffe-lite run --compat`.
 
-One module per library. Each has `install()`, which imports nothing but asks to be told when a script does, and
-`PREVENTED`: patterns of the errors that scripts meet without it. The first use of each thing says in a line what is
-written today.
+There is one module per library. Each has `install()`, which imports nothing, but registers functions that are called
+when a script imports the library; and `PREVENTED`, patterns of the errors that scripts meet without it. The first use
+of each old thing prints a line that says what is written today.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _LIBRARIES = [
 
 
 def install() -> None:
-    """Give it all back in this process."""
+    """Restore everything in this process."""
     install_modules()
     for library in _libraries():
         library.install()
 
 
 def prevents(error: BaseException) -> bool:
-    """Whether a script would not have met this error under --compat."""
+    """Return whether --compat would have prevented this error."""
     text = f"{type(error).__name__}: {error}"
     return any(re.match(pattern, text) for library in _libraries() for pattern in library.PREVENTED)
 

@@ -1,4 +1,4 @@
-"""Python 2's built-in functions and types that a script for both Pythons may name."""
+"""Python 2's built-in functions and types that scripts for both Pythons may name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FUNCTIONS = {
     "reload": (importlib.reload, "importlib.reload(module)"),
     "unichr": (chr, "chr(n)"),
 }
-_TYPES = {"unicode": str, "basestring": str, "long": int}  # without a line: a plain type can't say that it is used
+_TYPES = {"unicode": str, "basestring": str, "long": int}  # no line: a plain type can't tell that it is used
 
 PREVENTED = (rf"NameError: name '({'|'.join([*_FUNCTIONS, *_TYPES])})' is not defined",)
 

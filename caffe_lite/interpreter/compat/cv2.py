@@ -1,4 +1,4 @@
-"""OpenCV: constants of its 2.4."""
+"""OpenCV: the constants of version 2.4."""
 
 from __future__ import annotations
 

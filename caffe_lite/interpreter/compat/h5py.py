@@ -1,4 +1,4 @@
-"""h5py: `dataset.value`, and files opened without a mode, for reading and writing where that can be."""
+"""h5py: `dataset.value`, and files opened without a mode: for reading and, if possible, writing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names and modules that are gone: what stands for them, and the line that says so."""
+"""Names and modules that are gone: their stand-ins, and the line that says what is written today."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..imports import AliasFinder, watch
 if TYPE_CHECKING:
     from importlib.abc import MetaPathFinder
 else:
-    MetaPathFinder = object  # importlib.abc takes longer to import than all that is here
+    MetaPathFinder = object  # importlib.abc takes longer to import than everything here
 
-# What stands for a name: where it is today ("numpy.float64"), or a function that does what it did, whose docstring
-# tells how that is written today.
+# The stand-in for a name: its place today ("numpy.float64"), or a function that does the same, whose docstring says how
+# that is written today.
 Stand = str | Callable[..., Any]
 
 _OURS = os.path.dirname(os.path.dirname(__file__))
@@ -25,9 +25,9 @@ _SAID: set[str] = set()
 
 
 def say(old: str, now: str) -> None:
-    """Once for each old thing, one line on standard error: where it is used, and what is written today.
+    """Print one line to standard error, once for each old thing: where it is used, and what is written today.
 
-    Nothing if a package uses it: those try a name to see which version they have.
+    Print nothing if a package uses it: packages try a name to find out which version they have.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and (frame.f_code.co_filename.startswith((_OURS, "<frozen "))):
@@ -40,7 +40,7 @@ def say(old: str, now: str) -> None:
 
 
 def give_names(module: str, stands: Mapping[str, Stand]) -> None:
-    """Give a module names that it lacks."""
+    """Give a module the names that it lacks."""
 
     def patch(found: ModuleType) -> None:
         before = getattr(found, "__getattr__", None)
@@ -60,7 +60,7 @@ def give_names(module: str, stands: Mapping[str, Stand]) -> None:
 
 
 def give_methods(cls: type, methods: Mapping[str, Callable[..., Any]]) -> None:
-    """Give a class written in Python methods that it lacks."""
+    """Give a class that is written in Python the methods that it lacks."""
     for name, method in methods.items():
         if not hasattr(cls, name):
             setattr(cls, name, method)
@@ -72,12 +72,12 @@ def give_modules(modules: Mapping[str, str]) -> None:
 
 
 def install_modules() -> None:
-    """Put the finder of `give_modules` in force."""
+    """Install the finder for `give_modules`."""
     sys.meta_path.insert(0, _finder)
 
 
 def standing(stand: Stand) -> tuple[Any, str]:
-    """What stands for a name, and how that is written."""
+    """Return the stand-in for a name, and how it is written today."""
     if callable(stand):
         return stand, (stand.__doc__ or "").rstrip(".")
     from pkgutil import resolve_name
@@ -86,7 +86,7 @@ def standing(stand: Stand) -> tuple[Any, str]:
 
 
 def missing(module: str, stands: Mapping[str, Stand]) -> tuple[str, ...]:
-    """Patterns of the errors without `give_names`."""
+    """Return the patterns of the errors that scripts meet without `give_names`."""
     names = "|".join(stands)
     short = "np" if module == "numpy" else module
     return (
@@ -97,12 +97,12 @@ def missing(module: str, stands: Mapping[str, Stand]) -> tuple[str, ...]:
 
 
 def missing_modules(modules: Mapping[str, str]) -> tuple[str, ...]:
-    """Patterns of the errors without `give_modules`."""
+    """Return the patterns of the errors that scripts meet without `give_modules`."""
     return tuple(rf"ModuleNotFoundError: No module named '{name}'" for name in modules)
 
 
 class _ModulesFinder(MetaPathFinder):
-    """Finds modules where others are, and says so."""
+    """Finds a module of today for the name of an old one, and prints the line about it."""
 
     def __init__(self) -> None:
         self.modules: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""NumPy: names that 1.24 and 2.0 removed, `fromstring` of bytes, `tostring`, and printing without a limit."""
+"""NumPy: names that 1.24 and 2.0 have removed, `fromstring` of bytes, `tostring`, and printing without a limit."""
 
 from __future__ import annotations
 
@@ -151,7 +151,10 @@ def _set_printoptions(today: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _give_methods(cls: type, methods: dict[str, Callable[..., Any]]) -> None:
-    """Give a class written in C methods, which setattr refuses: into its dict; then CPython is told, as C code does."""
+    """Give methods to a class that is written in C, which setattr refuses.
+
+    They go into its dict; then CPython is told, in the way that C code does it.
+    """
     if sys.implementation.name == "cpython" and methods:
         import ctypes
 

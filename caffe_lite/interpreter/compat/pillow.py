@@ -1,4 +1,4 @@
-"""Pillow: names that 10 removed, and the sizes of texts."""
+"""Pillow: names that version 10 has removed, and the sizes of texts."""
 
 from __future__ import annotations
 

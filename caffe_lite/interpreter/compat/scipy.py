@@ -1,4 +1,4 @@
-"""SciPy: `scipy.misc`, whose image calls went with 1.2 and 1.3, and `scipy.ndimage.imread`."""
+"""SciPy: `scipy.misc`, whose functions for images 1.2 and 1.3 removed, and `scipy.ndimage.imread`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`scipy.misc` as SciPy 1.1 had it: images by Pillow; what has moved within SciPy is found there."""
+"""`scipy.misc` as in SciPy 1.1: Pillow does the work on images; names that have moved within SciPy are found there."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _FILTERS = {
 
 
 def imread(name: str | IO[bytes], flatten: bool = False, mode: str | None = None) -> np.ndarray:
-    """An image file as an array: (H, W) if it is grey or `flatten` asks for it, else (H, W, C)."""
+    """Read an image file into an array: (H, W) if it is grey or `flatten` is true, else (H, W, C)."""
     say("scipy.misc.imread", "cv2.imread(file), imageio.imread(file)")
     with _pillow().open(name) as image:
         return fromimage(image, flatten, mode)
 
 
 def imsave(name: str | IO[bytes], arr: Any, format: str | None = None) -> None:
-    """Write an array (H, W), (H, W, 3) or (H, W, 4) as an image; other types than uint8 are stretched to 0..255."""
+    """Write an array (H, W), (H, W, 3) or (H, W, 4) as an image; types other than uint8 are stretched to 0..255."""
     say("scipy.misc.imsave", "cv2.imwrite(file, array), imageio.imwrite(file, array)")
     toimage(arr, channel_axis=2).save(name, format)
 
 
 def imresize(arr: Any, size: Any, interp: str = "bilinear", mode: str | None = None) -> np.ndarray:
-    """Resize an image by percents (int), by a factor (float) or to (height, width); the result is uint8 in 0..255."""
+    """Resize an image by per cent (int), by a factor (float) or to (height, width); the result is uint8 in 0..255."""
     say("scipy.misc.imresize", "cv2.resize(array, (width, height))")
     image = toimage(arr, mode=mode)
     if np.issubdtype(type(size), np.signedinteger):
@@ -52,13 +52,13 @@ def imresize(arr: Any, size: Any, interp: str = "bilinear", mode: str | None = N
 
 
 def imrotate(arr: Any, angle: float, interp: str = "bilinear") -> np.ndarray:
-    """Turn an image by an angle in degrees, against the clock, about its centre; its size stays."""
+    """Turn an image anticlockwise about its centre, by an angle in degrees; its size stays the same."""
     say("scipy.misc.imrotate", "PIL.Image.fromarray(array).rotate(angle)")
     return fromimage(toimage(arr).rotate(angle, resample=_INTERPOLATIONS[interp]))
 
 
 def imfilter(arr: Any, ftype: str) -> np.ndarray:
-    """An image through one of Pillow's filters: 'blur', 'contour', 'emboss', 'find_edges', ..."""
+    """Apply one of Pillow's filters to an image: 'blur', 'contour', 'emboss', 'find_edges', ..."""
     from PIL import ImageFilter
 
     say("scipy.misc.imfilter", "PIL.Image.fromarray(array).filter(PIL.ImageFilter.BLUR)")
@@ -68,13 +68,13 @@ def imfilter(arr: Any, ftype: str) -> np.ndarray:
 
 
 def imshow(arr: Any) -> None:
-    """Show an array in the system's viewer of images."""
+    """Show an array in the system's image viewer."""
     say("scipy.misc.imshow", "matplotlib.pyplot.imshow(array)")
     toimage(arr).show()
 
 
 def bytescale(data: Any, cmin: Any = None, cmax: Any = None, high: int = 255, low: int = 0) -> np.ndarray:
-    """An array as uint8: its range, or cmin to cmax, is stretched to low..high. What is uint8 stays as it is."""
+    """Turn an array into uint8: its range, or cmin to cmax, is stretched to low..high. uint8 stays as it is."""
     data = np.asarray(data)
     if data.dtype == np.uint8:
         return data
@@ -89,7 +89,7 @@ def bytescale(data: Any, cmin: Any = None, cmax: Any = None, high: int = 255, lo
 
 
 def fromimage(im: Image, flatten: bool = False, mode: str | None = None) -> np.ndarray:
-    """An image of Pillow as an array."""
+    """Turn a Pillow image into an array."""
     if mode is not None:
         im = im.convert(mode) if mode != im.mode else im
     elif im.mode == "P":
@@ -111,9 +111,9 @@ def toimage(
     mode: str | None = None,
     channel_axis: int | None = None,
 ) -> Image:
-    """An array as an image of Pillow: (H, W), or with an axis of 3 or 4 channels anywhere.
+    """Turn an array into a Pillow image: (H, W), or with an axis of 3 or 4 channels anywhere.
 
-    In mode "1" what is above `high` is white, as it was meant to be (SciPy's came out garbled).
+    In mode "1" values above `high` are white, as was intended (SciPy's images came out garbled).
     """
     data = np.asarray(arr)
     if np.iscomplexobj(data):

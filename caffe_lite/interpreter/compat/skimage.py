@@ -11,7 +11,7 @@ from ..imports import watch
 from .names import give_modules, missing_modules, say
 
 _MODULES = {"skimage.filter": "skimage.filters"}
-# Whoever gives one of these knows today's functions, or those of 0.14 to 0.18, whose other defaults were today's.
+# Callers that give one of these know today's functions, or those of 0.14 to 0.18, whose other defaults were the same.
 _TODAYS = {"anti_aliasing", "anti_aliasing_sigma", "channel_axis", "multichannel"}
 
 PREVENTED = (
@@ -45,7 +45,7 @@ def _patch_transform(transform: Any) -> None:
 
 
 def _todays(module: ModuleType, name: str) -> Callable[[], Any]:
-    """A function as scikit-image has it, without importing what is lazy there."""
+    """Return a function that gives scikit-image's own function of this name, which is imported only then if lazy."""
     there = vars(module).get(name)
 
     @cache
@@ -53,7 +53,7 @@ def _todays(module: ModuleType, name: str) -> Callable[[], Any]:
         if there is not None:
             return there
         ours, todays = vars(module)[name], module.__getattr__(name)
-        setattr(module, name, ours)  # its __getattr__ has put its own there
+        setattr(module, name, ours)  # the module's __getattr__ has set its own function
         return todays
 
     return find
@@ -77,9 +77,9 @@ def _resized(
     clip: bool = True,
     preserve_range: bool = False,
 ) -> Any:
-    """An image (H, W) or (H, W, C) at another height and width, as float64: interpolated between pixels, never blurred.
+    """Resize an image (H, W) or (H, W, C) to another height and width, as float64, by interpolation without blurring.
 
-    Outside of it lies `cval`, which reaches half a pixel into enlarged images.
+    The outside of the image is `cval`, which reaches half a pixel into enlarged images.
     """
     image = image.astype(float) if image.dtype.kind == "f" else image
     if len(output_shape) == 3 and image.shape[2:] != (output_shape[2],):
@@ -92,7 +92,7 @@ def _resized(
 
 
 def _rescaled(transform: Any, image: Any, scale: Any, *args: Any, **kw: Any) -> Any:
-    """An image resized by a factor, or one for the rows and one for the columns."""
+    """Resize an image by one factor, or by one for the rows and one for the columns."""
     rows, columns = scale if hasattr(scale, "__len__") else (scale, scale)
     shape = tuple(round(float(factor * size)) for factor, size in zip((rows, columns), image.shape[:2], strict=True))
     return _resized(transform, image, shape, *args, **kw)

@@ -1,4 +1,4 @@
-"""Python's own modules and their names: Python 2's, as far as Python 3 can read them, and what Python 3 has dropped."""
+"""Python's own modules and their names: those of Python 2 in scripts that Python 3 can read, and dropped ones."""
 
 from __future__ import annotations
 

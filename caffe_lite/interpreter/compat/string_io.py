@@ -8,6 +8,6 @@ from .names import say
 
 
 def StringIO(initial: str | bytes = "") -> io.StringIO | io.BytesIO:
-    """A file in memory: of bytes, if it begins with bytes."""
+    """Make a file in memory: of bytes if ``initial`` is bytes, else of text."""
     say("StringIO.StringIO", "io.BytesIO of bytes, io.StringIO of text")
     return io.StringIO(initial) if isinstance(initial, str) else io.BytesIO(initial)

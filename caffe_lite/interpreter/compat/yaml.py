@@ -1,4 +1,4 @@
-"""PyYAML: `yaml.load` without a loader reads as its 5.1 to 5.4 did, which make no objects of Python classes."""
+"""PyYAML: `yaml.load` without a loader reads as in 5.1 to 5.4, which make no objects of Python classes."""
 
 from __future__ import annotations
 
