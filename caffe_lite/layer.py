@@ -1,4 +1,4 @@
-"""The contract that every layer keeps, and the registry that finds a layer by its type."""
+"""The contract of every layer, and the registry that finds a layer by its type."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Range = tuple[int, "int | None"]
 
 
 class Kind(enum.Enum):
-    """What layers are for: drawings give each kind its colour, the documentation its section."""
+    """The purposes of layers: drawings give each kind a colour, the documentation gives it a section."""
 
     DATA = "data"
     CONVOLUTION = "convolution"
@@ -41,9 +41,9 @@ class Kind(enum.Enum):
 
 
 class Saved:
-    """What a Forward keeps for the Backward after it, as attributes with names of the layer's own.
+    """The values that a Forward keeps for the Backward after it, as attributes whose names the layer chooses.
 
-    ``shapes`` are those of the bottoms of that Forward; None before the first.
+    ``shapes`` holds the shapes of the bottoms of that Forward; None before the first.
     """
 
     def __init__(self, shapes: Sequence[tuple[int, ...]] | None = None) -> None:
@@ -56,37 +56,37 @@ class Saved:
         def __setattr__(self, name: str, value: Any) -> None: ...
 
     def exchange(self, old: Array, new: Array) -> None:
-        """Keep another array wherever this one is kept."""
+        """Replace ``old`` with ``new`` wherever it is kept."""
         for name, value in self.__dict__.items():
             if value is old:
                 self.__dict__[name] = new
 
     def take(self, other: Saved) -> None:
-        """Keep what another Forward over bottoms of these shapes has kept."""
+        """Keep the values that another Forward over bottoms of the same shapes has kept."""
         self.__dict__.update(other.__dict__, shapes=self.shapes)
 
 
 class Layer:
     """One layer of a Net: ``Setup`` once, then ``Reshape``, ``Forward`` and ``Backward`` any number of times.
 
-    A layer binds its results (``top[0].data = ...``) and keeps in ``saved`` what ``Backward`` needs: by then a later
-    in-place layer may have bound another array to the same blob. So every layer whose tops keep the shape of its
-    bottoms may run in place. ``Forward`` changes nothing else of the layer.
+    A layer binds its results (``top[0].data = ...``) and keeps in ``saved`` whatever ``Backward`` needs: by then, a
+    later in-place layer may have bound another array to the same blob. Therefore every layer whose tops keep the shape
+    of its bottoms may run in place. ``Forward`` changes nothing else in the layer.
 
     Attributes of the class:
-        bottoms, tops: how many the layer takes, as (least, most); most is None where there is no limit.
-        equal_bottoms_tops: whether it needs as many tops as bottoms.
-        is_loss: whether the first top weighs 1 in the net's loss if the prototxt gives no loss_weight.
-        not_differentiable: bottoms that never get a gradient (labels), by index; negative counts from the end.
-        repeatable: whether Forward does nothing but compute its tops, so that the Net may call it when it likes.
-        has_weights: whether most of its work is products with weights that it learns.
-        kind: what it is for.
-        formula: what it computes, in LaTeX, for its page of the documentation.
+        bottoms, tops: how many the layer takes, as (least, most); most is None if there is no limit.
+        equal_bottoms_tops: True if it needs as many tops as bottoms.
+        is_loss: True if the first top weighs 1 in the net's loss unless the prototxt gives a loss_weight.
+        not_differentiable: bottoms that never get a gradient (labels), by index; negative ones count from the end.
+        repeatable: True if Forward does nothing but compute its tops, so that the Net may call it at any time.
+        has_weights: True if most of its work is products with weights that it learns.
+        kind: its purpose.
+        formula: the formula that it computes, in LaTeX, for its page of the documentation.
 
     Attributes of the instance:
         param: its LayerParameter.         blobs: its learnable Blobs.      ops: the engine's arithmetic.
         phase: caffe_pb2.TRAIN or TEST.    rng: the net's random numbers.   where: its place in the prototxt, or None.
-        saved: what the last ``Forward`` kept for ``Backward``; a new one, empty, for every Forward.
+        saved: the values that the last ``Forward`` kept for ``Backward``; new and empty for every Forward.
     """
 
     type: ClassVar[str] = ""
@@ -102,7 +102,7 @@ class Layer:
 
     @staticmethod
     def caption(param: caffe_pb2.LayerParameter) -> str:
-        """The settings that matter most, in a few words, as "7 x 7 /2, pad 3 → 64": a drawing shows them."""
+        """Return the most important settings in a few words, for drawings: "7 x 7 /2, pad 3 → 64"."""
         return ""
 
     def __init__(
@@ -123,17 +123,17 @@ class Layer:
         self.saved = Saved()
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Check the parameters, create and fill ``blobs``. Called once, before the first ``Reshape``."""
+        """Check the parameters, then create and fill ``blobs``. Called once, before the first ``Reshape``."""
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Give the tops their shapes, from the shapes of the bottoms."""
+        """Set the shapes of the tops from the shapes of the bottoms."""
         raise NotImplementedError
 
     def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Check the parameters and shape the tops, where no values are wanted and there may be no data.
+        """Check the parameters and shape the tops where no values are needed and there may be no data.
 
-        A layer that opens a source, or runs code of the user's, does it otherwise than in ``Setup`` and ``Reshape``:
-        what only the data could tell are sizes that are not known (``UnknownSize``), or raise ``Undetermined``.
+        A layer that opens a source, or runs the user's code, overrides this method: sizes that only the data or that
+        code could tell are unknown (``UnknownSize``), or it raises ``Undetermined``.
         """
         self.Setup(bottom, top)
         self.Reshape(bottom, top)
@@ -143,55 +143,55 @@ class Layer:
         raise NotImplementedError
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """Compute ``bottom[i].diff`` where ``propagate_down[i]``; add into ``blobs[j].diff`` with ``add_diff``
+        """Compute ``bottom[i].diff`` where ``propagate_down[i]``; with ``add_diff``, add the gradient of ``blobs[j]``
         where ``param_propagate_down[j]``."""
         raise NotImplementedError
 
     def Deconv(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob], guided: bool) -> None:
-        """``Backward`` in a deconvolutional network, or in guided backpropagation: they differ where a layer rectifies.
+        """Run ``Backward`` as a deconvolutional network or guided backpropagation does: rectifying layers differ.
 
         Source: the Caffe of the deep visualization toolbox.
         """
         self.Backward(top, propagate_down, bottom)
 
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Role | None:
-        """What the layer is to its neighbours, if several in a row may run as one kernel."""
+        """Return the layer's role for its neighbours, or None if it cannot run as one kernel with them."""
         return None
 
     def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """What its matrix products cost in one Forward; what is done once per element is not counted."""
+        """Count the multiply-adds of its matrix products in one Forward, without the work done once per element."""
         return 0
 
-    # What scripts see in the layer's place and in that of its learnable blobs, if not what they see of any layer.
+    # The objects that scripts see in place of the layer and of its learnable blobs; None for the usual ones.
     shown: Any = None
 
     # Set by the Net before the first Backward: which of ``blobs`` need a gradient (lr_mult 0 asks for none).
     param_propagate_down: Sequence[bool] = ()
 
-    # What a pass leaves for the next one, and no weights file holds: read and bound in every Forward.
+    # Values that a pass leaves for the next one and no weights file holds: read and bound in every Forward.
     carried: Sequence[Blob] = ()
 
     def state(self) -> Any:
-        """What a snapshot must hold, beyond ``blobs``, for this layer to go on as if never stopped; JSON, or None."""
+        """Return, as JSON, what a snapshot needs besides ``blobs`` to go on as if never stopped; None if nothing."""
         return None
 
     def restore_state(self, state: Any) -> None:
-        """Go on from what ``state()`` gave."""
+        """Go on from a state that ``state()`` returned."""
 
     def close(self) -> None:
-        """Stop threads and close files. The Net calls it once; the layer is not used afterwards."""
+        """Stop threads and close files. The Net calls this once; the layer is not used afterwards."""
 
     def error(self, what: str, hint: str = "") -> NoReturn:
-        """Refuse: raise a LayerError that names this layer and its place in the prototxt."""
+        """Raise a LayerError that names this layer and its place in the prototxt."""
         raise LayerError(what, where=self.where, layer=self.name, layer_type=self.type, hint=hint)
 
     def settings(self, **defaults: Any) -> SimpleNamespace:
-        """The parameters of a layer whose type has no message in the schema: JSON in its python_param.
+        """Return the parameters of a layer whose type has no message in the schema, from the JSON in its python_param.
 
             python_param { param_str: '{"slope": 0.2}' }
 
-        gives ``self.settings(slope=0.1).slope == 0.2``. A default also says what may stand there; a type in its place
-        (``num_output=int``), that something must.
+        gives ``self.settings(slope=0.1).slope == 0.2``. A default also gives the type that a value must have; a type
+        instead of a default (``num_output=int``) makes the setting required.
         """
         text = self.param.python_param.param_str
         try:
@@ -215,7 +215,7 @@ class Layer:
         return SimpleNamespace(**(defaults | given))
 
     def axis(self, axis: int, num_axes: int, field: str = "axis") -> int:
-        """The axis counted from 0, where the prototxt may count from the end."""
+        """Return the axis counted from 0; the prototxt may count from the end."""
         if not -num_axes <= axis < num_axes:
             self.error(
                 f"{field} {axis} is out of range for a bottom with {num_axes} axes",
@@ -226,7 +226,7 @@ class Layer:
         return axis % num_axes
 
     def gradient_reaches(self, bottom_index: int, num_bottoms: int) -> bool:
-        """Whether this bottom can have a gradient at all."""
+        """Return whether this bottom can have a gradient at all."""
         return bottom_index not in [i % num_bottoms for i in self.not_differentiable]
 
 
@@ -238,13 +238,13 @@ _registry: dict[str, type[Layer]] = {}
 
 
 def _registered() -> dict[str, type[Layer]]:
-    """Every type known so far by its layer; the first to ask has those of this package imported."""
+    """Return the layer class of every type known so far; the first call imports the layers of this package."""
     import_module(".layers", __package__)
     return _registry
 
 
 def register_layer(type_name: str) -> Callable[[LayerClass], LayerClass]:
-    """Class decorator: make the layer known to every Net under the type string that prototxt files use."""
+    """Decorate a layer's class to make it known to every Net under the type string that prototxt files use."""
 
     def register(cls: LayerClass) -> LayerClass:
         taken = _registered().get(type_name, cls)
@@ -258,12 +258,12 @@ def register_layer(type_name: str) -> Callable[[LayerClass], LayerClass]:
 
 
 def is_registered(type_name: str) -> bool:
-    """Whether a layer of this type is known so far; plug-ins that nobody asked for are not loaded."""
+    """Return whether a layer of this type is known so far; no plug-ins are loaded to find it."""
     return type_name in _registered()
 
 
 def layer_class(type_name: str) -> type[Layer] | None:
-    """The class of the layers of a type, None if there is none; plug-ins are loaded if it is not known without them."""
+    """Return the class of a layer type, or None if there is none; load plug-ins if the type is not known yet."""
     known = _registered()
     if type_name not in known:
         load_plugins()
@@ -271,7 +271,7 @@ def layer_class(type_name: str) -> type[Layer] | None:
 
 
 def layer_type_list() -> list[str]:
-    """Every type string a prototxt may use, sorted; those of plug-ins, too."""
+    """Return every type string that a prototxt may use, including those of plug-ins, sorted."""
     for problem in load_plugins():
         raise problem
     return sorted(_registered())
@@ -280,9 +280,9 @@ def layer_type_list() -> list[str]:
 def create_layer(
     param: caffe_pb2.LayerParameter, ops: Ops, phase: int, rng: np.random.Generator, where: Where | None = None
 ) -> Layer:
-    """The layer that a LayerParameter asks for; NetError with the nearest known types if there is none.
+    """Make the layer that a LayerParameter asks for; raise NetError with the nearest known types if there is none.
 
-    Plug-ins are loaded when a type is not known without them.
+    Plug-ins are loaded if the type is not known without them.
     """
     if not param.type:
         raise NetError("it has no type", where=where, layer=param.name, hint='Give it one, as in type: "ReLU"')

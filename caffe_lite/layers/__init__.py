@@ -1,7 +1,8 @@
 """One module per layer type, named after it; importing this package registers them all.
 
-``from caffe_lite import layers as L; L.Convolution(bottom, num_output=2)``: an attribute with a capital, or the name of
-a registered type, is the function of ``caffe_lite.net_spec`` that makes such a layer, as in pycaffe.
+As in pycaffe, an attribute that begins with a capital, or is the name of a registered type, is the function of
+``caffe_lite.net_spec`` that makes a layer of that type:
+``from caffe_lite import layers as L; L.Convolution(bottom, num_output=2)``.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Accuracy: how many labels are among the k best scores."""
+"""Accuracy: the share of labels that are among the k best scores."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from .common.loss import VALID, check_label_count, class_labels, ignored_label, 
 class AccuracyLayer(Layer):
     """The share of labels whose score is among the ``top_k`` best: at most top_k - 1 other scores reach it.
 
-    So a tie counts against the label: where all scores are equal, top-1 accuracy is 0.
-    Bottoms: scores (N, C, ...) with the classes along ``axis``; labels, one for each of the other positions in their
-    order. Tops: the accuracy, (); if asked for, that of each class, (C). Where no label counts, it is 0.
+    A tie therefore counts against the label: where all scores are equal, top-1 accuracy is 0.
+    Bottoms: scores (N, C, ...) with the classes along ``axis``; labels, one for each of the other positions, in the
+    same order. Tops: the accuracy, (); optionally the accuracy of each class, (C). It is 0 where no label counts.
     Reads ``accuracy_param``: top_k (1), axis (1; may be negative), ignore_label (none).
-    Source: the original's accuracy_layer.cpp. Differences: a label that is no class is an error (there: memory beyond
-    the scores is read), so is top_k 0; a label whose score is NaN is wrong (there: right, and a net of NaNs scores 1).
+    Source: the original's accuracy_layer.cpp. Differences: a label that is not a class is an error (the original reads
+    memory beyond the scores), and so is top_k 0; a label whose score is NaN counts as wrong (the original counts it as
+    right, so that a net of NaNs scores 1).
     """
 
     kind = Kind.LOSS

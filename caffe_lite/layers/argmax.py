@@ -1,4 +1,4 @@
-"""ArgMax: where the largest values are."""
+"""ArgMax: the positions of the largest values."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from ..layer import Kind, Layer, register_layer
 
 @register_layer("ArgMax")
 class ArgMaxLayer(Layer):
-    """The indices of the ``top_k`` largest values, the largest first; of equal values the later one comes first.
+    """The indices of the ``top_k`` largest values, largest first; of equal values, the later one comes first.
 
-    Bottom: (N, ...). Without ``axis`` everything behind the first axis is one row of values, and the top is
-    (N, 1, top_k), or with out_max_val (N, 2, top_k): indices, then values; for a bottom of more than three axes as many
-    1s follow. With ``axis`` the top has the bottom's shape, but top_k along that axis: indices, or with out_max_val the
-    values alone.
+    Bottom: (N, ...). Without ``axis``, everything after the first axis is one row of values, and the top is
+    (N, 1, top_k), or with out_max_val (N, 2, top_k): indices, then values; if the bottom has more than three axes, 1s
+    follow until the top has as many. With ``axis``, the top has the bottom's shape except for top_k along that axis:
+    indices, or with out_max_val only the values.
     Reads ``argmax_param``: out_max_val (false), top_k (1), axis (none; may be negative). There is no gradient.
-    Source: the original's argmax_layer.cpp. Difference: NaN counts as larger than any number (there: undefined).
+    Source: the original's argmax_layer.cpp. Difference: NaN counts as larger than any number (undefined in the
+    original).
     """
 
     kind = Kind.ARRANGEMENT

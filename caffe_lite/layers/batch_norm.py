@@ -1,4 +1,4 @@
-"""BatchNorm: every channel to mean 0 and variance 1."""
+"""BatchNorm: normalises every channel to mean 0 and variance 1."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..proto import caffe_pb2
 class BatchNormLayer(Layer):
     """y = (x - mean) / sqrt(variance + eps), channel by channel; a Scale layer after it learns scale and shift.
 
-    Bottom and top: (N, C, ...), or (N), which is one channel (the original aborts there).
-    Blobs: running mean (C), running variance (C), scale factor (1). The first two are sums with fading weights, the
-    third is the sum of those weights: the statistics are blobs 0 and 1 divided by blob 2, and 0 where that is 0.
-    With use_global_stats these serve. Else mean and variance are the batch's, and every Forward updates the blobs, in
-    place: each times moving_average_fraction, plus the batch's mean, its variance (times m / (m - 1), m elements per
-    channel), and 1.
+    Bottom and top: (N, C, ...), or (N), which counts as one channel (the original aborts there).
+    Blobs: running mean (C), running variance (C), scale factor (1). The first two are sums with decaying weights, the
+    third is the sum of those weights: the statistics are blobs 0 and 1 divided by blob 2, or 0 if blob 2 is 0.
+    With use_global_stats, these statistics are used. Otherwise mean and variance are the batch's, and every Forward
+    updates the blobs in place: it multiplies each by moving_average_fraction, then adds the batch's mean to the first,
+    its variance (times m / (m - 1), with m elements per channel) to the second, and 1 to the third.
     Reads ``batch_norm_param``: use_global_stats (true in TEST, false in TRAIN), moving_average_fraction (0.999),
     eps (1e-5).
-    The statistics are not learned: their lr_mult is set to 0, and giving another is an error.
-    Source: Ioffe and Szegedy 2015; the original's batch_norm_layer.cpp. Difference: a batch of nothing leaves the
-    blobs as they are (there: NaN, for good).
+    The statistics are not learned: their lr_mult is set to 0, and any other value is an error.
+    Source: Ioffe and Szegedy 2015; the original's batch_norm_layer.cpp. Difference: an empty batch leaves the blobs as
+    they are (in the original they become NaN for good).
     """
 
     kind = Kind.NORMALISATION
@@ -89,13 +89,13 @@ class BatchNormLayer(Layer):
         top[0].data = ops.reshape(self.saved.y, top[0].shape)
 
     def _global_statistics(self) -> tuple[Array, Array]:
-        """Mean and variance as the blobs hold them."""
+        """Return the mean and the variance that the blobs hold."""
         mean, variance, weight = (blob.data for blob in self.blobs)
         share = self.ops.astype(weight != 0) / self.ops.where(weight == 0, self.ops.scalar(1), weight)
         return mean * share, variance * share
 
     def _remember(self, mean: Array, unbiased_variance: Array) -> None:
-        """Let a batch's statistics count in the running ones."""
+        """Add a batch's statistics to the running ones."""
         for blob, latest in zip(self.blobs, (mean, unbiased_variance, 1.0), strict=True):
             statistic = blob.data
             statistic *= self.fraction

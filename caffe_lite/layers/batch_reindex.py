@@ -11,10 +11,10 @@ from .common.indices import row_indices
 
 @register_layer("BatchReindex")
 class BatchReindexLayer(Layer):
-    """y_n = x_i(n): sample n of the top is that sample of x which the index names. Gradients of one sample add up.
+    """y_n = x_i(n): sample n of the top is the sample of x that index n names. Gradients of the same sample add up.
 
     Bottoms: x (N, ...); indices (M), whole numbers from 0 to N - 1. Top: (M, ...).
-    Source: the original's batch_reindex_layer.cpp. As there, an index is truncated to a whole number.
+    Source: the original's batch_reindex_layer.cpp. As in the original, an index is truncated to a whole number.
     """
 
     kind = Kind.ARRANGEMENT

@@ -1,4 +1,7 @@
-"""Bias: adds an operand, learned or given, that spans some axes; and what it shares with Scale."""
+"""Bias: adds an operand, learned or given, that spans some axes.
+
+Also SpanningLayer, the base class of Bias and Scale.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,16 @@ from .common.fillers import fill
 
 
 class SpanningLayer(Layer):
-    """A layer whose operand meets some neighbouring axes of its first bottom and is the same along all others.
+    """A layer whose operand spans some neighbouring axes of its first bottom and is the same along all others.
 
-    The operand is the second bottom, or else a learned blob that spans ``num_axes`` axes from ``axis`` on.
+    The operand is the second bottom or, without one, a learned blob that spans ``num_axes`` axes from ``axis`` on.
     """
 
     kind = Kind.NORMALISATION
     bottoms = (1, 2)
 
     def learned_shape(self, shape: tuple[int, ...], axis: int, num_axes: int) -> tuple[int, ...]:
-        """The shape of a learned operand; ``num_axes`` -1 stands for all axes from ``axis`` on, 0 for a scalar."""
+        """Return the shape of a learned operand; ``num_axes`` -1 means all axes from ``axis`` on, 0 a scalar."""
         first = self.axis(axis, len(shape))
         if num_axes < -1:
             self.error(f"num_axes is {num_axes}", "use 0 or more, or -1 for all axes from axis on")
@@ -33,8 +36,8 @@ class SpanningLayer(Layer):
         return shape[first:] if num_axes == -1 else shape[first : first + num_axes]
 
     def meet(self, shape: tuple[int, ...], operand: tuple[int, ...], axis: int) -> None:
-        """Find which axes of the first bottom the operand meets, and check that their sizes agree."""
-        # A scalar meets no axis, so that any ``axis`` will do, as in the original.
+        """Find the axes of the first bottom that the operand spans, and check that their sizes agree."""
+        # A scalar spans no axis, so any ``axis`` is right, as in the original.
         first = self.axis(axis, len(shape)) if operand else 0
         if shape[first : first + len(operand)] != operand:
             self.error(
@@ -47,30 +50,30 @@ class SpanningLayer(Layer):
         self.others = (*range(first), *range(first + len(operand), len(shape)))
 
     def spans_channels(self, bottom: Sequence[Blob]) -> bool:
-        """Whether the operands are learned, one value for each channel, these being axis 1."""
+        """Return whether the operands are learned, with one value for each channel (axis 1)."""
         shape = bottom[0].shape
         first = len(shape) - len(self.behind) - 1
         return len(bottom) == 1 and self.operand_shape == shape[1:2] and first == 1
 
     def spread(self, operand: Array) -> Array:
-        """The operand, ready to be broadcast over the first bottom."""
+        """Reshape the operand so that it can be broadcast over the first bottom."""
         return self.ops.reshape(operand, (*self.operand_shape, *self.behind))
 
     def gather(self, gradient: Array) -> Array:
-        """The gradient in the operand, from the gradient in what ``spread`` gave, broadcast."""
+        """Sum the gradient of the broadcast operand to the gradient of the operand itself."""
         total = self.ops.sum(gradient, self.others, keepdims=True) if self.others else gradient
         return self.ops.reshape(total, self.operand_shape)
 
 
 @register_layer("Bias")
 class BiasLayer(SpanningLayer):
-    """y = x + b, b the same along every axis it does not span.
+    """y = x + b, with b the same along every axis that it does not span.
 
-    Bottoms: x, any shape; and, if b is not to be learned, b with the sizes of x from ``axis`` on, as many axes as it
-    has. Top: the shape of x.
-    Blobs, with one bottom: b, the sizes of num_axes axes of x from ``axis`` on.
+    Bottoms: x, any shape; and, unless b is learned, b of any number of axes, which must have the sizes of x's axes
+    from ``axis`` on. Top: the shape of x.
+    Blobs, with one bottom: b, with the sizes of num_axes axes of x from ``axis`` on.
     Reads ``bias_param``: axis (1), num_axes (1; -1 for all that follow, 0 for a scalar), filler (constant 0); the last
-    two only for a learned b.
+    two apply only to a learned b.
     Source: the original's bias_layer.cpp.
     """
 

@@ -1,4 +1,4 @@
-"""Clip: values brought into an interval."""
+"""Clip: limits values to an interval."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..layer import Kind, Layer, register_layer
 
 @register_layer("Clip")
 class ClipLayer(Layer):
-    """y = x, but at least ``min`` and at most ``max``; the gradient passes where min <= x <= max.
+    """y = x, limited to at least ``min`` and at most ``max``; the gradient passes where min <= x <= max.
 
     Bottom and top: any shape. Reads ``clip_param``: min, max; both must be given.
-    Source: the original's clip_layer.cpp. Differences: NaN stays NaN (there: min); min above max is an error (there:
-    everything becomes min).
+    Source: the original's clip_layer.cpp. Differences: NaN stays NaN (the original gives min); min above max is an
+    error (the original gives min everywhere).
     """
 
     kind = Kind.NEURON

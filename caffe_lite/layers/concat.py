@@ -1,4 +1,4 @@
-"""Concat: blobs one after another along an axis."""
+"""Concat: joins blobs along an axis."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..proto.caffe_pb2 import LayerParameter
 
 @register_layer("Concat")
 class ConcatLayer(Layer):
-    """The bottoms one after another along ``axis``.
+    """The bottoms, one after another along ``axis``.
 
-    Bottoms: one or more, (N, C_i, H, W), equal but along the axis. Top: (N, sum of C_i, H, W).
-    Reads ``concat_param``: axis (1), formerly concat_dim. One bottom is passed on as it is.
+    Bottoms: one or more, (N, C_i, H, W), of equal sizes except along the axis. Top: (N, sum of C_i, H, W).
+    Reads ``concat_param``: axis (1), formerly concat_dim. A single bottom is passed on as it is.
     Source: the original's concat_layer.cpp.
     """
 
@@ -55,12 +55,12 @@ class ConcatLayer(Layer):
 
 
 def span(axis: int, start: int, end: int) -> tuple[slice, ...]:
-    """The index that takes ``start`` to ``end`` along ``axis``, and all of the other axes."""
+    """Return the index that takes ``start`` to ``end`` along ``axis``, and everything along the other axes."""
     return (*[slice(None)] * axis, slice(start, end))
 
 
 def axis_or_dim(layer: Layer, param: Any, formerly: str) -> tuple[int, str]:
-    """The axis given in ``axis`` or in the field it replaced, and the name of the field."""
+    """Return the axis given in ``axis`` or in the field that it replaced, and the name of that field."""
     if param.HasField(formerly):
         if param.HasField("axis"):
             layer.error(f"both axis and {formerly} are given", f"give axis alone; it replaced {formerly}")

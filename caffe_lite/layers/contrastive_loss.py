@@ -1,4 +1,4 @@
-"""ContrastiveLoss: similar pairs close to each other, others at least a margin apart."""
+"""ContrastiveLoss: brings similar pairs close together, and others at least a margin apart."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class ContrastiveLossLayer(LossLayer):
     """loss = 1/(2N) sum_n (d_n^2 if the pair is similar, else max(margin - d_n, 0)^2), with d_n = |a_n - b_n|.
 
     dloss/da = 1/N (a - b) for a similar pair, else -1/N (a - b) max(margin - d, 0) / (d + 1e-4); dloss/db = -dloss/da.
-    With legacy_version a pair that is not similar costs max(margin - d^2, 0), its gradient is -1/N (a - b) where
-    that is above 0.
-    Bottoms: a and b, (N, ...), as many values behind the first axis; the similarities, N of them: 0 for pairs that are
-    not similar, anything from 1 (or down from -1) for those that are. Top: ().
+    With legacy_version, a pair that is not similar costs max(margin - d^2, 0), and its gradient is -1/N (a - b) where
+    that cost is above 0.
+    Bottoms: a and b, (N, ...), with as many values per sample; the similarities, N of them: 0 for pairs that are not
+    similar, 1 or more (or -1 or less) for pairs that are. Top: ().
     Reads ``contrastive_loss_param``: margin (1), legacy_version (false).
-    The 1e-4, without which d = 0 had no gradient, is the original's. Source: Hadsell et al. 2006; the original's
-    contrastive_loss_layer.cpp. Differences: vectors may have any shape (there: (N, C, 1, 1)); no pairs cost 0 (there:
-    NaN).
+    The 1e-4, without which d = 0 would have no gradient, is the original's. Source: Hadsell et al. 2006; the original's
+    contrastive_loss_layer.cpp. Differences: vectors may have any shape (the original takes only (N, C, 1, 1)); no pairs
+    cost 0 (the original gives NaN).
     """
 
     formula = r"L = \frac{1}{2N} \sum_n s_n d_n^2 + (1 - s_n) \max(m - d_n, 0)^2, \quad d_n = |a_n - b_n|"
@@ -47,7 +47,7 @@ class ContrastiveLossLayer(LossLayer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops = self.ops
         a, b = (ops.reshape(blob.data, self.shape) for blob in bottom[:2])
-        # The original truncates to whole numbers.
+        # As in the original, which truncates similarities to whole numbers.
         similar = ops.abs(ops.reshape(bottom[2].data, self.shape[:1])) >= 1
         self.saved.difference = a - b
         squares = ops.sum(self.saved.difference * self.saved.difference, 1)

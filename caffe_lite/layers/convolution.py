@@ -1,4 +1,4 @@
-"""Convolution: the same small filters at every place of an image."""
+"""Convolution: applies the same small filters at every place of an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .common.fillers import fill
 
 
 class FilteringLayer(Layer):
-    """What Convolution and Deconvolution have in common; they differ in which way the filters are gone through."""
+    """The base class of Convolution and Deconvolution, which pass through the filters in opposite directions."""
 
     kind = Kind.CONVOLUTION
     bottoms = (1, None)
@@ -97,11 +97,11 @@ class FilteringLayer(Layer):
         return self.windows.stride, self.windows.pad, self.windows.dilation, self.group
 
     def outputs_and_inputs(self) -> tuple[int, int]:
-        """The first two axes of the weights."""
+        """Return the sizes of the weights' first two axes."""
         raise NotImplementedError
 
     def out(self, image: Ints) -> tuple[int, ...]:
-        """The spatial shape of the tops."""
+        """Return the spatial shape of the tops."""
         raise NotImplementedError
 
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
@@ -110,7 +110,7 @@ class FilteringLayer(Layer):
     def gradients(
         self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
     ) -> tuple[Array, Array, Array]:
-        """In x, weight and bias; None where not needed."""
+        """Return the gradients of x, weight and bias; None where not needed."""
         raise NotImplementedError
 
 
@@ -118,13 +118,13 @@ class FilteringLayer(Layer):
 class ConvolutionLayer(FilteringLayer):
     """y[m] = b[m] + sum over c of (W[m, c] correlated with x[c]), over any number of spatial axes.
 
-    Bottoms: (N..., C, *image), all of one shape; ``axis`` names C, every axis before it counts items of the batch.
-    Tops, one per bottom, through the same filters: (N..., num_output, *out) with
+    Bottoms: (N..., C, *image), all of one shape; ``axis`` names C, and the axes before it count the items of the batch.
+    Tops: one per bottom, through the same filters, (N..., num_output, *out) with
     out = floor((image + 2 pad - dilation (kernel - 1) - 1) / stride) + 1.
     Blobs: W (num_output, C / group, *kernel); b (num_output).
     Reads ``convolution_param``: num_output; kernel_size (or kernel_h, kernel_w), stride (1) (or stride_h, stride_w),
     pad (0) (or pad_h, pad_w), dilation (1), group (1), bias_term (true), axis (1), weight_filler, bias_filler.
-    ``engine`` and ``force_nd_im2col`` are accepted and choose nothing.
+    ``engine`` and ``force_nd_im2col`` are accepted and have no effect.
     Where the kernel exceeds the padded image by less than the stride, the original computes one output from zeros
     past the edge (its division rounds towards 0); here a kernel that does not fit is an error.
     Source: LeCun et al. 1989; the original's base_conv_layer.cpp.
@@ -142,7 +142,7 @@ class ConvolutionLayer(FilteringLayer):
         return self.windows.convolved(image)
 
     def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """Every weight is used once for each output pixel."""
+        """Count every weight once for each output pixel."""
         return sum(blob.count for blob in top) // self.num_output * self.blobs[0].count
 
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Linear | None:

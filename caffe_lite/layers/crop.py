@@ -1,4 +1,4 @@
-"""Crop: a part of a blob, as large as another blob."""
+"""Crop: cuts a part out of a blob, as large as another blob."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..layer import Kind, Layer, register_layer
 class CropLayer(Layer):
     """y = x[..., offset : offset + size, ...], along every axis from ``axis`` on.
 
-    Bottoms: x, any shape; a reference, of which only the sizes of those axes matter. It gets no gradient.
-    Top: x's shape before ``axis``, the reference's from there on. It shows the bottom's memory, it is no copy.
+    Bottoms: x, any shape; a reference, of which only the sizes of those axes matter, and which gets no gradient.
+    Top: x's shape before ``axis``, the reference's from there on. It is a view of the bottom's memory, not a copy.
     Reads ``crop_param``: axis (2), offset (0): none, one for all those axes, or one for each.
     Source: Long, Shelhamer and Darrell 2015; the original's crop_layer.cpp.
     """
@@ -44,7 +44,7 @@ class CropLayer(Layer):
         top[0].Reshape((*shape[:first], *sizes))
 
     def _offsets(self, axes: int) -> list[int]:
-        """One for each axis that is cropped."""
+        """Return the offset of each axis that is cropped."""
         given = list(self.param.crop_param.offset) or [0]
         if len(given) not in (1, axes):
             self.error(f"{len(given)} offsets for {axes} axes", "give one for all axes from axis on, or one for each")

@@ -15,15 +15,15 @@ from .common.batch_layer import BatchLayer
 
 @register_layer("Data")
 class DataLayer(BatchLayer):
-    """Images from a database of Datum records, in the order of their keys, around and around.
+    """Images from a database of Datum records, in the order of their keys, over and over again.
 
-    Tops: data (N, C, H, W); label (N), if asked for. Each batch takes the height and width of its first image, all of
-    one batch must agree.
-    Reads ``data_param``: source, a path from the working directory (or, unlike in the original, from the folder of the
-    prototxt if nothing is there); batch_size; backend (LEVELDB), or LMDB; prefetch (4), how many batches to read ahead.
-    ``transform_param``: see DataTransformer; force_color and force_gray, for encoded images.
-    rand_skip is ignored, as in the original. The fields of data_param that have moved to transform_param are
-    refused (force_encoded_color is force_color there); the original ignores them.
+    Tops: data (N, C, H, W); optionally label (N). Each batch takes the height and width of its first image; all images
+    of a batch must have them.
+    Reads ``data_param``: source, a path relative to the working directory (or, unlike in the original, to the folder of
+    the prototxt if nothing is there); batch_size; backend (LEVELDB), or LMDB; prefetch (4), the number of batches to
+    read ahead. ``transform_param``: see DataTransformer; force_color and force_gray, for encoded images.
+    rand_skip is ignored, as in the original. Fields of data_param that have moved to transform_param are refused
+    (force_encoded_color is called force_color there); the original ignores them.
     Source: the original's data_layer.cpp.
     """
 

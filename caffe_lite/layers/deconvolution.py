@@ -12,14 +12,14 @@ from .convolution import FilteringLayer
 
 @register_layer("Deconvolution")
 class DeconvolutionLayer(FilteringLayer):
-    """y[m] = b[m] + the sum of W[c, m] placed at every pixel of x[c], times its value: Convolution's transpose.
+    """y[m] = b[m] + the sum of W[c, m] placed at every pixel of x[c], times the pixel's value: Convolution's transpose.
 
-    Bottoms: (N..., C, *image), all of one shape; ``axis`` names C, every axis before it counts items of the batch.
-    Tops, one per bottom, through the same filters: (N..., num_output, *out) with
+    Bottoms: (N..., C, *image), all of one shape; ``axis`` names C, and the axes before it count the items of the batch.
+    Tops: one per bottom, through the same filters, (N..., num_output, *out) with
     out = stride (image - 1) + dilation (kernel - 1) + 1 - 2 pad; ``pad`` is cut off each side.
     Blobs: W (C, num_output / group, *kernel); b (num_output).
     Reads ``convolution_param``, as Convolution does. weight_filler "bilinear" with num_output and group C, stride f,
-    kernel_size 2 f - f % 2 and pad ceil((f - 1) / 2) enlarges images f times; lr_mult: 0 leaves it at that.
+    kernel_size 2 f - f % 2 and pad ceil((f - 1) / 2) enlarges images f times; lr_mult: 0 keeps it that way.
     Source: Zeiler et al. 2010; Long, Shelhamer and Darrell 2015; the original's deconv_layer.cpp.
     """
 
@@ -32,7 +32,7 @@ class DeconvolutionLayer(FilteringLayer):
         return self.windows.deconvolved(image)
 
     def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """Every weight is used once for each input pixel."""
+        """Count every weight once for each input pixel."""
         return sum(blob.count for blob in bottom) // self.channels * self.blobs[0].count
 
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:

@@ -1,4 +1,4 @@
-"""Dropout: in training, forget at random."""
+"""Dropout: in training, sets elements to 0 at random."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class DropoutLayer(Layer):
     """In TRAIN y = x * m, where m is 0 with probability dropout_ratio, else 1 / (1 - dropout_ratio); in TEST y = x.
 
     Bottom and top: any shape. Reads ``dropout_param``: dropout_ratio (0.5), at least 0 and below 1. The original
-    checks the ratio in debug builds only; 1 makes NaNs there, here it is refused.
+    checks the ratio in debug builds only; a ratio of 1 gives NaNs there and is refused here.
     Source: Srivastava et al. 2014; the original's dropout_layer.cpp.
     """
 

@@ -1,4 +1,4 @@
-"""DummyData: blobs that fillers fill."""
+"""DummyData: blobs filled by fillers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .input import sizes
 
 @register_layer("DummyData")
 class DummyDataLayer(Layer):
-    """Tops filled by fillers: constant ones once, before the first pass, all others anew in every pass.
+    """Tops filled by fillers: by constant fillers once, before the first pass; by all others again in every pass.
 
     Tops: any number. Reads ``dummy_data_param``: data_filler (constant 0), one for all tops or one per top; shape, one
     for all or one per top; or, formerly, num, channels, height and width, each once or once per top.
-    What a user writes into a constant top stays, as in the original; and so does what a layer in place computes there.
+    Values that a user writes into a constant top stay, as in the original, and so do those of an in-place layer.
     Source: the original's dummy_data_layer.cpp.
     """
 

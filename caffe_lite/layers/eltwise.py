@@ -18,10 +18,10 @@ class EltwiseLayer(Layer):
     """SUM: y = sum of coeff_i * x_i. PROD: y = product of x_i. MAX: y = the largest x_i.
 
     Bottoms: two or more of one shape. Top: that shape. Reads ``eltwise_param``: operation (SUM); coeff (1 each), for
-    SUM, and without effect on MAX; stable_prod_grad (true): multiply the other bottoms, where false divides y by x_i,
-    which is faster for many bottoms and fails at zeros.
-    Where several are largest MAX gives the whole gradient to one: of the first two bottoms to the second, then to the
-    earlier, as the original does.
+    SUM, without effect on MAX; stable_prod_grad (true), which computes the gradient from the product of the other
+    bottoms; false divides y by x_i, which is faster for many bottoms but fails at zeros.
+    Where several bottoms are largest, MAX gives the whole gradient to one: the second of the first two bottoms, and
+    before any later one the earlier, as the original does.
     Source: the original's eltwise_layer.cpp.
     """
 

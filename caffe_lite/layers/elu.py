@@ -10,7 +10,7 @@ from ..layer import Kind, Layer, register_layer
 
 @register_layer("ELU")
 class ELULayer(Layer):
-    """y = x where x > 0, else alpha * (e^x - 1); there dy/dx = alpha * e^x = y + alpha.
+    """y = x where x > 0, else alpha * (e^x - 1), with dy/dx = alpha * e^x = y + alpha.
 
     Bottom and top: any shape. Reads ``elu_param``: alpha (1).
     Source: Clevert et al. 2015; the original's elu_layer.cpp.

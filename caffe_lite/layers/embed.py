@@ -1,4 +1,4 @@
-"""Embed: a learned vector for each of a set of numbers (words, say)."""
+"""Embed: a learned vector for each number (each word, say)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from .common.indices import row_indices
 
 @register_layer("Embed")
 class EmbedLayer(Layer):
-    """y = W[i] + b for each i of the bottom: an InnerProduct of one-hot vectors, without the vectors.
+    """y = W[i] + b for each i of the bottom: an InnerProduct of one-hot vectors, without making those vectors.
 
     Bottom: whole numbers from 0 to input_dim - 1, any shape (...). Top: (..., num_output).
     Blobs: W (input_dim, num_output); b (num_output).
     Reads ``embed_param``: num_output, input_dim, bias_term (true), weight_filler, bias_filler.
-    Source: the original's embed_layer.cpp. As there, a number is truncated to a whole one. Difference: a number that
-    is none of those is an error (there, in release builds: memory beyond W is read, and written to).
+    Source: the original's embed_layer.cpp. As in the original, a number is truncated to a whole one. Difference: a
+    number outside 0 to input_dim - 1 is an error (in release builds, the original reads memory beyond W, and writes to
+    it).
     """
 
     kind = Kind.PRODUCT

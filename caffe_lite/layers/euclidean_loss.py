@@ -1,4 +1,4 @@
-"""EuclideanLoss: half the mean squared distance of two bottoms."""
+"""EuclideanLoss: half the mean squared distance between two bottoms."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .common.loss import LossLayer
 class EuclideanLossLayer(LossLayer):
     """loss = 1/(2N) sum (a - b)^2; dloss/da = (a - b) / N, dloss/db = -dloss/da: either bottom may be the prediction.
 
-    Bottoms: a and b, (N, ...), as many values behind the first axis, in the same order. Top: ().
-    Source: the original's euclidean_loss_layer.cpp. Difference: no samples cost 0 (there: NaN).
+    Bottoms: a and b, (N, ...), with as many values per sample, in the same order. Top: ().
+    Source: the original's euclidean_loss_layer.cpp. Difference: no samples cost 0 (the original gives NaN).
     """
 
     formula = r"L = \frac{1}{2N} \sum_n |a_n - b_n|^2"

@@ -15,7 +15,7 @@ class ExpLayer(Layer):
 
     Bottom and top: any shape. Reads ``exp_param``: base (-1, which stands for e), scale (1), shift (0).
     Source: the original's exp_layer.cpp. It multiplies by base^shift afterwards; adding the shift to the exponent
-    gives the same, without an overflow on the way.
+    gives the same result without an overflow on the way.
     """
 
     kind = Kind.NEURON
@@ -38,7 +38,7 @@ class ExpLayer(Layer):
 
 
 def log_of_base(layer: Layer, base: float) -> float:
-    """The natural logarithm of a ``base`` field: of e, where it is -1."""
+    """Return the natural logarithm of a ``base`` field, in which -1 stands for e."""
     if base == -1:
         return 1.0
     if not base > 0 or isinf(base):

@@ -12,14 +12,14 @@ from ..layer import Kind, Layer, register_layer
 
 @register_layer("Filter")
 class FilterLayer(Layer):
-    """Each top holds those samples of its bottom for which the selector is not 0, in their order.
+    """Each top holds the samples of its bottom for which the selector is not 0, in their order.
 
-    Bottoms: one or more (N, ...); last the selector, (N) or (N, 1, ...). Tops: one for each bottom but the last,
-    (M, ...), M being how many samples are selected, maybe none; before the first pass it is N. A sample that is not
-    selected gets no gradient, nor does the selector.
-    A net with this layer cannot be compiled, since its shapes depend on values.
-    Source: the original's filter_layer.cpp. Differences: in place is refused (there: wrong gradients), so is a
-    loss_weight; that nothing is selected is no error in the backward pass (there: a division by zero).
+    Bottoms: one or more (N, ...), and last the selector, (N) or (N, 1, ...). Tops: one for each bottom except the last,
+    (M, ...), where M is the number of samples selected, possibly 0; before the first pass it is N. A sample that is
+    not selected gets no gradient, and neither does the selector.
+    A net with this layer cannot be compiled, because its shapes depend on values.
+    Source: the original's filter_layer.cpp. Differences: running in place is refused (the original computes wrong
+    gradients), and so is a loss_weight; the backward pass accepts an empty selection (the original divides by zero).
     """
 
     kind = Kind.ARRANGEMENT
@@ -28,7 +28,7 @@ class FilterLayer(Layer):
     tops = (1, None)
     not_differentiable = (-1,)
     samples = 0
-    passed: int | None = None  # how many samples the last pass let through
+    passed: int | None = None  # number of samples that the last pass let through
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(top) != len(bottom) - 1:

@@ -1,4 +1,4 @@
-"""Flatten: several axes made one."""
+"""Flatten: merges several axes into one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..layer import Kind, Layer, register_layer
 
 @register_layer("Flatten")
 class FlattenLayer(Layer):
-    """The same values with the axes from ``axis`` to ``end_axis`` (included) made one.
+    """The same values, with the axes from ``axis`` to ``end_axis`` (inclusive) merged into one.
 
     Bottom: (N, C, H, W). Top: (N, C*H*W). Reads ``flatten_param``: axis (1), end_axis (-1).
     Source: the original's flatten_layer.cpp.

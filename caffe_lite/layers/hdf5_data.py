@@ -13,14 +13,14 @@ from .common.batch_layer import BatchLayer
 
 @register_layer("HDF5Data")
 class HDF5DataLayer(BatchLayer):
-    """Rows of the datasets that the tops are named after, file by file, around and around.
+    """Rows of the datasets that the tops are named after, file by file, over and over again.
 
-    Tops: any number, each (N, ...) with the shape that a row of its dataset has. Datasets hold numbers of any type.
-    Reads ``hdf5_data_param``: source, a text file that lists HDF5 files; batch_size; shuffle (false): the files and
-    the rows inside each in another order in each epoch. ``data_param``: prefetch (4).
-    Paths start from the working directory or, unlike in the original, from the folder of the prototxt.
-    Reading ahead is ours; so are errors where a file has no rows, or rows of another shape than the files before, from
-    which the original reads other memory. transform_param is refused, as in the original.
+    Tops: any number, each (N, ...) with the shape of a row of its dataset. Datasets hold numbers of any type.
+    Reads ``hdf5_data_param``: source, a text file that lists HDF5 files; batch_size; shuffle (false), which puts the
+    files, and the rows inside each, into another order in each epoch. ``data_param``: prefetch (4).
+    Paths are relative to the working directory or, unlike in the original, to the folder of the prototxt.
+    The original does not read ahead, and where a file has no rows, or rows of another shape than the files before, it
+    reads other memory; here such a file is an error. As in the original, transform_param is refused.
     Source: the original's hdf5_data_layer.cpp.
     """
 
@@ -28,7 +28,7 @@ class HDF5DataLayer(BatchLayer):
     tops = (1, None)
 
     def foresee(self) -> NoReturn:
-        """Only the files could tell the shapes of rows."""
+        """Check the parameters, then raise Undetermined: only the files tell the shapes of rows."""
         self._check()
         raise Undetermined
 

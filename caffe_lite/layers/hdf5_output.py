@@ -20,12 +20,12 @@ from ..logs.log import logger
 class HDF5OutputLayer(Layer):
     """Writes its bottoms as the datasets data and label.
 
-    Bottoms: two of any shapes (N, ...), written with 1s behind until they have four axes. Tops: none.
+    Bottoms: two of any shapes (N, ...), written with trailing 1s so that they have at least four axes. Tops: none.
     Reads ``hdf5_output_param``: file_name.
-    The first pass makes the file, and each one after it appends its rows; the original dies at the second. At every
-    moment the file is complete, with the rows of one pass more or less, even if the process is killed; a second file
-    of its size lies hidden beside it until the net is closed. The original empties the file as soon as a net is made,
-    and takes no more than four axes.
+    The first pass makes the file, and each later one appends its rows; the original dies at the second. The file is
+    complete at every moment, with the rows of one pass more or less, even if the process is killed; a hidden second
+    file of the same size lies beside it until the net is closed. The original empties the file as soon as a net is
+    made, and takes at most four axes.
     Source: the original's hdf5_output_layer.cpp.
     """
 
@@ -62,7 +62,7 @@ class HDF5OutputLayer(Layer):
                 blob.clear_diff()
 
     def close(self) -> None:
-        if hasattr(self, "output"):  # not if Setup has refused
+        if hasattr(self, "output"):  # unless Setup raised an error
             self.output.close()
 
     def _check_name(self) -> None:
@@ -88,7 +88,7 @@ class HDF5OutputLayer(Layer):
             self.output.append(arrays)
         except CaffeError:
             raise
-        except Exception as error:  # there is hardly an exception that h5py does not raise
+        except Exception as error:  # h5py raises exceptions of almost any type
             self.error(f"cannot write {self.file!r}: {error or type(error).__name__}")
         logger.info("Successfully saved %d rows", len(arrays["label"]))
 

@@ -1,4 +1,4 @@
-"""HingeLoss: one against all others, with a margin of 1."""
+"""HingeLoss: one class against all others, with a margin of 1."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class HingeLossLayer(LossLayer):
     """loss = 1/N sum_nk h_nk (L1) or 1/N sum_nk h_nk^2 (L2), h_nk = max(0, 1 + s_nk x_nk), s = -1 at the label, else 1.
 
     dloss/dx = s / N where h > 0 (L1), 2 s h / N (L2).
-    Bottoms: scores x (N, K, ...), everything behind the first axis being classes; labels, N of them. Top: ().
+    Bottoms: scores x (N, K, ...), where everything after the first axis is classes; labels, N of them. Top: ().
     Reads ``hinge_loss_param``: norm (L1).
-    Source: the original's hinge_loss_layer.cpp. Differences: a label that is no class is an error (there: memory beyond
-    the scores is changed); no samples cost 0 (there: NaN).
+    Source: the original's hinge_loss_layer.cpp. Differences: a label that is not a class is an error (the original
+    changes memory beyond the scores); no samples cost 0 (the original gives NaN).
     """
 
     formula = (

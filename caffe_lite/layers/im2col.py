@@ -12,12 +12,12 @@ from ..ops.windows import read_windows
 
 @register_layer("Im2col")
 class Im2colLayer(Layer):
-    """y[c prod(kernel) + k] = what the k-th element of the kernel meets in channel c, at every place of the kernel.
+    """y[c prod(kernel) + k] = the values of channel c under the k-th element of the kernel, at each of its places.
 
-    Bottom: (N..., C, *image); ``axis`` names C, every axis before it counts items of the batch.
+    Bottom: (N..., C, *image); ``axis`` names C, and the axes before it count the items of the batch.
     Top: (N..., C prod(kernel), *out) with out = floor((image + 2 pad - dilation (kernel - 1) - 1) / stride) + 1.
     Reads ``convolution_param``: kernel_size (or kernel_h, kernel_w), stride (1), pad (0), dilation (1), axis (1).
-    ``force_nd_im2col`` is accepted and chooses nothing: there is one way for any number of spatial axes.
+    ``force_nd_im2col`` is accepted and has no effect: there is one way for any number of spatial axes.
     Source: the original's im2col_layer.cpp.
     """
 

@@ -1,4 +1,4 @@
-"""ImageData: batches of images in files of their own, which a text file lists."""
+"""ImageData: batches of images from the files that a text file lists."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from .common.batch_layer import BatchLayer
 
 @register_layer("ImageData")
 class ImageDataLayer(BatchLayer):
-    """Images in the order of a list, or in a random one that is another in each epoch, around and around.
+    """Images in the order of a list, or in a new random order in each epoch, over and over again.
 
     Tops: data (N, C, H, W), C = 3 in the order B, G, R, or 1; label (N). Each batch takes the height and width of its
-    first image, all of one batch must agree.
+    first image; all images of a batch must have them.
     Reads ``image_data_param``: source, the list, with a path and a label on each line; batch_size (1); root_folder
-    (""), what is put before each path, with its slash; new_height and new_width (0), both or none, to resize with
-    bilinear interpolation; is_color (true); shuffle (false); rand_skip (0): skip fewer images than this at the start,
-    by chance. ``transform_param``: see DataTransformer. ``data_param``: prefetch (4).
-    Paths start from the working directory or, unlike in the original, from the folder of the prototxt.
-    In the original a label is what digits it begins with (0 for none); here one that is not a whole number is an
-    error, and so is a rand_skip that might skip all. Empty lines, tabs before labels and lines that end in spaces work.
-    The fields of image_data_param that have moved to transform_param are refused; the original ignores them.
+    (""), put before each path as it is, so with its slash; new_height and new_width (0), both or neither, to resize
+    with bilinear interpolation; is_color (true); shuffle (false); rand_skip (0), to skip a random number of images,
+    fewer than this, at the start. ``transform_param``: see DataTransformer. ``data_param``: prefetch (4).
+    Paths are relative to the working directory or, unlike in the original, to the folder of the prototxt.
+    The original takes the digits that a label begins with (0 if there are none); here a label that is not a whole
+    number is an error, and so is a rand_skip that might skip all images. Empty lines, tabs before labels and lines that
+    end in spaces work.
+    Fields of image_data_param that have moved to transform_param are refused; the original ignores them.
     Source: the original's image_data_layer.cpp.
     """
 

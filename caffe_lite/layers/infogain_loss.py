@@ -1,4 +1,4 @@
-"""InfogainLoss: softmax, and a cross entropy in which every pair of classes has its own weight."""
+"""InfogainLoss: softmax and a cross entropy in which every pair of classes has its own weight."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ class InfogainLossLayer(LossLayer):
     """loss = -1/Z sum_i sum_k H(y_i, k) ln p_i(k), p = softmax(x), y the labels; with H = 1 it is SoftmaxWithLoss.
 
     dloss/dx_i(k) = (p_i(k) sum_l H(y_i, l) - H(y_i, k)) / Z.
-    Bottoms: scores x (N, K, ...) with the classes along ``axis``; labels, one for each of the other positions in their
-    order; maybe H, (1, 1, K, K), a row for each label. Tops: the loss, (); if asked for, p, shaped like the scores.
-    Reads ``infogain_loss_param``: source, a .binaryproto with H, where H is no bottom; axis (1; may be negative).
+    Bottoms: scores x (N, K, ...) with the classes along ``axis``; labels, one for each of the other positions, in the
+    same order; optionally H, (1, 1, K, K), with a row for each label. Tops: the loss, (); optionally p, shaped like the
+    scores. Reads ``infogain_loss_param``: source, a .binaryproto with H, if H is not a bottom; axis (1; may be
+    negative).
     Reads ``loss_param``: ignore_label, normalization and normalize, all as SoftmaxWithLoss does.
-    Source: the original's infogain_loss_layer.cpp. As there, a probability below 1e-20 counts as that, but the gradient
-    does not know. Differences: a label that is no class is an error (there: memory beyond the scores is read); H may
-    have the shape (K, K); a gradient that reaches p counts (there: dropped).
+    Source: the original's infogain_loss_layer.cpp. As in the original, a probability below 1e-20 counts as 1e-20, but
+    the gradient ignores this limit. Differences: a label that is not a class is an error (the original reads memory
+    beyond the scores); H may have the shape (K, K); a gradient that reaches p counts (the original drops it).
     """
 
     formula = r"L = -\frac{1}{Z} \sum_i \sum_k H(y_i, k) \ln p_i(k)"
     bottoms = (2, 3)
     tops = (1, 2)
     not_differentiable = (1, -1)
-    matrix: Array | None = None  # as a file holds it
+    matrix: Array | None = None  # from the source file
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._settle(bottom)
@@ -87,7 +88,7 @@ class InfogainLossLayer(LossLayer):
         costs = self.saved.gains * ops.log(ops.at_least(self.saved.prob, SMALLEST))
         if self.saved.valid is not None:
             costs = ops.where(self.saved.valid, costs, ops.scalar(0))
-        # From 0.0, since a perfect batch should cost 0 and not -0.
+        # Subtracted from 0.0, so that a perfect batch costs 0 instead of -0.
         top[0].data = ops.scalar((0.0 - ops.sum(costs)) / self.saved.normalizer)
         if len(top) > 1:
             top[1].data = self.saved.prob

@@ -62,7 +62,7 @@ class InnerProductLayer(Layer):
         top[0].Reshape((*shape[: self.first], self.num_output))
 
     def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """Every weight is used once for each row."""
+        """Count every weight once for each row."""
         return top[0].count // self.num_output * self.blobs[0].count
 
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Linear:

@@ -10,10 +10,10 @@ from ..layer import Kind, Layer, register_layer
 
 @register_layer("Input")
 class InputLayer(Layer):
-    """Tops that hold what the user writes into them.
+    """Tops that hold the values that the user writes into them.
 
-    Tops: any number. Reads ``input_param``: shape, one for all tops or one per top; without one a top is a scalar
-    until the user reshapes it. The shapes are set once, so that a reshaped input keeps its shape.
+    Tops: any number. Reads ``input_param``: shape, one for all tops or one per top; without a shape, a top is a scalar
+    until the user reshapes it. The shapes are set once, so a reshaped input keeps its shape.
     Source: the original's input_layer.cpp.
     """
 
@@ -40,7 +40,7 @@ class InputLayer(Layer):
 
 
 def sizes(layer: Layer, dim: Sequence[int]) -> Sequence[int]:
-    """The dimensions that a prototxt gives for a blob, none of which may be negative."""
+    """Return the dimensions that a prototxt gives for a blob, none of which may be negative."""
     if min(dim, default=0) < 0:
         layer.error(f"the shape {list(dim)} has a negative dimension", "give every dimension its size")
     return dim

@@ -14,7 +14,7 @@ class LogLayer(Layer):
     """y = log_base(scale * x + shift).
 
     Bottom and top: any shape. Reads ``log_param``: base (-1, which stands for e; not 1), scale (1), shift (0).
-    The logarithm of 0 is -inf, of a negative number NaN, as in the original.
+    The logarithm of 0 is -inf and that of a negative number NaN, as in the original.
     Source: the original's log_layer.cpp.
     """
 

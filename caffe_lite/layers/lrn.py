@@ -14,12 +14,12 @@ class LRNLayer(Layer):
     """y = x s^-beta, with n = local_size and, according to norm_region,
 
     ACROSS_CHANNELS: s = k + alpha / n (sum of x^2 over the n channels around this one);
-    WITHIN_CHANNEL:  s = 1 + alpha (mean of x^2 over the n x n square around this place), k is not used.
-    The mean counts the padding as AVE pooling does: (n - 1) / 2 zeros around the image, nothing beyond them.
+    WITHIN_CHANNEL:  s = 1 + alpha (mean of x^2 over the n x n square around this place); k is not used.
+    The mean counts the padding as AVE pooling does: (n - 1) / 2 zeros around the image, and nothing beyond them.
 
     Bottom and top: (N, C, H, W).
     Reads ``lrn_param``: local_size (5; odd), alpha (1), beta (0.75), norm_region (ACROSS_CHANNELS), k (1). ``engine``
-    is accepted and chooses nothing.
+    is accepted and has no effect.
     Source: Krizhevsky, Sutskever and Hinton 2012; the original's lrn_layer.cpp.
     """
 

@@ -13,13 +13,13 @@ from .recurrent import RecurrentLayer
 
 @register_layer("LSTM")
 class LSTMLayer(RecurrentLayer):
-    """In every step (i, f, o, g) = W_xc x + b_c + W_xc_static x_static + W_hc (cont h), then, as LSTMUnit does it,
+    """In every step, (i, f, o, g) = W_xc x + b_c + W_xc_static x_static + W_hc (cont h) and, as in LSTMUnit,
     c' = cont sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c'); the output is h'.
 
-    Bottoms: x (T, N, ...), cont (T, N), maybe x_static (N, ...); with expose_hidden then h and c, each (1, N, D).
-    Tops: (T, N, D); with expose_hidden then the last h and c, each (1, N, D).
+    Bottoms: x (T, N, ...), cont (T, N), optionally x_static (N, ...); with expose_hidden, h and c follow, each
+    (1, N, D). Tops: (T, N, D); with expose_hidden, the last h and c follow, each (1, N, D).
     Blobs: W_xc (4 D, I), b_c (4 D), W_xc_static (4 D, S) if there is a static input, W_hc (4 D, D).
-    Reads ``recurrent_param``; see RecurrentLayer for that, for the states between passes, and for what differs.
+    Reads ``recurrent_param``; see RecurrentLayer for its fields, the states between passes and what differs.
     Source: Hochreiter and Schmidhuber 1997; Donahue et al. 2015 (LRCN); the original's lstm_layer.cpp.
     """
 

@@ -11,7 +11,7 @@ from ..ops.base import Array, Ops
 
 
 def lstm_unit(ops: Ops, c: Array, gates: Array, cont: Array) -> tuple[Array, Array, Any]:
-    """The next c and h, by the formula of LSTMUnitLayer; and what ``lstm_unit_backward`` wants to know."""
+    """Return the next c and h, by the formula of LSTMUnitLayer, and the values that ``lstm_unit_backward`` needs."""
     size = c.shape[-1]
     ifo, g = ops.sigmoid(gates[..., : 3 * size]), ops.tanh(gates[..., 3 * size :])
     i, f, o = _parts(ifo)
@@ -22,7 +22,7 @@ def lstm_unit(ops: Ops, c: Array, gates: Array, cont: Array) -> tuple[Array, Arr
 
 
 def lstm_unit_backward(ops: Ops, kept: Any, dc: Array, dh: Array) -> tuple[Array, Array]:
-    """Gradients in c and gates."""
+    """Return the gradients of c and of the gates."""
     cont, c_before, ifo, g, squashed = kept
     i, f, o = _parts(ifo)
     dc = dc + dh * o * (1 - squashed * squashed)
@@ -41,8 +41,8 @@ class LSTMUnitLayer(Layer):
 
     Bottoms: c (1, N, D); gates (1, N, 4 D); cont (1, N), 0 where a sequence begins, else 1. cont gets no gradient.
     Tops: c' and h', both (1, N, D).
-    Where cont is neither 0 nor 1, the original's gradient in f is wrong on CPUs (it takes cont for a part of the
-    sigmoid); here it is that of the formula, as on its GPUs.
+    Where cont is neither 0 nor 1, the original's gradient of f is wrong on CPUs (it treats cont as part of the
+    sigmoid); here it is the gradient of the formula, as on the original's GPUs.
     Source: Hochreiter and Schmidhuber 1997; Donahue et al. 2015 (LRCN); the original's lstm_unit_layer.cpp.
     """
 

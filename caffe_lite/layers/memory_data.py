@@ -14,13 +14,13 @@ from ..logs.log import logger
 
 @register_layer("MemoryData")
 class MemoryDataLayer(Layer):
-    """The rows of two arrays, a batch at a time, around and around.
+    """The rows of two arrays, a batch at a time, over and over again.
 
-    Tops: data (N, C, H, W); label (N), and from the first pass on (N, 1, 1, 1), as in the original.
+    Tops: data (N, C, H, W); label (N), which is (N, 1, 1, 1) from the first pass on, as in the original.
     Reads ``memory_data_param``: batch_size, channels, height and width, each at least 1.
-    ``net.set_input_arrays(data, labels)`` gives the arrays and starts at their first row; what is written into them
-    later counts, unless they had to be converted to float32 (pycaffe refuses such). Nothing is transformed.
-    A snapshot holds the place in the arrays, not the arrays: give them before resuming.
+    ``net.set_input_arrays(data, labels)`` gives the arrays and starts at their first row; values written into them
+    later count, unless the arrays had to be converted to float32 (pycaffe refuses such arrays). Nothing is transformed.
+    A snapshot holds the place in the arrays, not the arrays themselves: give them again before resuming.
     Source: the original's memory_data_layer.cpp.
     """
 
@@ -67,7 +67,7 @@ class MemoryDataLayer(Layer):
         self.next = 0
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """The tops keep the shapes that they have."""
+        """Do nothing: the tops keep their shapes."""
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if self.data is None:
@@ -81,7 +81,7 @@ class MemoryDataLayer(Layer):
         self.next = rows.stop % len(self.data)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """There is nothing before the data."""
+        """Do nothing: the layer has no bottoms."""
 
     def state(self) -> dict[str, Any]:
         return {"next": self.next, "rows": 0 if self.data is None else len(self.data)}

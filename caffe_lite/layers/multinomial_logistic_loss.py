@@ -1,4 +1,4 @@
-"""MultinomialLogisticLoss: the cross entropy of probabilities with class labels."""
+"""MultinomialLogisticLoss: the cross entropy between probabilities and class labels."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SMALLEST = 1e-20
 class MultinomialLogisticLossLayer(LossLayer):
     """loss = -1/N sum_n ln max(p_n(y_n), 1e-20), with y the labels; dloss/dp_n(y_n) = -1 / (N max(p_n(y_n), 1e-20)).
 
-    Bottoms: probabilities (N, C, ...), everything behind the first axis being classes; labels, N of them. Top: ().
+    Bottoms: probabilities (N, C, ...), where everything after the first axis is classes; labels, N of them. Top: ().
     Source: the original's multinomial_logistic_loss_layer.cpp. Prefer SoftmaxWithLoss, whose gradient is stable.
-    Differences: a label that is no class is an error (there: memory beyond the probabilities is read); no samples cost
-    0 (there: NaN).
+    Differences: a label that is not a class is an error (the original reads memory beyond the probabilities); no
+    samples cost 0 (the original gives NaN).
     """
 
     formula = r"L = -\frac{1}{N} \sum_n \ln p_n(y_n)"

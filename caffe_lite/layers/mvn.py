@@ -1,4 +1,4 @@
-"""MVN: every plane to mean 0, and to variance 1."""
+"""MVN: normalises every plane to mean 0 and, by default, variance 1."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..ops.base import Array
 
 @register_layer("MVN")
 class MVNLayer(Layer):
-    """y = (x - mean) / (deviation + eps), or only x - mean; for each channel of each sample by itself.
+    """y = (x - mean) / (deviation + eps), or only x - mean, for each channel of each sample separately.
 
-    Bottom: (N, C, H, W), where fewer axes count as having 1s behind them. Top: that shape, always with four axes at
-    least; in place it stays as it is.
-    Reads ``mvn_param``: normalize_variance (true), across_channels (false): over all channels of a sample together,
+    Bottom: (N, C, H, W); a bottom with fewer axes counts as having trailing 1s. Top: that shape, always with at least
+    four axes; in place, the shape stays as it is.
+    Reads ``mvn_param``: normalize_variance (true); across_channels (false), to take all channels of a sample together;
     eps (1e-9).
-    As in the original, the gradient is that of eps 0, divided by deviation + eps: right where eps is small beside the
-    deviation. Source: the original's mvn_layer.cpp. Difference: more than four axes are taken, too.
+    As in the original, the gradient is that of eps 0, divided by deviation + eps, which is right where eps is small
+    compared with the deviation. Source: the original's mvn_layer.cpp. Difference: bottoms may have more than four axes.
     """
 
     kind = Kind.NORMALISATION

@@ -11,11 +11,11 @@ from .input import sizes
 
 @register_layer("Parameter")
 class ParameterLayer(Layer):
-    """A blob that is learned: the top is the blob, data and diff.
+    """A blob that is learned: the top shares its data and diff.
 
-    Top and blob: the shape of ``parameter_param``. It begins as zeros: there is no filler.
-    Source: the original's parameter_layer.hpp. Differences: gradients of several passes (iter_size) add up (there: the
-    last one counts alone); a loss_weight of the top is felt (there: it is lost).
+    Top and blob: the shape given in ``parameter_param``. The blob starts as zeros: there is no filler.
+    Source: the original's parameter_layer.hpp. Differences: gradients of several passes (iter_size) add up (in the
+    original only the last one counts); a loss_weight of the top has an effect (the original loses it).
     """
 
     kind = Kind.DATA
@@ -32,7 +32,7 @@ class ParameterLayer(Layer):
         top[0].data = self.blobs[0].data
         self.saved.lent = None
         if not any(self.param.loss_weight):
-            top[0].diff = self.blobs[0].diff  # one array: whoever writes into one diff writes into the other
+            top[0].diff = self.blobs[0].diff  # one array: writing into one diff writes into the other
             top[0].diff_is_shared = self.blobs[0].diff_is_shared = True
             self.saved.lent = top[0].diff
 

@@ -13,20 +13,20 @@ from ..proto.caffe_pb2 import LayerParameter, PoolingParameter
 
 @register_layer("Pooling")
 class PoolingLayer(Layer):
-    """y = the largest element (MAX), the mean (AVE) or a drawn element (STOCHASTIC) of each window.
+    """y = the largest element (MAX), the mean (AVE) or a randomly drawn element (STOCHASTIC) of each window.
 
     Bottom: (N, C, H, W). Top: (N, C, *out) with out = ceil((image + 2 pad - kernel) / stride) + 1, or floor with
-    round_mode FLOOR; with padding, one less where the last window would start in the padding behind the image.
-    A second top of MAX pooling, the mask, has where each window's largest element (the first of equals) lies in its
-    plane, h W + w.
+    round_mode FLOOR; with padding, one less where the last window would start in the padding after the image.
+    A second top of MAX pooling, the mask, holds the position of each window's largest element (the first of equals) in
+    its plane, h W + w.
     Reads ``pooling_param``: pool (MAX), kernel_size (or kernel_h, kernel_w), stride (1) (or stride_h, stride_w),
     pad (0; only MAX and AVE) (or pad_h, pad_w), global_pooling (false: the kernel is the whole image), round_mode
-    (CEIL). ``engine`` is accepted and chooses nothing.
-    AVE counts the padding, but not what lies beyond it. STOCHASTIC wants bottoms >= 0: in TRAIN it draws an element
-    with probability x / sum(x); in TEST y = sum(x^2) / sum(x), the mean of what would be drawn.
+    (CEIL). ``engine`` is accepted and has no effect.
+    AVE counts the padding, but nothing beyond it. STOCHASTIC needs bottoms >= 0: in TRAIN it draws an element with
+    probability x / sum(x); in TEST y = sum(x^2) / sum(x), the mean of such draws.
     A window that lies past the edge (stride > kernel) gives 0, mask -1 and no gradient; there the original's MAX writes
     outside its memory, and its AVE may divide by 0. The original has STOCHASTIC on GPUs only, and its gradient in TEST
-    follows a draw that was never made; here it is that of the formula.
+    follows a draw that was never made; here it is the gradient of the formula.
     Source: Zeiler and Fergus 2013 (STOCHASTIC); the original's pooling_layer.cpp.
     """
 

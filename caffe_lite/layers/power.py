@@ -15,9 +15,9 @@ class PowerLayer(Layer):
 
     Bottom and top: any shape. Reads ``power_param``: power (1), scale (1), shift (0). Where power or scale is 0, y does
     not depend on x, not even on an x that is not finite: it is 1 for power 0, else shift^power.
-    A negative number has no power that is not whole: NaN, as in the original.
-    Source: the original's power_layer.cpp. Difference: where shift is 0, it has 0 / 0 for the gradient at x = 0; here
-    it is 0 for a power above 1.
+    A negative number raised to a power that is not whole is NaN, as in the original.
+    Source: the original's power_layer.cpp. Difference: with shift 0, the gradient at x = 0 is 0 for a power above 1
+    (the original computes 0 / 0).
     """
 
     kind = Kind.NEURON

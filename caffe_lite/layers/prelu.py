@@ -1,4 +1,4 @@
-"""PReLU: the rectifier with a learned slope below 0."""
+"""PReLU: the rectifier with a learned slope for values below 0."""
 
 from __future__ import annotations
 

@@ -21,19 +21,20 @@ from ..pycaffe.layer import Phase, UserLayer, missing_method
 
 @register_layer("Python")
 class PythonLayer(Layer):
-    """What the user's class computes.
+    """Runs a layer class that the user wrote.
 
-    Bottoms and tops: any number. Reads ``python_param``: module and layer, the class; param_str ("") for it;
-    share_in_parallel, which chooses nothing. The module is looked for as Python does, then beside the prototxt, then
-    in the current directory. The class derives from ``caffe_lite.Layer``, or just has its methods.
-    An exception of the user's code passes through as it is, with a note that names the layer.
+    Bottoms and tops: any number. Reads ``python_param``: module and layer, the module and the class in it;
+    param_str (""), a string for the class; share_in_parallel, which has no effect. Python's own search for the module
+    comes first, then the folder of the prototxt, then the current directory. The class derives from
+    ``caffe_lite.Layer``, or just has its methods.
+    An exception in the user's code passes through unchanged, with a note that names the layer.
     Source: the original's python_layer.hpp.
     """
 
     formula = r"y = f(x)"
     bottoms = (0, None)
     tops = (0, None)
-    repeatable = False  # nobody knows what else the user's code does
+    repeatable = False  # the user's code may do anything else, too
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         cls = self._class()
@@ -52,12 +53,13 @@ class PythonLayer(Layer):
         self._call("reshape", _shown(bottom), _shown(top))
 
     def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Only the user's code could tell the shapes, and it is not run."""
+        """Check the names, then raise Undetermined: only the user's code knows the shapes, and it is not run."""
         self._check_names()
         raise Undetermined
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        # The user writes in place, and others (the maker of an in-place blob, readers of the last pass) hold the array.
+        # The user's code writes in place, but others still hold the array: the layer below an in-place one, and
+        # readers of the last pass.
         for blob in top:
             blob.data = self.ops.copy(blob.data)
         self._call("forward", _shown(bottom), _shown(top))
@@ -128,7 +130,7 @@ class PythonLayer(Layer):
 
     @contextmanager
     def _noted(self, doing: str) -> Iterator[None]:
-        """Let exceptions through, with a note of the layer they come from (PEP 678; before 3.11 for those who look)."""
+        """Add a note that names the layer to exceptions that pass (PEP 678; before Python 3.11 it is not printed)."""
         try:
             yield
         except CaffeError:
@@ -140,11 +142,11 @@ class PythonLayer(Layer):
 
 
 def finds_module(name: str, where: Where | None) -> bool:
-    """Whether the module of a Python layer, or the package around it, is there; nothing is imported."""
+    """Return whether the module of a Python layer, or the package around it, exists; nothing is imported."""
     with _looked_for_in(_folders(where)):
         try:
             return importlib.util.find_spec(name.partition(".")[0]) is not None
-        except ValueError:  # a module that was made by hand
+        except ValueError:  # a module made by hand
             return True
 
 
@@ -158,7 +160,7 @@ def _shown(blobs: Sequence[Blob]) -> list[HostBlob]:
 
 @contextmanager
 def _looked_for_in(folders: list[str]) -> Iterator[None]:
-    """Let imports look into these folders after all others."""
+    """Let imports search these folders after all others."""
     before = list(sys.path)
     sys.path += [folder for folder in folders if folder not in sys.path]
     importlib.invalidate_caches()

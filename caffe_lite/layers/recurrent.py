@@ -1,4 +1,4 @@
-"""What the recurrent layers share: the way through the time steps, and back."""
+"""The base class of the recurrent layers: forward through the time steps, and backward."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from .common.fillers import fill
 
 
 class RecurrentLayer(Layer):
-    """gates_t = W_x x_t + b + W_static x_static + W_h (cont_t h_{t-1}); a subclass makes the next h of them.
+    """gates_t = W_x x_t + b + W_static x_static + W_h (cont_t h_{t-1}); a subclass computes the next h from them.
 
-    Bottoms: x (T, N, ...), T steps of N independent streams; cont (T, N), 0 where a sequence begins, else 1; maybe
-    x_static (N, ...), the same in every step. With expose_hidden then the initial states, each (1, N, D).
-    Tops: the output (T, N, D), D = num_output; with expose_hidden then the states after the last step, each (1, N, D).
+    Bottoms: x (T, N, ...), T steps of N independent streams; cont (T, N), 0 where a sequence begins, else 1; optionally
+    x_static (N, ...), the same in every step; with expose_hidden, the initial states follow, each (1, N, D).
+    Tops: the output (T, N, D), D = num_output; with expose_hidden, the states after the last step follow, each
+    (1, N, D).
     Blobs: W_x (gates D, I), b (gates D), W_static (gates D, S) if there is a static input, W_h (gates D, D), then those
     of the subclass.
-    Reads ``recurrent_param``: num_output, expose_hidden (false), weight_filler, bias_filler, debug_info (false: log the
-    gates and states of every step).
-    Without expose_hidden the states go on from one Forward to the next (from 0 in the first one): a sequence may be
-    longer than T, and cont = 0 ends it. A snapshot holds the states; the original starts again from 0. If N shrinks the
-    first N streams keep their states, if it grows all start from 0 (in the original the new ones may start from old
-    ones).
-    No gradient goes through states from outside: none to cont or to initial states, none from final ones.
+    Reads ``recurrent_param``: num_output, expose_hidden (false), weight_filler, bias_filler, debug_info (false), which
+    logs the gates and states of every step.
+    Without expose_hidden, the states go on from one Forward to the next (the first starts from 0): a sequence may be
+    longer than T, and cont = 0 ends it. A snapshot holds the states; the original starts again from 0. If N shrinks,
+    the first N streams keep their states; if it grows, all start from 0 (in the original the new ones may start from
+    old ones).
+    No gradient passes through states from outside: none to cont or to initial states, none from final ones.
     T may change; the original refuses that.
     Source: the original's recurrent_layer.cpp.
     """
@@ -38,7 +39,7 @@ class RecurrentLayer(Layer):
     kind = Kind.PRODUCT
     has_weights = True
 
-    # Names in the original's unrolled net: the states; a step's gates, and the layers that make gates and states.
+    # Names in the original's unrolled net: of the states, of a step's gates, and of the layers that compute them.
     states: ClassVar[tuple[str, ...]]
     gate_blob: ClassVar[str]
     gate_layer: ClassVar[str]
@@ -167,11 +168,11 @@ class RecurrentLayer(Layer):
                 bottom[2].diff = ops.reshape(d_static, bottom[2].shape)
 
     def _rows(self, steps: Sequence[Array], width: int) -> Array:
-        """What each step has for each stream, one below the other; there may be no step."""
+        """Stack the rows of all steps, a row for each stream; there may be no steps."""
         return self.ops.concat(steps, 0) if steps else self.ops.zeros((0, width))
 
     def learn(self, dy: Array, x: Array, weight: int, bias: int | None = None, need_x: bool = False) -> Array:
-        """Add the gradients of an inner product to its blobs, and give that in x."""
+        """Add the gradients of an inner product to its blobs, and return the gradient of x."""
         wanted = self.param_propagate_down
         dx, *gradients = self.ops.inner_product_backward(
             dy, x, self.blobs[weight].data, (need_x, wanted[weight], bias is not None and wanted[bias])
@@ -182,28 +183,28 @@ class RecurrentLayer(Layer):
         return dx
 
     def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """Every weight is used once for each step and stream; those of a static input once for each stream."""
+        """Count every weight once for each step and stream, but the weights of a static input once for each stream."""
         steps, streams = bottom[1].shape
         sizes = [blob.count for blob in self.blobs if blob.num_axes > 1]
         static = sizes.pop(1) if self.has_static else 0
         return streams * (steps * sum(sizes) + static)
 
-    # -- what a subclass says ----------------------------------------------------------------------------------------
+    # -- for subclasses to define ------------------------------------------------------------------------------------
 
     def more_shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of the blobs that follow W_h."""
+        """Return the shapes of the blobs that follow W_h."""
         return []
 
     def step(self, gates: Array, cont: Array, states: Sequence[Array]) -> tuple[list[Array], Any]:
-        """The next states, h first, and what ``step_backward`` wants to know."""
+        """Return the next states, h first, and the values that ``step_backward`` needs."""
         raise NotImplementedError
 
     def step_backward(self, kept: Any, *d_states: Array) -> tuple[Array, ...]:
-        """Gradients in the gates, and in the states before other than h."""
+        """Return the gradients of the gates, and of the previous states except h."""
         raise NotImplementedError
 
     def output(self, h: Array) -> Array:
-        """The layer's output from h, a row for each step and stream."""
+        """Compute the layer's output from h, with a row for each step and stream."""
         return h
 
     def output_backward(self, dy: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Reduction: the last axes made one number."""
+"""Reduction: reduces the last axes to one number."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ReductionLayer(Layer):
 
     Bottom: any shape. Top: the axes before ``axis``; a scalar where axis is 0.
     Reads ``reduction_param``: operation (SUM), axis (0; may be negative), coeff (1).
-    Source: the original's reduction_layer.cpp. Difference: the mean of nothing is 0 (there: NaN).
+    Source: the original's reduction_layer.cpp. Difference: the mean of nothing is 0 (the original gives NaN).
     """
 
     kind = Kind.ARRANGEMENT

@@ -1,4 +1,4 @@
-"""ReLU: the rectifier, leaky if asked."""
+"""ReLU: the rectifier, optionally leaky."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ReLULayer(Layer):
     """y = x where x > 0, else negative_slope * x.
 
     Bottom and top: any shape. Reads ``relu_param``: negative_slope (0).
-    In place with a negative negative_slope the original's gradient is wrong (it sees only y); this one keeps x.
+    In place with a negative negative_slope, the original's gradient is wrong (it sees only y); this layer keeps x.
     Source: Nair and Hinton 2010; the original's relu_layer.cpp.
     """
 
@@ -37,7 +37,7 @@ class ReLULayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data
         y = self.ops.relu(x, self.slope)
-        # y has the sign of x unless the slope is negative, and it is alive anyway.
+        # y has the sign of x unless the slope is negative, and the top keeps it alive anyway.
         self.saved.signed = y if self.slope >= 0 else x
         top[0].data = y
 
@@ -46,7 +46,7 @@ class ReLULayer(Layer):
             bottom[0].diff = self.ops.relu_backward(top[0].diff, self.saved.signed, self.slope)
 
     def Deconv(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob], guided: bool) -> None:
-        """dx = max(dy, 0); guided, only where x is positive. A negative slope plays no part."""
+        """Compute dx = max(dy, 0), if guided only where x is positive. A negative slope has no effect."""
         if propagate_down[0]:
             dy = self.ops.at_least(top[0].diff, 0)
             bottom[0].diff = self.ops.relu_backward(dy, self.saved.signed, 0.0) if guided else dy

@@ -1,4 +1,4 @@
-"""Reshape: the same values under another shape."""
+"""Reshape: the same values in another shape."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..layer import Kind, Layer, register_layer
 
 @register_layer("Reshape")
 class ReshapeLayer(Layer):
-    """The same values with ``num_axes`` axes from ``axis`` on replaced by the dimensions of ``shape``.
+    """The same values, with ``num_axes`` axes from ``axis`` on replaced by the dimensions of ``shape``.
 
-    Bottom: any shape. Top: as many values. In ``shape`` 0 keeps the bottom's dimension at that place of the top, and
-    one -1 is whatever the count leaves. Reads ``reshape_param``: shape, axis (0; negative counts from behind the last
-    axis: -1 appends), num_axes (-1: all that follow).
-    Source: the original's reshape_layer.cpp. Difference: where a dimension that is kept is 0, as that of an empty
-    batch, -1 is what the others leave, the same as for any other batch (there: a division by 0).
+    Bottom: any shape. Top: as many values. In ``shape``, 0 keeps the bottom's dimension at that place of the top, and
+    one -1 stands for the size that the count leaves. Reads ``reshape_param``: shape, axis (0; negative values count
+    from after the last axis: -1 appends), num_axes (-1: all that follow).
+    Source: the original's reshape_layer.cpp. Difference: where a dimension that is kept is 0, as in an empty batch, -1
+    stands for the size that the others leave, the same as in any other batch (the original divides by 0).
     """
 
     kind = Kind.ARRANGEMENT

@@ -12,13 +12,13 @@ from .recurrent import RecurrentLayer
 
 @register_layer("RNN")
 class RNNLayer(RecurrentLayer):
-    """In every step h' = tanh(W_xh x + b_h + W_xh_static x_static + W_hh (cont h)); the output is
+    """In every step, h' = tanh(W_xh x + b_h + W_xh_static x_static + W_hh (cont h)); the output is
     tanh(W_ho h' + b_o).
 
-    Bottoms: x (T, N, ...), cont (T, N), maybe x_static (N, ...); with expose_hidden then h (1, N, D).
-    Tops: (T, N, D); with expose_hidden then the last h (1, N, D).
+    Bottoms: x (T, N, ...), cont (T, N), optionally x_static (N, ...); with expose_hidden, h (1, N, D) follows.
+    Tops: (T, N, D); with expose_hidden, the last h (1, N, D) follows.
     Blobs: W_xh (D, I), b_h (D), W_xh_static (D, S) if there is a static input, W_hh (D, D), W_ho (D, D), b_o (D).
-    Reads ``recurrent_param``; see RecurrentLayer for that, for the states between passes, and for what differs.
+    Reads ``recurrent_param``; see RecurrentLayer for its fields, the states between passes and what differs.
     Source: Elman 1990; Donahue et al. 2015 (LRCN); the original's rnn_layer.cpp.
     """
 

@@ -1,4 +1,4 @@
-"""Scale: multiplies by an operand, learned or given, that spans some axes; adds a bias if asked."""
+"""Scale: multiplies by an operand, learned or given, that spans some axes; optionally adds a bias."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from .common.fillers import fill
 
 @register_layer("Scale")
 class ScaleLayer(SpanningLayer):
-    """y = s x + b, s and b the same along every axis they do not span.
+    """y = s x + b, with s and b the same along every axis that they do not span.
 
-    Bottoms: x, any shape; and, if s is not to be learned, s with the sizes of x from ``axis`` on, as many axes as it
-    has. Top: the shape of x.
-    Blobs: s, with one bottom, the sizes of num_axes axes of x from ``axis`` on; b, with bias_term, the shape of s.
-    Reads ``scale_param``: axis (1), num_axes (1; -1 for all that follow, 0 for a scalar) and filler (constant 1), both
-    only for a learned s; bias_term (false), bias_filler (constant 0).
+    Bottoms: x, any shape; and, unless s is learned, s of any number of axes, which must have the sizes of x's axes
+    from ``axis`` on. Top: the shape of x.
+    Blobs: with one bottom, s, with the sizes of num_axes axes of x from ``axis`` on; with bias_term, b, with the shape
+    of s.
+    Reads ``scale_param``: axis (1); num_axes (1; -1 for all that follow, 0 for a scalar) and filler (constant 1), which
+    apply only to a learned s; bias_term (false), bias_filler (constant 0).
     Source: the original's scale_layer.cpp.
     """
 

@@ -1,4 +1,4 @@
-"""SigmoidCrossEntropyLoss: any number of independent yes-or-no targets."""
+"""SigmoidCrossEntropyLoss: the cross entropy with any number of independent yes-or-no targets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .common.loss import BATCH_SIZE, LossLayer, ignored_label, normalization, no
 class SigmoidCrossEntropyLossLayer(LossLayer):
     """loss = -1/Z sum_i t_i ln p_i + (1 - t_i) ln(1 - p_i), with p = sigmoid(x); dloss/dx = (p - t) / Z, 0 if ignored.
 
-    Computed as max(x, 0) - x t + ln(1 + exp(-|x|)), which no x can overflow.
+    Computed as max(x, 0) - x t + ln(1 + exp(-|x|)), which never overflows.
     Bottoms: scores (N, ...); targets from 0 to 1, as many, in the same order. Top: ().
-    Reads ``loss_param``: ignore_label (none); normalization (BATCH_SIZE, unlike other losses), which makes Z: N for
+    Reads ``loss_param``: ignore_label (none); normalization (BATCH_SIZE, unlike other losses), which sets Z: N for
     BATCH_SIZE, the number of targets for FULL, of those not ignored for VALID, 1 for NONE, and never less than 1;
-    normalize, where normalization is not set: true stands for VALID, false for BATCH_SIZE.
-    Source: the original's sigmoid_cross_entropy_loss_layer.cpp. As there, targets are truncated before ignore_label
-    is looked for: with ignore_label 0 a target of 0.5 is ignored too.
+    normalize, if normalization is not set: true stands for VALID, false for BATCH_SIZE.
+    Source: the original's sigmoid_cross_entropy_loss_layer.cpp. As in the original, targets are truncated before they
+    are compared with ignore_label: with ignore_label 0, a target of 0.5 is ignored too.
     """
 
     formula = r"L = -\frac{1}{Z} \sum_i t_i \ln p_i + (1 - t_i) \ln(1 - p_i), \quad p_i = \frac{1}{1 + e^{-x_i}}"

@@ -1,4 +1,4 @@
-"""Silence: reads blobs that nothing else reads, so that they are no outputs of the net."""
+"""Silence: reads blobs that nothing else reads, so that they are not outputs of the net."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..layer import Kind, Layer, register_layer
 
 @register_layer("Silence")
 class SilenceLayer(Layer):
-    """Nothing; its bottoms, any number, get a gradient of 0. Source: the original's silence_layer.cpp."""
+    """Computes nothing; its bottoms, any number, get a gradient of 0. Source: the original's silence_layer.cpp."""
 
     kind = Kind.ARRANGEMENT
     formula = r"\frac{\partial L}{\partial x} = 0"

@@ -1,4 +1,4 @@
-"""Slice: a blob cut in pieces along an axis."""
+"""Slice: cuts a blob into pieces along an axis."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from .concat import axis_or_dim, span
 
 @register_layer("Slice")
 class SliceLayer(Layer):
-    """The bottom cut along ``axis``, at the slice points or in equal pieces.
+    """The bottom cut along ``axis``, at the slice points or into equal pieces.
 
-    Bottom: (N, C, H, W). Tops: (N, C_i, H, W), the C_i adding up to C; they show the bottom's memory, not copies.
+    Bottom: (N, C, H, W). Tops: (N, C_i, H, W), where the C_i add up to C; they are views of the bottom's memory, not
+    copies.
     Reads ``slice_param``: axis (1), formerly slice_dim; slice_point, where each top but the first begins.
     Source: the original's slice_layer.cpp.
     """
@@ -45,7 +46,7 @@ class SliceLayer(Layer):
             blob.Reshape((*shape[: self.at], end - start, *shape[self.at + 1 :]))
 
     def _pieces(self, size: int, tops: int) -> list[tuple[int, int]]:
-        """Where each top begins and ends."""
+        """Return where each top begins and ends."""
         points = list(self.param.slice_param.slice_point)
         if not points:
             if size % tops:

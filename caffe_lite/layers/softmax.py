@@ -1,4 +1,4 @@
-"""Softmax: scores to probabilities."""
+"""Softmax: turns scores into probabilities."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..layer import Kind, Layer, register_layer
 
 @register_layer("Softmax")
 class SoftmaxLayer(Layer):
-    """y_c = exp(x_c - m) / sum_k exp(x_k - m), with m = max_k x_k, so that no score is too large.
+    """y_c = exp(x_c - m) / sum_k exp(x_k - m), with m = max_k x_k, so that no score overflows.
 
     Bottom and top: (N, C, ...), any shape; the classes lie along ``axis``.
     Reads ``softmax_param``: axis (1; may be negative).

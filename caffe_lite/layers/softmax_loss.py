@@ -1,4 +1,4 @@
-"""SoftmaxWithLoss: softmax and the cross entropy with class labels, in one."""
+"""SoftmaxWithLoss: softmax and the cross entropy with class labels in one layer."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SMALLEST = 1.1754943508222875e-38
 class SoftmaxWithLossLayer(LossLayer):
     """loss = 1/Z sum_i -ln p_i(y_i), with p = softmax(x) and y the labels; dloss/dx = (p - onehot(y)) / Z.
 
-    Bottoms: scores x (N, C, ...) with the classes along ``axis``; labels, one for each of the other positions in their
-    order: (N), (N, 1, H, W) and (N, H, W) all serve. Tops: the loss, (); if asked for, p, shaped like the scores.
-    Reads ``softmax_param``: axis (1; may be negative). Reads ``loss_param``: ignore_label (none): such a label costs
-    nothing and gets no gradient; normalization (VALID), which makes Z: the number of labels for FULL, of those not
+    Bottoms: scores x (N, C, ...) with the classes along ``axis``; labels, one for each of the other positions, in the
+    same order: (N), (N, 1, H, W) and (N, H, W) all work. Tops: the loss, (); optionally p, shaped like the scores.
+    Reads ``softmax_param``: axis (1; may be negative). Reads ``loss_param``: ignore_label (none), a label that costs
+    nothing and gets no gradient; normalization (VALID), which sets Z: the number of labels for FULL, of those not
     ignored for VALID, the product of the axes before ``axis`` for BATCH_SIZE, 1 for NONE, and never less than 1;
-    normalize, where normalization is not set: true stands for VALID, false for BATCH_SIZE.
-    Source: the original's softmax_loss_layer.cpp. As there, a label is truncated to a whole number.
-    Differences: a label that is no class is an error (there: memory beyond the scores is read); two tops need no
-    loss_weight; a gradient that reaches p counts (there: dropped); with axis 0 the first axes need not agree.
+    normalize, if normalization is not set: true stands for VALID, false for BATCH_SIZE.
+    Source: the original's softmax_loss_layer.cpp. As in the original, a label is truncated to a whole number.
+    Differences: a label that is not a class is an error (the original reads memory beyond the scores); two tops need no
+    loss_weight; a gradient that reaches p counts (the original drops it); with axis 0, the first axes need not agree.
     """
 
     formula = r"L = -\frac{1}{Z} \sum_i \ln p_i(y_i), \quad p_i(k) = \frac{e^{x_i(k)}}{\sum_l e^{x_i(l)}}"
@@ -54,7 +54,7 @@ class SoftmaxWithLossLayer(LossLayer):
         if self.saved.valid is not None:
             logs = ops.where(self.saved.valid, logs, ops.scalar(0))
         self.saved.normalizer = normalizer(ops, self.normalization, self.samples, labels.count, self.saved.valid)
-        # From 0.0, since a perfect batch should cost 0 and not -0.
+        # Subtracted from 0.0, so that a perfect batch costs 0 instead of -0.
         top[0].data = ops.scalar((0.0 - ops.sum(logs)) / self.saved.normalizer)
         if len(top) > 1:
             top[1].data = self.saved.prob

@@ -10,9 +10,9 @@ from ..layer import Kind, Layer, register_layer
 
 @register_layer("Split")
 class SplitLayer(Layer):
-    """Every top is the bottom (the same array); the bottom's gradient is the sum of theirs.
+    """Every top is the bottom (the same array); the bottom's gradient is the sum of the tops' gradients.
 
-    Bottom and tops: any shape. A top that no gradient reached takes no part in the sum.
+    Bottom and tops: any shape. A top that no gradient has reached is left out of the sum.
     Source: the original's split_layer.cpp.
     """
 

@@ -1,4 +1,4 @@
-"""SPP: spatial pyramid pooling, as many numbers from an image of any size."""
+"""SPP: spatial pyramid pooling, the same number of values from an image of any size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .pooling import PoolingLayer
 
 @register_layer("SPP")
 class SPPLayer(Layer):
-    """The image pooled into 1, 2 x 2, 4 x 4, ... bins, one level after the other, and all bins in a row.
+    """The image pooled into 1, 2 x 2, 4 x 4, ... bins, one level after another, with all bins in a row.
 
-    Bottom: (N, C, H, W). Top: (N, C (1 + 4 + 16 + ...)), the bins of one level channel by channel; with a single level
+    Bottom: (N, C, H, W). Top: (N, C (1 + 4 + 16 + ...)), the bins of each level channel by channel; with a single level
     (N, C, 1, 1).
-    At the level of n x n bins kernel and stride are ceil(size / n), and the padding of each side is half of what is
-    missing to n bins, rounded up. Reads ``spp_param``: pyramid_height, pool (MAX). ``engine`` is accepted and chooses
-    nothing.
-    Where a bin would hold nothing but padding the pyramid is too high for the image: an error, as in the original.
+    At the level of n x n bins, kernel and stride are ceil(size / n), and the padding on each side is half of the pixels
+    that n full bins would lack, rounded up. Reads ``spp_param``: pyramid_height, pool (MAX). ``engine`` is accepted and
+    has no effect.
+    If a bin would hold nothing but padding, the pyramid is too high for the image: an error, as in the original.
     Source: He, Zhang, Ren and Sun 2014; the original's spp_layer.cpp.
     """
 

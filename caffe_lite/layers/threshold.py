@@ -1,4 +1,4 @@
-"""Threshold: which values exceed a bound."""
+"""Threshold: marks the values that exceed a bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tile: the same values several times over."""
+"""Tile: repeats the same values several times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..layer import Kind, Layer, register_layer
 
 @register_layer("Tile")
 class TileLayer(Layer):
-    """``tiles`` copies of the bottom, one after the other along ``axis``; the gradient is the sum of theirs.
+    """``tiles`` copies of the bottom, one after another along ``axis``; its gradient is the sum of theirs.
 
     Bottom: (N, C, ...). Top: (N, tiles * C, ...). Reads ``tile_param``: tiles; axis (1; may be negative).
     Source: the original's tile_layer.cpp.

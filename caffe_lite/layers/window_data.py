@@ -1,4 +1,4 @@
-"""WindowData: windows cut out of images, to learn to detect objects in them (R-CNN)."""
+"""WindowData: windows cut out of images, for learning to detect objects (R-CNN)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .common.batch_layer import BatchLayer
 
 @register_layer("WindowData")
 class WindowDataLayer(BatchLayer):
-    """y = (x - mean) * scale over windows drawn by chance, each warped to crop_size x crop_size; 0 outside of images.
+    """y = (x - mean) * scale over randomly drawn windows, each warped to crop_size x crop_size; 0 outside of images.
 
     Tops: data (N, 3, crop_size, crop_size), in the order B, G, R; label (N), 0 for the background.
-    Reads ``window_data_param``: source, see WindowFile; batch_size; fg_threshold (0.5), from which overlap on a window
-    is foreground, and bg_threshold (0.5), below which it is background; fg_fraction (0.25) of each batch is
-    foreground; context_pad (0), how many pixels around the window a crop shows; crop_mode ("warp"), or "square" for
-    the window's larger side; cache_images (false), which keeps the files in memory; root_folder (""), what is put
-    before each path; scale (1). ``transform_param``: crop_size; mirror (false), which flips by chance, in TEST too;
-    mean_file, of which the middle is taken and never flipped, or mean_value. ``data_param``: prefetch (4).
-    transform_param's scale is ignored, as in the original. Where the original reads other memory or dies, there are
-    errors: no windows of a kind, windows not inside their image, images not numbered from 0 on. A window of which less
+    Reads ``window_data_param``: source, see WindowFile; batch_size; fg_threshold (0.5), the overlap from which on a
+    window is foreground, and bg_threshold (0.5), below which it is background; fg_fraction (0.25), the share of
+    foreground in each batch; context_pad (0), the number of pixels around the window that a crop shows; crop_mode
+    ("warp"), or "square" for the window's larger side; cache_images (false), which keeps the files in memory;
+    root_folder (""), put before each path; scale (1). ``transform_param``: crop_size; mirror (false), which flips at
+    random, in TEST too; mean_file, whose middle is used and never flipped, or mean_value. ``data_param``: prefetch (4).
+    transform_param's scale is ignored, as in the original. Where the original reads other memory or dies, an error is
+    raised: no windows of a kind, windows not inside their image, images not numbered from 0 on. A window of which less
     than half a pixel would be left inside the image gives zeros.
     Source: the original's window_data_layer.cpp.
     """

@@ -1,1 +1,1 @@
-"""What several layers share: fillers, checked indices, how losses are normalised, reading batches ahead."""
+"""The common parts of layers: fillers, checked indices, the normalisation of losses, reading batches ahead."""

@@ -1,4 +1,4 @@
-"""What layers share that deliver batches: reading ahead, and going on where a snapshot was taken."""
+"""The base class of layers that deliver batches: it reads ahead, and resumes where a snapshot was taken."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from ...proto.schema import MOVED_TO_TRANSFORM
 
 
 class BatchLayer(Layer, abc.ABC):
-    """A layer without bottoms whose tops hold one batch after the other, of whatever shape the batch has.
+    """A layer without bottoms whose tops hold one batch after another, in the shape that each batch has.
 
-    A background thread reads ahead, as many batches as ``prefetch`` in data_param says (4), for layers with parameters
-    of their own too, as in the original. A snapshot holds the place in the source and the random state, so that
-    training resumed sees the very batches it would have seen; the original starts over. Images are decoded once and
-    kept if all of a source, decoded, fit into 128 MB; else by as many threads as there are cores.
+    A background thread reads as many batches ahead as ``prefetch`` in data_param says (4), also for layers with
+    parameters of their own, as in the original. A snapshot holds the place in the source and the random state, so that
+    resumed training sees exactly the batches that it would have seen; the original starts over. Images are decoded once
+    and kept if all decoded images of a source fit into 128 MB; otherwise they are decoded each time, by as many threads
+    as there are cores.
     """
 
     kind = Kind.DATA
@@ -35,10 +36,10 @@ class BatchLayer(Layer, abc.ABC):
 
     @abc.abstractmethod
     def open(self) -> Batches:
-        """Check the parameters, and open the source."""
+        """Check the parameters and open the source."""
 
     def foresee(self) -> Sequence[Shape]:
-        """Check the parameters, and tell the shapes of a batch as far as they do: ``open`` begins with it."""
+        """Check the parameters and return the shapes of a batch as far as these tell; ``open`` begins with the same."""
         raise Undetermined
 
     def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -69,7 +70,7 @@ class BatchLayer(Layer, abc.ABC):
             blob.data = self.ops.asarray(array)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """There is nothing before the data."""
+        """Do nothing: the layer has no bottoms."""
 
     def state(self) -> dict[str, Any]:
         return self.delivered
@@ -101,14 +102,14 @@ class BatchLayer(Layer, abc.ABC):
         if self.param.data_param.prefetch < 1:
             self.error("prefetch is 0", "Give data_param a prefetch of at least 1")
 
-    # -- what several of them check -----------------------------------------------------------------------------------
+    # -- for subclasses to use ----------------------------------------------------------------------------------------
 
     def new_generator(self) -> np.random.Generator:
-        """A generator for the thread alone, seeded by the net's."""
+        """Return a random generator for the thread alone, seeded by the net's."""
         return np.random.Generator(np.random.PCG64(int(self.rng.integers(2**63))))
 
     def foreseen_images(self, batch_size: int, channels: int = 0, height: int = 0, width: int = 0) -> Shape:
-        """The shape of a batch of images after transform_param; a 0 stands for what only the images can tell."""
+        """Return the shape of a batch of images after transform_param; 0 means a size that only the images tell."""
         p = self.param.transform_param
         check_transform(p)
         if not channels and len(p.mean_value) > 1:
@@ -117,17 +118,17 @@ class BatchLayer(Layer, abc.ABC):
         return (batch_size, *(size or UnknownSize() for size in sizes))
 
     def check_source(self, name: str) -> None:
-        """Refuse a missing source and an empty batch; ``name`` is the message that they stand in."""
+        """Refuse a missing source and an empty batch; ``name`` is the message that holds both fields."""
         if not getattr(self.param, name).source:
             self.error("there is no source", f"Give {name} a source")
         if getattr(self.param, name).batch_size < 1:
             self.error("batch_size is 0", f"Give {name} a batch_size of at least 1")
 
     def refuse_moved(self, name: str, *, kept: str | None = None, **renamed: str) -> None:
-        """Refuse fields that belong into transform_param today; the original ignores them where they were.
+        """Refuse fields that today belong in transform_param; the original ignores them in their old place.
 
-        ``name`` is the message that they stood in, ``kept`` one that still means something there, ``renamed`` those
-        of the message alone, with their names in transform_param.
+        ``name`` is the message that used to hold them, ``kept`` a field that still has a meaning there, ``renamed`` the
+        fields of this message alone, with their names in transform_param.
         """
         moved = {field: field for field in MOVED_TO_TRANSFORM if field != kept} | renamed
         given = [field for field in moved if getattr(self.param, name).HasField(field)]

@@ -15,14 +15,14 @@ from ...text.spelling import nearest
 Filler = Callable[[FillerParameter, "np.ndarray", "np.random.Generator"], None]  # quoted: it is slow to import
 
 _NUMBERS = ("value", "min", "max", "mean", "std")
-_AT_ONCE = 1 << 16  # so many values are drawn in float64 before they are kept as float32
+_AT_ONCE = 1 << 16  # number of values drawn in float64 before they are kept as float32
 
 
 def fill(blob: Blob, param: FillerParameter, rng: np.random.Generator) -> None:
     """Bind to ``blob.data`` an array filled as ``param`` says.
 
-    An unknown type, a number that makes no sense and an unfit shape are errors, found before a value is drawn; so is a
-    size for which there is no memory (MemoryError).
+    Before any value is drawn, raise CaffeError if the type is unknown, a number makes no sense or the shape does not
+    fit, and MemoryError if there is no memory for the size.
     """
     filler = FILLERS.get(param.type)
     if filler is None:
@@ -65,17 +65,17 @@ def _check_shape(param: FillerParameter, shape: tuple[int, ...]) -> None:
 
 
 def constant(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
-    """Every element is ``value`` (0)."""
+    """Set every element to ``value`` (0)."""
     out[...] = param.value
 
 
 def uniform(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
-    """Uniform between ``min`` (0) and ``max`` (1)."""
+    """Draw uniformly between ``min`` (0) and ``max`` (1)."""
     _draw(out, lambda count: rng.uniform(param.min, param.max, count))
 
 
 def gaussian(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
-    """Normal with ``mean`` (0) and ``std`` (1); with ``sparse`` only about so many inputs of each output are not 0."""
+    """Draw normally with ``mean`` (0) and ``std`` (1); ``sparse`` keeps about so many inputs of each output nonzero."""
     _draw(out, lambda count: rng.normal(param.mean, param.std, count))
     if param.sparse >= 0:
         for part in _parts(out):
@@ -83,19 +83,19 @@ def gaussian(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) 
 
 
 def xavier(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
-    """Uniform within sqrt(3 / n), n as ``variance_norm`` says (Glorot and Bengio 2010)."""
+    """Draw uniformly within ±sqrt(3 / n), with n as ``variance_norm`` says (Glorot and Bengio 2010)."""
     bound = (3.0 / _fan(param, out.shape)) ** 0.5
     _draw(out, lambda count: rng.uniform(-bound, bound, count))
 
 
 def msra(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
-    """Normal with variance 2 / n, n as ``variance_norm`` says (He et al. 2015)."""
+    """Draw normally with variance 2 / n, with n as ``variance_norm`` says (He et al. 2015)."""
     deviation = (2.0 / _fan(param, out.shape)) ** 0.5
     _draw(out, lambda count: rng.normal(0.0, deviation, count))
 
 
 def positive_unitball(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
-    """Positive, and the inputs of each output sum to 1."""
+    """Draw positive values such that the inputs of each output sum to 1."""
     rows = out.reshape(out.shape[0] if out.shape else 1, -1)
     at_once = max(1, _AT_ONCE // rows.shape[1])
     for first in range(0, len(rows), at_once):
@@ -105,7 +105,7 @@ def positive_unitball(param: FillerParameter, out: np.ndarray, rng: np.random.Ge
 
 
 def bilinear(param: FillerParameter, out: np.ndarray, rng: np.random.Generator) -> None:
-    """The kernel that makes a Deconvolution interpolate: a pyramid over each square plane of a 4-axis blob."""
+    """Set the kernel that makes a Deconvolution interpolate: a pyramid over each square plane of a 4-axis blob."""
     half = ceil(out.shape[3] / 2)
     centre = (out.shape[3] - 1) / (2 * half)
     slope = 1 - np.abs(np.arange(out.shape[3]) / half - centre)
@@ -118,14 +118,14 @@ def _draw(out: np.ndarray, draw: Callable[[int], np.ndarray]) -> None:
 
 
 def _parts(out: np.ndarray) -> Iterator[np.ndarray]:
-    """A new array part by part, in its order, each as one axis."""
+    """Yield the parts of a new array in order, each with one axis."""
     flat = out.reshape(-1)
     for first in range(0, flat.size, _AT_ONCE):
         yield flat[first : first + _AT_ONCE]
 
 
 def _fan(param: FillerParameter, shape: tuple[int, ...]) -> float:
-    """Inputs per output, outputs per input, or their mean."""
+    """Return the inputs per output, the outputs per input, or their mean."""
     count = prod(shape)
     fan_in = count / shape[0] if shape else 1.0
     fan_out = count / shape[1] if len(shape) > 1 else float(count)

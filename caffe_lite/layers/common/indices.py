@@ -1,4 +1,4 @@
-"""Blobs whose values are indices: checked, and told by the sample where they are wrong."""
+"""Blobs whose values are indices: they are checked, and an error names the sample where one is wrong."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ...ops.base import Array
 
 
 def row_indices(layer: Layer, blob: Blob, count: int, rows: str, hint: str) -> Array:
-    """The values of a blob in a row, each truncated to one of ``count`` numbers from 0 on; others are an error.
+    """Return the values of a blob in one row, truncated to whole numbers; raise an error unless all are valid indices.
 
-    ``rows`` is what they number, as a message calls them.
+    The values must lie from 0 to below ``count``; ``rows`` is what an error message calls the things they number.
     """
 
     def check(values: np.ndarray) -> None:
@@ -33,7 +33,7 @@ def row_indices(layer: Layer, blob: Blob, count: int, rows: str, hint: str) -> A
 
 
 def first_wrong(good: np.ndarray) -> tuple[tuple[int, ...], str]:
-    """The first place that is not good, and how a message names it."""
+    """Return the first place that is not good, and its name in a message."""
     at = tuple(map(int, np.unravel_index(int(np.argmin(good)), good.shape)))
     place = f" of sample {at[0]}" if at else ""
     if prod(good.shape[1:]) > 1:

@@ -1,4 +1,4 @@
-"""What losses share: class labels and their check, ignore_label, and what a summed loss is divided by."""
+"""The common parts of losses: class labels and their check, ignore_label, and the divisor of a summed loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FULL, VALID, BATCH_SIZE, NONE = LossParameter.FULL, LossParameter.VALID, LossPar
 
 
 class LossLayer(Layer):
-    """A layer whose first top is one number to be minimised, and whose second bottom (labels) gets no gradient."""
+    """A layer whose first top is a number to be minimised, and whose second bottom (labels) gets no gradient."""
 
     kind = Kind.LOSS
     bottoms = (2, 2)
@@ -26,7 +26,7 @@ class LossLayer(Layer):
     not_differentiable: ClassVar[tuple[int, ...]] = (1,)
 
     def check_first_axis(self, bottom: Sequence[Blob]) -> None:
-        """As many predictions as labels; the count alone would let transposed labels pass."""
+        """Check that there are as many predictions as labels; the count alone would let transposed labels pass."""
         if bottom[0].shape[:1] != bottom[1].shape[:1]:
             self.error(
                 f"the bottoms {bottom[0].shape} and {bottom[1].shape} differ in their first axis",
@@ -34,7 +34,7 @@ class LossLayer(Layer):
             )
 
     def check_pairs(self, bottom: Sequence[Blob]) -> int:
-        """That the first two bottoms hold vectors of one size for as many samples; gives how many samples."""
+        """Check that the first two bottoms hold as many vectors of the same size; return the number of samples."""
         self.check_first_axis(bottom)
         sizes = [prod(blob.shape[1:]) for blob in bottom[:2]]
         if sizes[0] != sizes[1]:
@@ -46,7 +46,7 @@ class LossLayer(Layer):
         return bottom[0].shape[0] if bottom[0].shape else 1
 
     def samples_and_classes(self, bottom: Sequence[Blob]) -> tuple[int, int]:
-        """How many samples and classes, where everything behind the first axis is classes, and a sample has a label."""
+        """Return the number of samples, with one label each, and of classes: everything after the first axis."""
         self.check_first_axis(bottom)
         samples = bottom[0].shape[0] if bottom[0].shape else 1
         if bottom[1].count != samples:
@@ -66,12 +66,12 @@ class LossLayer(Layer):
 
 
 def ignored_label(param: LossParameter | AccuracyParameter) -> int | None:
-    """The label that does not count, if the prototxt gives one."""
+    """Return the label that does not count, or None if the prototxt gives none."""
     return param.ignore_label if param.HasField("ignore_label") else None
 
 
 def normalization(param: LossParameter, default: int = VALID) -> int:
-    """The mode in force: ``normalization`` where it is set, else what ``normalize`` stands for, else the default."""
+    """Return the mode in force: ``normalization`` if set, else what ``normalize`` stands for, else the default."""
     if param.HasField("normalization"):
         return param.normalization
     if param.HasField("normalize"):
@@ -80,9 +80,9 @@ def normalization(param: LossParameter, default: int = VALID) -> int:
 
 
 def normalizer(ops: Ops, mode: int, samples: int, labels: int, valid: Array | None) -> float | Array:
-    """What the sum over all labels is divided by, never less than 1.
+    """Return the divisor of the sum over all labels, never less than 1.
 
-    FULL: ``labels``, their number. VALID: how many are ``valid`` (None: all). BATCH_SIZE: ``samples``. NONE: 1.
+    FULL: ``labels``, their number. VALID: the number of ``valid`` ones (None: all). BATCH_SIZE: ``samples``. NONE: 1.
     """
     if mode == VALID and valid is not None:
         return ops.at_least(ops.sum(ops.astype(valid)), 1.0)
@@ -91,14 +91,14 @@ def normalizer(ops: Ops, mode: int, samples: int, labels: int, valid: Array | No
 
 
 class Labels(NamedTuple):
-    """Class numbers, shaped like the scores with 1 along the classes; those that are not ``valid`` read 0."""
+    """Class numbers, shaped like the scores with 1 along the classes; those that are not ``valid`` are set to 0."""
 
     index: Array
     valid: Array | None
 
 
 def check_label_count(layer: Layer, scores: Blob, labels: Blob, axis: int) -> None:
-    """One label for every position of the scores; their shape is free."""
+    """Check that there is one label for every position of the scores; the labels may have any shape."""
     shape = (*scores.shape[:axis], *scores.shape[axis + 1 :])
     if labels.count != prod(shape):
         layer.error(
@@ -111,7 +111,7 @@ def check_label_count(layer: Layer, scores: Blob, labels: Blob, axis: int) -> No
 def class_labels(
     layer: Layer, labels: Blob, shape: Sequence[int], axis: int, ignore: int | None = None, ignorable: bool = True
 ) -> Labels:
-    """The labels of scores with this shape, truncated to whole numbers as in the original, and checked.
+    """Return the labels for scores of this shape, truncated to whole numbers as in the original, and checked.
 
     ``ignorable`` says whether the layer reads an ignore_label at all.
     """
