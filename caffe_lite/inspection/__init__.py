@@ -1,1 +1,1 @@
-"""What is to be known of a net without running it: mistakes, shapes, costs; and the check of gradients."""
+"""Facts about a net without running it (mistakes, shapes, costs), and the check of gradients."""

@@ -1,4 +1,4 @@
-"""Check: all that is wrong with a prototxt, told at once, without its data, its weights or its users' code."""
+"""Check: reports all mistakes in a prototxt at once, without its data, its weights or users' code."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from ..solvers.nets import net_file
 from ..solvers.solver import policy_problems
 from .outline import Outline
 
-STATUSES = ("syntax", "unknown_field", "unknown_layer", "invalid")  # the first that a problem has is the file's
+STATUSES = ("syntax", "unknown_field", "unknown_layer", "invalid")  # a file's status is the first that a problem has
 MOST_STATES = 16
 
 
 @dataclass
 class Checked:
-    """What was found in a file: a net, a solver, or another of Caffe's messages.
+    """The findings in a file: a net, a solver, or another of Caffe's messages.
 
-    ``notes`` are no problems: deprecated fields, and what could not be looked at. ``nets`` are the files that a solver
-    names, where they are there.
+    ``notes`` are not problems: they are about deprecated fields, and about things that could not be checked. ``nets``
+    are the files that a solver names, if they exist.
     """
 
     file: str
@@ -63,7 +63,7 @@ class Checked:
 
 
 def check(path: str | os.PathLike[str]) -> Checked:
-    """Look at one file."""
+    """Check one file."""
     checked = Checked(os.fspath(path))
     try:
         text = read_text(path)
@@ -88,7 +88,7 @@ def check(path: str | os.PathLike[str]) -> Checked:
 
 
 def _kind(text: str) -> type[Message] | None:
-    """The message that a text means: the one that knows most of its fields, rather a net or a solver than another."""
+    """Guess the message of a text: the one that has most of its fields, with preference for a net or a solver."""
     names = [token.text for token, _ in top_fields(text)]
     others = [getattr(caffe_pb2, name) for name in caffe_pb2.DESCRIPTOR.message_types_by_name]
 
@@ -112,7 +112,7 @@ def _foreign(text: str, file: str) -> UnknownField:
 
 
 def _note_deprecated(parsed: Parsed[Any], checked: Checked) -> None:
-    """Name each deprecated field once, where it stands first, and what replaced it."""
+    """Note each deprecated field once, at its first place, and its replacement."""
     told = set()
     for path in parsed.offsets:
         names = [step for step in path if isinstance(step, str)]
@@ -179,10 +179,10 @@ def _check_net(net: Parsed[NetParameter], checked: Checked) -> None:
 def _check_layers(
     net: Parsed[NetParameter], checked: Checked, suspects: Sequence[Where], connected: bool = True
 ) -> None:
-    """Outline a net in every state that it seems meant for.
+    """Outline a net in every state that it seems to be meant for.
 
-    ``suspects`` are places that could not be read: nothing is told of the layers around them but unknown types; nor of
-    any layer, unless the net is ``connected``: then no layer and no name of a blob may have been missed.
+    ``suspects`` are places that could not be read: of the layers around them only unknown types are reported. The same
+    holds for all layers unless the net is ``connected``, that is, unless no layer and no blob's name can be missing.
     """
     places = net.layers
     doubtful = {_around(places, place) for place in suspects}
@@ -210,14 +210,14 @@ def _check_layers(
 
 
 def _around(places: Sequence[Where], place: Where) -> int:
-    """The index of the layer that a place belongs to."""
+    """Return the index of the layer that a place belongs to."""
     starts = [(where.line, where.column) for where in places]
     return bisect.bisect_right(starts, (place.line, place.column)) - 1
 
 
 @dataclass
 class _View:
-    """A net in one state: its layers there, their problems, and whether the net seems to be meant for that state."""
+    """A net in one state: the layers in it, their problems, and whether the net seems to be meant for that state."""
 
     state: NetState
     kept: Sequence[PlacedLayer]
@@ -226,15 +226,15 @@ class _View:
 
     @functools.cached_property
     def sound(self) -> set[Where | None]:
-        """Where its layers are that have no problem; asked once all problems are known."""
+        """The places of the layers without a problem. Read it only when all problems are known."""
         return {layer.where for layer in self.kept} - {problem.where for problem in self.problems}
 
 
 def _views(layers: Sequence[PlacedLayer], base: NetState) -> Iterator[_View]:
-    """One for each state that chooses other layers.
+    """Yield a view for each state that selects different layers.
 
-    A state is meant if its layers find each other, as far as its rules go; no rule says which stages go together. TRAIN
-    and TEST are also meant if they have data of their own.
+    A state is meant if its layers find each other's blobs, as far as the rules go; no rule says which stages belong
+    together. TRAIN and TEST are also meant if they have their own data.
     """
     seen = set()
     for state in _states(layers, base):
@@ -252,7 +252,7 @@ def _views(layers: Sequence[PlacedLayer], base: NetState) -> Iterator[_View]:
 
 
 def _states(layers: Sequence[PlacedLayer], base: NetState) -> Iterator[NetState]:
-    """TEST and TRAIN, then what the rules of the layers ask for."""
+    """Yield TEST and TRAIN, then the states that the layers' rules ask for."""
     rules = [rule for layer in layers for rule in (*layer.param.include, *layer.param.exclude)]
     asked = [base, *(_asked_by(rule, stages) for rule in rules for stages in (rule.stage, rule.not_stage))]
     told: list[NetState] = []
@@ -269,8 +269,10 @@ def _asked_by(rule: NetStateRule, stages: Iterable[str]) -> NetState:
 
 
 def _has_data(phase: int, kept: Sequence[PlacedLayer], left_out: Sequence[PlacedLayer]) -> bool:
-    """Whether layers without bottoms bring data as those do that are there in other states: a net with data for TRAIN
-    alone may still have constants in TEST. Nobody trains from an Input."""
+    """Return whether layers without bottoms make data, and some blob that those of other states make, if there are any.
+
+    A net with data for TRAIN alone may still have constants in TEST. Nobody trains from an Input.
+    """
     types = {layer.param.type for layer in kept if not layer.param.bottom}
     mine, others = (
         {top for layer in some if not layer.param.bottom for top in layer.param.top} for some in (kept, left_out)
@@ -279,7 +281,7 @@ def _has_data(phase: int, kept: Sequence[PlacedLayer], left_out: Sequence[Placed
 
 
 def _find_each_other(kept: Sequence[PlacedLayer], left_out: Sequence[PlacedLayer]) -> bool:
-    """Whether no layer misses a blob that another state would bring, and none makes one a second time."""
+    """Return whether no layer lacks a blob that another state would make, and no blob is made twice."""
     elsewhere = {top for layer in left_out for top in layer.param.top}
     made: set[str] = set()
     for layer in kept:
@@ -293,7 +295,7 @@ def _find_each_other(kept: Sequence[PlacedLayer], left_out: Sequence[PlacedLayer
 
 
 def _only_in(view: _View, views: Sequence[_View], place: Where | None) -> str:
-    """Where else the layer is without a problem, the state in which it has one."""
+    """Name the state in which a layer has a problem, if it has none in another state; else return an empty string."""
     if not any(other.meant and place in other.sound for other in views):
         return ""
     phase = caffe_pb2.Phase.Name(view.state.phase)

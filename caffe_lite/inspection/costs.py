@@ -1,4 +1,4 @@
-"""What a net costs: parameters, values in its blobs, multiply-adds; and how such numbers are written."""
+"""The costs of a net: parameters, values in its blobs, multiply-adds; and the form in which they are written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .outline import Outline, shape_of
 
 @dataclass
 class Totals:
-    """Of a whole net: parameters, shared ones once; values in its blobs; multiply-adds of a forward pass."""
+    """A whole net's parameters, shared ones counted once, values in its blobs, and multiply-adds of a forward pass."""
 
     parameters: Size
     values: Size
@@ -28,7 +28,7 @@ def totals(net: Outline) -> Totals:
 
 
 def multiply_adds(node: Node) -> Size:
-    """What a layer's matrix products cost in one forward pass; not known where a shape is not."""
+    """Count the multiply-adds of a layer's matrix products in one forward pass; unknown if a shape is unknown."""
     layer = node.layer
     if layer.has_weights and not layer.blobs:  # it could not be set up
         return UnknownSize()
@@ -42,7 +42,7 @@ def shape_text(shape: Shape | None) -> str:
 
 
 def memory(count: Size) -> str:
-    """What so many float32 take."""
+    """Write the memory that so many float32 values take."""
     if isinstance(count, UnknownSize):
         return "?"
     value = 4.0 * count

@@ -1,6 +1,7 @@
-"""The gradient check of a layer, for those who write one: its gradients against differences of its outputs.
+"""The gradient check for authors of layers: a layer's gradients are compared with differences of its outputs.
 
-A random direction takes two evaluations, where a derivative per element would take two each (as HIPS autograd does).
+A random direction, as in HIPS autograd, takes two evaluations; a derivative for each element would take two per
+element.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ def check_gradients(net: Net, layer: str, seed: int = 0, tops: Sequence[str] | N
     """Raise an AssertionError unless every gradient of a layer is that of <r, tops> for random weights r.
 
     Args:
-        net: made with ``dtype="float64"``, its inputs filled with values between which and ``STEP`` away from which no
-            output jumps or bends. ``force_backward: true`` lets gradients reach them.
-        layer: its name in the net. Gradients in all of its bottoms and learnable parameters are checked.
-        seed: of the weights and directions.
-        tops: those of its tops that count, if not all do.
+        net: made with ``dtype="float64"`` and with its inputs filled. No output may jump or bend between these values
+            and values ``STEP`` away from them. ``force_backward: true`` lets gradients reach the inputs.
+        layer: the layer's name in the net. The gradients of all its bottoms and learnable parameters are checked.
+        seed: for the weights and directions.
+        tops: the tops that count, if not all do.
     """
     rng = np.random.default_rng(seed)
     graph = net._caffe_graph
@@ -61,7 +62,7 @@ def check_gradients(net: Net, layer: str, seed: int = 0, tops: Sequence[str] | N
 
 
 def _variables(net: Net, node: Node) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, data and diff of all that the layer can have a gradient in."""
+    """Yield name, data and diff of everything that the layer can have a gradient for."""
     for i, name in enumerate(node.bottom_names):
         if node.layer.gradient_reaches(i, len(node.bottom)):
             yield name, net.blobs[name].data, net.blobs[name].diff

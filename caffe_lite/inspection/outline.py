@@ -1,4 +1,4 @@
-"""Outline: a net's layers and the shapes of their blobs, known without its data, its weights or any arithmetic."""
+"""Outline: a net's layers and the shapes of their blobs, found without its data, its weights or any arithmetic."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def _raise(error: CaffeError) -> NoReturn:
 
 
 class Outline(Wiring):
-    """A net in one state, built as ``Net`` builds it but for the values: no weight is filled, no source opened.
+    """A net in one state, built as ``Net`` builds it, but without values: no weights are filled, no sources opened.
 
-    What the parameters do not tell is unknown, and so is what follows from it. A layer is refused only if it fits in
-    no way at all. Below a layer that is refused, building goes on as if its tops were there, of unknown shapes.
+    Sizes that the parameters do not give are unknown, and so are those that follow from them. A layer is refused only
+    if it fits in no way at all. After a layer that is refused, building goes on as if its tops had unknown shapes.
 
     Args:
-        layers: of the whole net, with their places.
-        state: chooses among them; its phase is theirs.
-        report: is given every problem; by default the first one is raised.
-        open_sources: whether layers may look into their sources, and users' layers run, where these are there.
+        layers: the layers of the whole net, with their places.
+        state: selects layers; its phase is theirs.
+        report: is called with every problem; by default the first one is raised.
+        open_sources: if true, layers may look into their sources, and users' layers may run, if these exist.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Outline(Wiring):
             self.add(placed)
 
     def add(self, placed: PlacedLayer) -> None:
-        absent = [name for name in placed.param.bottom if name not in self.blobs]  # layers_in_state has told
+        absent = [name for name in placed.param.bottom if name not in self.blobs]  # layers_in_state has reported them
         for name in absent:
             self.blobs[name], self._needs_backward[name] = _Outlined(self.ops), True
             self._settle(name, None)
@@ -72,7 +72,7 @@ class Outline(Wiring):
                 self.blobs.pop(name, None)
 
     def _stand_in(self, placed: PlacedLayer) -> None:
-        """Let the layers below go on as if this one were there."""
+        """Let building go on with the next layers as if this one existed."""
         for name in placed.param.bottom:
             self.unread.pop(name, None)
         for name in placed.param.top:
@@ -101,7 +101,7 @@ class Outline(Wiring):
                     refusals.append(outcome)
                     continue
                 fit = outcome if fit is None else fit.joined(outcome)
-                if all(shape is None for shape in fit.tops):  # no other way can change that
+                if all(shape is None for shape in fit.tops):  # further ways cannot change that
                     fit.params = [None] * len(fit.params)
                     break
             if fit is None:
@@ -116,7 +116,7 @@ class Outline(Wiring):
             cast(_Outlined, blob).settle(shape)
 
     def _fit(self, node: Node, before: dict[Blob, Shape | None]) -> _Fit:
-        """Set up a layer as it is met for the first time; where not even the axes of a blob are known, choose some."""
+        """Set up a layer from scratch; if not even the number of a blob's axes is known, choose one."""
         for blob, shape in before.items():
             cast(_Outlined, blob).settle(unknown_shape(RANKS[choose(len(RANKS))]) if shape is None else shape)
         layer = node.layer = type(node.layer)(node.param, self.ops, node.param.phase, self.rng, node.where)
@@ -131,7 +131,7 @@ class Outline(Wiring):
         except (IndexError, TypeError, ValueError) as error:
             if all(known(shape) for shape in before.values()):
                 raise
-            if isinstance(error, TypeError):  # a number is wanted, and there is none
+            if isinstance(error, TypeError):  # the layer needs a number that is unknown
                 raise Undetermined from error
             raise NetError("the shapes of its bottoms do not fit") from error
         refuse_reshaped_bottoms(node, shapes)
@@ -148,20 +148,20 @@ class Outline(Wiring):
 
 @dataclass
 class _Fit:
-    """One way in which a layer fits in: the shapes of its tops and of its parameters."""
+    """One way in which a layer fits: the shapes of its tops and of its parameters."""
 
     layer: Layer
     tops: list[Shape | None]
     params: list[Shape | None]
 
     def joined(self, other: _Fit) -> _Fit:
-        """What holds in both ways."""
+        """Return the shapes that hold in both ways."""
         tops = [joined(shapes) for shapes in zip(self.tops, other.tops, strict=True)]
         return _Fit(self.layer, tops, [joined(shapes) for shapes in zip(self.params, other.params, strict=False)])
 
 
 def _open(layer: Layer, node: Node) -> None:
-    """Set a layer up with its source, or without one if there is none."""
+    """Set a layer up with its source, or without it if that fails."""
     try:
         Layer.outline(layer, node.bottom, node.top)
     except CaffeError:
@@ -173,12 +173,12 @@ def _open(layer: Layer, node: Node) -> None:
 
 
 def shape_of(blob: Blob) -> Shape | None:
-    """The shape of a blob, None where not even the axes are known."""
+    """Return the shape of a blob, or None if not even the number of its axes is known."""
     return blob.outline if isinstance(blob, _Outlined) else blob.shape
 
 
 class _Outlined(Blob):
-    """A blob that may have a shape of which not even the number of axes is known."""
+    """A blob for which not even the number of axes may be known."""
 
     __slots__ = ("outline",)
 
@@ -197,7 +197,7 @@ class _Outlined(Blob):
 
 
 class ShapeArray:
-    """An array of which only the shape is there. What is written into it is gone."""
+    """An array that has only a shape. Values written into it are lost."""
 
     __slots__ = ("shape",)
 
@@ -224,7 +224,7 @@ class ShapeArray:
 
 
 class ShapeOps(Ops):
-    """An engine that computes nothing: it makes arrays of any shape, and cannot tell their values."""
+    """An engine that computes nothing: it makes arrays of any shape, but without values."""
 
     name: ClassVar[str] = "shapes"
     array_type = ShapeArray
@@ -252,7 +252,7 @@ class ShapeOps(Ops):
         return x
 
     def host_view(self, x: Array) -> np.ndarray:
-        """One element that stands for all: reading gives 0, writing does no harm."""
+        """Return a view in which one element stands for all: reading gives 0, writing does no harm."""
         if not known(x.shape):
             raise Undetermined
         return np.lib.stride_tricks.as_strided(np.zeros(1, self.dtype), x.shape, (0,) * len(x.shape))
@@ -261,4 +261,4 @@ class ShapeOps(Ops):
         pass
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise Undetermined  # xp, the namespace that all other operations need
+        raise Undetermined  # for xp, the namespace that all other operations need
