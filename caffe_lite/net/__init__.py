@@ -1,1 +1,1 @@
-"""A net: its layers made, connected, run, and their parameters' way in and out."""
+"""A net: making, connecting and running its layers, and loading and saving their parameters."""

@@ -1,6 +1,6 @@
-"""Compiled passes: what runs again and again is traced once for each set of shapes and compiled as a whole.
+"""Compiled passes: a pass that runs many times is traced once for each set of shapes and compiled as a whole.
 
-A trace runs the layers themselves over arrays without values and notes every operation. That works because operations
+A trace runs the layers themselves over arrays without values and records every operation. That works because operations
 are functions and layers only bind results: nothing but a solver's update and running statistics writes in place.
 """
 
@@ -24,14 +24,14 @@ from .wiring import Node
 
 
 def compile_wanted(wanted: bool | None) -> bool:
-    """What was asked for; without a word, whether CAFFE_LITE_COMPILE is set and not 0."""
+    """Return ``wanted``; if it is None, return whether CAFFE_LITE_COMPILE is set and not 0."""
     return os.environ.get("CAFFE_LITE_COMPILE", "0") not in ("", "0") if wanted is None else wanted
 
 
 class CompiledPass:
-    """A net's forward pass, or its forward and backward pass, compiled; layers without bottoms run as ever.
+    """A net's forward pass, or its forward and backward pass, compiled; layers without bottoms run as usual.
 
-    Outputs, losses, parameters and their diffs are there afterwards; reading another blob is an error.
+    Afterwards outputs, losses, parameters and their diffs can be read; reading another blob is an error.
     """
 
     def __init__(self, net: Structure, backward: bool) -> None:
@@ -58,7 +58,7 @@ class CompiledPass:
         self.compiled = self._untraced()
 
     def serves(self, read: Iterable[Blob] = ()) -> bool:
-        """Whether what will be ``read`` afterwards is there, and everything of which a user holds an array."""
+        """Return whether the pass keeps the blobs to ``read`` afterwards, and those of which a user holds an array."""
         if any(blob is other for blob in read for other in self.dropped):
             return False
         data = any(data_is_held(blob) for blob in self.dropped)
@@ -74,7 +74,7 @@ class CompiledPass:
         return False
 
     def __call__(self) -> Array:
-        """Run the net once; the sum of its weighted losses."""
+        """Run the net once; return the sum of its weighted losses."""
         net = self.net
         loss = passes.forward(self.sources, net.ops)
         self._reshape()
@@ -120,15 +120,15 @@ class CompiledPass:
             passes.backward(self.traced, self.net.ops)
 
     def _constant(self) -> bool:
-        """Whether the parameters' values are compiled in: in a TEST net, from its first pass until the first change.
+        """Return whether the parameters' values are compiled in: in a TEST net, from its first pass until they change.
 
-        ``stamp`` tells.
+        ``stamp`` detects a change.
         """
         if self.backward or self.changed or not self.compiled.takes_constants:
             return False
         state = [stamp(blob) for node in self.net.nodes for blob in node.layer.blobs]
         if self.frozen is None and None not in state:
-            self.frozen = state, self._arrays()  # kept alive, for their stamps
+            self.frozen = state, self._arrays()  # the arrays are kept alive for their stamps
         self.changed = self.frozen is None or self.frozen[0] != state
         return not self.changed
 
@@ -139,14 +139,14 @@ class CompiledPass:
         return [blob.data for blob in self._params()]
 
     def _reshape(self) -> None:
-        """Give the blobs the shapes that follow from the given ones."""
+        """Give the blobs the shapes that follow from those of the given blobs."""
         given = tuple(blob.shape for blob in self.given)
         if self._shapes.get(given) != [blob.shape for blob in self.made]:
             self.net.reshape()
             self._shapes[given] = [blob.shape for blob in self.made]
 
     def _trace(self, *arrays: Array) -> tuple[list[Array], _Note]:
-        """The pass over these arrays, which have no values; blobs and layers are left as they were."""
+        """Run the pass over these arrays, which have no values; blobs and layers are left as they were."""
         net, params = self.net, self._params()
         rooted = [blob for blob in self.roots if blob.has_diff]
         blobs = _distinct([*self.given, *self.made, *params])
@@ -197,7 +197,7 @@ _NOT_KEPT = Later(_refuse)
 
 
 class _Note(NamedTuple):
-    """Which parameters a traced pass has given a gradient, and which other blobs."""
+    """The parameters to which a traced pass has given a gradient, and the other blobs that got one."""
 
     learned: list[Blob]
     with_diff: list[Blob]

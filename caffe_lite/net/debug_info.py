@@ -1,4 +1,4 @@
-"""What ``debug_info`` logs: the mean size of every blob and parameter, after each layer's pass."""
+"""The log lines of ``debug_info``: the mean absolute value of every blob and parameter, after each layer's pass."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def log_backward(node: Node) -> None:
 
 
 def log_params(params: Sequence[Param]) -> None:
-    """The norms of all parameters together, after a backward pass."""
+    """Log the norms of all parameters together, after a backward pass."""
     blobs = [param.blob for param in params]
     l1 = [sum(_sum_of_sizes(blob, part) for blob in blobs) for part in ("data", "diff")]
     l2 = [sum(_sum_of_squares(blob, part) for blob in blobs) ** 0.5 for part in ("data", "diff")]

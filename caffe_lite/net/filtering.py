@@ -1,4 +1,4 @@
-"""What happens to a NetParameter before its layers are made: filtering by state, and splits where a blob is read twice.
+"""The changes to a NetParameter before its layers are made: filtering by state, and splits of blobs read twice.
 
 Source: the original's net.cpp (FilterNet, StateMeetsRule) and util/insert_splits.cpp.
 """
@@ -23,7 +23,7 @@ Report = Callable[[NetError], None]
 class PlacedLayer:
     """A LayerParameter and its place in the prototxt, if it came from one.
 
-    ``doubtful``: what the prototxt says of it could not be read in full.
+    ``doubtful`` is true if the prototxt's text for it could not be read in full.
     """
 
     param: LayerParameter
@@ -35,12 +35,12 @@ class PlacedLayer:
 
 
 def placed_layers(net: Parsed[NetParameter]) -> list[PlacedLayer]:
-    """The layers of a net that was read from a file."""
+    """Return the layers of a net that was read from a file."""
     return [PlacedLayer(param, where) for param, where in zip(net.message.layer, net.layers, strict=True)]
 
 
 def state_of(net: NetParameter, phase: Phase, level: int = 0, stages: Sequence[str] = ()) -> NetState:
-    """The state of a net in a phase: what it says of itself, and the level and stages asked for."""
+    """Return the state of a net in a phase: its own state, with the level and the stages that are asked for."""
     state = NetState()
     state.CopyFrom(net.state)
     state.phase = phase
@@ -54,7 +54,7 @@ def _raise(error: NetError) -> NoReturn:
 
 
 def filter_layers(layers: Sequence[PlacedLayer], state: NetState, report: Report = _raise) -> list[PlacedLayer]:
-    """The layers whose include and exclude rules admit them in this state."""
+    """Return the layers whose include and exclude rules admit them in this state."""
     return [layer for layer in layers if _included(layer, state, report)]
 
 
@@ -90,7 +90,7 @@ def _meets(state: NetState, rule: NetStateRule, name: str) -> bool:
 
 
 def layers_in_state(layers: Sequence[PlacedLayer], state: NetState, report: Report = _raise) -> list[PlacedLayer]:
-    """The layers of a net in a state, with the splits that they need."""
+    """Return the layers of a net in a state, with the splits that they need."""
     kept = filter_layers(layers, state, report)
     there = set(map(id, kept))
     left_out = [layer for layer in layers if id(layer) not in there]
@@ -100,10 +100,10 @@ def layers_in_state(layers: Sequence[PlacedLayer], state: NetState, report: Repo
 def insert_splits(
     layers: list[PlacedLayer], report: Report = _raise, made_elsewhere: Callable[[str], str] = lambda blob: ""
 ) -> list[PlacedLayer]:
-    """The layers, with a Split after every top that more than one reader shares, so that each has a diff of its own.
+    """Insert a Split after every top that has more than one reader, so that each reader has its own diff.
 
-    An explicit nonzero loss_weight counts as a reader. ``report`` is given a NetError for each bottom that no earlier
-    layer makes; ``made_elsewhere`` may know of a layer that was left out and makes it.
+    An explicit nonzero loss_weight counts as a reader. ``report`` is called with a NetError for each bottom that no
+    earlier layer makes; ``made_elsewhere`` may return a hint about a layer that makes it but was left out.
     """
     source: dict[str, tuple[int, int]] = {}
     makers: dict[str, PlacedLayer] | None = None
@@ -159,7 +159,7 @@ def _split_name(layers: list[PlacedLayer], top: tuple[int, int]) -> str:
 
 
 def _made_in_another_state(left_out: Sequence[PlacedLayer], state: NetState, blob: str) -> str:
-    """How to have a layer that makes a blob, but was left out by its rules; empty if there is none."""
+    """Say how to include a layer that makes a blob but was left out by its rules; return "" if there is none."""
     makers = [layer for layer in left_out if blob in layer.param.top]
     if not makers:
         return ""

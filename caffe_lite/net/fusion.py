@@ -1,8 +1,8 @@
-"""Fusion: neighbouring layers run as one kernel, and nobody can tell.
+"""Fusion: neighbouring layers run as one kernel, with the same results.
 
-Runs are found once per net, by what the layers say they are to their neighbours (``roles``). A run stands for its nodes
-in a pass that covers all of them; a pass over a part of it, or with ``debug_info``, takes the nodes one by one. The
-kernels are the engine's, ``ops.fused``; an engine without them runs every layer by itself.
+Runs are found once per net, from what each layer says it is to its neighbours (``roles``). A run stands for its nodes
+in a pass that covers all of them; a pass over some of them, or with ``debug_info``, executes the nodes one by one. The
+kernels are the engine's (``ops.fused``); an engine without them runs every layer by itself.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ..ops.roles import ChannelMap, LearnedChannelMap, Linear, Normalization, Re
 from ..proto.caffe_pb2 import TEST
 from .wiring import Node
 
-# An array, and what to add to the result of the convolution, to the result.
+# Takes an array, and another to add to the result of the convolution; returns the result.
 Kernel = Callable[[Array, "Array | None"], Array]
 
 
 class Fusion:
-    """The runs of a net, of these kinds or of all: the first kind of ``KINDS`` that fits takes the nodes."""
+    """The runs of a net, of the given kinds or of all; nodes go to the first kind that fits."""
 
     def __init__(self, nodes: Sequence[Node], ops: Ops, kinds: Sequence[type[Run]] | None = None) -> None:
         self.nodes = nodes
@@ -44,7 +44,7 @@ class Fusion:
             at += max(1, length)
 
     def steps(self, start: int, end: int | None, one_by_one: bool) -> list[Node | Run]:
-        """What a pass over the nodes from ``start`` to ``end``, both included, has to execute, in order."""
+        """Return the steps of a pass over the nodes from ``start`` to ``end``, both included, in order."""
         steps: list[Node | Run] = []
         at, stop = start, len(self.nodes) if end is None else end + 1
         while at < stop:
@@ -62,7 +62,7 @@ class Fusion:
 
 
 class Run(ABC):
-    """Nodes in a row, each the only reader of what the one before makes."""
+    """Nodes in a row, each the only reader of the previous one's top."""
 
     def __init__(self, first: int, nodes: Sequence[Node], kernels: Any) -> None:
         self.first = first
@@ -74,18 +74,18 @@ class Run(ABC):
         self.ops = self.top.ops
         self.blobs = [blob for node in nodes for blob in (*node.bottom, *node.top)]
         self.shapes: list[tuple[int, ...]] = []  # of the blobs, as the layers know them from the last pass as a run
-        # What went in, and into a sum beside it, while the layers do not know of the last forward pass.
+        # The input, and the other bottom of a sum, as long as the layers do not know of the last forward pass.
         self.x: Array | None = None
         self.addend: Array | None = None
 
     @staticmethod
     @abstractmethod
     def length(row: Sequence[Node]) -> int:
-        """How many nodes at the head of the row make a run of this kind; 0 if they make none."""
+        """Return how many nodes at the head of the row make a run of this kind; 0 if they make none."""
 
     @abstractmethod
     def fused(self) -> bool:
-        """Compute the top, as all nodes would, and return True; or do nothing."""
+        """Compute the top as all nodes would, and return True; or do nothing, and return False."""
 
     def reshape(self) -> None:
         if [blob.shape for blob in self.blobs] != self.shapes:
@@ -115,7 +115,7 @@ class Run(ABC):
                 node.run_aside()
 
     def separate(self) -> None:
-        """Let each layer have what it would have kept for its backward pass, had it run by itself."""
+        """Give each layer what it would have kept for its backward pass if it had run by itself."""
         if self.x is not None:
             made = self._one_by_one(self.x, self.addend, self._blobs())
             for node, (twin, _) in zip(self.nodes, made, strict=True):
@@ -123,7 +123,7 @@ class Run(ABC):
             self.x = self.addend = None
 
     def _forget(self) -> None:
-        """Take from each layer what it kept of an earlier pass: of this one it gets it when the run is separated."""
+        """Clear what each layer has kept from an earlier pass; ``separate`` gives it what belongs to this one."""
         for node in self.nodes:
             node.layer.saved = node.nothing_saved()
 
@@ -131,7 +131,7 @@ class Run(ABC):
         return [layer.blobs for layer in self.layers]
 
     def _one_by_one(self, x: Array, addend: Array | None, blobs: Sequence[list[Blob]]) -> Iterator[tuple[Layer, Array]]:
-        """Twins of the layers that have run on ``x`` with these blobs, and what they made."""
+        """Yield twins of the layers that have run on ``x`` with these blobs, and what each of them has made."""
         bottom = _holding(self.ops, x)
         with self.ops.quiet():
             for node, own in zip(self.nodes, blobs, strict=True):
@@ -147,13 +147,13 @@ class Run(ABC):
 
 
 class Folded(Run):
-    """In TEST: a convolution, or an inner product, whose weights do the work of the BatchNorm, Scale and Bias after it.
+    """In TEST: a convolution or an inner product whose weights do the work of the BatchNorm, Scale and Bias after it.
 
-    A sum with one other blob may follow a convolution, and a ReLU everything.
+    A sum with one other blob may follow a convolution, and a ReLU may follow all of them.
 
-    The weights are folded in the second pass with the same parameters, and serve until these change, as far as
-    ``stamp`` can tell: while a user holds a NumPy array of one nothing is folded.
-    Blobs between the layers compute what they hold when they are read, from copies of the input and the parameters.
+    The weights are folded in the second pass with the same parameters, and are used until these change. ``stamp``
+    detects that; while a user holds a NumPy array of a parameter, nothing is folded. Blobs between the layers are
+    computed when they are read, from copies of the input and the parameters.
     """
 
     def __init__(self, first: int, nodes: Sequence[Node], kernels: Any) -> None:
@@ -203,22 +203,22 @@ class Folded(Run):
         return True
 
     def backward(self) -> None:
-        self.differentiated = True  # and will be again: from now on the layers keep what they need for it
+        self.differentiated = True  # it will be again, so from now on the layers keep what they need for it
         super().backward()
 
     def _made(self, place: int, x: Array, addend: Array | None, blobs: list[list[Blob]]) -> Array:
-        """What the layer at this place makes of ``x``."""
+        """Return what the layer at this place makes from ``x``."""
         made = self._one_by_one(x, addend, blobs)
         for _ in range(place):
             next(made)
         return next(made)[1]
 
     def _kernel_for(self, x: Array) -> Kernel | None:
-        """The kernel of the parameters as they are now, for arrays like ``x``; None if there cannot be one yet."""
+        """Return the kernel for the present parameters and arrays like ``x``; None if there cannot be one yet."""
         key = (x.shape, *[stamp(blob) for layer in self.layers for blob in layer.blobs])
         if key != self.key or None in key:
             self.key, self.kernel, self.copies = key, None, []
-            # Kept alive, for their stamps.
+            # The arrays are kept alive for their stamps.
             self.arrays = [blob.source.data for layer in self.layers for blob in layer.blobs]
         elif self.kernel is None:
             self.kernel = self._fold(x)
@@ -256,7 +256,7 @@ class Folded(Run):
 
 
 class Normalized(Run):
-    """BatchNorm by the batch's own statistics, the Scale after it, and a ReLU if there is one: one pass each way."""
+    """BatchNorm with the batch's own statistics, the Scale after it, and a ReLU if there is one: one pass each way."""
 
     @staticmethod
     def length(row: Sequence[Node]) -> int:
@@ -268,11 +268,11 @@ class Normalized(Run):
         norm, scale, *relu = self.roles
         x = self.bottom.data
         rows = norm.rows(x)
-        # One element has no variance, and none have nothing.
+        # One element has no variance, and none have no statistics at all.
         if prod(rows.shape) <= rows.shape[1] or not _scales_in_place(self.nodes[1]):
             return False
         if self.ops.tracer is not None and not self.kernels.normalizes(x):
-            return False  # what the compiler makes of the layers is faster than torch's kernel
+            return False  # the compiler's code for the layers is faster than torch's kernel
         factor, shift = scale.factor_and_term()
         y, mean, variance, self.kept = self.kernels.batch_norm(
             rows, factor, shift, norm.eps, relu[0].slope if relu else None
@@ -314,12 +314,12 @@ class Normalized(Run):
         return dy * self.ops.along_channels(factor, dy.ndim)
 
     def _blobs(self) -> list[list[Blob]]:
-        """Copies: the running statistics have met this batch already."""
+        """Return copies, because the running statistics already include this batch."""
         return [[_copied(blob) for blob in own] for own in super()._blobs()]
 
 
 class Rectified(Run):
-    """A layer with a fresh result, and the ReLU in place after it: it writes over that result."""
+    """A layer with a new result, and the in-place ReLU after it, which overwrites that result."""
 
     @staticmethod
     def length(row: Sequence[Node]) -> int:
@@ -346,9 +346,9 @@ def _role(node: Node) -> Role | None:
 
 
 def _row(nodes: Sequence[Node]) -> list[Node]:
-    """The first nodes as far as each makes one blob, which counts in no loss and which only the next one reads.
+    """Return the first nodes that each make one blob, which has no loss weight and which only the next node reads.
 
-    One that adds another blob to it may follow, but not take part otherwise.
+    A node may also add another blob to the previous node's, but not use one in any other way.
     """
     row: list[Node] = []
     for node in nodes:
@@ -361,7 +361,7 @@ def _row(nodes: Sequence[Node]) -> list[Node]:
 
 
 def _adds(node: Node, before: Node) -> bool:
-    """Whether it is the plain sum of what the node before makes and another blob."""
+    """Return whether the node is the plain sum of the previous one's top and another blob."""
     role = _role(node)
     plain = isinstance(role, Sum) and role.plain and len(node.bottom) == 2
     return plain and sum(blob is before.top[0] for blob in node.bottom) == 1
@@ -376,7 +376,7 @@ def _in_place(node: Node) -> bool:
 
 
 def _rectifies_in_place(node: Node) -> bool:
-    # With a negative slope the layer must keep what came in.
+    # With a negative slope the layer must keep its input.
     role = _role(node)
     return isinstance(role, Rectifier) and role.slope >= 0 and _in_place(node)
 

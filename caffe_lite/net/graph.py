@@ -21,7 +21,7 @@ from .wiring import Node, by_name, shared_blob
 
 
 class Callbacks:
-    """What is called with a layer's index when that layer has run, or is about to, by the name of the moment."""
+    """The functions to call, with a layer's index, when the layer has run or is about to run, by the moment's name."""
 
     def __init__(self) -> None:
         self._at: dict[str, list[Callable[[int], Any]]] = {}
@@ -38,7 +38,7 @@ class Callbacks:
 
 
 class Graph(Structure):
-    """The nodes of a net, with all that runs them. ``caffe_lite.Net`` tells of the arguments."""
+    """The nodes of a net, and everything that runs them. For the arguments see ``caffe_lite.Net``."""
 
     def __init__(self, *network: Any, compile: bool | None, **settings: Any) -> None:
         super().__init__(*network, **settings)
@@ -55,9 +55,10 @@ class Graph(Structure):
             raise
 
     def forward_pass(self, start: int = 0, end: int | None = None, read: Sequence[str] = ()) -> Array:
-        """Run the nodes from ``start`` to ``end``, both included; the sum of their weighted losses, on the engine.
+        """Run the nodes from ``start`` to ``end``, both included.
 
-        ``read`` names blobs beside the outputs that will be read afterwards; a compiled pass might not keep them.
+        Returns the sum of their weighted losses, as an array of the engine. ``read`` names blobs besides the outputs
+        that will be read afterwards; a compiled pass might not keep them.
         """
         whole = start == 0 and end in (None, len(self.nodes) - 1)
         compiled = self._program
@@ -81,7 +82,7 @@ class Graph(Structure):
         self.run_backward(start, end)
 
     def forward_backward_pass(self) -> Array:
-        """Run the whole net forward and backward; the sum of its weighted losses, on the engine."""
+        """Run the whole net forward and backward; return its weighted losses' sum, as an array of the engine."""
         compiled = self._program
         if compiled and compiled.backward and not self._watched and compiled.serves():
             self._retained = False
@@ -92,7 +93,7 @@ class Graph(Structure):
 
     @property
     def compile(self) -> bool:
-        """Whether whole passes are compiled: forward in TEST, forward and backward in TRAIN."""
+        """True if whole passes are compiled: forward in TEST, forward and backward in TRAIN."""
         return self._program is not None
 
     def recompute(self) -> None:
@@ -101,7 +102,7 @@ class Graph(Structure):
             self._program.rerun()
 
     def run_forward(self, start: int = 0, end: int | None = None) -> Array:
-        """``forward_pass``, layer by layer."""
+        """Run ``forward_pass`` layer by layer."""
         self._take_back()
         steps = self.fusion.steps(start, end, self._one_by_one)
         if not self._watched:
@@ -118,14 +119,14 @@ class Graph(Structure):
         return passes.forward(steps, self.ops, before, after)
 
     def run_backward(self, start: int | None = None, end: int = 0) -> None:
-        """``backward_pass``, layer by layer."""
+        """Run ``backward_pass`` layer by layer."""
         self._take_back()
         steps = self.fusion.steps(end, start, self._one_by_one)
         self._run_what_lacks(steps)
         self._backward_over(steps, end)
 
     def _backward_over(self, steps: Sequence[Node | Run], first: int) -> None:
-        """Run steps that have run forward, of which ``first`` is the first one's node, backward."""
+        """Run steps backward that have run forward; ``first`` is the index of their first node."""
         if not self._watched:
             passes.backward(steps, self.ops)
             return
@@ -143,7 +144,7 @@ class Graph(Structure):
             debug_info.log_params(self.learnable_params)
 
     def _run_what_lacks(self, steps: Sequence[Node | Run]) -> None:
-        """Let layers that have not run forward do so aside; the next pass draws the same random numbers."""
+        """Run aside the layers that have not run forward; the next pass draws the same random numbers."""
         random = None
         try:
             with self.ops.quiet():
@@ -156,7 +157,7 @@ class Graph(Structure):
                 self.rng.bit_generator.state = random
 
     def deconv_pass(self, start: int, guided: bool) -> None:
-        """Run the nodes from ``start`` back to the first by their ``Deconv``, in place of ``Backward``."""
+        """Run the nodes from ``start`` back to the first with their ``Deconv`` instead of ``Backward``."""
         self._take_back()
         self.fusion.steps(0, start, one_by_one=True)
         for node in reversed(self.nodes[: start + 1]):
@@ -168,7 +169,7 @@ class Graph(Structure):
                     raise error.located(node.where, node.name, node.layer.type) from error.__cause__
 
     def _take_back(self) -> None:
-        """Let the engine see whatever users have written into blobs."""
+        """Let the engine see everything that users have written into blobs."""
         if not self.ops.shares_memory:
             for blob in self._blob.values():
                 write_back(blob)
@@ -179,27 +180,26 @@ class Graph(Structure):
 
     @property
     def _watched(self) -> bool:
-        """Whether somebody wants to see every layer run."""
+        """True if somebody wants to see every layer run."""
         return self.debug_info or bool(self.callbacks)
 
     # -- parameters of others ------------------------------------------------------------------------------------------
 
     def copy_from(self, weights: str | os.PathLike[str]) -> LoadReport:
-        """Load parameters by layer name from one file or several joined by commas; tells what became of each layer.
+        """Load parameters by layer name from one file, or several joined by commas; report the outcome for each layer.
 
-        A file whose name has commas is one file. Layers of the file that the net lacks are ignored, layers of the net
-        that the file lacks keep what they have.
-        Nothing is changed if something does not fit: another number of blobs, or shapes that differ in more than
-        leading 1s.
+        If a file has this path, commas included, it is one file. Layers of the file that the net lacks are ignored;
+        layers of the net that the file lacks keep their values. Nothing is changed if something does not fit: if the
+        number of blobs differs, or if shapes differ in more than leading 1s.
         """
         return load(self, [(file, read_weights(file)) for file in weights_files(weights)])
 
     def share_with(self, other: Graph) -> None:
-        """Use the other net's parameters, as the original's test nets use the train net's: those of the layer of the
-        same name; where there is none, those that a layer of this net shares with by the parameter's name, or those of
-        that name in the other net (the original leaves these as their filler made them).
+        """Use the other net's parameters, as the original's test nets use the train net's.
 
-        Nothing is changed if something does not fit.
+        A layer uses those of the other net's layer of the same name. If there is none, parameters with a name use those
+        that layers of this net have taken for that name, else those of that name in the other net (the original leaves
+        these as their filler made them). Nothing is changed if something does not fit.
         """
         layers = by_name(other.nodes)
         taken: dict[tuple[str, int], Blob] = {}
@@ -234,7 +234,7 @@ class Graph(Structure):
         self._bind(taken)
 
     def _bind(self, taken: dict[tuple[str, int], Blob]) -> None:
-        """Let layers have other blobs for their own, by the layer's name and the blob's index."""
+        """Replace blobs of layers, given by the layer's name and the blob's index."""
         for node in self.nodes:
             for index, mine in enumerate(node.layer.blobs):
                 blob = taken.get((node.name, index), mine)
@@ -246,7 +246,7 @@ class Graph(Structure):
             self._program.parameters_are_others()
 
     def replaced(self, node: Node, index: int, old: Blob, new: Blob) -> None:
-        """A user has put another blob among a layer's: whoever trains the net goes on with it.
+        """Let training go on with the blob that a user has put in the place of one of a layer's.
 
         A blob that is learned already is not learned twice, and one that other layers still have stays learned.
         """

@@ -1,4 +1,4 @@
-"""Trained weights into a net, by the names of layers, as the original's CopyTrainedLayersFrom."""
+"""Loading trained weights into a net, by the names of layers, like the original's CopyTrainedLayersFrom."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .wiring import Node, by_name
 
 @dataclass
 class LoadReport:
-    """What became of the layers of weights files, and of the net's layers that learn; names, in their order there.
+    """The outcome for the layers of weights files, and for the net's layers that learn: names, in their order there.
 
     Attributes:
         loaded: layers of the net that took weights from a file.
-        reshaped: those of them whose shapes in a file differ, in leading 1s.
-        ignored: layers with weights in a file that the net has not.
-        kept: layers of the net that no file has; they keep what they had.
+        reshaped: those of them whose shapes in a file differ in leading 1s.
+        ignored: layers with weights in a file that the net does not have.
+        kept: layers of the net that no file has; they keep their values.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -36,10 +36,10 @@ class LoadReport:
 
 
 def load(net: Structure, sources: Sequence[tuple[str, Sequence[LayerWeights]]]) -> LoadReport:
-    """Load the layers of several files, each with its name, one after the other; nothing, if something does not fit.
+    """Load the layers of several files, each with its name, one after another; or nothing, if something does not fit.
 
-    What does not fit is another number of blobs, or shapes that differ in more than leading 1s. Blobs that the net
-    shares and a file has with their owner only need not be there.
+    A layer does not fit if the number of blobs differs, or if shapes differ in more than leading 1s. Blobs that layers
+    share may be missing in a file that has them with their owner only.
     """
     report = LoadReport()
     todo: list[tuple[Blob, np.ndarray]] = []
@@ -82,7 +82,7 @@ def _error(node: Node, what: str, hint: str) -> WeightsError:
 def _plan(
     node: Node, file: str, stored: LayerWeights, owned: Set[tuple[str, int]]
 ) -> tuple[list[tuple[Blob, np.ndarray]], bool]:
-    """What goes where, and whether a shape differs in leading 1s."""
+    """Return the blobs and the arrays to load into them, and whether a shape differs in leading 1s."""
     blobs = node.layer.blobs
     arrays = [*stored.blobs, *[None] * (len(blobs) - len(stored.blobs))]
     if len(arrays) > len(blobs) or any(array is None and (node.name, i) in owned for i, array in enumerate(arrays)):
@@ -112,7 +112,7 @@ def _plan(
 
 
 def without_leading_ones(shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape by which arrays are compared: Caffe's old files fill shapes up with 1s to four axes."""
+    """Return the shape for comparisons: Caffe's old files fill shapes up with leading 1s to four axes."""
     return tuple(dropwhile(lambda n: n == 1, shape))
 
 

@@ -1,4 +1,4 @@
-"""Passes: the steps of a net executed one after another. What goes wrong is told with the layer that it met."""
+"""Passes: the steps of a net, executed one after another. An error names the layer in which it happened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .wiring import Node
 
 
 class Step(Protocol):
-    """What a pass executes at once: a node, or several in a row as one kernel."""
+    """The unit that a pass executes: a node, or several in a row as one kernel."""
 
     @property
     def nodes(self) -> Sequence[Node]: ...
@@ -26,9 +26,9 @@ class Step(Protocol):
     def backward(self) -> None: ...
 
 
-# Is called with a step's number in its pass and the step, before it or after it.
+# Is called before or after a step, with the step's number in its pass and the step.
 Observer = Callable[[int, Step], None]
-# What to raise, if a step fails by anything but a CaffeError.
+# Makes the error to raise if a step fails with anything but a CaffeError.
 Explain = Callable[[Node, Exception], CaffeError]
 
 
@@ -39,9 +39,9 @@ def forward(
     after: Observer | None = None,
     explain: Explain | None = None,
 ) -> Array:
-    """Execute the steps in their order; the sum of their weighted losses.
+    """Execute the steps in their order; return the sum of their weighted losses.
 
-    What a user holds of a blob shows its data as soon as the last of the steps that make it has run.
+    An array that a user holds of a blob shows the blob's data as soon as the last step that makes it has run.
     """
     loss: Any = 0.0
     held = _held_data(steps)
@@ -74,7 +74,7 @@ def backward(
 ) -> None:
     """Execute the steps backward, from the last to the first; they are numbered as in the forward pass.
 
-    What a user holds of a diff shows it as soon as a step has made it.
+    An array that a user holds of a diff shows the diff as soon as a step has made it.
     """
     held = _held_diffs(steps)
     with _located(explain) as at, ops.quiet():
@@ -90,7 +90,7 @@ def backward(
 
 
 def _held_data(steps: Sequence[Step]) -> dict[int, list[Blob]]:
-    """The tops whose data a user holds, by the number of the last step that makes them."""
+    """Return the tops whose data a user holds, by the number of the last step that makes them."""
     last = {
         blob: number
         for number, step in enumerate(steps)
@@ -102,7 +102,7 @@ def _held_data(steps: Sequence[Step]) -> dict[int, list[Blob]]:
 
 
 def _held_diffs(steps: Sequence[Step]) -> dict[int, list[Blob]]:
-    """The bottoms and parameters whose diffs a user holds, by the number of each step that makes them."""
+    """Return the bottoms and parameters whose diffs a user holds, by the number of each step that makes them."""
     held: list[tuple[int, Blob]] = []
     for number, step in enumerate(steps):
         for node in step.nodes:

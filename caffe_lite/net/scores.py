@@ -1,4 +1,4 @@
-"""Means of a net's outputs over batches: what a test tells."""
+"""Means of a net's outputs over batches: the results of a test."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .structure import Structure
 class Scores:
     """The sums of a net's outputs over the batches that it ran, value by value.
 
-    An output whose shape changes from one batch to the next has no mean: a NetError (the original adds up what lies in
-    the same place of memory).
+    An output whose shape changes from one batch to the next has no mean: this is a NetError (the original adds up
+    values at the same place in memory).
     """
 
     def __init__(self, net: Structure) -> None:
@@ -23,7 +23,7 @@ class Scores:
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def add(self) -> dict[str, np.ndarray]:
-        """Count the batch that the net has just run; its outputs by name, flat."""
+        """Add the batch that the net has just run; return its outputs by name, flat."""
         outputs = {name: flat_values(blob) for name, blob, _ in self.net.output_blobs}
         for name, blob, _ in self.net.output_blobs:
             if self._shapes.setdefault(name, blob.shape) != blob.shape:
@@ -34,7 +34,7 @@ class Scores:
         return outputs
 
     def means(self) -> dict[str, np.ndarray]:
-        """The mean of each output by its name, flat; none if there were no batches."""
+        """Return the mean of each output by name, flat; the dict is empty if there were no batches."""
         return {name: total / self.batches for name, total in self._sums.items() if self.batches}
 
     def _changed(self, name: str, shape: tuple[int, ...]) -> NetError:
@@ -47,5 +47,5 @@ class Scores:
 
 
 def flat_values(blob: Blob) -> np.ndarray:
-    """The values of a blob in double precision, as one axis."""
+    """Return the values of a blob in double precision, on one axis."""
     return np.array(blob.ops.host_view(blob.data), np.float64).ravel()

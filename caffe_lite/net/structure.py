@@ -1,4 +1,4 @@
-"""What a net is: layers chained by the names of their blobs, and what of it goes to files (original: net.cpp)."""
+"""The structure of a net: layers chained by the names of their blobs, and writing them to files (original: net.cpp)."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from .wiring import Node, Wiring
 
 
 class Structure:
-    """The nodes of a net and their parameters. Its ``Graph`` runs them; ``caffe_lite.Net`` tells of the arguments.
+    """The nodes of a net and their parameters. Its ``Graph`` runs them. For the arguments see ``caffe_lite.Net``.
 
     Attributes:
-        nodes: a Node for each layer, in the order in which they run.
+        nodes: a Node for each layer, in the order of execution.
         learnable_params: a Param for each learnable blob, once even if layers share it.
-        inputs, outputs: names of the blobs to fill, and of those that no layer reads.
+        inputs, outputs: the names of the blobs to fill, and of the blobs that no layer reads.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Structure:
         logger.info("Network initialization done.")
 
     def _prune_backward(self) -> None:
-        """Ask no gradient of layers that lead to no loss, and none below the point where nobody reads it."""
+        """Skip the gradients of layers that lead to no loss, and of layers whose tops get no gradient."""
         under_loss: set[str] = set()
         skipped: set[str] = set()
         for node in reversed(self.nodes):
@@ -114,7 +114,7 @@ class Structure:
             param.blob.clear_diff()
 
     def reshape(self) -> None:
-        """Give every blob the shape that follows from the inputs' shapes."""
+        """Give every blob the shape that follows from the shapes of the inputs."""
         for node in self.nodes:
             node.reshape()
 
@@ -140,7 +140,7 @@ class Structure:
     # -- to files ------------------------------------------------------------------------------------------------------
 
     def to_proto(self, write_diff: bool = False) -> caffe_pb2.NetParameter:
-        """The net as the original stores it: every layer's parameters, with the learned blobs."""
+        """Return the net as the original stores it: every layer's parameters, with the learned blobs."""
         net = caffe_pb2.NetParameter(name=self.name)
         for node in self.nodes:
             layer = net.layer.add()
@@ -175,14 +175,14 @@ class Structure:
     # -- state beyond the parameters ---------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """What a snapshot must hold beside the parameters for the net to go on as if never stopped; JSON."""
+        """Return, for JSON, what a snapshot needs besides the parameters to go on as if the net had never stopped."""
         states = [(*place, node.layer.state()) for place, node in self._occurrences()]
         return {"rng": self.rng.bit_generator.state, "layers": [state for state in states if state[-1] is not None]}
 
     def restore_state(self, state: dict[str, Any]) -> None:
         self.rng.bit_generator.state = state["rng"]
         stored = state["layers"]
-        if isinstance(stored, dict):  # as it was written when the layers of one name had one state
+        if isinstance(stored, dict):  # written when the layers of one name had one state
             stored = [(name, 0, one) for name, one in stored.items()]
         states = {(name, occurrence): one for name, occurrence, one in stored}
         for place, node in self._occurrences():
@@ -190,7 +190,7 @@ class Structure:
                 node.layer.restore_state(states[place])
 
     def _occurrences(self) -> Iterator[tuple[tuple[str, int], Node]]:
-        """Each layer with its name, and how many layers before it have the same."""
+        """Yield each layer with its name and the number of layers before it that have the same name."""
         met: Counter[str] = Counter()
         for node in self.nodes:
             yield (node.name, met[node.name]), node
@@ -198,7 +198,7 @@ class Structure:
 
 
 def _parameter_of(network: Any) -> tuple[caffe_pb2.NetParameter, Sequence[Where | None]]:
-    """A NetParameter of our own to change, and the place of each of its layers."""
+    """Return a copy of the NetParameter, which may be changed, and the place of each of its layers."""
     if isinstance(network, (str, os.PathLike)):
         network = read_net(network)
     param = caffe_pb2.NetParameter()

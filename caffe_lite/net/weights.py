@@ -1,4 +1,4 @@
-"""Weights files: .caffemodel (protobuf) and .caffemodel.h5 (HDF5), as the original and older versions wrote them."""
+"""Weights files: .caffemodel (protobuf) and .caffemodel.h5 (HDF5), as written by the original and older versions."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _TAG_OF_ITER = 0x08
 class LayerWeights:
     """The learned blobs of one layer, and their diffs if they were saved.
 
-    None stands where a file has no blob: HDF5 files hold a blob that layers share with its owner only. HDF5 files do
-    not tell the type.
+    None stands for a blob that the file does not have: HDF5 files hold a shared blob only with the layer that owns it.
+    HDF5 files do not store the type.
     """
 
     name: str
@@ -40,7 +40,7 @@ class LayerWeights:
 
 
 def read_weights(path: StrPath) -> list[LayerWeights]:
-    """The layers of a weights file; HDF5 and protobuf are told apart by content (the original goes by the name)."""
+    """Read the layers of a weights file; its content tells HDF5 from protobuf (in the original, its name does)."""
     file = BinaryFile(path, WeightsError)
     if file.is_hdf5:
         return _read_hdf5(file)
@@ -59,7 +59,7 @@ def read_weights(path: StrPath) -> list[LayerWeights]:
 
 
 def read_caffemodel(path: StrPath) -> caffe_pb2.NetParameter:
-    """A net in protobuf's binary form, with its learned blobs, as it was written."""
+    """Read a net in protobuf's binary form, with its learned blobs, as it was written."""
     file = BinaryFile(path, WeightsError)
     if file.is_hdf5:
         raise WeightsError("this is an HDF5 file: it holds weights, but no net", where=file.where)
@@ -70,7 +70,7 @@ def read_caffemodel(path: StrPath) -> caffe_pb2.NetParameter:
 
 
 def weights_files(weights: StrPath) -> list[str]:
-    """The file of this path; if there is none, those whose paths commas join."""
+    """Return the file with this path; if there is none, the files whose paths are joined by commas."""
     path = os.fspath(weights)
     return [path] if os.path.exists(path) else [file.strip() for file in path.split(",")]
 
@@ -79,7 +79,7 @@ def write_message(path: StrPath, message: Message) -> None:
     """Write a message in protobuf's binary form."""
     try:
         data = to_binary(message)
-    except (EncodeError, ValueError):  # as protobuf tells that it takes more than it can hold
+    except (EncodeError, ValueError):  # protobuf raises these if the message is larger than it can hold
         data = None
     require_protobuf_size(path, PROTOBUF_LIMIT + 1 if data is None else len(data))
     with atomic_write(path) as part:
@@ -87,7 +87,7 @@ def write_message(path: StrPath, message: Message) -> None:
 
 
 def require_protobuf_size(path: StrPath, size: int) -> None:
-    """Raise if so many bytes are more than a file of protobuf can hold."""
+    """Raise if so many bytes are more than a protobuf file can hold."""
     if size > PROTOBUF_LIMIT:
         raise WeightsError(
             f"its content takes {size / 2**30:.1f} GB, protobuf files hold 2 GB at most",
@@ -114,7 +114,7 @@ def write_hdf5(path: StrPath, layers: Sequence[LayerWeights]) -> None:
 
 
 def read_binary(file: BinaryFile) -> bytes:
-    """The bytes of a file of protobuf."""
+    """Read the bytes of a protobuf file."""
     if file.size > PROTOBUF_LIMIT:
         raise file.error_class(
             f"it has {file.size / 2**30:.1f} GB, files of protobuf hold 2 GB at most",
@@ -125,7 +125,7 @@ def read_binary(file: BinaryFile) -> bytes:
 
 
 def _parse_net(file: BinaryFile) -> caffe_pb2.NetParameter:
-    """A binary net that holds layers."""
+    """Parse a binary net; raise if it has no layers."""
     where, data = file.where, read_binary(file)
     if data[0] == _TAG_OF_ITER:
         raise _a_state(where)
@@ -139,7 +139,7 @@ def _parse_net(file: BinaryFile) -> caffe_pb2.NetParameter:
 
 
 def _layers(net: caffe_pb2.NetParameter) -> Iterator[tuple[str, str, Sequence[caffe_pb2.BlobProto]]]:
-    """Name, type and blobs of each layer, in today's form or those of V1 and V0."""
+    """Yield name, type and blobs of each layer, in today's format or in those of V1 and V0."""
     for layer in net.layer:
         yield layer.name, layer.type, layer.blobs
     for old in net.layers:
@@ -178,7 +178,7 @@ def _read_hdf5(binary: BinaryFile) -> list[LayerWeights]:
             raise WeightsError(
                 "this HDF5 file has no group data", where=where, hint="Caffe's weights are in data/<layer>/<index>"
             )
-        # A layer's name may hold slashes: its group is then inside another, which may be a layer, too, or not.
+        # If a layer's name has slashes, its group is inside another one, which may be a layer, too, or not.
         return [
             LayerWeights(name, "", _numbered(file, name, arrays, where))
             for name, group, arrays in file.groups_below(data)
@@ -209,7 +209,7 @@ def _a_state(where: Where) -> WeightsError:
 
 
 def _require_group(group: Any, name: str) -> Any:
-    """``group.require_group``, which fails over names that are not UTF-8."""
+    """Do the same as ``group.require_group``, which fails for names that are not UTF-8."""
     if isinstance(known := hdf5_name(name), str):
         return group.require_group(known)
     for part in known.split(b"/"):

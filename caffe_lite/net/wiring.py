@@ -17,13 +17,13 @@ from ..ops.base import Ops
 from ..proto import caffe_pb2
 from .filtering import PlacedLayer
 
-# What the original calls the top that a loss gets where the prototxt names none. It is no output of the net.
+# The original's name for the top that a loss gets if the prototxt names none. It is not an output of the net.
 UNNAMED = "(automatic)"
 
 
 @dataclass
 class Node:
-    """A layer in its net: the blobs it reads and writes, and what the backward pass wants of it."""
+    """A layer in its net: the blobs that it reads and writes, and the gradients that it must compute."""
 
     layer: Layer
     where: Where | None
@@ -44,7 +44,7 @@ class Node:
         return self.layer.param
 
     def param_name(self, index: int) -> str:
-        """The name that the prototxt gives one of the learnable blobs, or none."""
+        """Return the name that the prototxt gives to one of the learnable blobs, or an empty string."""
         return self.param.param[index].name if index < len(self.param.param) else ""
 
     def error(self, what: str, hint: str = "") -> NetError:
@@ -71,7 +71,7 @@ class Node:
 
     @property
     def nodes(self) -> Sequence[Node]:
-        """Itself alone: what a pass executes is a node, or a run of several."""
+        """The node itself, since a pass executes single nodes and runs of several."""
         return (self,)
 
     def forward(self) -> None:
@@ -79,7 +79,7 @@ class Node:
         self.layer.Forward(self.bottom, self.top)
 
     def nothing_saved(self) -> Saved:
-        """What a Forward over the bottoms begins with."""
+        """Return the empty ``saved`` with which a Forward over the bottoms begins."""
         return Saved([blob.shape for blob in self.bottom])
 
     def backward(self) -> None:
@@ -88,7 +88,7 @@ class Node:
 
     @property
     def lacks_forward(self) -> bool:
-        """Whether Backward would be the first to see the bottoms as they are shaped now."""
+        """True if Backward would run without a Forward over bottoms of the present shapes."""
         layer = self.layer
         return (
             self.need_backward
@@ -98,10 +98,10 @@ class Node:
         )
 
     def run_aside(self) -> None:
-        """Let the layer run forward over its bottoms as they are, for no more than what it keeps for Backward.
+        """Run the layer forward over its present bottoms, only for what it keeps for Backward.
 
-        Blobs, parameters and states stay as they are; but a top whose shape does not follow from the bottoms is
-        given the one that does.
+        Blobs, parameters and states stay as they are, but a top whose shape does not follow from the bottoms gets the
+        shape that does.
         """
         layer, ops = self.layer, self.layer.ops
         aside = {id(blob): Blob(ops, blob.shape) for blob in self.top}
@@ -121,7 +121,7 @@ class Node:
             raise self.out_of_memory() from None
         finally:
             for array, before in params:
-                if ops.number(ops.sum(ops.astype(array != before))):  # running statistics
+                if ops.number(ops.sum(ops.astype(array != before))):  # running statistics differ
                     array[...] = before
             for blob, shape, before in states:
                 blob.Reshape(shape)
@@ -145,14 +145,14 @@ class Param:
 
 
 class Wiring:
-    """Makes the nodes of a net, in order: a layer's bottoms are blobs that layers before it made.
+    """Makes the nodes of a net, in order: a layer's bottoms are blobs that earlier layers have made.
 
     Attributes:
-        nodes: what was made so far.
-        blobs: every blob by its name; the newest, where a layer in place has made it anew.
+        nodes: the nodes made so far.
+        blobs: every blob by its name; an in-place layer's top is its bottom.
         params: the learnable blobs.
-        inputs: the tops of Input layers.
-        unread: names of blobs that no layer has read so far: in the end, the net's outputs.
+        inputs: the names of the tops of Input layers.
+        unread: names of the blobs that no layer has read so far: in the end, the net's outputs.
     """
 
     def __init__(self, phase: caffe_pb2.Phase, ops: Ops, rng: np.random.Generator) -> None:
@@ -171,7 +171,7 @@ class Wiring:
         self._memory = 0
 
     def add(self, placed: PlacedLayer) -> None:
-        """Make the next layer: connect it, set it up, register its parameters."""
+        """Make the next layer: connect it, set it up and register its parameters."""
         node = self._create(placed)
         self.nodes.append(node)
         self._connect_bottoms(node)
@@ -282,9 +282,11 @@ class Wiring:
         layer.param_propagate_down = wanted
 
     def _check_params(self, node: Node) -> None:
-        """Raise if the prototxt says something of learnable blobs that the layer does not have, or says something that
-        is no number; or if a layer of this name has learnable blobs, too: nobody could tell which are whose in a
-        weights file, or in another net that shares them (the original takes the first layer for all of them)."""
+        """Raise if the prototxt's settings for learnable blobs are too many or not finite, or if the name is taken.
+
+        The name is taken if another layer of this name has learnable blobs, too: in a weights file, or in another net
+        that shares them, it would be unclear which belong to which (the original uses the first layer for all).
+        """
         given, blobs = len(node.param.param), len(node.layer.blobs)
         if given > blobs:
             raise node.error(f"{given} param entries for {blobs} learnable blobs", "remove the surplus ones")
@@ -300,7 +302,7 @@ class Wiring:
 
 
 def by_name(nodes: Iterable[Node]) -> dict[str, Node]:
-    """Each layer by its name; of several of one name the one with learnable blobs, else the first."""
+    """Return each layer by its name; of several with the same name, the one with learnable blobs, else the first."""
     named: dict[str, Node] = {}
     for node in nodes:
         if named.setdefault(node.name, node) is not node and node.layer.blobs:
@@ -309,7 +311,7 @@ def by_name(nodes: Iterable[Node]) -> dict[str, Node]:
 
 
 def refuse_reshaped_bottoms(node: Node, shapes: Sequence[Sequence[int]]) -> None:
-    """Raise if setting the layer up has changed the shape of a bottom, as one in place may do."""
+    """Raise if setting the layer up has changed the shape of a bottom, as an in-place layer may do."""
     for blob, name, shape in zip(node.bottom, node.bottom_names, shapes, strict=True):
         if blob.shape != shape:
             raise node.error(
@@ -328,9 +330,9 @@ def _check_count(node: Node, kind: str, count: int, allowed: tuple[int, int | No
 
 
 def loss_weights(node: Node) -> list[float]:
-    """One per top: as the prototxt says, else 1 for the first top of a loss layer and 0 for all others.
+    """Return one weight per top: as the prototxt says, else 1 for the first top of a loss layer and 0 for all others.
 
-    A loss layer whose further tops have none gets 0 for them (the original aborts on two tops).
+    Further tops of a loss layer that are given no weight get 0 (the original aborts on two tops).
     """
     given = list(node.param.loss_weight) or ([1.0] if node.layer.is_loss else [])
     if bad := [weight for weight in given if not isfinite(weight)]:
@@ -343,7 +345,7 @@ def loss_weights(node: Node) -> list[float]:
 
 
 def shared_blob(node: Node, index: int, blob: Blob, owner: str) -> Blob:
-    """The storage of the owner's blob, told in words, under the shape that this layer wants for one of its own."""
+    """Return the owner's blob in the shape that this layer wants; ``owner`` names the owner in error messages."""
     mine, spec = node.layer.blobs[index], node.param.param[index]
     if spec.share_mode == caffe_pb2.ParamSpec.PERMISSIVE:
         if mine.count != blob.count:
@@ -361,7 +363,7 @@ def shared_blob(node: Node, index: int, blob: Blob, owner: str) -> Blob:
 
 
 def _join_multipliers(node: Node, spec: caffe_pb2.ParamSpec, owner: Param) -> None:
-    """Give a shared parameter the multipliers that this layer tells; raise if another has told others."""
+    """Give a shared parameter the multipliers that this layer sets; raise if another layer has set different ones."""
     for name in ("lr_mult", "decay_mult"):
         if not spec.HasField(name):
             continue
