@@ -53,11 +53,11 @@ def _bar(log: LogHandler, **options: Any) -> Iterator[Any]:
     from tqdm import tqdm
 
     terminal = log.stream.isatty()
-    with tqdm(**options, file=log.stream, dynamic_ncols=True, disable=not terminal) as bar:
-        if terminal:
-            log.around = lambda: tqdm.external_write_mode(log.stream)
-        try:
+    if terminal:
+        log.around = lambda: tqdm.external_write_mode(log.stream)
+    try:
+        with tqdm(**options, file=log.stream, dynamic_ncols=True, disable=not terminal) as bar:
             yield bar
-        finally:
-            if terminal:
-                del log.around
+    finally:
+        if terminal:
+            del log.around
