@@ -1,1 +1,1 @@
-"""Where batches come from: databases, the images in them, their way into arrays."""
+"""The sources of batches: databases, the images in them, and their way into arrays."""

@@ -1,4 +1,4 @@
-"""Batches: what data layers deliver, made ahead in a thread; and what is common to all batches of images."""
+"""Batches, which data layers deliver and a thread makes ahead; and the common part of all batches of images."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ from .transform import DataTransformer, Shape, by
 R = TypeVar("R")
 Decoded = tuple[np.ndarray, int]
 
-# Bytes of decoded images that a source may keep, and what an image takes beside its pixels.
+# Bytes of decoded images that a source may keep, and the bytes that an image takes besides its pixels.
 KEPT = 128 * 2**20
 _EACH = 500
-# Bytes of decoded images in a batch from which on it is worth the while of several threads.
+# Bytes of decoded images in a batch from which on several threads are worth their cost.
 HEAVY = 2**20
 
 
 @dataclass(frozen=True)
 class Batch:
-    """An array (N, ...) in float32 for each top; and the state from which the batch behind this one follows."""
+    """An array (N, ...) in float32 for each top, and the state from which the next batch follows."""
 
     arrays: tuple[np.ndarray, ...]
     state: dict[str, Any]
 
 
 class Batches(abc.ABC):
-    """A source of batches, around and around.
+    """An endless source of batches.
 
-    ``rng`` belongs to it alone. ``state()`` is JSON, and after ``restore_state`` of it the same batches come again.
+    ``rng`` belongs to it alone. ``state()`` is JSON; after ``restore_state`` with it, the same batches come again.
     """
 
     rng: np.random.Generator
 
     @abc.abstractmethod
     def shapes(self) -> list[Shape]:
-        """The shapes that the next batch's arrays will have."""
+        """Return the shapes that the next batch's arrays will have."""
 
     @abc.abstractmethod
     def load(self) -> Batch:
-        """The next batch."""
+        """Return the next batch."""
 
     @abc.abstractmethod
     def place(self) -> dict[str, Any]:
-        """Where the next batch begins."""
+        """Return the place where the next batch begins."""
 
     @abc.abstractmethod
     def seek(self, place: dict[str, Any]) -> None:
-        """Go on from there; may leave ``rng`` in any state."""
+        """Go on from a place; this may leave ``rng`` in any state."""
 
     def state(self) -> dict[str, Any]:
         return {**self.place(), "rng": self.rng.bit_generator.state}
@@ -68,14 +68,14 @@ class Batches(abc.ABC):
         self.rng.bit_generator.state = state["rng"]
 
     def close(self) -> None:  # noqa: B027 (most hold no file open)
-        """Let go of the files."""
+        """Close the files."""
 
 
 class ImageBatches(Batches, Generic[R]):
     """Images (N, C, H, W) and labels (N) from records of any kind, ``batch_size`` at a time, transformed.
 
-    A small source is decoded once: its images are kept, until they are seen to take more than 128 MB; then none is.
-    The images of a larger one are decoded by as many threads as there are cores, unless they are tiny.
+    A small source is decoded once: its images are kept until they turn out to take more than 128 MB; then none are.
+    The images of a larger source are decoded by as many threads as there are cores, unless they are tiny.
     """
 
     def __init__(self, transformer: DataTransformer, batch_size: int, rng: np.random.Generator) -> None:
@@ -84,28 +84,28 @@ class ImageBatches(Batches, Generic[R]):
         self.rng = rng
         self._kept: dict[Hashable, Decoded] | None = {}
         self._room = KEPT
-        self._weight = 0  # bytes of decoded images in the batch before
+        self._weight = 0  # bytes of decoded images in the previous batch
         self._threads: ThreadPoolExecutor | None = None
 
     @abc.abstractmethod
     def peek(self) -> R:
-        """The record that comes next."""
+        """Return the next record without reading on."""
 
     @abc.abstractmethod
     def read(self, count: int) -> list[R]:
-        """The next records."""
+        """Return the next records."""
 
     @abc.abstractmethod
     def name(self, record: R) -> Hashable:
-        """What tells it from the others."""
+        """Return a name that no other record has."""
 
     @abc.abstractmethod
     def decode(self, record: R) -> Decoded:
-        """Its image (C, H, W) and its label."""
+        """Decode a record to its image (C, H, W) and its label."""
 
     @abc.abstractmethod
     def error(self, record: R, what: str, hint: str) -> DataError:
-        """The error that says this of the record."""
+        """Make an error that says this about a record."""
 
     def shapes(self) -> list[Shape]:
         record = self.peek()
@@ -113,7 +113,7 @@ class ImageBatches(Batches, Generic[R]):
         return [(self.batch_size, *self._transformed(record, image.shape)), (self.batch_size,)]
 
     def load(self) -> Batch:
-        """The next batch; all its images must come out in the shape of the first."""
+        """Return the next batch; all its images must come out in the shape of the first."""
         records = self.read(self.batch_size)
         images, labels = zip(*self._decode_all(records), strict=True)
         self._weight = sum(image.nbytes for image in images)
@@ -135,7 +135,7 @@ class ImageBatches(Batches, Generic[R]):
         return self._threads.map(self._decode, records)
 
     def _decode(self, record: R) -> Decoded:
-        """The image and the label of a record."""
+        """Return the image and the label of a record, from those kept if they are there."""
         if self._kept is not None and (kept := self._kept.get(self.name(record))):
             return kept
         try:
@@ -150,7 +150,7 @@ class ImageBatches(Batches, Generic[R]):
         return decoded
 
     def _transformed(self, record: R, shape: Shape) -> Shape:
-        """The shape that the record's image, of this shape, will have in a batch."""
+        """Return the shape that the record's image, now of this shape, will have in a batch."""
         try:
             return self.transformer.shape(shape)
         except DataError as error:

@@ -15,7 +15,7 @@ from .paths import resolve, searched
 
 
 def read_binaryproto(file: str, field: str, param: str, where: Where | None, made_by: str) -> tuple[str, np.ndarray]:
-    """Where the file was found and the array in it; a DataError that names ``field`` of the message ``param``."""
+    """Return the path of the file and the array in it; errors are DataErrors that name ``field`` of ``param``."""
     path = resolve(file, where)
     try:
         if os.stat(path).st_size > PROTOBUF_LIMIT:
@@ -23,7 +23,7 @@ def read_binaryproto(file: str, field: str, param: str, where: Where | None, mad
         blob = parse_binary(caffe_pb2.BlobProto, read_file(path))
         if not (
             blob.data or blob.double_data or blob.raw_data
-        ):  # other files may pass for a BlobProto of unknown fields
+        ):  # other files may parse as a BlobProto of unknown fields
             raise DecodeError("it holds no values")
         return path, blobproto_to_array(blob)
     except FileNotFoundError:

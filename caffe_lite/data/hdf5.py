@@ -14,12 +14,12 @@ from .order import Order
 from .paths import read_lines, resolve, searched
 from .transform import Shape, by
 
-# What read_lines makes of an HDF5 file, where a list should be.
+# The first line that read_lines finds if it gets an HDF5 file instead of a list.
 _FIRST_LINE = SIGNATURE.decode(errors="surrogateescape").split("\r")[0]
 
 
 class HDF5Batches(Batches):
-    """``batch_size`` rows at a time of the datasets of these names; one file is in memory at a time."""
+    """``batch_size`` rows at a time of the datasets with these names; one file is in memory at a time."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class HDF5Batches(Batches):
         self.rows.seek(place["rows"])
 
     def _load_file(self) -> None:
-        """Read the file that is due, whose rows must have the shapes of those before."""
+        """Read the next file, whose rows must have the shapes of the rows before."""
         path = self.paths[self.files.peek()]
         self.arrays = read_datasets(path, self.names)
         shapes = [array.shape[1:] for array in self.arrays]
@@ -90,7 +90,7 @@ class HDF5Batches(Batches):
 
 
 def read_datasets(path: str, names: Sequence[str]) -> list[np.ndarray]:
-    """The datasets of these names, as float32; all must have as many rows."""
+    """Read the datasets with these names as float32; all must have the same number of rows."""
     where = Where(path)
     with open_hdf5(path, DataError) as file:
         arrays = [_read(file, name, where) for name in names]
@@ -108,7 +108,7 @@ def read_datasets(path: str, names: Sequence[str]) -> list[np.ndarray]:
 
 def _read(file: HDF5File, name: str, where: Where) -> np.ndarray:
     dataset = file.find(name)
-    if not hasattr(dataset, "shape"):  # a group, or nothing
+    if not hasattr(dataset, "shape"):  # a group, or missing
         raise DataError(
             f"it has no dataset {name!r}; it holds {', '.join(file.names()) or 'nothing'}",
             where=where,
@@ -123,7 +123,7 @@ def _read(file: HDF5File, name: str, where: Where) -> np.ndarray:
 
 
 def _existing(path: str, where: Where | None, line: Where) -> str:
-    """The path that ``resolve`` gives; DataError if nothing is there."""
+    """Return the path that ``resolve`` gives; raise DataError unless a file there can be opened."""
     try:
         found = resolve(path, where)
         with open(found, "rb"):

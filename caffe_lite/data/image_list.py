@@ -1,4 +1,4 @@
-"""Images in files of their own, with labels, in the order of a text file that lists them."""
+"""Images in separate files, with labels, in the order of a text file that lists them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PROGRESS = 500_000
 
 
 class ImageList:
-    """The lines of a list: each a path, which may hold spaces, and behind the last space a label, a whole number.
+    """The lines of a list: each holds a path, which may have spaces, and after the last space a label, a whole number.
 
-    A line with one word alone has label 0. Empty lines mean nothing.
+    A line with a single word has label 0. Empty lines are skipped.
     """
 
     def __init__(self, source: str, where: Where | None) -> None:
@@ -67,7 +67,7 @@ class ImageList:
 
 
 class ListBatches(ImageBatches[int]):
-    """Batches from a list of images; its records are the numbers of the entries, and the first is number ``skip``."""
+    """Batches from a list of images; the records are the numbers of the entries, beginning with number ``skip``."""
 
     def __init__(
         self,

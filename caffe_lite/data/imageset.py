@@ -1,4 +1,4 @@
-"""Image files and their labels, as a list names them, turned into a database."""
+"""The image files and labels of a list, turned into a database."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def convert_imageset(
     encode_type: str = "",
     track: Callable[[Iterable[int], int], Iterable[int]] = lambda lines, _: lines,
 ) -> int:
-    """Write the images of a list as a database of Datum records; returns how many there are.
+    """Write the images of a list as a database of Datum records; return the number of records.
 
     A record's key is the number of its line and its name, "00000000_cat.jpg". ``size`` is (height, width). With
-    ``encoded`` the records hold files: the image files as they are, in grey too, if neither ``size`` nor another
-    ``encode_type`` asks for a change. A file that cannot be read is left out with a word in the log, as in the
-    original. ``check_size`` wants all images of one shape; the original compares sizes, and fails on encoded images.
+    ``encoded``, the records hold files: the image files as they are, even with ``gray``, unless ``size`` or another
+    ``encode_type`` asks for a change. A file that cannot be read is left out with a message in the log, as in the
+    original. ``check_size`` requires images of one shape; the original compares sizes, and fails on encoded images.
     Source: the original's convert_imageset.cpp.
     """
     refuse_existing(out)
@@ -87,7 +87,7 @@ def convert_imageset(
 
 
 def _join(root: str, name: str) -> str:
-    """The original puts the two together as they are, so that a list may hold "/cat.jpg"; the slash may be missing."""
+    """Join them as the original does, so that a list may hold "/cat.jpg"; here the slash may also be missing."""
     return root + name if not root or root.endswith(("/", os.sep)) or name.startswith("/") else f"{root}/{name}"
 
 

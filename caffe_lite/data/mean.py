@@ -1,4 +1,4 @@
-"""The mean image of a database, and the file that mean_file in transform_param reads."""
+"""The mean image of a database, and the file that mean_file in transform_param names."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .transform import by
 def mean_image(
     database: Database, track: Callable[[Iterable[Record]], Iterable[Record]] = lambda records: records
 ) -> np.ndarray:
-    """The mean (C, H, W) in float32 of a database's images, which must agree in shape.
+    """Compute the mean (C, H, W), in float32, of a database's images, which must agree in shape.
 
-    Summed in float64: the original's sums in float32 lose digits beyond some 65,000 images.
+    The sums are in float64: the original's sums in float32 lose digits beyond some 65,000 images.
     """
     count, total = 0, np.zeros(0)
     logger.info("Starting iteration")
@@ -45,7 +45,7 @@ def mean_image(
 
 
 def write_mean(mean: np.ndarray, path: str) -> None:
-    """A .binaryproto in the form that every version of Caffe reads: with four axes, N of 1."""
+    """Write a .binaryproto in the form that every version of Caffe reads: with four axes, N of 1."""
     blob = array_to_blobproto(mean)
     blob.ClearField("shape")
     blob.num, (blob.channels, blob.height, blob.width) = 1, mean.shape

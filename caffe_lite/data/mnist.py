@@ -1,4 +1,4 @@
-"""The IDX files of MNIST and its kin, turned into a database."""
+"""The IDX files of MNIST and similar data sets, turned into a database."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _KINDS = {kind.magic: kind for kind in (_IMAGES, _LABELS)}
 def convert_mnist(
     images: str, labels: str, out: str, *, limit: int | None = None, seed: int | None = None, backend: str = "lmdb"
 ) -> int:
-    """Write images and labels (IDX files, gzipped or not) as a database of Datum records; returns how many there are.
+    """Write images and labels (IDX files, gzipped or not) as a database of Datum records; return the number of records.
 
     The keys are "00000000", "00000001", ..., as the original's convert_mnist_data makes them. ``seed`` shuffles the
-    images, ``limit`` then takes the first so many. The database appears at ``out`` when it is complete, without a lock
-    file; whatever is there already stays as it is.
+    images; ``limit`` then takes that many from the start. The database appears at ``out`` once it is complete, without
+    a lock file; anything that already exists there stays as it is.
     """
     if limit is not None and limit < 1:
         raise DataError(f"the limit is {limit}", hint="Give a limit of at least 1, or none")
@@ -70,7 +70,7 @@ def convert_mnist(
 
 
 def _read_idx(path: str, kind: _Kind) -> np.ndarray:
-    """The array in an IDX file: a magic number, the length of each axis, the bytes. No more of the file is read."""
+    """Read the array in an IDX file: a magic number, the length of each axis, the bytes. Nothing after it is read."""
     place = Where(path)
     try:
         with open(system_path(path, DataError), "rb") as file:
@@ -111,6 +111,6 @@ def _read_array(stream: _Stream, kind: _Kind, place: Where) -> np.ndarray:
 
 
 def _fill(content: bytearray, stream: _Stream, size: int) -> None:
-    """Read until there are so many bytes, or no more; those that are not there take no memory."""
+    """Read until there are ``size`` bytes, or no more; bytes that the stream lacks take no memory."""
     while len(content) < size and (piece := stream.read(min(size - len(content), _PIECE))):
         content += piece

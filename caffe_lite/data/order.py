@@ -1,4 +1,4 @@
-"""The order in which the parts of a source are read: as they stand, or shuffled; around and around."""
+"""The order in which the parts of a source are read, over and over again: as they stand, or shuffled."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..errors import DataError
 
 
 class Order:
-    """The numbers from 0 to ``count`` - 1, again and again; with a generator each round is shuffled anew.
+    """The numbers from 0 to ``count`` - 1, round after round; with a generator, each round is shuffled again.
 
-    ``what`` names in errors what is counted. ``place()`` is JSON and stays small: instead of the shuffled numbers it
-    holds the generator as it was before.
+    ``what`` is what errors call the things counted. ``place()`` is JSON and stays small: instead of the shuffled
+    numbers, it holds the generator's state before the shuffle.
     """
 
     def __init__(self, what: str, count: int, rng: np.random.Generator | None = None) -> None:
@@ -29,15 +29,15 @@ class Order:
 
     @property
     def left(self) -> int:
-        """How many numbers the round still has; never none."""
+        """Number of numbers left in the round; never 0."""
         return self.count - self.next
 
     def peek(self) -> int:
-        """The number that comes next."""
+        """Return the next number without taking it."""
         return int(self._numbers[self.next])
 
     def take(self, count: int) -> list[int]:
-        """The next numbers; behind the last comes the first of the next round."""
+        """Return the next numbers; the first of the next round follows the last."""
         taken: list[int] = []
         while len(taken) < count:
             numbers = self._numbers[self.next : self.next + count - len(taken)]
@@ -51,7 +51,7 @@ class Order:
         return {"next": self.next, "count": self.count, "before": self._before}
 
     def seek(self, place: dict[str, Any]) -> None:
-        """Go on from where ``place()`` was asked for; leaves the generator as it was when that round began."""
+        """Go on from where ``place()`` was called; leave the generator as it was after the shuffle of that round."""
         count, following = int(place["count"]), int(place["next"])
         if count != self.count:
             raise DataError(

@@ -1,4 +1,4 @@
-"""Where a path written in a prototxt points to, and the lines of the text files there."""
+"""Paths written in a prototxt: the files they point to, and the lines of text files there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..files.paths import system_path
 
 
 def resolve(path: str, where: Where | None) -> str:
-    """The path relative to the working directory, as in the original, or else to the folder of the prototxt.
+    """Take a path relative to the working directory, as in the original, or else to the folder of the prototxt.
 
     The second place makes a net usable from any folder; the original would fail there.
     """
@@ -22,7 +22,7 @@ def resolve(path: str, where: Where | None) -> str:
 
 
 def searched(path: str, where: Where | None) -> str:
-    """The places that ``resolve`` looked at, for an error message."""
+    """Name the places where ``resolve`` looked, for an error message."""
     path = system_path(path)
     places = [os.path.abspath(path)]
     if where is not None:
@@ -31,10 +31,9 @@ def searched(path: str, where: Where | None) -> str:
 
 
 def read_lines(source: str, where: Where | None, param: str) -> Iterator[tuple[int, str]]:
-    """The lines of a list, which ``resolve`` finds, with their numbers; no empty ones, and no space around them.
+    """Yield the lines of a list, which ``resolve`` finds, with their numbers; stripped, and without empty ones.
 
-    ``param`` is the message whose field ``source`` names the list. Bytes that are not UTF-8 stay what they are in
-    paths.
+    ``param`` is the message whose field ``source`` names the list. Bytes that are not UTF-8 reach paths unchanged.
     """
     try:
         with open(resolve(source, where), encoding="utf-8-sig", errors="surrogateescape") as stream:

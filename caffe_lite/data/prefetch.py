@@ -15,12 +15,12 @@ T = TypeVar("T")
 class Prefetcher(Generic[T]):
     """Calls ``produce`` in a thread, at most ``depth`` results ahead of ``get``.
 
-    Once it is so far ahead it rests until half of them are taken: several in a row cost less than each by itself, with
-    caches gone cold and a thread to wake.
+    Once it is that far ahead, it rests until half of the results are taken: several in a row cost less than one at a
+    time, with cold caches and a thread to wake.
 
-    An exception in the thread ends it, and ``get`` raises it where its result would have come, and ever after. The
-    thread ends with ``close``, with the process, and when nobody holds the Prefetcher any more; so ``produce`` must
-    not hold it either.
+    An exception in the thread ends it, and ``get`` raises it where the result would have come, and from then on. The
+    thread ends with ``close``, with the process, and when nothing refers to the Prefetcher any more; therefore
+    ``produce`` must not refer to it either.
     """
 
     def __init__(self, produce: Callable[[], T], depth: int) -> None:
@@ -29,11 +29,11 @@ class Prefetcher(Generic[T]):
         self._worker.start()
 
     def get(self) -> T:
-        """The next result; waits for it."""
+        """Wait for the next result and return it."""
         return self._worker.take()
 
     def close(self) -> None:
-        """Stop the thread, and wait until it has: it finishes the result at which it is."""
+        """Stop the thread and wait for it: it finishes the result it is working on."""
         self._abandoned()
         self._worker.join()
 
@@ -47,7 +47,7 @@ class _Worker(threading.Thread, Generic[T]):
         self._ready: deque[T] = deque()
         self._failure: BaseException | None = None
         self._stopped = False
-        # Reentrant, since the garbage collector may call `stop` from a thread that is inside.
+        # Reentrant, because the garbage collector may call `stop` in a thread that holds the lock.
         self._changed = threading.Condition(threading.RLock())
         _workers.add(self)
 
@@ -91,7 +91,7 @@ class _Worker(threading.Thread, Generic[T]):
             self._changed.notify_all()
 
 
-# A thread still in C code when the interpreter goes down can bring the process down with it: wait for them all.
+# A thread still in C code when the interpreter shuts down can crash the process: wait for all threads.
 _workers: weakref.WeakSet[_Worker] = weakref.WeakSet()
 
 

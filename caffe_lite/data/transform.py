@@ -20,12 +20,12 @@ ROW_MAJOR = (0, 1, 2, 3)
 
 
 def lay_out(images: np.ndarray, order: Sequence[int]) -> np.ndarray:
-    """The same images (N, C, H, W), with their axes in this order in memory."""
+    """Return the same images (N, C, H, W), with their axes in this order in memory."""
     return np.ascontiguousarray(images.transpose(order)).transpose(np.argsort(order))
 
 
 def by(shape: Shape) -> str:
-    """A shape as it reads best in a message."""
+    """Write a shape for a message: "3 x 224 x 224"."""
     return " x ".join(map(str, shape))
 
 
@@ -38,10 +38,10 @@ def check_transform(param: caffe_pb2.TransformationParameter) -> None:
 class DataTransformer:
     """y = (x - mean) * scale over a crop of x, mirrored or not.
 
-    Reads ``transform_param``: crop_size (0, the whole image), a random place in the TRAIN phase and the centre in TEST;
-    mirror (false), which flips every second image by chance, in TEST too, as in the original; mean_file, a mean image
-    that is cropped and flipped along, or mean_value, one or one per channel; scale (1).
-    ``order`` is how the axes of a batch lie in memory: an engine's ``image_order``.
+    Reads ``transform_param``: crop_size (0, the whole image), at a random place in the TRAIN phase and the centre in
+    TEST; mirror (false), which flips each image with probability 1/2, in TEST too, as in the original; mean_file, a
+    mean image that is cropped and flipped with the image, or mean_value, one or one per channel; scale (1).
+    ``order`` is the order of a batch's axes in memory: an engine's ``image_order``.
     Source: the original's data_transformer.cpp.
     """
 
@@ -62,7 +62,7 @@ class DataTransformer:
         self.order = order
 
     def shape(self, image: Shape) -> Shape:
-        """What becomes of an image of this shape (C, H, W); DataError if it cannot be transformed."""
+        """Return the shape to which an image (C, H, W) is transformed; raise DataError if it cannot be."""
         channels, height, width = image
         if self.crop_size > min(height, width):
             raise DataError(
@@ -82,7 +82,7 @@ class DataTransformer:
         return (channels, self.crop_size or height, self.crop_size or width)
 
     def __call__(self, images: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-        """The batch (N, C, H, W), in float32, of images that ``shape`` makes equal."""
+        """Transform images, for which ``shape`` gives one shape, to a batch (N, C, H, W) in float32."""
         bytes_only = self.mean_image is None and {image.dtype for image in images} == {BYTE}
         dtype = BYTE if bytes_only else np.dtype(np.float32)
         if self.crop_size or self.mirror:
@@ -96,7 +96,7 @@ class DataTransformer:
         return np.multiply(batch, self.scale, dtype=np.float32)
 
     def _patches(self, images: Sequence[np.ndarray], rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
-        """Of each image its crop, less the mean image's, mirrored or not."""
+        """Return the crop of each image, minus that of the mean image, mirrored or not."""
         channels, height, width = self.shape(images[0].shape)
         pixels: np.ndarray = np.empty((len(images), channels, height, width), dtype)
         rows, columns, steps = self._choices([image.shape for image in images], rng)
@@ -107,9 +107,9 @@ class DataTransformer:
         return pixels
 
     def _choices(self, shapes: Sequence[Shape], rng: np.random.Generator) -> tuple[list[int], list[int], list[int]]:
-        """For every image the first row and column of its crop, and -1 where it is mirrored, else 1.
+        """Return, for every image, the first row and column of its crop, and -1 if it is mirrored, else 1.
 
-        All that is random is drawn here: mirroring for the whole batch, then rows, then columns.
+        All random numbers are drawn here: mirroring for the whole batch, then rows, then columns.
         """
         steps = 1 - 2 * rng.integers(2, size=len(shapes)) if self.mirror else np.ones(len(shapes), int)
         if not self.crop_size:
@@ -120,7 +120,7 @@ class DataTransformer:
 
 
 def _read_mean(file: str, where: Where | None) -> np.ndarray:
-    """The mean image (C, H, W) of a .binaryproto."""
+    """Read the mean image (C, H, W) of a .binaryproto."""
     logger.info("Loading mean file from: %s", file)
     path, mean = read_binaryproto(file, "mean_file", "transform_param", where, "compute-image-mean makes")
     if mean.ndim < 3 or prod(mean.shape[:-3]) != 1:

@@ -1,4 +1,4 @@
-"""Databases of Datum records, read in the order of their keys, around and around."""
+"""Databases of Datum records, read in the order of their keys, over and over again."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Database(abc.ABC):
 
     @abc.abstractmethod
     def records(self, start: bytes = b"") -> Iterator[Record]:
-        """The records in the order of their keys, from the key ``start`` on, or the first one behind it."""
+        """Yield the records in the order of their keys, from the key ``start``, or the first key after it, on."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
 
     def rewind(self) -> None:
         for key, _ in self.records():
@@ -35,7 +35,7 @@ class Database(abc.ABC):
         raise DataError(f"the database {self.path!r} holds no records", hint="Make it again: it was never filled")
 
     def seek(self, key: bytes) -> None:
-        """Go on from the record of this key."""
+        """Go on from the record with this key."""
         if next((found for found, _ in self.records(key)), None) != key:
             raise DataError(
                 f"the database {self.path!r} has no record {key!r}, where training is to go on",
@@ -44,11 +44,11 @@ class Database(abc.ABC):
         self.position = key
 
     def peek(self) -> Record:
-        """The record that comes next."""
+        """Return the next record without reading on."""
         return next(self.records(self.position))
 
     def read(self, count: int) -> list[Record]:
-        """The next records; behind the last comes the first."""
+        """Return the next records; the first follows the last."""
         records = list(islice(self.records(self.position), count + 1))
         while len(records) <= count:
             logger.info("Restarting data prefetching from start.")

@@ -11,9 +11,9 @@ from ..images.image import BYTE, channels_first, decode_image
 
 
 def decode_datum(value: bytes, force_color: bool = False, force_gray: bool = False) -> tuple[np.ndarray, int]:
-    """The image (C, H, W), of bytes or of float32, and the label. Encoded images come out in the order B, G, R.
+    """Return the image (C, H, W), of bytes or float32, and the label. Encoded images come in the order B, G, R.
 
-    ``force_color`` and ``force_gray`` choose how an encoded image is read; without them it keeps its channels.
+    ``force_color`` and ``force_gray`` choose how an encoded image is read; without them, it keeps its channels.
     The original reads past the end of a Datum whose data is too short; here it is an error.
     """
     try:

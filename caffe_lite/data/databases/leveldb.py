@@ -1,4 +1,4 @@
-"""LevelDB, the form of the older databases made for Caffe, read by way of plyvel; what lies there stays untouched."""
+"""LevelDB, the form of the older databases made for Caffe, read with plyvel without changing their files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 from ...errors import DataError, MissingExtra
 from .database import Database, Record
 
-# What LevelDB writes for itself, and makes anew.
+# Files that LevelDB writes for itself, and makes again when they are missing.
 SCRATCH_FILES = ("LOCK", "LOG", "LOG.old")
-# As the original opens its databases: a file kept open for each part of a large one would be too many.
+# The original's setting: keeping a file open for every part of a large database would take too many.
 _MAX_OPEN_FILES = 100
 
 
 def import_plyvel(purpose: str) -> Any:
-    """The module plyvel, in one of the packages that have wheels of it."""
+    """Import plyvel from one of the packages that have wheels of it."""
     for name in ("plyvel_next", "plyvel"):
         try:
             return import_module(name)
@@ -31,16 +31,16 @@ def import_plyvel(purpose: str) -> Any:
 
 
 def reason(error: Exception) -> str:
-    """What LevelDB says, which plyvel hands on as bytes."""
+    """Return LevelDB's message, which plyvel passes on as bytes."""
     return " ".join(os.fsdecode(part) if isinstance(part, bytes) else str(part) for part in error.args)
 
 
 class LevelDB(Database):
-    """A LevelDB: a folder with a file CURRENT. All that is read is checked against its checksums.
+    """A LevelDB: a folder with a file CURRENT. Everything read is checked against its checksums.
 
-    LevelDB locks a folder that it opens, even to read, and writes into it. So it is given another one, with links to
-    the files, which it never changes; that is how a database can be read from a read-only folder, or twice at a time.
-    What is read is the state it had when it was opened.
+    LevelDB locks a folder that it opens, even to read, and writes into it. It therefore gets another folder, with links
+    to the files, which it never changes; this way a database can be read from a read-only folder, or twice at a time.
+    Reads see the state that the database had when it was opened.
     """
 
     def __init__(self, path: str) -> None:
@@ -54,7 +54,7 @@ class LevelDB(Database):
         except (OSError, self._plyvel.Error) as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise self._unreadable(error) from error
-        # LevelDB must not be closed while a thread reads, as one may when the process ends.
+        # LevelDB must not be closed while a thread reads, which can happen when the process ends.
         self._lock = threading.Lock()
         self._release = weakref.finalize(self, _release, self._lock, self._database, self._folder)
 
@@ -89,7 +89,7 @@ class LevelDB(Database):
 
 
 def _link(source: str, target: str) -> None:
-    """A link if the system lets us make one (Windows may want a privilege for it, or the same disk), else a copy."""
+    """Make a link if the system allows it (Windows may require a privilege, or the same disk), else a copy."""
     for link in (os.symlink, os.link):
         try:
             link(source, target)

@@ -20,20 +20,20 @@ _PAGE_SIZES = [2**power for power in range(9, 16)]
 _MAX_DEPTH = 32
 _NO_PAGE = 2**64 - 1
 
-# The kinds of pages; the flags beyond _KINDS mean something to writers only.
+# The kinds of pages; flags outside _KINDS matter to writers only.
 _BRANCH, _LEAF, _OVERFLOW, _META = 1, 2, 4, 8
 _KINDS = 0x6F
-# The flags of a record: its value lies in pages of its own; it is a database with a name.
+# The flags of a record: its value lies in pages of its own; it is a named database.
 _BIG, _NAMED = 1, 2
 
 # A page of the tree: its number, its kind, where its free space begins and ends.
 _HEADER = struct.Struct("<Q2xHHH")
-# The pages of a big value: the number of the first, its kind, how many they are.
+# The pages of a big value: the number of the first, its kind, the number of pages.
 _BIG_HEADER = struct.Struct("<Q2xHI")
-# A node: the halves of the value's size, flags, the key's size. In a branch the first three make a page number.
+# A node: the halves of the value's size, flags, the key's size. In a branch, the first three form a page number.
 _NODE = struct.Struct("<HHHH")
 _PAGE_NUMBER = struct.Struct("<Q")
-# The fields of _Meta; skipped are where it was mapped, and how large the map was.
+# The fields of _Meta; the address at which it was mapped and the size of the map are skipped.
 _META_PAGE = struct.Struct("<Q2xH4x II16x I4x3Q16x 4xHH5Q 2Q")
 
 _AGAIN = "Copy it again from where it was made, or make it again"
@@ -64,7 +64,7 @@ class _Meta(NamedTuple):
     transaction: int
 
     def is_valid(self, offset: int) -> bool:
-        """Whether it may stand there: the first one is page 0, the second page 1."""
+        """Return whether this can be the meta page at this offset: the first is page 0, the second page 1."""
         return (
             self.number * self.page_size == offset
             and self.number < 2
@@ -75,14 +75,14 @@ class _Meta(NamedTuple):
         )
 
     def pages_in_use(self) -> int:
-        """Only these must be there: a file may end before its last page, if that one is free."""
+        """Count the pages that must exist: a file may end before its last page if that page is free."""
         trees = self.free_branches + self.free_leaves + self.free_overflows + self.branches + self.leaves
         return 2 + trees + self.overflows
 
 
 class _Nodes(NamedTuple):
-    """What a page of the tree holds: the keys, and of each record the size of its value, its flags and where in the
-    page its value begins. Those of a branch lead to pages, and have the page number in place of the size."""
+    """The contents of a page of the tree: the keys and, for each record, the size of its value, its flags and the place
+    in the page where its value begins. Nodes of a branch lead to pages, and have a page number instead of the size."""
 
     page: int
     content: bytes
@@ -91,11 +91,11 @@ class _Nodes(NamedTuple):
 
 
 class LMDB(Database):
-    """An LMDB: a folder with a file data.mdb, or a single file. No lock is taken, no file written.
+    """An LMDB: a folder with a file data.mdb, or a single file. No lock is taken, and no file is written.
 
-    What is read is the state it had when it was opened. Nobody may write into it or cut it short meanwhile: a writer
-    cannot see this reader, and uses pages again that it still reads. Every page is checked before it is used, and its
-    keys against those of the pages above it. LMDB has no checksums, so damage inside a value is not noticed here.
+    Reads see the state that the database had when it was opened. Nothing may write into it or truncate it meanwhile: a
+    writer cannot see this reader, and reuses pages that are still being read. Every page is checked before it is used,
+    and its keys against those of the pages above it. LMDB has no checksums, so damage inside a value is not noticed.
     """
 
     def __init__(self, path: str) -> None:
@@ -134,7 +134,7 @@ class LMDB(Database):
             raise DataError(f"{self._file!r} cannot be opened as an LMDB: {reason}") from error
 
     def _newest_meta(self) -> _Meta:
-        """There are two, which transactions write in turn: a crash while one is written leaves the other."""
+        """Read the newer of the two meta pages. Transactions write them in turn: a crash in one leaves the other."""
         metas = []
         for offset in [0, *_PAGE_SIZES]:
             if offset + _META_PAGE.size <= len(self._map):
@@ -148,7 +148,7 @@ class LMDB(Database):
         return max(metas, key=lambda meta: meta.transaction)
 
     def _foreign(self) -> DataError:
-        """Why there is no valid meta page."""
+        """Explain why there is no valid meta page."""
         head = self._map[: _META_PAGE.size]
         magic = struct.pack("<I", _MAGIC)
         what = f"{self._file!r} is not an LMDB"
@@ -174,7 +174,7 @@ class LMDB(Database):
     # -- the tree ----------------------------------------------------------------------------------------------------
 
     def _below(self, page: int, height: int, start: bytes, low: bytes, high: bytes | None) -> Iterator[Record]:
-        """The records in and under a page, whose keys must lie in [low, high), from the key ``start`` on."""
+        """Yield the records in and under a page from the key ``start`` on; all keys there must lie in [low, high)."""
         _, content, keys, places = self._nodes(page, height, low, high)
         if height > 1:
             for i in range(bisect_right(keys, start, 1) - 1, len(keys)):
@@ -215,13 +215,13 @@ class LMDB(Database):
                 raise self._not_a_record(page, key, flags)
             if end > self._page_size:
                 raise self._damaged(page, "a record reaches beyond it")
-            filled += (end - offset + 1) & ~1  # each begins at an even place
+            filled += (end - offset + 1) & ~1  # each record begins at an even offset
             keys.append(key)
             places.append((size, flags, begin))
         if filled != self._page_size - upper:
             raise self._damaged(page, "its records do not fill it")
         if is_branch:
-            keys[0] = low  # which LMDB leaves out
+            keys[0] = low  # LMDB leaves this key out
         if keys[0] < low or any(map(ge, keys, keys[1:])) or (high is not None and keys[-1] >= high):
             raise self._damaged(page, "its keys are not in order")
         nodes = self._latest[height] = _Nodes(page, content, keys, places)
@@ -239,7 +239,7 @@ class LMDB(Database):
         return self._map[at + _BIG_HEADER.size : at + _BIG_HEADER.size + size]
 
     def _offset(self, page: int, count: int) -> int:
-        """Where in the file so many pages begin, which must all be there."""
+        """Return the offset in the file at which ``count`` pages begin, all of which must exist."""
         if not 1 < page <= page + count - 1 <= self._meta.last_page:
             raise self._damaged(page, f"there is no such page, the last is {self._meta.last_page}")
         self._require_pages(page + count)

@@ -1,4 +1,4 @@
-"""Finding a database, and opening it as what it is."""
+"""Finding a database and opening it with the right backend."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .lmdb import LMDB
 
 
 def open_database(source: str, backend: int, where: Where | None = None) -> Database:
-    """The database at ``source``, which ``resolve`` finds, with its first record coming next."""
+    """Open the database at ``source``, which ``resolve`` finds, at its first record."""
     path = resolve(source, where)
     if not os.path.exists(path):
         raise DataError(

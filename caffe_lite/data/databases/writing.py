@@ -1,4 +1,4 @@
-"""New databases, LMDB or LevelDB: each appears at its place when it is complete."""
+"""New databases, LMDB or LevelDB: each appears at its path once it is complete."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .leveldb import SCRATCH_FILES, import_plyvel, reason
 
 Put = Callable[[bytes, bytes], None]
 
-# Where an LMDB's map begins; it doubles when it is full.
+# The first size of an LMDB's map; it doubles when it is full.
 _MAP_SIZE = 2**24
-# An LMDB gets so many records at a time, or once they hold so many bytes.
+# Records are written to an LMDB once there are this many, or once they hold this many bytes.
 _RECORDS, _BYTES = 1000, 2**25
-# A LevelDB with several images in a block, as the original makes it.
+# Options for a LevelDB with several images in a block, as the original makes it.
 _LEVELDB_OPTIONS = {"block_size": 2**16, "write_buffer_size": 2**26, "max_open_files": 100}
 
 
 @contextmanager
 def new_database(path: str, backend: str = "lmdb") -> Iterator[Put]:
-    """Make a database of a backend in ``WRITERS``: the block is given ``put(key, value)`` for its records.
+    """Make a database with a backend in ``WRITERS``: the with block gets ``put(key, value)`` for its records.
 
-    Whatever is at ``path`` already stays as it is. Nothing appears there before the block has ended, and if it raises,
-    nothing is left behind.
+    Anything that already exists at ``path`` stays as it is. Nothing appears there before the block has ended, and
+    nothing is left behind if the block raises.
     """
     path = system_path(path, DataError)
     refuse_existing(path)
@@ -66,14 +66,14 @@ def _lmdb_writer(folder: str, where: Where) -> Iterator[Put]:
             environment.sync(True)
             size = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
         file = os.path.join(folder, "data.mdb")
-        if os.path.getsize(file) > size:  # on Windows it is as large as the map
+        if os.path.getsize(file) > size:  # on Windows, the file is as large as the map
             os.truncate(file, size)
     except lmdb.Error as error:
         raise DataError(f"cannot write it: {error}", where=where) from error
 
 
 class _Transactions:
-    """Records on their way into an LMDB, many in each transaction."""
+    """Writes records into an LMDB, many in each transaction."""
 
     def __init__(self, environment: Any, full: type[Exception], where: Where) -> None:
         self.environment, self.full, self.where = environment, full, where
@@ -105,7 +105,7 @@ class _Transactions:
         try:
             with self.environment.begin(write=True) as transaction:
                 for key, value in self.waiting:
-                    transaction.put(key, value, append=key > last)  # appended, records fill their pages
+                    transaction.put(key, value, append=key > last)  # appended records fill their pages
                     last = max(last, key)
         except self.full:
             return False
@@ -122,7 +122,7 @@ def _leveldb_writer(folder: str, where: Where) -> Iterator[Put]:
             yield database.put
         finally:
             database.close()
-        # What is still in its log goes into a table as the database is opened, once and not for every reader.
+        # Opening the database moves the rest of its log into a table, here once instead of once for every reader.
         plyvel.DB(library_path(folder), **_LEVELDB_OPTIONS).close()
     except plyvel.Error as error:
         raise DataError(f"cannot write it: {reason(error)}", where=where) from error

@@ -16,13 +16,13 @@ from .image_size import stated_size
 BYTE = np.dtype(np.uint8)
 
 
-# Images of more pixels are not decoded: a quarter of what OpenCV allows, whose variable means the same here.
+# Larger images are not decoded: a quarter of OpenCV's limit, whose environment variable means the same here.
 MOST_PIXELS = 2**28
 _VARIABLE = "OPENCV_IO_MAX_IMAGE_PIXELS"
 
 
 def import_cv2() -> Any:
-    """OpenCV, which from here on refuses images of too many pixels, unless another has imported it before."""
+    """Import OpenCV so that it refuses images of too many pixels, unless other code has imported it before."""
     first = "cv2" not in sys.modules and _VARIABLE not in os.environ
     if first:
         os.environ[_VARIABLE] = str(MOST_PIXELS)
@@ -37,9 +37,9 @@ def import_cv2() -> Any:
 
 
 def decode_image(data: bytes, color: bool | None = None) -> np.ndarray:
-    """The image, (H, W, 3) in the order B, G, R or (H, W); in color or in gray, or without a word as it is stored.
+    """Decode an image to (H, W, 3) in the order B, G, R or to (H, W): in color, in gray, or by default as it is stored.
 
-    DataError, before it takes memory, if it has more pixels than MOST_PIXELS or the environment's
+    Raise DataError, before the image takes memory, if it has more pixels than MOST_PIXELS or the environment's
     OPENCV_IO_MAX_IMAGE_PIXELS.
     """
     cv2 = import_cv2()
@@ -73,7 +73,7 @@ def _too_large(what: str) -> DataError:
 
 
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The image in another size, with bilinear interpolation."""
+    """Resize an image with bilinear interpolation."""
     cv2 = import_cv2()
     try:
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -82,12 +82,12 @@ def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def channels_first(image: np.ndarray) -> np.ndarray:
-    """(C, H, W) of an image as OpenCV has it."""
+    """Return an image in OpenCV's form as (C, H, W)."""
     return image.transpose(2, 0, 1) if image.ndim == 3 else image[None]
 
 
 def read_image_file(path: str, where: Where | None) -> bytes:
-    """What the file of an image holds; ``resolve`` finds it."""
+    """Read an image file, which ``resolve`` finds."""
     try:
         with open(resolve(path, where), "rb") as stream:
             return stream.read()
@@ -95,5 +95,5 @@ def read_image_file(path: str, where: Where | None) -> bytes:
         raise DataError(
             f"it is not there: looked for {searched(path, where)}", hint="Correct the path, or root_folder before it"
         ) from None
-    except (OSError, ValueError) as error:  # a ValueError for characters that no path can have
+    except (OSError, ValueError) as error:  # ValueError: characters that no path can have
         raise DataError(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from error

@@ -1,19 +1,19 @@
-"""How large an encoded image says that it is, in the first bytes of the formats that pack most into a file."""
+"""The size that an encoded image states in its first bytes, for the formats that compress most."""
 
 from __future__ import annotations
 
 import struct
 
-# JPEG's markers that begin a frame, and those without a length behind them.
+# JPEG's markers that begin a frame, and those not followed by a length.
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _BARE = frozenset({0x01, *range(0xD0, 0xDA)})
-# TIFF's tags of the two sizes, and the struct of each type that they may have.
+# TIFF's tags for the two sizes, and the struct format of each type that they may have.
 _WIDTH, _HEIGHT = 256, 257
 _TYPES = {3: "H", 4: "I", 16: "Q"}
 
 
 def stated_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width), or None if it is of another format, or no image."""
+    """Return (height, width), or None if the data is of another format, or not an image."""
     try:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             width, height = struct.unpack_from(">II", data, 16)

@@ -1,1 +1,1 @@
-"""Windows of images, as files of WindowData layers list them."""
+"""Windows of images, as the files of WindowData layers list them."""

@@ -71,7 +71,7 @@ class WindowBatches(Batches):
             )
 
     def _cut(self, window: np.ndarray, flip: bool, crop: np.ndarray) -> None:
-        """Fill ``crop`` (C, H, W), which holds zeros, with what the window shows; zeros stay outside of the image."""
+        """Fill ``crop`` (C, H, W), which holds zeros, with the window's pixels; zeros stay outside of the image."""
         image = self._image(int(window[IMAGE]))
         height, width = image.shape[:2]
         x1, y1, x2, y2 = box = tuple(window[X1 : Y2 + 1].tolist())
@@ -112,7 +112,7 @@ class WindowBatches(Batches):
 
 
 class Part(NamedTuple):
-    """The part of an image that a window shows, ends included, and where it comes to lie in the crop, how large."""
+    """The part of an image that a window shows, ends included, and its place and size in the crop."""
 
     x1: int
     y1: int
@@ -127,7 +127,7 @@ class Part(NamedTuple):
 def expanded(
     box: tuple[int, ...], height: int, width: int, crop_size: int, context_pad: int, square: bool, flip: bool
 ) -> Part:
-    """The box widened, so that ``context_pad`` pixels of the crop lie around it, then clipped to the image.
+    """Widen a box so that ``context_pad`` pixels of the crop lie around it, then clip it to the image.
 
     All in float32 and with the original's roundings.
     """
@@ -159,19 +159,19 @@ def expanded(
 
 
 def _round(x: np.float32) -> int:
-    """C's round: halves go away from zero."""
+    """Round as C does: halves away from zero."""
     return int(copysign(floor(abs(float(x)) + 0.5), x))
 
 
 def _mean(transformer: DataTransformer) -> np.ndarray:
-    """What is subtracted from a crop; of a mean image the part in its middle, where crops always lie."""
+    """Return the mean to subtract from a crop; of a mean image, the middle part, where crops always lie."""
     size, image = transformer.crop_size, transformer.mean_image
     if image is None:
         if transformer.mean_values.size not in (0, 1, _CHANNELS):
             raise DataError(f"mean_value is given {transformer.mean_values.size} times", hint="Give it once or 3 times")
         return transformer.mean_values[:, None, None] if transformer.mean_values.size else np.zeros(1, np.float32)
     channels, height, width = image.shape
-    offset = (width - size) // 2  # for the rows too, as in the original
+    offset = (width - size) // 2  # for rows, too, as in the original
     if channels != _CHANNELS or offset < 0 or offset + size > height:
         raise DataError(
             f"the image in mean_file is {by(image.shape)} (C x H x W)",

@@ -1,4 +1,4 @@
-"""Window files, as R-CNN makes them: images, and in each of them boxes with a class and the overlap with its object."""
+"""Window files, as R-CNN makes them: images, and boxes in them, each with a class and the overlap with its object."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _PROGRESS = 100
 class WindowFile:
     """Paths of images, and windows (n, 7): foreground, and background, whose label is 0. Other windows are left out.
 
-    For each image the file has the lines ``# number``, path, channels, height, width, how many windows there are; and
-    for each window a line ``class overlap x1 y1 x2 y2``. The three sizes are not looked at.
+    For each image, the file has the lines ``# number``, path, channels, height, width and number of windows, and then a
+    line ``class overlap x1 y1 x2 y2`` for each window. The three sizes are ignored.
     """
 
     def __init__(self, source: str, where: Where | None, fg_threshold: float, bg_threshold: float) -> None:
@@ -80,7 +80,7 @@ class WindowFile:
         return int(text)
 
     def _windows(self, lines: Iterator[tuple[int, str]], count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The next windows and their overlaps."""
+        """Return the next windows and their overlaps."""
         numbered = list(islice(lines, count))
         if len(numbered) < count:
             self._line = numbered[-1][0] if numbered else self._line
