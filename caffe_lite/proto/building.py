@@ -11,19 +11,19 @@ from google.protobuf.message import Message
 
 from .parsed import Path
 from .tokens import Token
-from .tree import Block, Entry, Fault, Mistake
+from .tree import Block, Blocks, Entry, Fault, Mistake
 
 
 @dataclass
 class Built:
     """A message as far as it can be read, the places of its fields, and the faults that were met, in that order.
 
-    Each fault is beside the block that it is in. If there are too many it is not ``finished``.
+    Each fault has the blocks around it. If there are too many faults it is not ``finished``.
     """
 
     message: Any
     offsets: dict[Path, int] = dataclass_field(default_factory=dict)
-    faults: list[tuple[Fault, Block]] = dataclass_field(default_factory=list)
+    faults: list[tuple[Fault, Blocks]] = dataclass_field(default_factory=list)
     finished: bool = False
 
 
@@ -31,7 +31,7 @@ def build(tree: Block, tokens: list[Token], message: Message, most_faults: int) 
     """Fill a message with what stands in a text."""
     built = Built(message)
     with suppress(_Enough):
-        _Builder(built, tokens, most_faults).fill(message, tree, ())
+        _Builder(built, tokens, most_faults).fill(message, (tree,), ())
         built.finished = True
     return built
 
@@ -47,17 +47,17 @@ class _Builder:
         self.tokens = tokens
         self.most_faults = most_faults
 
-    def fill(self, message: Any, block: Block, path: Path) -> None:
-        """Fill a message at a path with the entries of a block."""
-        for entry in block.entries:
+    def fill(self, message: Any, around: Blocks, path: Path) -> None:
+        """Fill a message at a path with the entries of the innermost block."""
+        for entry in around[-1].entries:
             if isinstance(entry, Fault):
-                self._fault(entry, block)
+                self._fault(entry, around)
             elif isinstance(entry.value, Block):
-                self._fill_block(message, entry, block, path)
+                self._fill_block(message, entry, around, path)
             else:
-                self._put(message, entry, block, path)
+                self._put(message, entry, around, path)
 
-    def _fill_block(self, message: Any, entry: Entry, block: Block, path: Path) -> None:
+    def _fill_block(self, message: Any, entry: Entry, around: Blocks, path: Path) -> None:
         field = entry.field
         if field.repeated:
             blocks = getattr(message, field.name)
@@ -66,17 +66,17 @@ class _Builder:
             self.offsets[at] = self.tokens[entry.start].offset
         else:
             at = (*path, field.name)
-            self._place_once(message, entry, block, at)
+            self._place_once(message, entry, around, at)
             inner = getattr(message, field.name)
             inner.SetInParent()
-        self.fill(inner, entry.value, at)
+        self.fill(inner, (*around, entry.value), at)
 
-    def _put(self, message: Any, entry: Entry, block: Block, path: Path) -> None:
+    def _put(self, message: Any, entry: Entry, around: Blocks, path: Path) -> None:
         name, value = entry.field.name, entry.value
         if not entry.field.repeated:
-            self._place_once(message, entry, block, (*path, name))
+            self._place_once(message, entry, around, (*path, name))
         for fault in entry.faults:
-            self._fault(fault, block)
+            self._fault(fault, around)
         if value is None:
             return
         if entry.field.repeated:
@@ -86,17 +86,17 @@ class _Builder:
         else:
             setattr(message, name, value)
 
-    def _place_once(self, message: Any, entry: Entry, block: Block, path: Path) -> None:
+    def _place_once(self, message: Any, entry: Entry, around: Blocks, path: Path) -> None:
         """Note where a field stands that may stand there once; of two, the later one is read on with."""
         before = self.offsets.get(path)
         if before is not None:
-            self._fault(Fault(Mistake.GIVEN_TWICE, entry.start, entry.start + 1, entry.field, before), block)
+            self._fault(Fault(Mistake.GIVEN_TWICE, entry.start, entry.start + 1, entry.field, before), around)
             message.ClearField(entry.field.name)
             for inner in [at for at in self.offsets if at[: len(path)] == path]:
                 del self.offsets[inner]
         self.offsets[path] = self.tokens[entry.start].offset
 
-    def _fault(self, fault: Fault, block: Block) -> None:
+    def _fault(self, fault: Fault, around: Blocks) -> None:
         if len(self.faults) == self.most_faults:
             raise _Enough
-        self.faults.append((fault, block))
+        self.faults.append((fault, around))

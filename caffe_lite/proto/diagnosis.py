@@ -35,11 +35,11 @@ def diagnose(
 
 def _faults(source: Source, tokens: list[Token], tree: Block, names: LayerNames, built: Built) -> Iterator[Told]:
     explanations = Explanations(source, tokens, tree, names)
-    for fault, block in built.faults:
-        what, hint, offset, kind = explanations.of(fault, block)
+    for fault, around in built.faults:
+        what, hint, offset, kind = explanations.of(fault, around)
         offset = tokens[fault.start].offset if offset is None else offset
         told = _error(source, offset, what, hint, kind)
-        told[1].located(None, *names.around(block))
+        told[1].located(None, *names.of(around))
         yield told
 
 

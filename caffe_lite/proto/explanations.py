@@ -15,7 +15,7 @@ from .layer_names import LayerNames
 from .schema import advise_enum, advise_field, fields_of, is_layer, title
 from .source import Source
 from .tokens import END, Token
-from .tree import Block, Fault, Mistake
+from .tree import Block, Blocks, Fault, Mistake
 
 # Of a mistake that can be explained by itself. `word` is what the first token is written together with.
 _PLAIN = {
@@ -69,11 +69,11 @@ class Explanations:
         self._tree = tree
         self._names = names
 
-    def of(self, fault: Fault, block: Block) -> Explanation:
-        """Explain a fault in a block."""
+    def of(self, fault: Fault, around: Blocks) -> Explanation:
+        """Explain a fault, given the blocks around it."""
         special = _SPECIAL.get(fault.mistake)
         if special:
-            return special(self, fault, block)
+            return special(self, fault, around)
         token, word = self._tokens[fault.start].text, self._word(fault)
         what, hint = (
             text.format(
@@ -90,12 +90,13 @@ class Explanations:
 
     # Blocks
 
-    def _never_closed(self, fault: Fault, block: Block) -> Explanation:
+    def _never_closed(self, fault: Fault, around: Blocks) -> Explanation:
         """Tell which block lacks its brace: one whose brace stands in another's column, or else the innermost."""
         line, indent = self._source.line, self._source.indent
         kind, _, offset = self._tokens[fault.start]
-        layers = [outer for outer in block.around() if is_layer(outer.message)]
-        outer = layers[-1] if layers and kind is not END else block.around()[0]
+        layers = [outer for outer in around[1:] if is_layer(outer.message)]
+        outer = layers[-1] if layers and kind is not END else around[1]
+        block = around[-1]
         ending = "the end of the file" if kind is END else f"the next layer, in line {line(offset)}"
         for inner, end in self._closed_elsewhere(offset):
             if inner.offset > outer.offset and indent(end) < indent(inner.offset):
@@ -104,12 +105,13 @@ class Explanations:
         what = f"`{block.name} {block.opener}` opened here is never closed"
         return Explanation(what, f"Add its '{block.closer}' before {ending}", block.offset)
 
-    def _wrong_closer(self, fault: Fault, block: Block) -> Explanation:
+    def _wrong_closer(self, fault: Fault, around: Blocks) -> Explanation:
+        block = around[-1]
         line = self._source.line(block.offset)
         what = f"'{self._tokens[fault.start].text}' does not close `{block.name} {block.opener}` of line {line}"
         return Explanation(what, f"Write '{block.closer}'")
 
-    def _surplus_closer(self, fault: Fault, block: Block) -> Explanation:
+    def _surplus_closer(self, fault: Fault, around: Blocks) -> Explanation:
         line, indent = self._source.line, self._source.indent
         _, text, offset = self._tokens[fault.start]
         hint = "Remove it"
@@ -122,7 +124,7 @@ class Explanations:
                 break
         return Explanation(f"surplus '{text}': every block is closed already", hint)
 
-    def _stray(self, fault: Fault, block: Block) -> Explanation:
+    def _stray(self, fault: Fault, around: Blocks) -> Explanation:
         text = self._tokens[fault.start].text
         word = text if len(text) > 1 else self._word(fault) or text
         hint = "Comments begin with #" if text in ("/", "*") else "A field is written as name: value, or name { ... }"
@@ -130,14 +132,14 @@ class Explanations:
 
     # Names
 
-    def _stands_alone(self, fault: Fault, block: Block) -> Explanation:
+    def _stands_alone(self, fault: Fault, around: Blocks) -> Explanation:
         name = self._tokens[fault.start].text
         what = f'"{name}" stands alone: a ":" and a value, or a block, should follow it'
-        return Explanation(what, advise_field(name, _path(block), None))
+        return Explanation(what, advise_field(name, _path(around), None))
 
-    def _unknown_field(self, fault: Fault, block: Block) -> Explanation:
+    def _unknown_field(self, fault: Fault, around: Blocks) -> Explanation:
         _, name, offset = self._tokens[fault.start]
-        last = None if block.outer else self._last_closed(offset)
+        last = None if len(around) > 1 else self._last_closed(offset)
         if last and name in fields_of(last[0].message):
             inner, end = last
             opened, closed = self._source.line(inner.offset), self._source.line(end)
@@ -146,11 +148,12 @@ class Explanations:
                 f"closed in line {closed}: is that '}}' one too many?"
             )
         else:
-            hint = advise_field(name, _path(block), self._names.around(block)[1])
+            hint = advise_field(name, _path(around), self._names.of(around)[1])
+        block = around[-1]
         what = f'unknown field "{name}" in {title(block.message, block.name) or block.message.name}'
         return Explanation(what, hint, kind=UnknownField)
 
-    def _given_twice(self, fault: Fault, block: Block) -> Explanation:
+    def _given_twice(self, fault: Fault, around: Blocks) -> Explanation:
         assert fault.field is not None
         name, first = fault.field.name, self._source.where(fault.detail)
         hint = "Keep one of the two"
@@ -161,16 +164,16 @@ class Explanations:
 
     # Values
 
-    def _plus_sign(self, fault: Fault, block: Block) -> Explanation:
+    def _plus_sign(self, fault: Fault, around: Blocks) -> Explanation:
         return Explanation("numbers are written without a '+'", f"Write {self._word(fault)[1:]}")
 
-    def _leading_zero(self, fault: Fault, block: Block) -> Explanation:
+    def _leading_zero(self, fault: Fault, around: Blocks) -> Explanation:
         text = self._tokens[fault.start].text
         decimal = text.lstrip("0")
         decimal = decimal if decimal[:1].isdigit() else f"0{decimal}"
         return Explanation(f"{text} starts with 0, as octal numbers do", f"Write {decimal}")
 
-    def _not_whole(self, fault: Fault, block: Block) -> Explanation:
+    def _not_whole(self, fault: Fault, around: Blocks) -> Explanation:
         assert fault.field is not None
         sign, number = self._signed(fault)
         value = float(number.text.rstrip("fF"))
@@ -178,7 +181,7 @@ class Explanations:
         what = f"{fault.field.name} takes {fault.field.takes}, not {self._shown(fault)}"
         return Explanation(what, hint, number.offset)
 
-    def _unknown_value(self, fault: Fault, block: Block) -> Explanation:
+    def _unknown_value(self, fault: Fault, around: Blocks) -> Explanation:
         assert fault.field is not None
         assert fault.field.enum is not None
         _, value = self._signed(fault)
@@ -223,12 +226,12 @@ class Explanations:
         return takewhile(lambda closed: closed[1] < offset, self._all_closed_elsewhere)
 
 
-def _path(block: Block) -> list[tuple[Descriptor, str]]:
-    root = [] if block.outer else [(block.message, block.message.name)]
-    return root + [(outer.message, outer.name) for outer in block.around()]
+def _path(around: Blocks) -> list[tuple[Descriptor, str]]:
+    whole, *blocks = around
+    return [(block.message, block.name) for block in blocks] or [(whole.message, whole.message.name)]
 
 
-_SPECIAL: dict[Mistake, Callable[[Explanations, Fault, Block], Explanation]] = {
+_SPECIAL: dict[Mistake, Callable[[Explanations, Fault, Blocks], Explanation]] = {
     Mistake.NEVER_CLOSED: Explanations._never_closed,
     Mistake.WRONG_CLOSER: Explanations._wrong_closer,
     Mistake.SURPLUS_CLOSER: Explanations._surplus_closer,

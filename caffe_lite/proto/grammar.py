@@ -34,32 +34,39 @@ class _Grammar:
         self.source = source
         self.tokens = tokens
         self.cursor = Cursor(source, tokens)
+        self.around: list[Block] = []
 
     # What reads a value tells whether it has an end. A block has none if the text ends in it, or if a layer opens in it
     # that belongs further out: then a brace is missing, and reading goes on as if it were there.
 
     def block(self, block: Block) -> bool:
         """Read what stands in a block, and the brace that closes it."""
+        self.around.append(block)
+        block.end = self._entries(block)
+        self.around.pop()
+        return block.end is not None
+
+    def _entries(self, block: Block) -> int | None:
+        """Read what stands in a block, up to the brace that closes it; where that is."""
         cursor, tokens, fields = self.cursor, self.tokens, fields_of(block.message)
         while True:
             kind, text, offset = tokens[cursor.index]
             if kind is NAME:
                 field = fields.get(text)
-                if text in ("layer", "layers") and self._layer_in_layer(block, field):
+                if text in ("layer", "layers") and self._layer_in_layer(field):
                     self._fault(block, Mistake.NEVER_CLOSED)
-                    return False
+                    return None
                 if field is None:
                     self._unknown(block)
                 elif not self._field(block, field) and not self._layer_belongs(block):
-                    return False
+                    return None
             elif kind is END:
-                if block.outer:
+                if block.opener:
                     self._fault(block, Mistake.NEVER_CLOSED)
-                return False
+                return None
             elif text == block.closer:
                 cursor.index += 1
-                block.end = offset
-                return True
+                return offset
             else:
                 self._stray(block)
 
@@ -92,7 +99,7 @@ class _Grammar:
             return True
         self.cursor.index += 1
         offset, first = self.tokens[place].offset, self.cursor.index
-        inner = Block(field.message, field.name, offset, first, opener, _CLOSER[opener], block)
+        inner = Block(field.message, field.name, offset, first, opener, _CLOSER[opener])
         block.entries.append(Entry(field, place, inner))
         return self.block(inner)
 
@@ -162,14 +169,14 @@ class _Grammar:
         self.cursor.skip_value()
         self._separator()
 
-    def _layer_in_layer(self, block: Block, field: Field | None) -> bool:
+    def _layer_in_layer(self, field: Field | None) -> bool:
         """Whether a layer opens inside another."""
         if field and field.message:
             return False
         behind = self.cursor.index + 1
         if self.tokens[behind].text == ":":
             behind += 1
-        return self.tokens[behind].text in _CLOSER and any(is_layer(outer.message) for outer in block.around())
+        return self.tokens[behind].text in _CLOSER and any(is_layer(outer.message) for outer in self.around[1:])
 
     def _layer_belongs(self, block: Block) -> bool:
         """Whether a layer that opened inside another is one of this block's."""
@@ -180,7 +187,7 @@ class _Grammar:
         cursor = self.cursor
         _, text, offset = self.tokens[cursor.index]
         if text in ("}", ">"):
-            self._fault(block, Mistake.WRONG_CLOSER if block.outer else Mistake.SURPLUS_CLOSER)
+            self._fault(block, Mistake.WRONG_CLOSER if block.opener else Mistake.SURPLUS_CLOSER)
             cursor.index += 1
         elif cursor.index == 0 and _WEB_PAGE.match(self.source.text):
             self._fault(block, Mistake.WEB_PAGE)

@@ -8,7 +8,7 @@ from ..errors import PrototxtError
 from .schema import is_layer
 from .source import printable
 from .tokens import CLOSING, END, MARK, NAME, OPENING, STRING, Token
-from .tree import Block
+from .tree import Blocks
 
 Told = tuple[int, PrototxtError]  # a problem at an offset
 
@@ -20,9 +20,9 @@ class LayerNames:
         self._tokens = tokens
         self._known: dict[int, tuple[str | None, str | None]] = {}
 
-    def around(self, block: Block) -> tuple[str | None, str | None]:
-        """The name and type of the innermost layer that a block is in, or is."""
-        layers = [outer for outer in block.around() if is_layer(outer.message)]
+    def of(self, around: Blocks) -> tuple[str | None, str | None]:
+        """The name and type of the innermost layer among blocks."""
+        layers = [block for block in around[1:] if is_layer(block.message)]
         return self._of(layers[-1].first) if layers else (None, None)
 
     def add_to(self, problems: Iterable[Told]) -> None:

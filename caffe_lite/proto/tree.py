@@ -72,9 +72,9 @@ class Entry(NamedTuple):
     faults: tuple[Fault, ...] = ()
 
 
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class Block:
-    """What stands between two braces, or in the whole text; with the name before it and the block around it."""
+    """What stands between two braces, with the name before them, or in the whole text, with neither."""
 
     message: Descriptor
     name: str = ""
@@ -82,13 +82,8 @@ class Block:
     first: int = 0  # the token behind the brace
     opener: str = ""
     closer: str = ""
-    outer: Block | None = None
     entries: list[Entry | Fault] = dataclass_field(default_factory=list)
     end: int | None = None  # the offset of the brace that closes it
-
-    def around(self) -> list[Block]:
-        """The blocks around what stands in this one, outermost first, without the whole text."""
-        return [*self.outer.around(), self] if self.outer else []
 
     def closed(self) -> Iterator[Block]:
         """The blocks in this one that a brace closes, in the order of these braces."""
@@ -97,3 +92,6 @@ class Block:
                 yield from entry.value.closed()
         if self.end is not None:
             yield self
+
+
+Blocks = tuple[Block, ...]  # those around a place, from the whole text to the innermost

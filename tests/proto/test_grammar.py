@@ -68,7 +68,7 @@ def test_fields_have_their_places_and_values() -> None:
     assert isinstance(name, Entry) and isinstance(layer, Entry)
     assert (name.field.name, offsets[name.start], name.value) == ("name", 0, "ab")
     block = layer.value
-    assert (block.name, block.offset, block.opener, block.outer) == ("layer", text.index("layer"), "{", net)
+    assert (block.name, block.offset, block.opener) == ("layer", text.index("layer"), "{")
     assert (block.end, offsets[block.first]) == (text.index("}"), text.index("top"))
     assert [(entry.field.name, offsets[entry.start], entry.value) for entry in block.entries] == [
         ("top", text.index("'x'"), "x"),
