@@ -1,4 +1,4 @@
-"""What pycaffe's scripts see: nets, their layers and blobs, and the names of its module."""
+"""The objects that pycaffe's scripts see: nets, their layers and blobs, and the names of its module."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Nets, solvers, NCCL and Timer, which pycaffe has in this module, too."""
+    """Return Net, solvers, NCCL or Timer, which pycaffe has in this module, too."""
     if name in ("NCCL", "Net", "Timer") or name.endswith("Solver"):
         return getattr(import_module(__name__.rpartition(".")[0]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Lets ``import caffe`` find caffe_lite, for scripts and Python layers that are to run as they were written."""
+"""Lets ``import caffe`` find caffe_lite, so that scripts and Python layers run unchanged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ _ALIAS, _PACKAGE = "caffe", __package__.partition(".")[0]
 
 
 def install_as_caffe() -> None:
-    """From now on, ``import caffe`` in this process gives caffe_lite, and ``caffe.X`` its module X: itself,
-    no copy.
+    """Let ``import caffe`` in this process give caffe_lite from now on, and ``caffe.X`` its module X, not a copy.
 
-    ``caffe`` shows and changes what caffe_lite holds; only its ``__version__`` is that of the Caffe it stands for.
-    A CaffeError if another ``caffe`` is imported already. To call it again changes nothing.
+    The attributes of ``caffe`` are those of caffe_lite, to read and to set; only ``__version__`` is that of the Caffe
+    that it stands for. Raise a CaffeError if another ``caffe`` is already imported. Further calls change nothing.
     """
     other = sys.modules.get(_ALIAS)
     if other is not None and not isinstance(other, Alias):
@@ -25,5 +24,5 @@ def install_as_caffe() -> None:
             hint="Call caffe_lite.install_as_caffe() before anything imports caffe",
         )
     if not any(isinstance(finder, CaffeFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, CaffeFinder(_PACKAGE))  # before Python's own, which would load copies
+        sys.meta_path.insert(0, CaffeFinder(_PACKAGE))  # before Python's own finders, which would load copies
     import_module(_ALIAS)

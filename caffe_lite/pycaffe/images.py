@@ -1,4 +1,4 @@
-"""Images as pycaffe's scripts have them, (H, W, C) from 0 to 1, and the way from there into a net and back."""
+"""Images in pycaffe's form, (H, W, C) from 0 to 1, and their way into a net and back."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _LUMINANCE = np.array([0.2125, 0.7154, 0.0721])
 
 
 class ImageError(DataError, OSError):
-    """An image cannot be read; an OSError in pycaffe."""
+    """An image cannot be read. This is an OSError in pycaffe."""
 
 
 def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True) -> np.ndarray:
-    """The image of a file, float32 from 0 to 1: (H, W, 3) in the order R, G, B, or (H, W, 1) with ``color=False``.
+    """Load an image as float32 from 0 to 1: (H, W, 3) in the order R, G, B, or (H, W, 1) with ``color=False``.
 
     ``filename`` is a path, a URL (``file://``, ``http://``, ``https://``, ``ftp://``), or a file that is open for
-    reading bytes. Gray becomes color by being copied, color becomes gray with the weights of Rec. 709; transparency is
-    dropped.
+    reading bytes. Grey is copied to all three channels, colour becomes grey with the weights of Rec. 709, and
+    transparency is dropped.
     """
     name = getattr(filename, "name", None) or type(filename).__name__ if hasattr(filename, "read") else filename
     try:
@@ -75,11 +75,11 @@ def resize(
     preserve_range: bool = False,
     **options: Any,
 ) -> np.ndarray:
-    """An image (H, W) or (H, W, C) in another size, (height, width), as scikit-image of pycaffe's time resizes it.
+    """Resize an image (H, W) or (H, W, C) to (height, width), like the scikit-image of pycaffe's time.
 
-    float64; whole numbers are brought to 0 to 1 unless ``preserve_range``. Nothing is smoothed when an image shrinks;
-    what lies outside is ``cval``. Orders above 1, other modes and other options are left to the scikit-image that is
-    installed.
+    The result is float64; integers are scaled to the range from 0 to 1 unless ``preserve_range`` is true. Shrinking an
+    image does not smooth it; values outside the image are ``cval``. Orders above 1, other modes and other options are
+    left to the installed scikit-image.
     """
     image = np.asarray(image)
     if order not in (0, 1) or mode != "constant" or options or image.ndim not in (2, 3) or not image.size:
@@ -104,12 +104,12 @@ def resize(
     for axis, size in enumerate(output_shape[:2]):
         resized = _resample(resized, axis, int(size), order, areas=True)
     resized = resized + cval
-    # What is mixed from inside and outside is clipped to the image's range, what is outside altogether is not.
+    # Values mixed from inside and outside are clipped to the image's range; those entirely from outside are not.
     return np.where(resized == cval, cval, np.clip(resized, values.min(), values.max())) if clip else resized
 
 
 def import_skimage() -> Any:
-    """scikit-image with the modules that scripts reach through ``caffe.io.skimage``."""
+    """Import scikit-image, with the modules that scripts use through ``caffe.io.skimage``."""
     try:
         import skimage
         import skimage.io
@@ -120,7 +120,7 @@ def import_skimage() -> Any:
 
 
 def import_zoom() -> Any:
-    """SciPy's ``zoom``, which pycaffe has in ``caffe.io``."""
+    """Import SciPy's ``zoom``, which pycaffe has in ``caffe.io``."""
     try:
         from scipy.ndimage import zoom
     except ImportError:
@@ -129,12 +129,13 @@ def import_zoom() -> Any:
 
 
 def resize_image(im: Any, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
-    """The image (H, W, C) in another size, (height, width), as float32.
+    """Resize an image (H, W, C) to (height, width), as float32.
 
-    What pycaffe computes with the scikit-image of its time. Images of 1 or 3 channels: pixels are areas, whose centers
-    are mapped; what lies outside is as the darkest pixel. Others: the corner pixels are mapped on each other.
-    Nothing is smoothed when an image shrinks (scikit-image does so since 0.15, unless told anti_aliasing=False).
-    ``interp_order`` is 1, bilinear, or 0, the nearest pixel; orders up to 5 are left to the scikit-image that is there.
+    The result is the same as pycaffe's with the scikit-image of its time. In images of 1 or 3 channels, pixels are
+    areas, whose centres are mapped; values outside the image are that of the darkest pixel. In others, the corner
+    pixels are mapped onto each other. Shrinking an image does not smooth it (scikit-image has done so since 0.15,
+    unless anti_aliasing=False). ``interp_order`` is 1 (bilinear) or 0 (nearest pixel); orders up to 5 are left to the
+    installed scikit-image.
     """
     im = np.asarray(im)
     if im.ndim != 3 or not im.size:
@@ -180,11 +181,11 @@ def _resample(im: np.ndarray, axis: int, size: int, order: int, areas: bool) -> 
 
 
 class NoImages(NetError, DataError, IndexError):
-    """An empty list of images is given; an IndexError in pycaffe."""
+    """The list of images is empty. This is an IndexError in pycaffe."""
 
 
 def oversample(images: Sequence[Any], crop_dims: Sequence[int]) -> np.ndarray:
-    """Ten crops of each image: its four corners, its center, and these five mirrored; (10 N, height, width, C)."""
+    """Cut ten crops from each image: four corners, the centre, and these five mirrored; (10 N, height, width, C)."""
     images = [np.asarray(image) for image in images]
     if not images:
         raise NoImages("there are no images to crop")
@@ -204,10 +205,10 @@ class TransformerError(ArrayError):
 
 
 class Transformer:
-    """The way of images into a net's inputs: resize, transpose, swap channels, scale, subtract the mean, scale.
+    """Prepares images for a net's inputs: resize, transpose, swap channels, scale, subtract the mean, scale.
 
-    ``inputs`` has the shape of each input by name: ``Transformer({"data": net.blobs["data"].data.shape})``. Each input
-    does what was set for it, in this order, whatever the order of the calls.
+    ``inputs`` has the shape of each input by name: ``Transformer({"data": net.blobs["data"].data.shape})``. The steps
+    that are set for an input happen in this order, whatever the order of the calls.
     """
 
     def __init__(self, inputs: Mapping[str, Sequence[int]]) -> None:
@@ -219,7 +220,7 @@ class Transformer:
         self.input_scale: dict[str, float] = {}
 
     def preprocess(self, in_: str, data: Any) -> np.ndarray:
-        """An image (H, W, C) as the net's input takes it; ``data`` stays as it is (pycaffe may write into it)."""
+        """Turn an image (H, W, C) into the net's input; ``data`` is not changed (pycaffe may write into it)."""
         rows_and_columns = self._shape(in_)[2:]
         data = np.asarray(data, np.float32)
         if data.shape[:2] != rows_and_columns:
@@ -237,9 +238,10 @@ class Transformer:
         return data
 
     def deprocess(self, in_: str, data: Any) -> np.ndarray:
-        """The way back, without the resizing: from the net's input of one item to an image.
+        """Turn the net's input of one item back into an image, without the resizing.
 
-        Axes of 1 vanish, except that a transpose or channel swap keeps the axes it works on (pycaffe fails there).
+        Axes of size 1 are removed, but a transpose or channel swap keeps the axes that it works on (where pycaffe
+        fails).
         """
         self._shape(in_)
         data = np.array(data, np.float32)
@@ -258,7 +260,7 @@ class Transformer:
         return data
 
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
-        """The order of the image's axes in the input: (2, 0, 1) makes (C, H, W) of (H, W, C)."""
+        """Set the order of the image's axes in the input: (2, 0, 1) turns (H, W, C) into (C, H, W)."""
         axes = len(self._shape(in_)) - 1
         if sorted(order) != list(range(axes)):
             raise TransformerError(
@@ -268,7 +270,7 @@ class Transformer:
         self.transpose[in_] = tuple(order)
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
-        """The order of the image's channels in the input: (2, 1, 0) makes B, G, R of R, G, B."""
+        """Set the order of the image's channels in the input: (2, 1, 0) turns R, G, B into B, G, R."""
         channels = self._shape(in_)[1]
         if sorted(order) != list(range(channels)):
             raise TransformerError(
@@ -279,12 +281,12 @@ class Transformer:
         self.channel_swap[in_] = tuple(order)
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
-        """What images are multiplied by before the mean is subtracted: 255 for nets trained on values up to 255."""
+        """Set the factor for images before the mean is subtracted: 255 for nets trained on values up to 255."""
         self._shape(in_)
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: Any) -> None:
-        """The mean to subtract, in the order and scale of the input: (C), (H, W), or (C, H, W) of any size."""
+        """Set the mean to subtract, in the order and scale of the input: (C), (H, W), or (C, H, W) of any size."""
         shape = self._shape(in_)
         mean = np.asarray(mean)
         if mean.ndim == 1:
@@ -306,7 +308,7 @@ class Transformer:
         self.mean[in_] = mean
 
     def set_input_scale(self, in_: str, scale: float) -> None:
-        """What images are multiplied by after the mean is subtracted."""
+        """Set the factor for images after the mean is subtracted."""
         self._shape(in_)
         self.input_scale[in_] = scale
 

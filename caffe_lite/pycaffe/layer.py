@@ -12,29 +12,29 @@ from .blob import HostBlob, HostBlobs
 
 
 class Phase(int):
-    """TRAIN or TEST as Python layers have met it over the years: a number, and its name as text."""
+    """TRAIN or TEST in both forms that Python layers expect: it is a number, and its text is the name."""
 
     def __str__(self) -> str:
         return caffe_pb2.Phase.Name(self)
 
 
 class MissingMethod(LayerError, AttributeError):
-    """The class of a Python layer lacks a method; an AttributeError in pycaffe."""
+    """The class of a Python layer lacks a method. This is an AttributeError in pycaffe."""
 
 
 class UserLayer:
-    """What users derive their layers from: pycaffe's ``caffe.Layer``.
+    """The base class of users' layers: pycaffe's ``caffe.Layer``.
 
     A layer defines ``reshape`` and ``forward``, ``backward`` if a gradient passes through it, and ``setup`` if it has
-    anything to prepare. They are given lists of blobs whose ``data`` and ``diff`` are NumPy arrays to be written into
-    (``top[0].data[...] = ...``), and ``reshape`` calls ``top[0].reshape(n, c, h, w)``. Before every forward pass
-    ``data`` of the tops holds what it held after the last; before every backward pass ``diff`` of the bottoms is 0.
+    anything to prepare. These methods get lists of blobs whose ``data`` and ``diff`` are NumPy arrays to write into
+    (``top[0].data[...] = ...``), and ``reshape`` calls ``top[0].reshape(n, c, h, w)``. Before every forward pass the
+    tops' ``data`` still holds the values of the previous one; before every backward pass the bottoms' ``diff`` is 0.
 
     Attributes:
-        param_str: the text in python_param, for the layer to read its settings from; also ``param_str_``.
+        param_str: the text in python_param, from which the layer reads its settings; also ``param_str_``.
         phase: 0 in TRAIN, 1 in TEST; as text it is "TRAIN" or "TEST".
-        blobs: the learnable blobs; ``setup`` adds them with ``self.blobs.add_blob(*shape)``, ``backward`` adds into
-            their ``diff``.
+        blobs: the learnable blobs; ``setup`` adds them with ``self.blobs.add_blob(*shape)``, ``backward`` adds to their
+            ``diff``.
     """
 
     type: str = "Python"
@@ -44,18 +44,18 @@ class UserLayer:
     blobs: HostBlobs
 
     def __init__(self, param: caffe_pb2.LayerParameter) -> None:
-        """A subclass seldom needs its own: ``setup`` is the place to prepare."""
+        """Do nothing. Subclasses seldom need an ``__init__``, because ``setup`` is the place for preparations."""
 
     def setup(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
-        """Called once, with the bottoms shaped."""
+        """Prepare the layer. It is called once, when the bottoms have their shapes."""
 
     def reshape(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
-        """Called before every forward pass: give the tops their shapes."""
+        """Give the tops their shapes. It is called before every forward pass."""
         raise missing_method(self, "reshape")
 
 
 def missing_method(user_layer: Any, name: str) -> MissingMethod:
-    """What is wrong with a layer of a user's that lacks a method."""
+    """Return the error for a user's layer that lacks a method."""
     cls = type(user_layer)
     return MissingMethod(
         f"class {cls.__module__}.{cls.__qualname__} has no method {name}",
@@ -90,7 +90,7 @@ class HostLayer(UserLayer):
 
 
 def shown_layer(layer: Layer) -> tuple[UserLayer, HostBlobs]:
-    """What scripts see in the layer's place, and of its learnable blobs."""
+    """Return the objects that scripts see for the layer and for its learnable blobs."""
     if layer.shown is not None:
         return layer.shown
     host = HostLayer(layer)

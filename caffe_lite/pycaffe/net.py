@@ -1,4 +1,4 @@
-"""Net, as pycaffe's scripts know it (original: python/caffe/pycaffe.py)."""
+"""Net, as pycaffe's scripts use it (original: python/caffe/pycaffe.py)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _phase_in_force: int = TEST
 
 
 def set_phase_train() -> None:
-    """Let nets that are made from now on without a phase be for TRAIN, as scripts of 2014 ask."""
+    """Make TRAIN the phase of nets that are made from now on without one, for scripts of 2014."""
     global _phase_in_force
     _phase_in_force = TRAIN
 
 
 def set_phase_test() -> None:
-    """Let nets that are made from now on without a phase be for TEST, as they are without a word."""
+    """Make TEST the phase of nets that are made from now on without one, which is the default."""
     global _phase_in_force
     _phase_in_force = TEST
 
@@ -42,22 +42,22 @@ class Net:
     """A net in one phase, on one engine.
 
     Args:
-        network_file: a prototxt's path, what ``read_net`` gave for one, or a NetParameter.
-        phase: TRAIN or TEST; without a word TEST, unless ``set_phase_train`` was called.
-        level, stages: the rest of the NetState that include and exclude rules see.
+        network_file: the path of a prototxt, the result of ``read_net``, or a NetParameter.
+        phase: TRAIN or TEST; the default is TEST unless ``set_phase_train`` was called.
+        level, stages: the rest of the NetState for include and exclude rules.
         weights: a .caffemodel or .caffemodel.h5, or several joined by commas, loaded by layer name.
-        engine: "numpy", ..., or an engine's operations; without one that of ``set_engine`` or CAFFE_LITE_ENGINE.
-        dtype: "float32", which is the default, or "float64" to check gradients.
-        device: "cpu", "cuda:0" or a GPU's number; without one what ``set_mode_gpu`` and ``set_device`` say.
-        compile: with torch: whole forward passes in TEST, a solver's forward and backward passes in TRAIN, which keep
-            outputs, losses and parameters only. Without a word CAFFE_LITE_COMPILE=1 asks for it.
-        seed: of everything random in the net; without one that of ``set_random_seed``, else a fresh one.
+        engine: "numpy", ..., or an engine's operations; the default is that of ``set_engine`` or CAFFE_LITE_ENGINE.
+        dtype: "float32" (the default), or "float64" to check gradients.
+        device: "cpu", "cuda:0" or a GPU's number; the default is that of ``set_mode_gpu`` and ``set_device``.
+        compile: compile, with torch, whole forward passes in TEST, and a solver's forward and backward passes in TRAIN,
+            which keep only outputs, losses and parameters. The default is False unless CAFFE_LITE_COMPILE=1 is set.
+        seed: for everything random in the net; the default is that of ``set_random_seed``, else a new one.
 
     pycaffe's old orders ``Net(network_file, weights, phase)`` and ``Net(network_file, weights)`` work too. Errors name
     the layer and its place in the file.
 
-    What runs is its ``Graph``. A class derived from Net may give its objects attributes of any name: the graph does not
-    look at them, and what the net does not have itself it takes from the graph (``net.name``, ``net.nodes``).
+    Its ``Graph`` runs the net. A subclass of Net may give its objects attributes of any name: the graph does not look
+    at them. Attributes that the net does not have are the graph's (``net.name``, ``net.nodes``).
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Net:
 
     @property
     def blobs(self) -> OrderedDict[str, HostBlob]:
-        """Every blob by name, in the order in which layers make them."""
+        """Every blob by name, in the order in which the layers make them."""
         return OrderedDict((name, shown_blob(blob)) for name, blob in self._caffe_graph._blob.items())
 
     @property
@@ -121,7 +121,7 @@ class Net:
 
     @property
     def params(self) -> OrderedDict[str, HostBlobs]:
-        """The learnable blobs of each layer that has some, by layer name."""
+        """The learnable blobs of each layer that has any, by layer name."""
         shown = zip(self._caffe_graph.nodes, self._caffe_layers, strict=True)
         return OrderedDict((node.name, blobs) for node, (_, blobs) in shown if blobs)
 
@@ -171,19 +171,22 @@ class Net:
         self._caffe_graph.backward_pass(start, end)
 
     def before_forward(self, callback: Callable[[int], Any]) -> None:
-        """Call this with a layer's index before it runs forward. With callbacks nothing is fused or compiled."""
+        """Call ``callback`` with a layer's index before the layer runs forward.
+
+        While a net has callbacks, nothing in it is fused or compiled.
+        """
         self._caffe_graph.callbacks.add("before_forward", callback)
 
     def after_forward(self, callback: Callable[[int], Any]) -> None:
-        """Call this with a layer's index after it ran forward."""
+        """Call ``callback`` with a layer's index after the layer has run forward."""
         self._caffe_graph.callbacks.add("after_forward", callback)
 
     def before_backward(self, callback: Callable[[int], Any]) -> None:
-        """Call this with a layer's index before it runs backward."""
+        """Call ``callback`` with a layer's index before the layer runs backward."""
         self._caffe_graph.callbacks.add("before_backward", callback)
 
     def after_backward(self, callback: Callable[[int], Any]) -> None:
-        """Call this with a layer's index after it ran backward."""
+        """Call ``callback`` with a layer's index after the layer has run backward."""
         self._caffe_graph.callbacks.add("after_backward", callback)
 
     @property
@@ -203,19 +206,18 @@ class Net:
         return weights
 
     def reshape(self) -> None:
-        """Give every blob the shape that follows from the inputs' shapes."""
+        """Give every blob the shape that follows from the shapes of the inputs."""
         self._caffe_graph.reshape()
 
     def clear_param_diffs(self) -> None:
         self._caffe_graph.clear_param_diffs()
 
     def copy_from(self, weights: str | os.PathLike[str]) -> LoadReport:
-        """Load parameters by layer name from one file or several joined by commas; tells what became of each layer.
+        """Load parameters by layer name from one file, or several joined by commas; report the outcome for each layer.
 
-        A file whose name has commas is one file. Layers of the file that the net lacks are ignored, layers of the net
-        that the file lacks keep what they have.
-        Nothing is changed if something does not fit: another number of blobs, or shapes that differ in more than
-        leading 1s.
+        If a file has this path, commas included, it is one file. Layers of the file that the net lacks are ignored;
+        layers of the net that the file lacks keep their values. Nothing is changed if something does not fit: if the
+        number of blobs differs, or if shapes differ in more than leading 1s.
         """
         return self._caffe_graph.copy_from(weights)
 
@@ -241,9 +243,9 @@ class Net:
     def forward(
         self, blobs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **inputs: Any
     ) -> dict[str, np.ndarray]:
-        """Run the layers from ``start`` to ``end`` (names, both included); the outputs, and ``blobs`` beside them.
+        """Run the layers from ``start`` to ``end`` (names, both included); return the outputs, and also ``blobs``.
 
-        With keyword arguments, one for each input of the net, fills those first.
+        Keyword arguments, one for each input of the net, fill the inputs first.
         """
         graph = self._caffe_graph
         first = _index(graph, start) if start is not None else 0
@@ -258,17 +260,17 @@ class Net:
     def backward(
         self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **outputs: Any
     ) -> dict[str, np.ndarray]:
-        """Run the layers from ``start`` back to ``end``; the diffs of the inputs, and those of ``diffs`` beside them.
+        """Run the layers from ``start`` back to ``end``; return the diffs of the inputs, and also those of ``diffs``.
 
-        With keyword arguments, one for each output of the net, fills those blobs' diffs first. Parameters' diffs
-        accumulate until they are set to zero.
+        Keyword arguments, one for each output of the net, fill these blobs' diffs first. Parameters' diffs accumulate
+        until they are set to zero.
 
-        A layer that has not run forward over bottoms of these shapes goes by its bottoms as they stand in the blobs:
-        what it must know for its gradient it computes from them. No blob's data, parameter, state or random number is
-        another afterwards, and only diffs that belong to the gradient are written; a top whose shape does not follow
-        from the bottoms (they were reshaped, or Filter chooses by values) is given the one that does. The original
-        takes whatever lies in its buffers then: for many layers zeros, or memory that was never written, where this is
-        the gradient at the bottoms. Layers without bottoms, HDF5Output and Python layers are not run for it.
+        A layer that has not run forward over bottoms of these shapes uses the present values of its bottoms: from them
+        it computes what it needs for its gradient. This changes no blob's data, no parameter, state or random number,
+        and only diffs that belong to the gradient are written; a top whose shape does not follow from the bottoms (they
+        were reshaped, or Filter selects by values) gets the shape that does. The original then uses the content of its
+        buffers, for many layers zeros or memory that was never written, whereas this is the gradient at the bottoms.
+        Layers without bottoms, HDF5Output and Python layers are not run for it.
         """
         graph = self._caffe_graph
         first = _index(graph, start) if start is not None else len(graph.nodes) - 1
@@ -287,7 +289,7 @@ class Net:
     ) -> dict[str, np.ndarray]:
         """Fill the diff of the blob ``start_name`` and run back from the layer of that name to the first one.
 
-        ``zero_higher`` sets the diffs of later blobs to 0. The diffs of the inputs come back, and those of ``diffs``.
+        ``zero_higher`` sets the diffs of later blobs to 0. Returns the diffs of the inputs, and those of ``diffs``.
         """
         self._start_from(start_name, start_diff, zero_higher)
         return self.backward(diffs, start_name)
@@ -300,9 +302,9 @@ class Net:
         zero_higher: bool = False,
         deconv_type: str = "Zeiler & Fergus",
     ) -> dict[str, np.ndarray]:
-        """``backward_from_layer`` as a deconvolutional network: a ReLU lets pass what is positive in the diff.
+        """Run ``backward_from_layer`` as a deconvolutional network: a ReLU passes the positive values of the diff.
 
-        With ``deconv_type="Guided Backprop"`` it lets pass only what is so where its bottom is positive, too.
+        With ``deconv_type="Guided Backprop"`` it passes only those where its bottom is positive, too.
         Sources: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks"; Springenberg et al.,
         "Striving for Simplicity"; the names are those of the deep visualization toolbox's Caffe.
         """
@@ -328,7 +330,7 @@ class Net:
                 shown_blob(graph._blob[later]).diff[...] = 0
 
     def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Any) -> dict[str, np.ndarray]:
-        """Run ``forward`` in batches over inputs of any length, also of none; the outputs of every item."""
+        """Run ``forward`` in batches over inputs of any length, even 0; return the outputs of every item."""
         wanted = list(dict.fromkeys([*self.outputs, *(blobs or ())]))
         gathered: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
         if not inputs:
@@ -365,7 +367,7 @@ class Net:
         )
 
     def set_input_arrays(self, data: Any, labels: Any) -> None:
-        """Let the net's MemoryData layer, or the first of several, take its batches from these arrays."""
+        """Let the net's (first) MemoryData layer take its batches from these arrays."""
         for node in self._caffe_graph.nodes:
             take = getattr(node.layer, "set_input_arrays", None)
             if take is not None:
@@ -376,33 +378,33 @@ class Net:
     _set_input_arrays = set_input_arrays
 
     def _batch(self, blobs: Mapping[str, Any]) -> Iterator[dict[str, np.ndarray]]:
-        """Arrays of any length in batches that fill the net's, the last one filled up with zeros."""
+        """Split arrays of any length into batches of the net's size; the last one is filled up with zeros."""
         return (batch for batch, _ in _batches(self._caffe_graph, blobs))
 
     # -- names of 2014 -----------------------------------------------------------------------------------------------
 
     def set_phase_train(self) -> None:
-        """Accept a net for TRAIN; the phase of a net cannot change."""
+        """Raise unless the net is for TRAIN: a net's phase cannot change."""
         _require_phase(self._caffe_graph, caffe_pb2.TRAIN)
 
     def set_phase_test(self) -> None:
-        """Accept a net for TEST; the phase of a net cannot change."""
+        """Raise unless the net is for TEST: a net's phase cannot change."""
         _require_phase(self._caffe_graph, caffe_pb2.TEST)
 
     def set_mode_cpu(self) -> None:
-        """``caffe.set_mode_cpu()``, for nets made from now on."""
+        """Call ``caffe.set_mode_cpu()``, for nets made from now on."""
         set_mode_cpu()
 
     def set_mode_gpu(self) -> None:
-        """``caffe.set_mode_gpu()``, for nets made from now on."""
+        """Call ``caffe.set_mode_gpu()``, for nets made from now on."""
         set_mode_gpu()
 
     def set_device(self, index: int) -> None:
-        """``caffe.set_device(index)``, for nets made from now on."""
+        """Call ``caffe.set_device(index)``, for nets made from now on."""
         set_device(index)
 
 
-# Whether a ReLU looks at its bottom, too.
+# True if a ReLU looks at its bottom, too.
 DECONV_TYPES = {"Zeiler & Fergus": False, "Guided Backprop": True}
 
 
@@ -445,7 +447,7 @@ def _fill(graph: Graph, arrays: Mapping[str, Any], expected: Sequence[str], kind
 
 
 def _batches(graph: Graph, arrays: Mapping[str, Any]) -> Iterator[tuple[dict[str, np.ndarray], int]]:
-    """Batches that fill the blobs, the last one filled up with zeros, and how many of its items are real."""
+    """Yield batches that fill the blobs, and how many of their items are real: the last is filled up with zeros."""
     if not arrays:
         return
     _known(graph, list(arrays))
@@ -471,7 +473,7 @@ def _batches(graph: Graph, arrays: Mapping[str, Any]) -> Iterator[tuple[dict[str
 
 
 def _together(graph: Graph, name: str, items: Sequence[np.ndarray]) -> np.ndarray:
-    """The items of a blob in one array, which keeps their shape where there are none."""
+    """Return the items of a blob in one array, which has their shape even if there are none."""
     shapes = list(dict.fromkeys(item.shape for item in items))
     if len(shapes) > 1:
         raise ShapeError(
@@ -484,7 +486,7 @@ def _together(graph: Graph, name: str, items: Sequence[np.ndarray]) -> np.ndarra
 
 
 def _hearing(graph: Graph, node_index: int) -> Callable[[int, Blob, Blob], None]:
-    """What tells a graph, which it does not keep alive, that a layer has another blob."""
+    """Make a function that tells a graph, without keeping it alive, that a layer has another blob."""
     hears = ref(graph)
 
     def replaced(index: int, old: Blob, new: Blob) -> None:

@@ -23,7 +23,7 @@ class Timer:
 
     @property
     def seconds(self) -> float:
-        """How long it ran; a timer that runs is stopped."""
+        """The measured time; reading it stops a running timer."""
         if self._started is None:
             raise CaffeError("the timer was never started", hint="call start() first")
         self.stop()
