@@ -1,1 +1,1 @@
-"""Pictures of nets without graphviz: what is drawn (`picture`), where (`layout`), as SVG (`svg`) and HTML (`page`)."""
+"""Pictures of nets without graphviz: the content (`picture`), the places (`layout`), SVG (`svg`) and HTML (`page`)."""

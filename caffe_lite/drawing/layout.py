@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 SPACE = 22.0  # between boxes of one rank
-BEND = 9.0  # what a wire that passes a rank takes of it
-GAP, STEEPEST_GAP = 26.0, 90.0  # between ranks: more where wires go far to the side
+BEND = 9.0  # the width that a wire takes in a rank that it passes
+GAP, STEEPEST_GAP = 26.0, 90.0  # between ranks: larger where wires go far to the side
 ORDERINGS, SETTLINGS = 24, 8
 LONG = 5  # ranks: the longer a wire is, the more it gives way to boxes
 
@@ -22,12 +22,12 @@ Point = tuple[float, float]
 
 @dataclass
 class Box:
-    """Something to place. ``ports`` are the places where wires leave, each with what it takes of the edge."""
+    """A box to place. ``ports`` are the places where wires leave it: the width that each takes of the edge."""
 
     width: float  # across
     depth: float  # along
     ports: Sequence[float] = ()
-    # What the layout finds: the centre across, where it begins along, and the ports' distances from the centre.
+    # Results of the layout: the centre across, the beginning along, and the ports' distances from the centre.
     across: float = 0.0
     along: float = 0.0
     port_offsets: list[float] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Wire:
-    """Leads from a port of one box to a later box."""
+    """A wire from a port of one box to a later box."""
 
     tail: int
     port: int
@@ -44,7 +44,7 @@ class Wire:
 
 @dataclass
 class Layout:
-    """The boxes placed; of each wire the points between which it runs straight, curved, straight, and so on."""
+    """The placed boxes and, for each wire, the points between which it runs straight, curved, straight, and so on."""
 
     boxes: list[Box]
     wires: list[list[Point]]
@@ -59,7 +59,7 @@ class _Vertex:
     rank: int
     width: float
     box: Box | None = None
-    weight: float = 1.0  # how much it keeps its place where there is no room
+    weight: float = 1.0  # how firmly it keeps its place where there is no room
     across: float = 0.0
     place: int = 0  # in its rank
     before: list[_Link] = field(default_factory=list)
@@ -78,7 +78,7 @@ class _Link:
 
 
 def layout(boxes: list[Box], wires: Sequence[Wire]) -> Layout:
-    """Place the boxes and lead the wires around them. Every wire goes from a box to one further down the list."""
+    """Place the boxes and route the wires around them. Every wire goes from a box to one later in the list."""
     for box in boxes:
         box.width = max(box.width, sum(box.ports))
     vertices = [
@@ -92,7 +92,7 @@ def layout(boxes: list[Box], wires: Sequence[Wire]) -> Layout:
 
 
 def _ranks(count: int, wires: Sequence[Wire]) -> list[int]:
-    """One below the lowest box that it reads; boxes that read none stand right above the first that reads them."""
+    """Rank each box one below the lowest box that it reads, or right above its first reader if it reads none."""
     ranks = [0] * count
     readers: dict[int, list[int]] = defaultdict(list)
     for wire in sorted(wires, key=lambda wire: wire.head):
@@ -104,7 +104,7 @@ def _ranks(count: int, wires: Sequence[Wire]) -> list[int]:
 
 
 def _connect(vertices: list[_Vertex], wires: Sequence[Wire]) -> list[list[_Link]]:
-    """The links of each wire. Wires from one port run together as long as they can."""
+    """Make the links of each wire. Wires from one port run together as long as they can."""
     bends: dict[tuple[int, int, int], _Vertex] = {}
     links: dict[tuple[int, int], _Link] = {}
     longest: dict[tuple[int, int], int] = defaultdict(int)
@@ -134,7 +134,7 @@ def _connect(vertices: list[_Vertex], wires: Sequence[Wire]) -> list[list[_Link]
 
 
 def _ordered(vertices: list[_Vertex]) -> list[list[_Vertex]]:
-    """The vertices of each rank in an order with few crossings: each sweep sorts by the mean place of neighbours."""
+    """Order the vertices of each rank with few crossings: each sweep sorts them by the mean place of neighbours."""
     ranks: list[list[_Vertex]] = [[] for _ in range(1 + max((vertex.rank for vertex in vertices), default=-1))]
     for vertex in _depth_first(vertices):
         ranks[vertex.rank].append(vertex)
@@ -193,7 +193,7 @@ def _crossings(ranks: list[list[_Vertex]]) -> int:
 
 
 def _attach(vertices: list[_Vertex]) -> None:
-    """Give the links their places at the boxes, in the order of where they lead."""
+    """Set where the links meet the boxes, in the order of the places they lead to."""
     for vertex in vertices:
         if vertex.box is None:
             continue
@@ -216,9 +216,9 @@ def _attach(vertices: list[_Vertex]) -> None:
 
 
 def _settle(ranks: list[list[_Vertex]]) -> None:
-    """Find ``across``: rank after rank, each vertex as near to the middle of its neighbours as there is room.
+    """Find ``across``, rank after rank, with each vertex as near to the middle of its neighbours as room allows.
 
-    It ends with a sweep downwards, which leaves chains straight.
+    The last sweep goes downwards, which leaves chains straight.
     """
     for rank in ranks:
         _place_rank(rank, [0.0] * len(rank))
@@ -230,7 +230,7 @@ def _settle(ranks: list[list[_Vertex]]) -> None:
 
 
 def _below(vertex: _Vertex) -> float:
-    """Where the links from the rank before are straight, on the average."""
+    """Return the place at which the links from the previous rank are straight, on average."""
     wanted = [
         (link.start.across + link.start_offset - link.end_offset, min(link.start.weight, vertex.weight))
         for link in vertex.before
@@ -251,11 +251,11 @@ def _mean(weighted: list[tuple[float, float]]) -> float:
 
 
 def _place_rank(rank: list[_Vertex], wanted: list[float]) -> None:
-    """The nearest places to those wanted, by least squares, that keep order and distance (pool adjacent violators)."""
+    """Place a rank nearest to the places wanted, by least squares, in order and apart (pool adjacent violators)."""
     shifts = [0.0]
     for left, right in pairwise(rank):
         shifts.append(shifts[-1] + (left.width + right.width) / 2)
-    pools: list[tuple[float, float, int]] = []  # where, weight, how many vertices
+    pools: list[tuple[float, float, int]] = []  # place, weight, number of vertices
     for vertex, at, shift in zip(rank, wanted, shifts, strict=True):
         pool = (at - shift, vertex.weight, 1)
         while pools and pools[-1][0] > pool[0]:

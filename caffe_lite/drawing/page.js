@@ -1,4 +1,4 @@
-// Moves, zooms and searches the drawing of a net, and tells what is known of the layer that is chosen.
+// Moves, zooms and searches the drawing of a net, and shows the facts about the chosen layer.
 "use strict";
 
 const layers = JSON.parse(document.getElementById("layers").textContent);
@@ -21,7 +21,7 @@ let matches = [];
 let waiting = 0;
 let resting = 0;
 
-// Once per frame. While the drawing moves the browser keeps it as an image; at rest it is drawn anew, and sharp.
+// Once per frame. While the drawing moves, the browser keeps it as an image; at rest, it is redrawn sharply.
 function show() {
   waiting ||= requestAnimationFrame(() => {
     waiting = 0;
@@ -53,7 +53,7 @@ function fit() {
   show();
 }
 
-// At first a large net shows its beginning, at a size that can be read.
+// At first, a large net shows its beginning, at a readable size.
 function begin() {
   at.scale = 1;
   const first = middle(0);
@@ -129,7 +129,7 @@ view.addEventListener("click", (event) => {
   choose(layer ? elements.indexOf(layer) : -1);
 });
 
-// -- the layer that is chosen -----------------------------------------------------------------------------------------
+// -- the chosen layer -------------------------------------------------------------------------------------------------
 
 function choose(number, bringIntoView = false) {
   elements[chosen]?.classList.remove("chosen");
@@ -195,7 +195,7 @@ function blobEntry(blob, kind) {
 
 const directions = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
 
-// The layer nearest in a direction: what lies to the side of it counts threefold.
+// The nearest layer in a direction, where the distance to the side counts three times.
 function neighbour([dx, dy]) {
   const from = middle(chosen);
   let best = chosen;

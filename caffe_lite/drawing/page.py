@@ -1,4 +1,4 @@
-"""A picture of a net as one HTML page to look around in: its drawing, what is known of each layer, style and script."""
+"""A picture of a net as one interactive HTML page: the drawing, the facts about each layer, style and script."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ wheel, + and - zoom, 0 shows all, / searches, Esc closes.</p>
 
 
 def page_text(picture: Picture, rankdir: str = "TB", lr_mult: bool = False) -> str:
-    """The page, which loads nothing else."""
+    """Make the page, which loads nothing else."""
     layers = [_facts(picture, number, layer) for number, layer in enumerate(picture.layers)]
     return PAGE.format(
         title=_escaped(heading(picture)),
@@ -67,14 +67,14 @@ def page_text(picture: Picture, rankdir: str = "TB", lr_mult: bool = False) -> s
         legend="".join(f'<span class="{kind}">{kind}</span>' for kind in kinds_of(picture)),
         style=_file("page.css"),
         drawing=ElementTree.tostring(svg(picture, rankdir, lr_mult), "unicode"),
-        # As no "<" is left in it, nothing can end the script element early.
+        # Without "<", nothing can end the script element early.
         layers=json.dumps(layers).replace("<", "\\u003c"),
         script=_file("page.js"),
     )
 
 
 def _facts(picture: Picture, number: int, layer: DrawnLayer) -> dict[str, Any]:
-    """What the page shows of a layer, ready to be shown."""
+    """Return the facts that the page shows about a layer, ready for display."""
     param = layer.param
     bottoms = [_blob(picture, name, picture.makers.get((number, index), [])) for index, name in enumerate(param.bottom)]
     tops = [_blob(picture, name, picture.readers.get((number, index), [])) for index, name in enumerate(param.top)]
@@ -108,7 +108,7 @@ def _blob(picture: Picture, name: str, layers: list[int]) -> dict[str, Any]:
 
 
 def _taken(picture: Picture, layer: DrawnLayer) -> Size | None:
-    """The values in the tops that are a layer's own; None if it has none."""
+    """Count the values in a layer's own tops; None if it has none of its own."""
     own = [name for name in layer.param.top if name in picture.shapes and name not in layer.param.bottom]
     if not own:
         return None

@@ -1,4 +1,4 @@
-"""What a drawing of a net shows: its layers, where layers in place stand, and which blob leads where."""
+"""A net as a drawing shows it: its layers, the boxes that hold in-place layers, and where each blob leads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .layout import Wire
 
 @dataclass
 class DrawnLayer:
-    """A layer, and what is known of it; ``shapes`` and ``cost`` only of a net in one state."""
+    """A layer and the facts about it; ``shapes`` and ``cost`` are known only for a net in one state."""
 
     param: LayerParameter
     where: Where | None
@@ -39,7 +39,7 @@ class DrawnLayer:
 
     @cached_property
     def like(self) -> type[Layer]:
-        """The class of its type, or else of the type that the parameters are named after which it gives."""
+        """Class of its type or, if that is unknown, of the type that its parameters are named after."""
         given = (field.message_type for field, _ in self.param.ListFields() if field.message_type)
         names = [self.param.type, *(message.name.removesuffix("Parameter") for message in given)]
         return next(filter(None, map(layer_class, names)), Layer)
@@ -47,7 +47,7 @@ class DrawnLayer:
 
 @dataclass
 class DrawnBox:
-    """A layer with those that run in place on its top, by their numbers; and the blobs that leave it."""
+    """A layer and those that run in place on its top, by their numbers, and the blobs that leave the box."""
 
     layers: list[int]
     tops: list[str]
@@ -55,7 +55,7 @@ class DrawnBox:
 
 @dataclass
 class Picture:
-    """A net to draw. ``shapes`` are those of its blobs, and empty if the layers of every state are drawn."""
+    """A net to draw. ``shapes`` are those of its blobs, and are empty if the layers of every state are drawn."""
 
     name: str
     state: str
@@ -65,7 +65,7 @@ class Picture:
     shapes: dict[str, Shape | None] = field(default_factory=dict)
     totals: Totals | None = None
     problems: list[CaffeError] = field(default_factory=list)
-    # Who makes and who reads a blob at a layer: the numbers of those layers, by (layer, index of bottom or top).
+    # The numbers of the layers that make a bottom and that read a top, by (layer, index of the bottom or top).
     makers: dict[tuple[int, int], list[int]] = field(default_factory=dict)
     readers: dict[tuple[int, int], list[int]] = field(default_factory=dict)
 
@@ -73,10 +73,10 @@ class Picture:
 def picture_of(
     net: Parsed[NetParameter], phase: Phase | None, level: int = 0, stages: Sequence[str] = (), look: bool = False
 ) -> Picture:
-    """The picture of a net in one state or, without a phase, of the layers of all its states together.
+    """Make the picture of a net in one state or, without a phase, of the layers of all its states together.
 
-    Nothing of a net is refused: layers that are wrong are drawn with what is wrong with them. ``look`` allows layers to
-    look into their sources.
+    No net is refused: layers that are wrong are drawn together with their errors. ``look`` allows layers to look into
+    their sources.
     """
     message = net.message
     placed = placed_layers(net)
@@ -120,10 +120,10 @@ def _is_about(error: CaffeError, layer: PlacedLayer) -> bool:
 
 
 def _connect(picture: Picture) -> None:
-    """Put the layers into boxes and wire these."""
-    ports: dict[str, list[tuple[int, int]]] = {}  # the boxes, and their ports, that make a blob
-    owners: dict[str, list[tuple[int, int]]] = {}  # the layers, and which of their tops it is, that made it last
-    read: set[str] = set()  # blobs that a box other than their maker's has read
+    """Put the layers into boxes and connect the boxes with wires."""
+    ports: dict[str, list[tuple[int, int]]] = {}  # by blob: the boxes, and their ports, that make it
+    owners: dict[str, list[tuple[int, int]]] = {}  # by blob: the layers that made it last, and the index of the top
+    read: set[str] = set()  # blobs read by a box other than their maker's
     for number, layer in enumerate(picture.layers):
         bottoms, tops = list(layer.param.bottom), list(layer.param.top)
         for index, name in enumerate(bottoms):
@@ -154,7 +154,7 @@ def _connect(picture: Picture) -> None:
 def _below(
     picture: Picture, ports: dict[str, list[tuple[int, int]]], bottoms: list[str], tops: list[str]
 ) -> int | None:
-    """The box on whose only top a layer in place stands."""
+    """Return the box that a layer in place joins, because its bottom is the box's only top; else None."""
     if len(bottoms) != 1 or len(ports.get(bottoms[0], [])) != 1:
         return None
     box = ports[bottoms[0]][0][0]

@@ -1,4 +1,4 @@
-"""A picture of a net as SVG: boxes of layers, the blobs that leave them, and curves from these to their readers."""
+"""A picture of a net as SVG: boxes of layers, the blobs that leave them, and curves from the blobs to their readers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .picture import DrawnBox, DrawnLayer, Picture
 RANKDIRS = ("TB", "BT", "LR", "RL")
 MARGIN = 16.0
 LAYER, IN_PLACE, BLOB = 38.0, 22.0, 17.0  # heights
-LONGEST = 44  # characters of a name that are shown
+LONGEST = 44  # most characters of a name that are shown
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def svg_text(picture: Picture, rankdir: str = "TB", lr_mult: bool = False) -> str:
-    """A self-contained SVG file."""
+    """Return the text of a self-contained SVG file."""
     root = svg(picture, rankdir, lr_mult, header=True)
     for group in root.iter("g"):
         group.tail = "\n"
@@ -30,12 +30,12 @@ def svg_text(picture: Picture, rankdir: str = "TB", lr_mult: bool = False) -> st
 
 
 def svg(picture: Picture, rankdir: str = "TB", lr_mult: bool = False, header: bool = False) -> Element:
-    """The drawing. Layers have the ids ``layer-0``, ``layer-1``, ...; wires tell the boxes they join.
+    """Draw the picture. Layers have the ids ``layer-0``, ``layer-1``, ...; wires name the boxes that they join.
 
     Args:
-        rankdir: where the net runs to: TB, BT, LR or RL.
-        lr_mult: whether the learning rate's multiplier of layers with weights is told.
-        header: whether the net's name, its totals and the kinds of its layers stand above it.
+        rankdir: the direction in which the net runs: TB, BT, LR or RL.
+        lr_mult: show the learning rate multiplier of layers with weights.
+        header: put the net's name, its totals and the kinds of its layers above the drawing.
     """
     upright = rankdir in ("TB", "BT")
     boxes = [_DrawnAs(picture, box, lr_mult) for box in picture.boxes]
@@ -80,14 +80,14 @@ def totals_text(picture: Picture) -> str:
 
 
 def kinds_of(picture: Picture) -> list[str]:
-    """The kinds of layers that are there, in their order."""
+    """Return the kinds of the layers in the picture, in the order of ``Kind``."""
     there = {layer.kind for layer in picture.layers}
     return [kind.value for kind in Kind if kind in there]
 
 
 @dataclass
 class _DrawnAs:
-    """A box, with the texts that it shows and what they take."""
+    """A box with the texts that it shows and the space that they take."""
 
     picture: Picture
     box: DrawnBox
@@ -115,7 +115,7 @@ class _DrawnAs:
     def to_place(self, upright: bool) -> Box:
         if upright:
             return Box(self.width, self.height + (BLOB + 3) * bool(self.blobs), [w + 6 for w in self.blob_widths])
-        # One above the other they are equally wide, so that all touch their layer and their wires.
+        # Blobs above one another get one width, so that all touch their layer and their wires.
         self.blob_widths = [max(self.blob_widths)] * len(self.blobs) if self.blobs else []
         return Box(
             self.height, self.width + (3 + self.blob_widths[0] if self.blobs else 0), [BLOB + 4] * len(self.blobs)
@@ -164,7 +164,7 @@ def _what(layer: DrawnLayer, lr_mult: bool) -> str:
 
 
 def _turning(rankdir: str, placed: Layout) -> Callable[[Point], Point]:
-    """From across and along to x and y."""
+    """Return the function from (across, along) to (x, y)."""
     return {
         "TB": lambda at: at,
         "BT": lambda at: (at[0], placed.depth - at[1]),
@@ -174,13 +174,13 @@ def _turning(rankdir: str, placed: Layout) -> Callable[[Point], Point]:
 
 
 def _corner(turn: Callable[[Point], Point], across: float, along: float, width: float, depth: float) -> Point:
-    """The corner with the least x and y of what takes so much across and along."""
+    """Return the corner with the least x and y of a box with this place and size."""
     (x, y), (other_x, other_y) = turn((across, along)), turn((across + width, along + depth))
     return min(x, other_x), min(y, other_y)
 
 
 def _path(points: list[Point], upright: bool) -> str:
-    """Straight, curved, straight, and so on."""
+    """Draw a path through the points: straight, curved, straight, and so on."""
     path = "M{:.1f} {:.1f}".format(*points[0])
     for index, (x, y) in enumerate(points[1:]):
         if index % 2 == 0:
@@ -194,7 +194,7 @@ def _path(points: list[Point], upright: bool) -> str:
 
 
 def _header(root: Element, picture: Picture) -> float:
-    """Name, totals and colours; what they take of the width."""
+    """Add the name, totals and colours; return the width that they take."""
     lines = SubElement(root, "g", {"class": "header"})
     _text(lines, MARGIN, 28, heading(picture), "heading")
     _text(lines, MARGIN, 46, totals_text(picture), "totals")
@@ -237,7 +237,7 @@ def _text_in(element: Element, text: str) -> None:
 
 
 def _xml(text: str) -> str:
-    """Without the characters that XML cannot hold."""
+    """Replace the characters that XML cannot hold."""
     return _NOT_XML.sub("\ufffd", text)
 
 
@@ -246,6 +246,6 @@ def _shortened(name: str) -> str:
 
 
 def _width(text: str, size: float, bold: bool = False) -> float:
-    """What a text takes at most in common sans-serif fonts; which one there will be is not known."""
+    """Estimate the most width that a text takes in common sans-serif fonts; the actual font is not known."""
     units = sum(0.36 if c in "ijltfrI.,:;|!()[]/' " else 0.92 if c in "mwMW@%→×" else 0.62 for c in text)
     return units * size * (1.06 if bold else 1.0)

@@ -1,4 +1,4 @@
-"""Solvers: train a net as a SolverParameter says; one class for each update rule."""
+"""Solvers: they train a net as a SolverParameter says; there is one class for each update rule."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def get_solver(
     device: str | int | None = None,
     compile: bool | None = None,
 ) -> SGDSolver:
-    """The solver of the type that a prototxt (by path, or read) or SolverParameter asks for."""
+    """Make the solver of the type that a prototxt (a path, or already read) or SolverParameter asks for."""
     parsed = parsed_solver(param)
     return solver_class(parsed)(parsed, engine=engine, device=device, compile=compile)
 
 
 def solver_class(parsed: Parsed[SolverParameter]) -> type[SGDSolver]:
-    """The class of the type that a solver asks for."""
+    """Return the class for the type that a solver asks for."""
     name = parsed.message.type
     if name not in _SOLVERS:
         near = nearest(name, _SOLVERS)

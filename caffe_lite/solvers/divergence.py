@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def divergence(net: Graph, iteration: int, loss: float) -> SolverError:
-    """An error that names the first layer and blob that are not finite: data and parameters first, then diffs."""
+    """Return an error that names the first layer and blob that are not finite: data and parameters, then diffs."""
     what = f"the loss is {loss:g} in iteration {iteration}"
     hint = "lower base_lr, set clip_gradients, or look for such values in the data; earlier snapshots are unharmed"
     for node, name, array in _in_order(net):

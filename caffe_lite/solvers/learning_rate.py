@@ -9,7 +9,7 @@ from ..errors import SolverError
 from ..proto.caffe_pb2 import SolverParameter
 from ..text.spelling import nearest
 
-# Each from the settings, the iteration and the number of steps taken.
+# Functions of the settings, the iteration and the number of steps taken.
 _FACTORS: dict[str, Callable[[SolverParameter, int, int], float]] = {
     "fixed": lambda p, iteration, step: 1.0,
     "step": lambda p, iteration, step: p.gamma**step,
@@ -17,7 +17,7 @@ _FACTORS: dict[str, Callable[[SolverParameter, int, int], float]] = {
     "inv": lambda p, iteration, step: (1 + p.gamma * iteration) ** -p.power,
     "multistep": lambda p, iteration, step: p.gamma**step,
     "poly": lambda p, iteration, step: (1 - iteration / p.max_iter) ** p.power,
-    # 1 / (1 + exp(-x)), which could overflow
+    # The same as 1 / (1 + exp(-x)), which could overflow.
     "sigmoid": lambda p, iteration, step: 0.5 + 0.5 * math.tanh(0.5 * p.gamma * (iteration - p.stepsize)),
 }
 _NEEDS_POSITIVE = {"step": "stepsize", "sigmoid": "stepsize", "poly": "max_iter"}
@@ -40,7 +40,7 @@ def check_policy(p: SolverParameter) -> None:
 
 
 def next_step(p: SolverParameter, iteration: int, step: int) -> int:
-    """How many steps the rate has taken at this iteration, after ``step`` before; multistep takes one at a time."""
+    """Return the number of steps taken at this iteration, after ``step`` before it; multistep takes one at a time."""
     if p.lr_policy == "step":
         return iteration // p.stepsize
     if p.lr_policy == "multistep" and step < len(p.stepvalue) and iteration >= p.stepvalue[step]:
@@ -49,7 +49,7 @@ def next_step(p: SolverParameter, iteration: int, step: int) -> int:
 
 
 def learning_rate(p: SolverParameter, iteration: int, step: int) -> float:
-    """The rate at this iteration. Past max_iter the original's poly is negative or NaN; here it is an error."""
+    """Return the rate at this iteration. Past max_iter, the original's poly is negative or NaN; here it is an error."""
     if p.lr_policy == "poly" and iteration > p.max_iter:
         raise SolverError(
             f"lr_policy 'poly' ends at max_iter {p.max_iter}, and this is iteration {iteration}", hint="raise max_iter"

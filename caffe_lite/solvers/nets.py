@@ -1,4 +1,4 @@
-"""The nets of a solver: one to train, and those to test it with, as its many fields for them say."""
+"""The nets of a solver, from its many fields for them: one to train, and those to test it with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
 def net_problems(solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
-    """What is wrong with the fields for nets, which are not read for it."""
+    """Yield an error for everything wrong with the fields for nets, without reading the nets."""
     p = solver.message
     given = [name for name in _TRAIN_FIELDS if p.HasField(name)]
     if len(given) != 1:
@@ -49,7 +49,7 @@ def net_problems(solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
 
 
 def train_net(solver: Parsed[SolverParameter], **options: Any) -> Net:
-    """The net in the one field that gives it, in the solver's train_state."""
+    """Make the training net, from the one field that gives it, in the solver's train_state."""
     p = solver.message
     field = next(name for name in _TRAIN_FIELDS if p.HasField(name))
     if field.endswith("param"):
@@ -62,7 +62,7 @@ def train_net(solver: Parsed[SolverParameter], **options: Any) -> Net:
 
 
 def test_nets(solver: Parsed[SolverParameter], **options: Any) -> Iterator[Net]:
-    """A net for each test_iter: from test_net_param, then test_net, then as many of net or net_param as are left."""
+    """Make a net for each test_iter: from test_net_param, then test_net, and net or net_param for all that remain."""
     p = solver.message
     sources = _test_sources(solver)
     for index, (label, net) in enumerate(sources):
@@ -94,7 +94,7 @@ def _make(
     offset: int = 0,
     **options: Any,
 ) -> Net:
-    """The net in its state: of the solver's wish, the net's own and the default, the first that tells."""
+    """Make a net in its state; each field of the state is the solver's, else the net's own, else the default."""
     state.MergeFrom(net.message.state)
     state.MergeFrom(wanted)
     message = NetParameter()
@@ -105,7 +105,7 @@ def _make(
 
 
 def load_weights(net: Net, p: SolverParameter) -> None:
-    """Load what the solver's ``weights`` name, in their order."""
+    """Load the files that the solver's ``weights`` name, in their order."""
     for files in p.weights:
         for file in weights_files(files):
             logger.info("Finetuning from %s", file)
@@ -117,7 +117,7 @@ def _read(path: str, solver: Parsed[SolverParameter]) -> Parsed[NetParameter]:
 
 
 def net_file(path: str, solver: Parsed[SolverParameter]) -> str:
-    """A path from the working directory, as in the original; if nothing is there, from beside the solver."""
+    """Take a path relative to the working directory, as in the original, or to the solver if nothing is there."""
     path = system_path(path, SolverError, solver.where())
     beside = os.path.join(os.path.dirname(solver.file), path)
     return beside if not os.path.exists(path) and os.path.exists(beside) else path

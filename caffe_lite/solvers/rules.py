@@ -1,4 +1,4 @@
-"""The six update rules: what is subtracted from a parameter, given its gradient and what the rule remembers."""
+"""The six update rules: the change to a parameter, from its gradient and the history that the rule keeps."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _TINY = 1e-37
 class SGDSolver(Solver):
     """Stochastic gradient descent with momentum: v = momentum v + rate g, w -= v.
 
-    The base of all rules. ``history`` holds ``histories`` arrays per parameter, first one kind for all of them. The
-    parameters and the history are written in place. ``fractions`` are settings from 0 to 1,
-    ``proper_fractions`` those that must be less than 1.
+    The base class of all rules. ``history`` holds ``histories`` arrays per parameter: the first array of every
+    parameter, then the second, and so on. Parameters and history are updated in place. ``fractions`` are settings from
+    0 to 1, ``proper_fractions`` those that must be less than 1.
     """
 
     type = "SGD"
@@ -66,13 +66,13 @@ class SGDSolver(Solver):
         self.ops.momentum_step(w, g, history[0], rate, self.param.momentum, decay)
 
     def correction(self) -> float:
-        """What multiplies the learning rate of this iteration."""
+        """Return the factor of this iteration's learning rate."""
         return 1.0
 
     def apply_update(self) -> None:
-        """Clip, average and regularize the gradients that the net holds, update its parameters, count the iteration.
+        """Clip, average and regularize the net's gradients, update its parameters, and count the iteration.
 
-        Unlike in the original the parameters' diffs stay the gradients.
+        Unlike in the original, the parameters' diffs stay the gradients.
         """
         p = self.param
         rate = self._next_rate()
@@ -96,7 +96,7 @@ class SGDSolver(Solver):
     def _update(
         self, rate: Array | float, gradients: Sequence[Array], weights: Sequence[Array], history: Sequence[Array]
     ) -> Array:
-        """Write into weights and history; the L2 norm of all gradients together, 0 where nothing depends on it."""
+        """Update weights and history; return the L2 norm of all gradients together, or 0 if nothing depends on it."""
         p, norm, scale = self.param, self.ops.scalar(0), 1.0 / self.param.iter_size
         if p.clip_gradients >= 0:
             norm = self.ops.sqrt(sum((self.ops.sum_of_squares(g) for g in gradients), norm))
@@ -111,7 +111,7 @@ class SGDSolver(Solver):
         return norm
 
     def _settings(self) -> Hashable:
-        """All that ``_update`` depends on beside its arguments."""
+        """Return everything that ``_update`` depends on besides its arguments."""
         p = self.param
         multipliers = [(q.lr_mult, q.decay_mult) for q in self.net.learnable_params]
         return *[getattr(p, name) for name in _SETTINGS], *multipliers
@@ -122,7 +122,7 @@ class SGDSolver(Solver):
         return [self._update(rate, gradients, weights, history)], None
 
     def _next_rate(self) -> float:
-        """The rate of this update; the count of steps that the policy has taken goes on."""
+        """Return the rate of this update, and go on counting the steps that the policy has taken."""
         self._check_policy()
         p, before = self.param, self.current_step
         self.current_step = next_step(p, self.iter, before)
@@ -142,7 +142,7 @@ class SGDSolver(Solver):
 
 
 class SubtractingSolver(SGDSolver):
-    """A rule that is told by what it subtracts."""
+    """A rule defined by the value that it subtracts."""
 
     resumes: ClassVar[Sequence[str]] = ()
 
@@ -150,7 +150,7 @@ class SubtractingSolver(SGDSolver):
         w -= self.update(g + decay * w if decay else g, rate, *history)
 
     def update(self, g: Array, rate: Array | float, *history: Array) -> Array:
-        """What to subtract from the parameter, from its gradient, its learning rate and its history arrays."""
+        """Compute the value to subtract from a parameter, from its gradient, learning rate and history arrays."""
         raise NotImplementedError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class SolverAction(enum.Enum):
-    """What a solver is asked to do before its next iteration."""
+    """The actions that a solver can be asked for before its next iteration."""
 
     NONE = "none"
     STOP = "stop"
@@ -17,10 +17,10 @@ class SolverAction(enum.Enum):
 
 
 class SignalHandler:
-    """While it is entered, signals become actions: give its ``requested_action`` to a solver's attribute of that name.
+    """A context manager that turns signals into actions: assign its ``requested_action`` to the solver's attribute.
 
     Effects are "stop", "snapshot" or "none", which ignores the signal. After a first SIGINT that means stop, a second
-    one does what it always does (the original only counts it). There is no SIGHUP on Windows.
+    one has its usual effect (the original only counts it). There is no SIGHUP on Windows.
     """
 
     def __init__(self, sigint: str = "stop", sighup: str = "snapshot") -> None:
@@ -42,9 +42,9 @@ class SignalHandler:
             signal.signal(number, handler)
 
     def requested_action(self) -> SolverAction:
-        """The next action that is asked for; each is told once."""
+        """Return the next action that a signal asks for; each is returned once."""
         if hasattr(signal, "pthread_sigmask"):
-            # Runs the handlers that are due: CPython 3.11 forgets to where a thread of BLAS took the signal.
+            # Runs pending signal handlers: CPython 3.11 forgets to if a BLAS thread has received the signal.
             signal.pthread_sigmask(signal.SIG_BLOCK, ())
         if not self._received:
             return SolverAction.NONE

@@ -25,10 +25,10 @@ _MOST_READ = 20
 
 @dataclass
 class Snapshot:
-    """What a solver needs to go on, beside the weights in the file ``learned_net``.
+    """The state that a solver needs to go on, besides the weights in the file ``learned_net``.
 
-    ``extra`` is ours, JSON, in a place that the original skips: the type of the solver, the checksum of the weights,
-    where the data and the random numbers were. It is empty in snapshots that the original wrote.
+    ``extra`` is our addition, JSON in a field that the original skips: the type of the solver, the checksum of the
+    weights, the places in the data and in the random numbers. It is empty in snapshots that the original wrote.
     """
 
     iteration: int
@@ -43,13 +43,13 @@ def write_state(path: StrPath, snapshot: Snapshot, hdf5: bool) -> None:
 
 
 def read_state(path: StrPath) -> Snapshot:
-    """Read a state; HDF5 and protobuf are told apart by content."""
+    """Read a state; its content shows whether it is HDF5 or protobuf."""
     file = BinaryFile(path, SolverError)
     snapshot = _read_hdf5(file) if file.is_hdf5 else _read_binary(file)
     if snapshot.iteration < 0 or snapshot.current_step < 0:
         raise damaged_state(path)
     if snapshot.learned_net and not os.path.exists(snapshot.learned_net):
-        # The path that was recorded starts from the working directory of that run; its files may have been moved.
+        # The recorded path is relative to the working directory of that run, whose files may have been moved.
         beside = os.path.join(os.path.dirname(path), os.path.basename(snapshot.learned_net.replace("\\", "/")))
         if os.path.exists(beside):
             snapshot.learned_net = beside
@@ -57,7 +57,7 @@ def read_state(path: StrPath) -> Snapshot:
 
 
 def checksum(path: StrPath) -> str:
-    """What tells the content of a file from that of others: its size and its CRC-32."""
+    """Identify the content of a file by its size and its CRC-32."""
     size = crc = 0
     block = memoryview(bytearray(1 << 18))
     with open(path, "rb", buffering=0) as file:
@@ -67,10 +67,10 @@ def checksum(path: StrPath) -> str:
 
 
 def require_own_weights(snapshot: Snapshot, path: StrPath) -> None:
-    """Raise if the weights of a state are not those that were written with it, and name a pair that fits.
+    """Raise an error that names a fitting pair of files if a state's weights are not those written with it.
 
-    A run that was killed between the two files of a snapshot leaves such a state, if an earlier run had taken one of
-    the same name. Where there are no weights, whoever reads them tells.
+    A run killed between writing the two files of a snapshot leaves this situation if an earlier run had taken a
+    snapshot of the same name. Missing weights are not an error here, but when they are read.
     """
     wanted, weights = snapshot.extra.get("weights"), snapshot.learned_net
     if wanted is None or not os.path.isfile(weights) or checksum(weights) == wanted:
@@ -83,7 +83,7 @@ def require_own_weights(snapshot: Snapshot, path: StrPath) -> None:
 
 
 def _fitting(snapshot: Snapshot, path: StrPath) -> str:
-    """Where the weights of a state are, or else the latest state of its run that has its own, as a sentence."""
+    """Say in a sentence where the weights of a state are, or else which latest state of its run has its own weights."""
     wanted, folder = snapshot.extra["weights"], os.path.dirname(snapshot.learned_net)
     for other in _latest(folder, (".caffemodel", ".caffemodel.h5")):
         if wanted == checksum(other):
@@ -100,7 +100,7 @@ def _fitting(snapshot: Snapshot, path: StrPath) -> str:
 
 
 def _latest(folder: str, endings: tuple[str, ...], prefix: str = "") -> list[str]:
-    """The files so named, the latest first; not all of very many, which would take minutes to read."""
+    """Return the files with these names, latest first; not all of very many, which would take minutes to read."""
     names = [name for name in os.listdir(folder or ".") if name.startswith(prefix) and name.endswith(endings)]
     files = [os.path.join(folder, name) for name in names]
     readable = [file for file in files if os.path.isfile(file) and os.access(file, os.R_OK)]
@@ -136,7 +136,7 @@ def _write_hdf5(path: StrPath, snapshot: Snapshot) -> None:
     learned_net = os.fsencode(snapshot.learned_net)
     with new_hdf5(path) as file:
         file["iter"] = np.array([snapshot.iteration], np.int32)
-        # With the zero byte that the original reads up to.
+        # The original reads up to a zero byte.
         file["learned_net"] = np.array(learned_net, f"S{len(learned_net) + 1}")
         file["current_step"] = np.array([snapshot.current_step], np.int32)
         history = file.create_group("history")

@@ -1,4 +1,4 @@
-"""The loop: iterations, tests, the log and snapshots. How gradients become updates is in rules."""
+"""The training loop: iterations, tests, the log and snapshots. The update rules are in ``rules``."""
 
 from __future__ import annotations
 
@@ -39,32 +39,32 @@ from .snapshot import Snapshot, checksum, damaged_state, read_state, require_own
 
 
 class Solver:
-    """Trains a net as a SolverParameter says; a subclass says how, in ``apply_update``.
+    """Trains a net as a SolverParameter says; subclasses define the update in ``apply_update``.
 
     Args:
-        param: a prototxt's path, what ``read_solver`` gave for one, or a SolverParameter.
-        engine, device: of all nets, as a Net takes them.
-        compile: the nets and the update, with torch; without a word CAFFE_LITE_COMPILE=1 asks for it.
+        param: a prototxt's path, the result of ``read_solver`` for one, or a SolverParameter.
+        engine, device: for all nets, as a Net takes them.
+        compile: compile the nets and the update, with torch; by default, CAFFE_LITE_COMPILE=1 asks for it.
 
-    The path of a net starts from the working directory, as in the original; if there is no such file there, from the
-    solver's folder. A loss that is not finite ends training with a SolverError (the original goes on).
+    The path of a net is relative to the working directory, as in the original, or to the solver's folder if there is no
+    such file. A loss that is not finite ends training with a SolverError (the original goes on).
 
-    The files of ``weights`` are not needed to go on from a snapshot: that one of them is missing or does not fit is an
-    error only where a net is asked for, or a step, and nothing was restored.
+    The files of ``weights`` are not needed to go on from a snapshot: if one of them is missing or does not fit, it is
+    an error only when a net or a step is asked for before anything was restored.
 
     Attributes:
-        net, test_nets: they share their parameters whenever a test runs.
-        iter: how many times the parameters were updated.
-        param: the SolverParameter, to read or to change between two iterations.
-        smoothed_loss: the mean loss of the last ``average_loss`` iterations.
-        test_scores: of each test net, the means of its outputs in the last test, by blob name.
-        tested: the iteration of the last test.
-        on_iteration: called with the solver after each iteration.
-        requested_action: asked between iterations whether to stop or to take a snapshot.
+        net, test_nets: these share their parameters whenever a test runs.
+        iter: number of times that the parameters were updated.
+        param: the SolverParameter, to read, or to change between two iterations.
+        smoothed_loss: mean loss of the last ``average_loss`` iterations.
+        test_scores: for each test net, the means of its outputs in the last test, by blob name.
+        tested: iteration of the last test.
+        on_iteration: functions that are called with the solver after each iteration.
+        requested_action: function that is asked between iterations whether to stop or to take a snapshot.
     """
 
     type: ClassVar[str] = ""
-    resumes: ClassVar[Sequence[str]] = ()  # other types whose history means the same
+    resumes: ClassVar[Sequence[str]] = ()  # other types whose history has the same meaning
     history: list[Array]
 
     def __init__(
@@ -124,24 +124,24 @@ class Solver:
 
     @property
     def name(self) -> str:
-        """The name of the net that is trained."""
+        """Name of the net that is trained."""
         return self._net.name
 
     def _load_weights(self, net: Net) -> None:
-        """Load the solver's ``weights``; that they cannot be loaded is an error as soon as somebody needs them."""
+        """Load the solver's ``weights``; if this fails, the error is raised only when they are needed."""
         try:
             load_weights(net, self.param)
         except (WeightsError, MissingExtra) as error:
             self._without_weights = self._without_weights or error
 
     def require_weights(self) -> None:
-        """Raise if the solver's ``weights`` could not be loaded, and no snapshot has taken their place."""
+        """Raise an error if the solver's ``weights`` could not be loaded and no snapshot has taken their place."""
         if self._without_weights:
             raise self._without_weights
 
     @classmethod
     def problems(cls, solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
-        """Every setting that cannot work."""
+        """Yield an error for every setting that cannot work."""
         p = solver.message
         for descriptor, value in p.ListFields():
             if descriptor.type == FieldDescriptor.TYPE_FLOAT and not math.isfinite(value):
@@ -182,7 +182,7 @@ class Solver:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next update, before the parameters' own multipliers."""
+        """Learning rate of the next update, before the parameters' own multipliers."""
         self._check_policy()
         return learning_rate(self.param, self.iter, next_step(self.param, self.iter, self.current_step))
 
@@ -263,7 +263,7 @@ class Solver:
         return bool(interval) and self.iter % interval == 0
 
     def _forward_backward(self) -> float:
-        """Add up the gradients of ``iter_size`` batches; the mean of their losses."""
+        """Add up the gradients of ``iter_size`` batches; return the mean of their losses."""
         loss: Any = 0.0
         for _ in range(self.param.iter_size):
             loss = loss + self.net.forward_backward_pass()
@@ -319,7 +319,7 @@ class Solver:
         self.tested = self.iter
 
     def set_iter(self, iteration: int) -> None:
-        """Count iterations from here on, as forks of Caffe let scripts do; parameters and history stay."""
+        """Continue counting from this iteration, as forks of Caffe let scripts do; parameters and history stay."""
         self.iter = int(iteration)
 
     def share_weights(self, net: Net) -> None:
@@ -331,7 +331,7 @@ class Solver:
     def snapshot(self) -> None:
         """Write PREFIX_iter_N.caffemodel and PREFIX_iter_N.solverstate, or their .h5 forms.
 
-        With snapshot_diff the diffs are the gradients (the original has overwritten them with the update).
+        With snapshot_diff, the diffs are the gradients (the original has overwritten them with the update).
         """
         p = self.param
         hdf5 = p.snapshot_format == SolverParameter.HDF5
@@ -353,10 +353,10 @@ class Solver:
     def restore(self, path: str | os.PathLike[str]) -> None:
         """Go on from a .solverstate or .solverstate.h5 and the weights beside it.
 
-        What this solver wrote goes on exactly: data, random numbers and all. What the original wrote goes on as it
-        does there, with the data from their beginning. Nothing is changed if the snapshot does not fit, if its weights
-        are others than those that were written with it, or if its history is that of another type of solver (SGD and
-        Nesterov go on with each other's; the original takes any of the same size).
+        A snapshot that this solver wrote goes on exactly, including data and random numbers. One that the original
+        wrote goes on as in the original, with the data from the beginning. Nothing is changed if the snapshot does not
+        fit, if its weights are not those that were written with it, or if its history is that of another type of solver
+        (SGD and Nesterov go on with each other's; the original takes any of the same size).
         """
         snapshot = read_state(path)
         self._check_type(snapshot, path)
@@ -410,7 +410,7 @@ class Solver:
                 )
 
     def _do_without_weights(self) -> None:
-        """Go on without the solver's ``weights``; name the layers that have nothing else to start from."""
+        """Go on without the solver's ``weights``; log the layers that have nothing else to start from."""
         if not self._without_weights:
             return
         trained = {id(param.blob.source) for param in self._net.learnable_params}
@@ -427,14 +427,14 @@ class Solver:
         self._without_weights = None
 
     def _snapshot_files(self) -> tuple[str, str]:
-        """Where the weights and the state of this iteration go."""
+        """Return the paths for the weights and the state of this iteration."""
         path = f"{self.param.snapshot_prefix}_iter_{self.iter}"
         begin = system_path(path, SolverError, self._parsed.where("snapshot_prefix"))
         end = ".h5" if self.param.snapshot_format == SolverParameter.HDF5 else ""
         return f"{begin}.caffemodel{end}", f"{begin}.solverstate{end}"
 
     def _check_snapshots(self) -> None:
-        """Find out now, not after hours, that snapshots cannot be written."""
+        """Raise an error now, not after hours, if snapshots cannot be written."""
         p = self.param
         if p.snapshot and not p.HasField("snapshot_prefix"):
             self.refuse(
@@ -458,12 +458,12 @@ class Solver:
 
 
 def setting_error(solver: Parsed[SolverParameter], field: str, what: str, hint: str) -> SolverError:
-    """What is wrong with a setting, at its place."""
+    """Make an error about a setting, with its place."""
     return SolverError(what, where=solver.where(field), hint=hint)
 
 
 def policy_problems(solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
-    """Why the learning rate cannot be computed."""
+    """Yield an error if the learning rate cannot be computed."""
     try:
         check_policy(solver.message)
     except SolverError as error:
@@ -495,7 +495,7 @@ class SmoothedLoss:
 
 
 def parsed_solver(param: Any) -> Parsed[SolverParameter]:
-    """The solver in a file, or one at hand brought to today's form, as a message of our own to change."""
+    """Read a solver from a file, or upgrade a copy of the message given; the result is ours to change."""
     if isinstance(param, (str, os.PathLike)):
         return read_solver(param)
     if isinstance(param, Parsed):
