@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         refuse_existing(arguments.out)
     database = open_database(arguments.database, DataParameter.DB.Value(arguments.backend.upper()))
     try:
-        total = len(database) if isinstance(database, Sized) else None  # a LevelDB does not know
+        total = len(database) if isinstance(database, Sized) else None  # a LevelDB does not know its length
         mean = mean_image(database, partial(Progress(log, "image"), total=total))
     finally:
         database.close()

@@ -1,4 +1,4 @@
-"""Progress bars below the lines of the log, where standard error is a terminal."""
+"""Progress bars below the lines of the log, if standard error is a terminal."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ except ImportError:  # Windows
 
 # The name of a part; its group is the target's name.
 _PART = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp")
-# Where folders cannot be locked, a part that nobody has written to for so many seconds counts as left over.
+# Where folders cannot be locked, a part that nobody has written to for this many seconds counts as left over.
 _OLD = 3600
 
 

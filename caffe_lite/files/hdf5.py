@@ -36,15 +36,15 @@ with contextlib.suppress(Exception):
                     file.array(dataset)
 print("survived")
 """
-# Filters may make a chunk at most so many times smaller: the most that DEFLATE reaches.
+# Filters may make a chunk at most this many times smaller: the most that DEFLATE reaches.
 _MOST_COMPRESSED = 1032
 # A chunk that may hold more bytes than this is looked at before it is unpacked.
 _MOST_UNSEEN = 2**28
-# How much may be read from a file: each of its bytes so many times, because names may share a dataset, and so many
+# How much may be read from a file: each of its bytes this many times, because names may share a dataset, and this many
 # bytes that it does not hold, for values that were never written.
 _MOST_SHARED, _MOST_UNWRITTEN = 4, 2**20
 _MOST_LINKS = 16
-# Other filters may add so many bytes to a chunk before DEFLATE packs it.
+# Other filters may add this many bytes to a chunk before DEFLATE packs it.
 _HEAD = 2**12
 
 

@@ -182,7 +182,7 @@ def _check_layers(
     """Outline a net in every state that it seems to be meant for.
 
     ``suspects`` are places that could not be read: of the layers around them only unknown types are reported. The same
-    holds for all layers unless the net is ``connected``, that is, unless no layer and no blob's name can be missing.
+    applies to all layers if the net is not ``connected``: then a layer or the name of a blob may have been missed.
     """
     places = net.layers
     doubtful = {_around(places, place) for place in suspects}

@@ -42,7 +42,7 @@ def shape_text(shape: Shape | None) -> str:
 
 
 def memory(count: Size) -> str:
-    """Write the memory that so many float32 values take."""
+    """Write the memory for this number of float32 values, in the unit that suits."""
     if isinstance(count, UnknownSize):
         return "?"
     value = 4.0 * count

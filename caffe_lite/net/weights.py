@@ -87,7 +87,7 @@ def write_message(path: StrPath, message: Message) -> None:
 
 
 def require_protobuf_size(path: StrPath, size: int) -> None:
-    """Raise if so many bytes are more than a protobuf file can hold."""
+    """Raise if a size in bytes is more than a protobuf file can hold."""
     if size > PROTOBUF_LIMIT:
         raise WeightsError(
             f"its content takes {size / 2**30:.1f} GB, protobuf files hold 2 GB at most",

@@ -45,7 +45,7 @@ def _patch_transform(transform: Any) -> None:
 
 
 def _todays(module: ModuleType, name: str) -> Callable[[], Any]:
-    """Return a function that gives scikit-image's own function of this name, which is imported only then if lazy."""
+    """Return a function that finds scikit-image's own function; if that is lazy, it is imported only by the call."""
     there = vars(module).get(name)
 
     @cache
