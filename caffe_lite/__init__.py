@@ -1,6 +1,6 @@
-"""A Caffe-style layer framework that runs what was written for Caffe; ``import caffe_lite as caffe`` is the port.
+"""A Caffe-style layer framework that runs what was written for Caffe; ``import caffe_lite as caffe`` ports a script.
 
-Names and modules are imported when they are first used: ``import caffe_lite`` alone is quick.
+Names and modules are imported when they are first used, so that ``import caffe_lite`` alone is fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The names of pycaffe's C++ module, for scripts that ask for types or reach below the Python face."""
+"""The names of pycaffe's C++ module, for scripts that check types or reach below the Python interface."""
 
 from __future__ import annotations
 
@@ -73,6 +73,6 @@ __all__ = [
     "solver_rank",
 ]
 
-# The vectors of C++ that are lists here, and the two of blobs that are one.
+# C++ vectors: those of blobs are one class here, all others are lists.
 RawBlobVec = BlobVec
 BoolVec = DtypeVec = IntVec = LayerVec = NetVec = StringVec = list

@@ -1,4 +1,4 @@
-"""pycaffe's Classifier: a net that says what is in an image."""
+"""pycaffe's Classifier: a net that recognises the content of images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .pycaffe.net import TEST, Net
 class ImageNet(Net):
     """A net for TEST whose first input takes images (H, W, C), through ``transformer``.
 
-    ``gpu``, of 2014, is ``set_mode_gpu()`` or ``set_mode_cpu()`` before.
+    ``gpu``, an argument of 2014, calls ``set_mode_gpu()`` or ``set_mode_cpu()`` first.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ImageNet(Net):
             self.transformer.set_channel_swap(self.input_name, channel_swap)
 
     def predictions(self, images: Sequence[Any] | np.ndarray) -> np.ndarray:
-        """What the first output says of each image."""
+        """Return the first output for each image."""
         if not len(images):
             raise NoImages("there are no images")
         batch = np.stack([self.transformer.preprocess(self.input_name, image) for image in images])
@@ -66,7 +66,7 @@ class Classifier(ImageNet):
 
     Args:
         model_file, pretrained_file: the prototxt and its weights.
-        image_dims: (height, width) to which images are resized before they are cropped to what the net takes.
+        image_dims: (height, width) to which images are resized before they are cropped to the net's input size.
         mean, input_scale, raw_scale, channel_swap: see ``caffe_lite.io.Transformer``.
     """
 
@@ -91,10 +91,10 @@ class Classifier(ImageNet):
             )
 
     def predict(self, inputs: Sequence[Any], oversample: bool = True) -> np.ndarray:
-        """The probabilities (N, classes) of images (H, W, C), as ``load_image`` gives them.
+        """Return the probabilities (N, classes) for images (H, W, C), as ``load_image`` returns them.
 
-        With ``oversample`` they are the mean over ten crops: corners, center, and these mirrored; without, of the
-        center.
+        With ``oversample``, they are the mean over ten crops: the corners, the center, and these mirrored; without it,
+        they are those of the center.
         """
         if not len(inputs):
             raise NoImages("there are no images")
@@ -106,4 +106,4 @@ class Classifier(ImageNet):
         return self.predictions([image[top : top + height, left : left + width] for image in images])
 
 
-_ten_crops = oversample  # which the argument of predict hides
+_ten_crops = oversample  # the argument of predict hides the function

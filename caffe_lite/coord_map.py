@@ -1,4 +1,4 @@
-"""pycaffe's `caffe.coord_map`: how the pixels of two blobs of a NetSpec lie on each other, to crop one to the other."""
+"""pycaffe's `caffe.coord_map`: how the pixels of two blobs of a NetSpec correspond, to crop one to the other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SAME: CoordMap = (None, 1, 0)
 
 
 class UndefinedMapException(NetError):
-    """Layers of this type map no pixels on pixels."""
+    """Layers of this type do not map pixels to pixels."""
 
 
 class AxisMismatchException(NetError):
@@ -30,11 +30,11 @@ class AxisMismatchException(NetError):
 
 
 class Unconnected(NetError, RuntimeError):
-    """No blob leads to both tops by layers that map pixels on pixels."""
+    """No blob leads to both tops through layers that map pixels to pixels."""
 
 
 class MissingParameter(NetError, KeyError):
-    """A layer has not the parameter that tells how the pixels lie."""
+    """A layer lacks the parameter that says how its pixels correspond."""
 
 
 class CannotCrop(NetError, AssertionError):
@@ -42,7 +42,7 @@ class CannotCrop(NetError, AssertionError):
 
 
 def coord_map(fn: Function) -> CoordMap:
-    """Axis, scale and offset that take pixels of the layer's bottom to those of its top."""
+    """Return the axis, scale and offset that take pixels of the layer's bottom to those of its top."""
     if fn.type_name in ("Convolution", "Pooling", "Im2col"):
         axis, stride, kernel, pad = conv_params(fn)
         return axis, 1 / stride, (pad - (kernel - 1) / 2) / stride
@@ -58,7 +58,7 @@ def coord_map(fn: Function) -> CoordMap:
 
 
 def coord_map_from_to(top_from: Top, top_to: Top) -> CoordMap:
-    """Axis, scale and offset that take pixels of ``top_from`` to those of ``top_to``, by a blob that leads to both."""
+    """Return the axis, scale and offset from pixels of ``top_from`` to those of ``top_to``, by a blob below both."""
     from_maps = dict(_walk_back(top_from))
     for top, to_map in _walk_back(top_to):
         if top in from_maps:
@@ -70,7 +70,7 @@ def coord_map_from_to(top_from: Top, top_to: Top) -> CoordMap:
 
 
 def crop(top_from: Top, top_to: Top) -> Any:
-    """The top of a Crop layer that crops ``top_from`` to those pixels that lie on ``top_to``'s."""
+    """Make a Crop layer that crops ``top_from`` to the pixels that correspond to ``top_to``'s; return its top."""
     axis, scale, offset = coord_map_from_to(top_from, top_to)
     scale, offset = np.ravel(scale), np.ravel(offset)
     if not np.allclose(scale, 1):
@@ -86,7 +86,7 @@ def crop(top_from: Top, top_to: Top) -> Any:
 
 
 def compose(base_map: CoordMap, next_map: CoordMap) -> CoordMap:
-    """The map that does ``next_map`` first and ``base_map`` then."""
+    """Return the map that applies ``next_map`` first and then ``base_map``."""
     (axis, a, b), (next_axis, next_a, next_b) = base_map, next_map
     if axis is not None and next_axis is not None and axis != next_axis:
         raise AxisMismatchException(f"the maps begin at different axes: {axis} and {next_axis}")
@@ -94,13 +94,13 @@ def compose(base_map: CoordMap, next_map: CoordMap) -> CoordMap:
 
 
 def inverse(coord_map: CoordMap) -> CoordMap:
-    """The map from top to bottom of a map from bottom to top."""
+    """Return the map in the opposite direction."""
     axis, a, b = coord_map
     return axis, 1 / a, -b / a
 
 
 def _walk_back(top: Top) -> Iterator[tuple[Top, CoordMap]]:
-    """Every blob from which pixels lead to ``top``, and how they do; the nearest blobs first."""
+    """Yield every blob whose pixels lead to ``top``, with the map from it, nearest blobs first."""
     maps = {top: _SAME}
     queue = [top]
     for reached in queue:
@@ -109,7 +109,7 @@ def _walk_back(top: Top) -> Iterator[tuple[Top, CoordMap]]:
             step = coord_map(reached.fn)
         except UndefinedMapException:
             continue
-        # A Crop's second bottom lends its size only.
+        # A Crop uses only the size of its second bottom.
         for bottom in reached.fn.inputs[: 1 if reached.fn.type_name == "Crop" else None]:
             if bottom not in maps:
                 maps[bottom] = compose(maps[reached], step)
@@ -117,7 +117,7 @@ def _walk_back(top: Top) -> Iterator[tuple[Top, CoordMap]]:
 
 
 def conv_params(fn: Function) -> tuple[int, Any, Any, Any]:
-    """Axis, stride, kernel size with its dilation, and padding of a layer with a window; arrays but for the axis."""
+    """Return the axis, stride, dilated kernel size and padding of a layer with a window; all except axis are arrays."""
     params = _params(fn, "pooling_param" if fn.type_name == "Pooling" else "convolution_param")
     if params.get("global_pooling"):
         raise UndefinedMapException("global pooling maps no pixels on pixels")
@@ -132,7 +132,7 @@ def conv_params(fn: Function) -> tuple[int, Any, Any, Any]:
 
 
 def crop_params(fn: Function) -> tuple[int, Any]:
-    """Axis and offset of a Crop layer, as far as given: 2 and 0 otherwise."""
+    """Return the axis (default 2) and the offset (default 0) of a Crop layer."""
     params = _params(fn, "crop_param")
     return int(params.get("axis", 2)), _numbers(params.get("offset", 0))
 

@@ -19,7 +19,7 @@ class Detector(ImageNet):
     Args:
         model_file, pretrained_file: the prototxt and its weights.
         mean, input_scale, raw_scale, channel_swap: see ``caffe_lite.io.Transformer``.
-        context_pad: how many of the net's pixels around a window show what surrounds it (R-CNN: 16).
+        context_pad: number of the net's input pixels around a window that show its surroundings (R-CNN: 16).
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class Detector(ImageNet):
         self.configure_crop(context_pad)
 
     def detect_windows(self, images_windows: Iterable[tuple[Any, Any]]) -> list[dict[str, Any]]:
-        """What the net says of windows (ymin, xmin, ymax, xmax): pairs of an image's file and its windows.
+        """Run the net on windows (ymin, xmin, ymax, xmax), given as pairs of an image's file and its windows.
 
-        A dict for each window: ``window``, ``prediction`` and ``filename``.
+        Return a dict for each window, with ``window``, ``prediction`` and ``filename``.
         """
         found: list[dict[str, Any]] = []
         crops: list[np.ndarray] = []
@@ -54,16 +54,16 @@ class Detector(ImageNet):
         return found
 
     def detect_selective_search(self, image_fnames: Iterable[Any]) -> NoReturn:
-        """Selective Search proposed windows with MATLAB code, which is not part of Caffe, and not here either."""
+        """Raise EngineError: Selective Search needs MATLAB code that is neither part of Caffe nor included here."""
         raise EngineError(
             "selective search is a MATLAB program that Caffe called, and there is no such program here",
             hint="find windows by other means and give them to detect_windows",
         )
 
     def crop(self, im: np.ndarray, window: Sequence[int]) -> np.ndarray:
-        """A window (ymin, xmin, ymax, xmax) of an image, with its surroundings if ``context_pad`` asks for them.
+        """Return a window (ymin, xmin, ymax, xmax) of an image, with its surroundings if ``context_pad`` is set.
 
-        Then it is of the size that the net takes, and filled up with the mean beyond the image's borders.
+        In that case it has the net's input size, and the mean fills it beyond the image's borders.
         """
         top, left, bottom, right = (int(edge) for edge in np.asarray(window).tolist())
         if not (0 <= top < bottom and 0 <= left < right and top < im.shape[0] and left < im.shape[1]):
@@ -87,7 +87,7 @@ class Detector(ImageNet):
         return crop
 
     def configure_crop(self, context_pad: int | None) -> None:
-        """Set how much of its surroundings a window shows, and with what mean it is filled up."""
+        """Set how much of its surroundings a window shows, and the mean that fills it."""
         transformer, name = self.transformer, self.input_name
         back = np.argsort(transformer.transpose[name])
         self.crop_dims = np.array(self.blobs[name].shape[1:])[back]
@@ -102,7 +102,7 @@ class Detector(ImageNet):
         self.crop_mean = np.zeros(self.crop_dims, np.float32)
         mean = transformer.mean.get(name)
         if mean is not None:
-            # The crops are filled up before the transformer sees them: undo what it does to get to the mean.
+            # The mean fills crops before the transformer sees them: undo the transformer's steps on it.
             self.crop_mean = np.broadcast_to(mean, self.blobs[name].shape[1:]).astype(np.float32)
             if name in transformer.channel_swap:
                 self.crop_mean = self.crop_mean[np.argsort(transformer.channel_swap[name])]
@@ -115,7 +115,7 @@ def _grown(first: int, last: int, scale: float) -> tuple[float, float]:
 
 
 class _Extent:
-    """One axis of a window with its surroundings: the part inside the image, and where it goes in the crop."""
+    """One axis of a window with its surroundings: the part inside the image, and its place in the crop."""
 
     def __init__(self, first: float, last: float, length: int, size: int) -> None:
         scale = size / (last - first + 1)

@@ -1,4 +1,4 @@
-"""pycaffe's module of this name: pictures of nets. SVG and HTML need no other package, all else pydot and graphviz."""
+"""pycaffe's `caffe.draw`: pictures of nets. SVG and HTML need no other package, other formats pydot and graphviz."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .proto.upgrade import upgrade_net
 if TYPE_CHECKING:
     import pydot
 
-LEARNING = ("Convolution", "Deconvolution", "InnerProduct")  # those of which pycaffe tells lr_mult
+LEARNING = ("Convolution", "Deconvolution", "InnerProduct")  # the types whose lr_mult pycaffe shows
 OWN = (".svg", ".html", ".htm")
 LAYER_STYLE_DEFAULT = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
 NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}
@@ -27,12 +27,12 @@ BLOB_STYLE = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
 
 
 def get_pooling_types_dict() -> dict[int, str]:
-    """The names of the pooling methods, by number."""
+    """Return the names of the pooling methods, by number."""
     return {value: name for name, value in PoolingParameter.PoolMethod.items()}
 
 
 def get_edge_label(layer: LayerParameter) -> str:
-    """What stands beside a layer's tops: the size of a batch, or the number of outputs."""
+    """Return the label of the edges to a layer's tops: the size of a batch, or the number of outputs."""
     if layer.type == "Data":
         return f"Batch {layer.data_param.batch_size}"
     if layer.type in ("Convolution", "Deconvolution"):
@@ -43,11 +43,11 @@ def get_edge_label(layer: LayerParameter) -> str:
 
 
 class NoMultiplier(CaffeError, ValueError):
-    """A layer has no learning rate multipliers of weights and biases."""
+    """A layer has no learning rate multipliers for weights and biases."""
 
 
 def get_layer_lr_mult(layer: LayerParameter) -> tuple[float, float]:
-    """The learning rate's multipliers for a layer's weights and biases; a ValueError for other layers."""
+    """Return the learning rate multipliers of a layer's weights and biases; raise ValueError for other layers."""
     if layer.type not in LEARNING or len(layer.param) > 2:
         raise NoMultiplier(
             f"{layer.type} layers do not have a learning rate multiplier"
@@ -61,7 +61,7 @@ def get_layer_lr_mult(layer: LayerParameter) -> tuple[float, float]:
 
 
 def get_layer_label(layer: LayerParameter, rankdir: str, display_lrm: bool = False) -> str:
-    """A layer's name, type and window, in quotes as dot wants them; on one line if the net runs up or down."""
+    """Return a layer's name, type and window, quoted for dot; on one line if the net runs up or down."""
     between = " " if rankdir in ("TB", "BT") else "\\n"
     words = [layer.name, f"({layer.type})"]
     if layer.type in ("Convolution", "Deconvolution"):
@@ -85,7 +85,7 @@ def _first(sizes: Sequence[int], usual: int) -> int:
 
 
 def choose_color_by_layertype(layertype: str) -> str:
-    """Convolutions are red, pooling is orange, inner products are purple, all else is blue."""
+    """Return red for convolutions, orange for pooling, purple for inner products, blue for all other types."""
     return {
         "Convolution": "#FF5050",
         "Deconvolution": "#FF5050",
@@ -101,7 +101,7 @@ def get_pydot_graph(
     phase: int | None = None,
     display_lrm: bool = False,
 ) -> pydot.Dot:
-    """The net as a graph of pydot's. With a phase, layers whose rules refuse it are left out."""
+    """Return the net as a pydot graph. With a phase, layers whose rules exclude it are left out."""
     net = _upgraded(caffe_net)
     return _graph(net.message.name, _layers(net, phase), rankdir, label_edges, display_lrm)
 
@@ -149,7 +149,7 @@ def _graph(
 def draw_net(
     caffe_net: NetParameter, rankdir: str, ext: str = "png", phase: int | None = None, display_lrm: bool = False
 ) -> bytes:
-    """The picture as bytes, of any format that graphviz writes; "svg" and "html" are made without it."""
+    """Return a picture as bytes, in any format that graphviz writes; "svg" and "html" are made without it."""
     return _drawn(_upgraded(caffe_net), rankdir, ext, phase, display_lrm)[0]
 
 
@@ -160,8 +160,10 @@ def draw_net_to_file(
     phase: int | None = None,
     display_lrm: bool = False,
 ) -> None:
-    """Draw a net into a file whose suffix names the format. With a phase, layers that it refuses are left out, and the
-    shapes of blobs are told; ``.raw`` is graphviz's text."""
+    """Draw a net into a file whose suffix names the format; ``.raw`` is graphviz's text.
+
+    With a phase, layers whose rules exclude it are left out, and the shapes of blobs are shown.
+    """
     write_picture(_upgraded(caffe_net), filename, rankdir, phase, display_lrm)
 
 
@@ -174,7 +176,7 @@ def write_picture(
     level: int = 0,
     stages: Sequence[str] = (),
 ) -> list[CaffeError]:
-    """Draw a net in a state into a file, and tell what is wrong with its layers: they are drawn nevertheless."""
+    """Draw a net in a state into a file, and return the errors of its layers, which are drawn all the same."""
     suffix = Path(filename).suffix
     if not suffix:
         raise CaffeError("its name has no suffix, which tells the format", where=Where(os.fspath(filename)),
@@ -215,7 +217,7 @@ def _by_graphviz(graph: pydot.Dot, ext: str) -> bytes:
             f"graphviz's program dot is needed to draw {ext} and is not found",
             hint="install it (apt install graphviz, brew install graphviz), or draw .svg or .html, which need nothing",
         ) from error
-    except Exception as error:  # pydot raises an AssertionError, and has raised others, where dot fails
+    except Exception as error:  # pydot raises AssertionError if dot fails, and has raised others
         raise CaffeError(f"graphviz cannot draw this as {ext}: {error}", hint="draw .svg or .html") from error
     return drawing
 
@@ -230,7 +232,7 @@ def _pydot() -> Any:
 
 
 def _upgraded(net: NetParameter) -> Parsed[NetParameter]:
-    """A copy in today's form, where the original draws nothing of older ones."""
+    """Return an upgraded copy of a net; the original draws nothing of older forms."""
     message = NetParameter()
     message.CopyFrom(net)
     parsed = Parsed(message)

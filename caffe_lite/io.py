@@ -34,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """scikit-image and SciPy's zoom, which pycaffe's module imports: here only where a script asks for them."""
+    """Import scikit-image or SciPy's zoom, names in pycaffe's module, only when a script asks for them."""
     if name in ("skimage", "zoom"):
         return import_skimage() if name == "skimage" else import_zoom()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""The module of this name in SSD's Caffe: parts of well-known nets, and the head of a detector, for a NetSpec.
+"""`caffe.model_libs` of SSD's Caffe: parts of well-known nets, and the head of a detector, for a NetSpec.
 
-Layers, names and settings are those of https://github.com/weiliu89/caffe, so that its weights fit. What a part adds has
-to be in the schema when the NetSpec becomes a net: the layers of SSD itself come with a plug-in.
+Layers, names and settings are those of https://github.com/weiliu89/caffe, so that its weights fit. The layers and
+fields that a part adds must be in the schema when the NetSpec becomes a net: those of SSD itself come with a plug-in.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def check_if_exist(path: str) -> bool:
 
 
 def make_if_not_exist(path: str) -> None:
-    """Make a folder, and those around it."""
+    """Make a folder and its missing parents."""
     os.makedirs(path, exist_ok=True)
 
 
 def UnpackVariable(var: Any, num: int) -> list[Any]:
-    """A list of ``num`` values: the one that is given, or as often as needed what is given, alone or in a list."""
+    """Return a list of ``num`` values: the given list, or the given single value (alone or in a list) repeated."""
     given = list(var) if isinstance(var, (list, tuple)) else [var]
     if len(given) not in (1, num):
         raise ArgumentError(f"{len(given)} values are given where 1 or {num} are wanted: {var}")
@@ -79,10 +79,10 @@ def ConvBNLayer(
     bias_postfix: str = "_bias",
     **bn_params: Any,
 ) -> None:
-    """A convolution, its BatchNorm with a Scale (or a Bias alone), and its ReLU, these in place.
+    """Add a convolution and, in place, its BatchNorm with a Scale (or only a Bias) and its ReLU.
 
-    ``kernel_size``, ``pad`` and ``stride`` are a number, or [vertical, horizontal]. ``bn_params``: eps (0.001),
-    moving_average_fraction (0.999), use_global_stats, which freezes what follows the convolution.
+    ``kernel_size``, ``pad`` and ``stride`` are a number or [vertical, horizontal]. ``bn_params``: eps (0.001),
+    moving_average_fraction (0.999), use_global_stats, which freezes the layers after the convolution.
     """
     conv_name = f"{conv_prefix}{out_layer}{conv_postfix}"
     sizes = {"kernel": kernel_size, "pad": pad, "stride": stride}
@@ -150,10 +150,11 @@ def VGGNetBody(
     freeze_layers: Iterable[str] = (),
     dilate_pool4: bool = False,
 ) -> NetSpec:
-    """VGG-16 from conv1_1 to pool5, and with ``need_fc`` to relu7 or drop7.
+    """Add VGG-16 from conv1_1 to pool5, or with ``need_fc`` to relu7 or drop7.
 
-    ``fully_conv`` makes convolutions of fc6 and fc7, ``reduced`` with fewer and smaller kernels; ``dilated`` keeps the
-    resolution at pool5, ``dilate_pool4`` at pool4; ``nopool`` has strided convolutions in place of pooling.
+    ``fully_conv`` turns fc6 and fc7 into convolutions, and ``reduced`` gives these fewer and smaller kernels;
+    ``dilated`` keeps the resolution at pool5, ``dilate_pool4`` at pool4; ``nopool`` replaces pooling with strided
+    convolutions.
     """
     learning, dilation = _weights_and_biases(), 1
     for stage, (count, channels) in enumerate(((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)), 1):
@@ -195,7 +196,7 @@ def ZFNetBody(
     need_fc8: bool = False,
     freeze_layers: Iterable[str] = (),
 ) -> NetSpec:
-    """Zeiler and Fergus's net from conv1 to relu5, with ``need_fc`` to relu7 or drop7, with ``need_fc8`` to prob."""
+    """Add Zeiler and Fergus's net from conv1 to relu5, or with ``need_fc`` to relu7 or drop7, ``need_fc8`` to prob."""
     learning = _weights_and_biases()
     halves = {"pool": P.Pooling.MAX, "pad": 1, "kernel_size": 3, "stride": 2}
     for number, (channels, window) in enumerate(
@@ -243,7 +244,7 @@ def ZFNetBody(
 def _convolved(
     net: NetSpec, from_layer: str, name: str, channels: int, window: Mapping[str, Any], learning: Mapping[str, Any]
 ) -> str:
-    """A convolution and its ReLU; the name of the ReLU."""
+    """Add a convolution and its ReLU; return the name of the ReLU."""
     conv = net[f"conv{name}"] = L.Convolution(net[from_layer], num_output=channels, **window, **learning)
     net[f"relu{name}"] = L.ReLU(conv, in_place=True)
     return f"relu{name}"
@@ -252,7 +253,7 @@ def _convolved(
 def _fully_connected(
     net: NetSpec, from_layer: str, window: Mapping[str, Any] | None, channels: int, dropout: bool
 ) -> None:
-    """fc6 and fc7 with their ReLUs and Dropouts: convolutions if fc6 is given a window."""
+    """Add fc6 and fc7 with their ReLUs and Dropouts, as convolutions if a window is given for fc6."""
     bottom: Top = net[from_layer]
     for number in (6, 7):
         if window is None:
@@ -268,7 +269,7 @@ def _fully_connected(
 
 def _freeze(net: NetSpec, names: Iterable[str]) -> None:
     for name in names:
-        if name in net.keys():  # noqa: SIM118 - a NetSpec is no mapping
+        if name in net.keys():  # noqa: SIM118 - a NetSpec is not a mapping
             net.update(name, {"param": [_FROZEN, _FROZEN]})
 
 
@@ -287,7 +288,7 @@ def ResBody(
     dilation: int = 1,
     **bn_param: Any,
 ) -> None:
-    """A bottleneck block ``res<block_name>``; with ``use_branch1`` the way around it has a convolution."""
+    """Add a bottleneck block ``res<block_name>``; with ``use_branch1``, its shortcut has a convolution."""
 
     def branch(bottom: str, name: str, relu: bool, channels: int, kernel: int, stride: int, dilation: int = 1) -> str:
         ConvBNLayer(
@@ -321,14 +322,14 @@ def ResBody(
 def ResNet101Body(
     net: NetSpec, from_layer: str, use_pool5: bool = True, use_dilation_conv5: bool = False, **bn_param: Any
 ) -> NetSpec:
-    """ResNet-101 from conv1 to res5c, and with ``use_pool5`` to pool5; ``use_dilation_conv5`` keeps res4's size."""
+    """Add ResNet-101 from conv1 to res5c, or with ``use_pool5`` to pool5; ``use_dilation_conv5`` keeps res4's size."""
     return _resnet(net, from_layer, 3, 22, use_pool5, use_dilation_conv5, bn_param)
 
 
 def ResNet152Body(
     net: NetSpec, from_layer: str, use_pool5: bool = True, use_dilation_conv5: bool = False, **bn_param: Any
 ) -> NetSpec:
-    """ResNet-152 from conv1 to res5c, and with ``use_pool5`` to pool5; ``use_dilation_conv5`` keeps res4's size."""
+    """Add ResNet-152 from conv1 to res5c, or with ``use_pool5`` to pool5; ``use_dilation_conv5`` keeps res4's size."""
     return _resnet(net, from_layer, 7, 35, use_pool5, use_dilation_conv5, bn_param)
 
 
@@ -366,8 +367,10 @@ def _resnet(
 def InceptionTower(
     net: NetSpec, from_layer: str, tower_name: str, layer_params: Iterable[Mapping[str, Any]], **bn_param: Any
 ) -> Top:
-    """Layers one after another, each told by a dict with its ``name``: Pooling where that has "pool" in it, else
-    ConvBNLayer without a Scale. The last one's top."""
+    """Add layers one after another, each given by a dict with its ``name``, and return the top of the last.
+
+    A layer whose name contains "pool" is Pooling, any other a ConvBNLayer without a Scale.
+    """
     for given in layer_params:
         layer = f"{tower_name}/{given['name']}"
         param = {name: value for name, value in given.items() if name != "name"}
@@ -380,7 +383,7 @@ def InceptionTower(
 
 
 def InceptionV3Body(net: NetSpec, from_layer: str, output_pred: bool = False, **bn_param: Any) -> NetSpec:
-    """Inception v3 from conv to mixed_10/join, and with ``output_pred`` to softmax_prob, of 1008 classes."""
+    """Add Inception v3 from conv to mixed_10/join, or with ``output_pred`` to softmax_prob, of 1008 classes."""
 
     def tower(name: str, *layers: dict[str, Any]) -> Top:
         return InceptionTower(net, from_layer, name, layers, **bn_param)
@@ -390,7 +393,7 @@ def InceptionV3Body(net: NetSpec, from_layer: str, output_pred: bool = False, **
         return f"{name}/join"
 
     def forked(name: str, last: str, *layers: dict[str, Any]) -> Top:
-        """A tower that ends in a horizontal and a vertical convolution side by side."""
+        """Add a tower that ends in a horizontal and a vertical convolution side by side."""
         tower(name, *layers)
         ends = (_conv("conv", 384, [1, 3]), _conv("conv_1", 384, [3, 1]))
         sides = [InceptionTower(net, f"{name}/{last}", f"{name}/mixed", [end], **bn_param) for end in ends]
@@ -426,7 +429,7 @@ def InceptionV3Body(net: NetSpec, from_layer: str, output_pred: bool = False, **
         )
 
     def halves(*layers: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-        """The last of these convolutions halves the resolution."""
+        """Let the last of these convolutions halve the resolution."""
         return *layers[:-1], layers[-1] | {"pad": 0, "stride": 2}
 
     from_layer = join(
@@ -478,7 +481,7 @@ def InceptionV3Body(net: NetSpec, from_layer: str, output_pred: bool = False, **
 
 
 def _conv(name: str, num_output: int, kernel: Any) -> dict[str, Any]:
-    """A convolution of a tower that keeps the resolution."""
+    """Describe a convolution of a tower that keeps the resolution."""
     if isinstance(kernel, list):
         return {
             "name": name,
@@ -508,7 +511,7 @@ def CreateAnnotatedDataLayer(
     transform_param: Mapping[str, Any] | None = None,
     batch_sampler: Sequence[Mapping[str, Any]] = ({},),
 ) -> Any:
-    """An AnnotatedData layer for TRAIN, or for TEST: its data, with ``output_label`` its data and labels."""
+    """Make an AnnotatedData layer for TRAIN or TEST; return its data, or with ``output_label`` its data and labels."""
     annotated: dict[str, Any] = {"label_map_file": label_map_file, "batch_sampler": list(batch_sampler)}
     if anno_type is not None:
         annotated["anno_type"] = anno_type
@@ -550,9 +553,9 @@ def CreateMultiBoxHead(
     loc_postfix: str = "",
     **bn_param: Any,
 ) -> list[Top]:
-    """Predictions of boxes on each of ``from_layers``: the tops mbox_loc, mbox_conf, mbox_priorbox, mbox_objectness.
+    """Predict boxes on each of ``from_layers``: return mbox_loc, mbox_conf, mbox_priorbox, optionally mbox_objectness.
 
-    What is given once per layer must be as long as ``from_layers``; sizes and aspect ratios are numbers or lists.
+    Sequences with a value per layer must be as long as ``from_layers``; sizes and aspect ratios are numbers or lists.
     """
     if not num_classes or num_classes < 0:
         raise ArgumentError(f"num_classes is {num_classes}", hint="it must be at least 1")

@@ -28,7 +28,7 @@ __all__ = [
 
 
 class NotATop(NetError, TypeError):
-    """What a layer is given as a bottom is no top of another layer. Its text is the original's, the hint is a note."""
+    """A layer is given a bottom that is no other layer's top. The text is the original's; the hint is a note."""
 
     def __init__(self, what: str, hint: str) -> None:
         super().__init__(what, hint=hint)
@@ -54,14 +54,14 @@ class ValueRefused(NetError, TypeError, ValueError):
 
 
 class Top:
-    """One output of a layer: what other layers take as a bottom."""
+    """One output of a layer, which other layers take as a bottom."""
 
     def __init__(self, fn: Function, n: int) -> None:
         self.fn = fn
         self.n = n
 
     def to_proto(self) -> caffe_pb2.NetParameter:
-        """The net that ends in this top, with names made of types: Convolution1, ReLU1, ..."""
+        """Return the net that ends in this top, with names made from types: Convolution1, ReLU1, ..."""
         return to_proto(self)
 
     def _to_proto(self, layers: _Layers, names: dict[Any, str], autonames: Counter[str]) -> None:
@@ -74,12 +74,12 @@ class Top:
 
 
 class Function:
-    """A layer in the making: its type, its bottoms, and in ``tops`` what it gives.
+    """A layer to be made: its type, its bottoms, its parameters, and its outputs in ``tops``.
 
-    The parameters are fields of the message of its type or, where that has none of the name, of LayerParameter
-    (``name``, ``include``, ``loss_weight``, ...). Those of a layer that reads another type's message are given whole:
-    ``L.Deconvolution(x, convolution_param=dict(num_output=2))``. ``ntop`` says how many tops there are (1), and
-    ``in_place`` that they are the bottoms.
+    The parameters are fields of the message of its type or, if that has no such field, of LayerParameter (``name``,
+    ``include``, ``loss_weight``, ...). A layer that reads another type's message is given the whole message:
+    ``L.Deconvolution(x, convolution_param=dict(num_output=2))``. ``ntop`` is the number of tops (1); with
+    ``in_place``, the tops are the bottoms.
     """
 
     def __init__(self, type_name: str, inputs: Sequence[Top], params: Mapping[str, Any]) -> None:
@@ -99,8 +99,8 @@ class Function:
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
 
     def add_to(self, spec: _Naming) -> None:
-        """Put the layer, after those that it takes its bottoms from, into the net in the making."""
-        # By hand, not by recursion: deep nets have more layers than Python has frames.
+        """Add the layer, after the layers that make its bottoms, to the net being made."""
+        # Without recursion: deep nets have more layers than Python has frames.
         waiting = [self]
         while waiting:
             function = waiting[-1]
@@ -113,7 +113,7 @@ class Function:
                 spec.layers[function] = function._layer(spec)
 
     def _to_proto(self, layers: _Layers, names: dict[Any, str], autonames: Counter[str]) -> None:
-        """Add the layer, and those it needs, to ``layers``; ``names`` and ``autonames`` name what has no name yet."""
+        """Add the layer, and those it needs, to ``layers``; ``names`` and ``autonames`` name those without a name."""
         self.add_to(_Naming(names, layers, autonames))
 
     def _layer(self, spec: _Naming) -> caffe_pb2.LayerParameter:
@@ -123,7 +123,7 @@ class Function:
         layer.name = spec.name_of(self.tops[0] if self.tops else self)
         own = _message_names().get(self.type_name)
         for name, value in self.params.items():
-            # What ends in "param" is the layer's, whatever its own message has.
+            # A name that ends in "param" is a field of the layer, even if its own message has a field of that name.
             inside = own and not name.endswith("param") and name in fields_of(getattr(layer, own).DESCRIPTOR)
             try:
                 assign_proto(getattr(layer, own) if own and inside else layer, name, value, self.type_name)
@@ -136,7 +136,7 @@ _Layers: TypeAlias = "dict[Function, caffe_pb2.LayerParameter]"
 
 
 class _Naming:
-    """The net in the making: its layers so far, and the names of what has no name of its own."""
+    """The net being made: its layers so far, and the names given to tops and layers without a name."""
 
     def __init__(
         self, names: dict[Any, str], layers: _Layers | None = None, numbers: Counter[str] | None = None
@@ -159,8 +159,9 @@ class _Naming:
 class NetSpec:
     """A net whose blobs get the names under which they are assigned: ``n.data, n.label = L.Data(..., ntop=2)``.
 
-    ``n["conv1/3x3"] = ...`` is for names that are none of Python's. A layer is called as its first top, or, if it has
-    no tops, as what it was assigned to. Whatever is assigned is taken; ``to_proto`` complains of what is no top.
+    ``n["conv1/3x3"] = ...`` is for names that are not Python identifiers. A layer gets the name of its first top or, if
+    it has no tops, the name under which it was assigned. Any value may be assigned; ``to_proto`` raises an error for a
+    value that is not a top.
     """
 
     tops: dict[str, Any]
@@ -172,7 +173,7 @@ class NetSpec:
         self.tops[name] = value
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "tops":  # what copy and pickle ask for
+        if name.startswith("__") or name == "tops":  # copy and pickle ask for these
             raise AttributeError(name)
         if name not in self.tops:
             near = nearest(name, self.tops)
@@ -183,15 +184,15 @@ class NetSpec:
     __getitem__ = __getattr__
 
     def keys(self) -> list[str]:
-        """The names, in the order in which they were first assigned."""
+        """Return the names, in the order in which they were first assigned."""
         return list(self.tops)
 
     def vals(self) -> list[Any]:
-        """What was assigned to them."""
+        """Return the values assigned to the names, in the same order."""
         return list(self.tops.values())
 
     def update(self, name: str, params: Mapping[str, Any]) -> None:
-        """Give the layer of this name more parameters, or others, as in SSD's Caffe."""
+        """Add or change parameters of the layer of this name, as in SSD's Caffe."""
         _function(name, self[name]).params.update(params)
 
     def __delitem__(self, name: str) -> None:
@@ -202,7 +203,7 @@ class NetSpec:
             raise AttributeError(name)
 
     def to_proto(self) -> caffe_pb2.NetParameter:
-        """The net, its layers in the order in which their tops were assigned."""
+        """Return the net, with its layers in the order in which their tops were assigned."""
         functions = [_function(name, top) for name, top in self.tops.items()]
         spec = _Naming({top: name for name, top in self.tops.items()})
         for function in functions:
@@ -211,7 +212,7 @@ class NetSpec:
 
 
 def to_proto(*tops: Top | Function) -> caffe_pb2.NetParameter:
-    """The net that ends in these tops, with names made of types: Convolution1, ReLU1, ..."""
+    """Return the net that ends in these tops, with names made from types: Convolution1, ReLU1, ..."""
     spec = _Naming({})
     for index, top in enumerate(tops):
         _function(f"to_proto input {index}", top).add_to(spec)
@@ -230,9 +231,9 @@ def _function(name: str, top: Any) -> Function:
 
 
 def layer_function(type_name: str) -> Callable[..., Any]:
-    """What ``L.Convolution`` is: a function that gives the top of a layer of this type.
+    """Return a function, such as ``L.Convolution``, that makes a layer of this type and returns its top.
 
-    Several tops come as a tuple; with ``ntop=0`` it gives the layer itself.
+    Several tops come as a tuple; with ``ntop=0``, the function returns the layer itself.
     """
 
     def function(*inputs: Top, **params: Any) -> Any:
@@ -246,7 +247,7 @@ def layer_function(type_name: str) -> Callable[..., Any]:
 
 
 class Layers:
-    """``Layers().Convolution(bottom, num_output=2)``: what ``L`` is, as an object."""
+    """The layer functions as attributes of an object, like ``L``: ``Layers().Convolution(bottom, num_output=2)``."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -255,7 +256,7 @@ class Layers:
 
 
 class Parameters:
-    """``P.Pooling.MAX``: the constants of the messages of layers."""
+    """The constants of the layers' messages: ``P.Pooling.MAX``."""
 
     def __getattr__(self, name: str) -> Any:
         message = getattr(caffe_pb2, f"{name}Parameter", None)
@@ -270,9 +271,9 @@ layers, params = Layers(), Parameters()
 
 
 def assign_proto(proto: Any, name: str, val: Any, layer_type: str | None = None) -> None:
-    """Set a field of a message from what Python has: numbers, text, names of enums, dicts for messages, lists of those.
+    """Set a field of a message from Python values: numbers, text, names of enums, dicts for messages, lists of these.
 
-    A single value becomes the only one of a repeated field. A NetError tells what does not fit.
+    A single value becomes the only one of a repeated field. Raise NetError if a value does not fit.
     """
     field = fields_of(proto.DESCRIPTOR).get(name)
     if field is None:
@@ -316,7 +317,7 @@ def _merge(message: Any, name: str, value: Any) -> None:
 
 
 def _plain(field: Any, value: Any) -> Any:
-    """The value as protobuf takes it: enums by number, NumPy's scalars as Python's."""
+    """Return the value as protobuf takes it: enums as numbers, NumPy's scalars as Python's."""
     if field.enum is not None and isinstance(value, str):
         if value not in field.enum.values_by_name:
             raise ValueRefused(f"{field.name} is {value!r}", hint=advise_enum(value, field.enum))
@@ -329,13 +330,13 @@ def _refuse(field: Any, value: Any) -> NoReturn:
 
 
 def param_name_dict() -> dict[str, str]:
-    """The name of a layer's own parameters by its type, without the ending: "InnerProduct" has "inner_product"."""
+    """Map each layer type to the name of its own parameters, without the ending: "InnerProduct" to "inner_product"."""
     return {kind: field.removesuffix("_param") for kind, field in _message_names().items()}
 
 
 @functools.cache
 def _message_names() -> dict[str, str]:
-    """The field of a layer's own parameters by its type: "InnerProduct" has "inner_product_param"."""
+    """Map each layer type to the field of its own parameters: "InnerProduct" to "inner_product_param"."""
     fields = fields_of(caffe_pb2.LayerParameter.DESCRIPTOR).values()
     return {
         field.message.name.removesuffix("Parameter"): field.name
