@@ -16,8 +16,8 @@ class ContrastiveLossLayer(LossLayer):
     dloss/da = 1/N (a - b) for a similar pair, else -1/N (a - b) max(margin - d, 0) / (d + 1e-4); dloss/db = -dloss/da.
     With legacy_version, a pair that is not similar costs max(margin - d^2, 0), and its gradient is -1/N (a - b) where
     that cost is above 0.
-    Bottoms: a and b, (N, ...), with as many values per sample; the similarities, N of them: 0 for pairs that are not
-    similar, 1 or more (or -1 or less) for pairs that are. Top: ().
+    Bottoms: a and b, (N, ...), with the same number of values per sample; the similarities, N of them: 0 for pairs that
+    are not similar, 1 or more (or -1 or less) for pairs that are. Top: ().
     Reads ``contrastive_loss_param``: margin (1), legacy_version (false).
     The 1e-4, without which d = 0 would have no gradient, is the original's. Source: Hadsell et al. 2006; the original's
     contrastive_loss_layer.cpp. Differences: vectors may have any shape (the original takes only (N, C, 1, 1)); no pairs

@@ -17,8 +17,8 @@ from .common.batch_layer import BatchLayer
 class DataLayer(BatchLayer):
     """Images from a database of Datum records, in the order of their keys, over and over again.
 
-    Tops: data (N, C, H, W); optionally label (N). Each batch takes the height and width of its first image; all images
-    of a batch must have them.
+    Tops: data (N, C, H, W); optionally label (N). Each batch takes the height and width of its first image, which all
+    its images must have.
     Reads ``data_param``: source, a path relative to the working directory (or, unlike in the original, to the folder of
     the prototxt if nothing is there); batch_size; backend (LEVELDB), or LMDB; prefetch (4), the number of batches to
     read ahead. ``transform_param``: see DataTransformer; force_color and force_gray, for encoded images.

@@ -17,7 +17,8 @@ class DummyDataLayer(Layer):
 
     Tops: any number. Reads ``dummy_data_param``: data_filler (constant 0), one for all tops or one per top; shape, one
     for all or one per top; or, formerly, num, channels, height and width, each once or once per top.
-    Values that a user writes into a constant top stay, as in the original, and so do those of an in-place layer.
+    Values that a user writes into a constant top stay, as in the original, and so do those that an in-place layer
+    computes there.
     Source: the original's dummy_data_layer.cpp.
     """
 

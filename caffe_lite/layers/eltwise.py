@@ -20,8 +20,8 @@ class EltwiseLayer(Layer):
     Bottoms: two or more of one shape. Top: that shape. Reads ``eltwise_param``: operation (SUM); coeff (1 each), for
     SUM, without effect on MAX; stable_prod_grad (true), which computes the gradient from the product of the other
     bottoms; false divides y by x_i, which is faster for many bottoms but fails at zeros.
-    Where several bottoms are largest, MAX gives the whole gradient to one: the second of the first two bottoms, and
-    before any later one the earlier, as the original does.
+    Where several bottoms are largest, MAX gives the whole gradient to one of them, as the original does: to the second
+    of the first two bottoms, and to an earlier one before any later one.
     Source: the original's eltwise_layer.cpp.
     """
 

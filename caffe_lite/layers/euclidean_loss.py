@@ -13,7 +13,7 @@ from .common.loss import LossLayer
 class EuclideanLossLayer(LossLayer):
     """loss = 1/(2N) sum (a - b)^2; dloss/da = (a - b) / N, dloss/db = -dloss/da: either bottom may be the prediction.
 
-    Bottoms: a and b, (N, ...), with as many values per sample, in the same order. Top: ().
+    Bottoms: a and b, (N, ...), with the same number of values per sample, in the same order. Top: ().
     Source: the original's euclidean_loss_layer.cpp. Difference: no samples cost 0 (the original gives NaN).
     """
 

@@ -17,7 +17,7 @@ class ImageDataLayer(BatchLayer):
     """Images in the order of a list, or in a new random order in each epoch, over and over again.
 
     Tops: data (N, C, H, W), C = 3 in the order B, G, R, or 1; label (N). Each batch takes the height and width of its
-    first image; all images of a batch must have them.
+    first image, which all its images must have.
     Reads ``image_data_param``: source, the list, with a path and a label on each line; batch_size (1); root_folder
     (""), put before each path as it is, so with its slash; new_height and new_width (0), both or neither, to resize
     with bilinear interpolation; is_color (true); shuffle (false); rand_skip (0), to skip a random number of images,

@@ -14,7 +14,7 @@ class SigmoidCrossEntropyLossLayer(LossLayer):
     """loss = -1/Z sum_i t_i ln p_i + (1 - t_i) ln(1 - p_i), with p = sigmoid(x); dloss/dx = (p - t) / Z, 0 if ignored.
 
     Computed as max(x, 0) - x t + ln(1 + exp(-|x|)), which never overflows.
-    Bottoms: scores (N, ...); targets from 0 to 1, as many, in the same order. Top: ().
+    Bottoms: scores (N, ...); as many targets, from 0 to 1, in the same order. Top: ().
     Reads ``loss_param``: ignore_label (none); normalization (BATCH_SIZE, unlike other losses), which sets Z: N for
     BATCH_SIZE, the number of targets for FULL, of those not ignored for VALID, 1 for NONE, and never less than 1;
     normalize, if normalization is not set: true stands for VALID, false for BATCH_SIZE.
