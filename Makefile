@@ -1,4 +1,4 @@
-# Needs make and Python 3.10 or newer; the rest goes into .venv. Another Python: make train PYTHON=python3.13
+# Needs make and Python 3.10 or newer; everything else goes into .venv. To use another Python: make train PYTHON=python3.13
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,13 +7,13 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .PHONY: help train test check format proto bench docs clean
 
-help: ## Show what can be made
+help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 train: $(VENV)/.user ## Train LeNet on the sample data
 	$(BIN)/caffe-lite train configs/lenet/solver.prototxt
 
-test: $(VENV)/.dev ## Run the tests; the slow ones too if CI is set: make test CI=1
+test: $(VENV)/.dev ## Run the tests, with the slow ones if CI is set: make test CI=1
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(if $(CI),,-m "not slow")
 
 check: $(VENV)/.dev ## Lint, check the formatting, the types, the generated messages and the configs
@@ -23,14 +23,14 @@ check: $(VENV)/.dev ## Lint, check the formatting, the types, the generated mess
 	$(BIN)/python tools/make_proto.py --check
 	$(BIN)/caffe-lite check configs/*/*.prototxt
 
-format: $(VENV)/.dev ## Put imports and formatting right
+format: $(VENV)/.dev ## Fix imports and formatting
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-proto: $(VENV)/.dev ## Make caffe_pb2 anew from proto/caffe.proto
+proto: $(VENV)/.dev ## Generate caffe_pb2 from proto/caffe.proto
 	$(BIN)/python tools/make_proto.py
 
-bench: $(VENV)/.bench ## Time training iterations beside PyTorch's
+bench: $(VENV)/.bench ## Time training iterations against PyTorch
 	$(BIN)/python tools/bench.py
 
 docs: $(VENV)/.docs ## Build the documentation: build/docs/index.html
