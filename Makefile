@@ -1,4 +1,5 @@
-# Needs make and Python 3.10 or newer; everything else goes into .venv. To use another Python: make train PYTHON=python3.13
+# Needs make and Python 3.10 or newer; everything else goes into .venv.
+# To use another Python: make train PYTHON=python3.13
 
 PYTHON ?= python3
 VENV := .venv
