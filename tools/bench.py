@@ -1,7 +1,7 @@
 """Time caffe_lite's engines and PyTorch eager on the same nets: iterations of training, and forward passes in TEST.
 
-Each side runs in a process of its own, in turn, for several rounds: a slow moment of the machine meets them all.
-The tables are Markdown; docs/performance.md says how to read them.
+The sides run in turn, each in its own process, for several rounds, so that a slow moment of the machine affects all of
+them. The tables are Markdown; docs/performance.md explains how to read them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 class Case(NamedTuple):
-    """What is timed: a net of configs/ on a batch of some shape, so often per process, and the bars of our sides.
+    """A net of configs/ to time, with the shape of its batch, the iterations per process, and the bars of our sides.
 
-    A bar is the largest ratio of our median to PyTorch's that we are content with, on a CPU.
+    A bar is the largest acceptable ratio of our median to PyTorch's, on a CPU.
     """
 
     net: str
@@ -119,12 +119,12 @@ def arguments() -> argparse.Namespace:
 
 
 def in_a_process(process: str, args: argparse.Namespace, net: str = "lenet") -> Any:
-    """What a fresh process measures."""
+    """Return the measurements of a fresh process."""
     options = ["--process", process, "--nets", net, "--threads", str(args.threads)]
     options += ["--iterations", str(args.iterations or CASES[net].iterations)]
     options += [f"--{name}" for name in ("gpu", "tf32") if getattr(args, name)]
     settings = {name: str(args.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    settings["CAFFE_LITE_COMPILE"] = "0"  # only the side compile does
+    settings["CAFFE_LITE_COMPILE"] = "0"  # only the side "compile" compiles
     command = [sys.executable, __file__, *options]
     done = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, text=True)
     if done.returncode:
@@ -141,7 +141,7 @@ def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 
 def network(case: Case) -> NetParameter:
-    """The net of configs/ in the case's state, its data layers, which read files, replaced by an input of one batch."""
+    """Return the net of configs/ in the case's state, with an input of one batch instead of its data layers."""
     from caffe_lite.proto.caffe_pb2 import TEST, TRAIN, LayerParameter
     from caffe_lite.proto.prototxt import read_net
 
@@ -158,7 +158,7 @@ def network(case: Case) -> NetParameter:
 
 
 def ready(net: Net) -> Net:
-    """The net with running statistics of mean 0 and variance 1, as PyTorch's are at first; ours are all 0."""
+    """Set running statistics to mean 0 and variance 1, the initial values in PyTorch; ours are all 0."""
     for node in net.nodes:
         if node.layer.type == "BatchNorm":
             for blob in list(net.params[node.name])[1:]:
@@ -167,7 +167,7 @@ def ready(net: Net) -> Net:
 
 
 def caffe_lite_side(args: argparse.Namespace, engine: str, **options: Any) -> list[float]:
-    """Our net with our solver; in TEST as a script for pycaffe would call it."""
+    """Time our net with our solver; in TEST, as a script for pycaffe would call it."""
     import caffe_lite
     from caffe_lite.proto.caffe_pb2 import SolverParameter
 
@@ -191,7 +191,7 @@ def caffe_lite_side(args: argparse.Namespace, engine: str, **options: Any) -> li
 
 
 def pytorch_side(args: argparse.Namespace) -> list[float]:
-    """The same net in torch.nn, as PyTorch's tutorials run it."""
+    """Time the same net in torch.nn, run as in PyTorch's tutorials."""
     import torch
     from pytorch_nets import NETS, loss
 
@@ -229,7 +229,7 @@ def gpu_is_there() -> bool:
 
 
 def timed(iterate: Callable[[], object], args: argparse.Namespace) -> list[float]:
-    """The seconds of each iteration, after some to warm up."""
+    """Return the seconds of each iteration, after some warm-up iterations."""
     wait: Callable[[], object] = lambda: None  # noqa: E731
     if args.gpu:
         import torch
@@ -248,7 +248,7 @@ def timed(iterate: Callable[[], object], args: argparse.Namespace) -> list[float
 
 
 def peaks(args: argparse.Namespace) -> dict[str, float]:
-    """Operations per second of what the machine does best: a large matrix product and a large convolution."""
+    """Return the machine's best operations per second: in a large matrix product and in a large convolution."""
     import torch
 
     prepare_torch(args)
@@ -290,7 +290,7 @@ def print_row(*cells: str) -> None:
 
 
 def print_times(case: Case, processes: Mapping[str, list[list[float]]], bars: bool) -> None:
-    """A row per side, of the medians of its processes; the ratio of the leasts is the one that is disturbed least."""
+    """Print a row for each side, from the medians of its processes; the ratio of the leasts is disturbed least."""
     medians = {side: [1000 * median(seconds) for seconds in lists] for side, lists in processes.items()}
     theirs = medians.get("pytorch")
     for side, ours in medians.items():
@@ -303,13 +303,13 @@ def print_times(case: Case, processes: Mapping[str, list[list[float]]], bars: bo
 
 
 def operations(case: Case) -> int:
-    """Additions and multiplications in the matrix products of an iteration: only gradients that someone needs count."""
+    """Count the additions and multiplications in the matrix products of an iteration, without unneeded gradients."""
     from caffe_lite import Net
     from caffe_lite.inspection.costs import multiply_adds
 
     param = network(case)
     for layer in param.layer:
-        # Only the shapes matter, and filling takes long.
+        # Only the shapes matter, and filling takes a long time.
         layer.convolution_param.ClearField("weight_filler")
         layer.inner_product_param.ClearField("weight_filler")
     total = 0

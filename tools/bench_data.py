@@ -1,8 +1,8 @@
-"""Time LeNet's training on databases of images beside the same training on DummyData: what it costs to read the data.
+"""Measure the cost of reading data: time LeNet's training on databases of images and on DummyData.
 
-Each side runs in a process of its own, in turn, for several rounds: a slow moment of the machine meets them all. The
-databases are made of the sample in configs/lenet: raw as it is, and with each image as a PNG or JPEG file.
-The processor's time, of all threads, is what a busy machine disturbs least.
+The sides run in turn, each in its own process, for several rounds, so that a slow moment of the machine affects them
+all. The databases are made from the sample in configs/lenet: unchanged, and with each image as a PNG or JPEG file. The
+processor time of all threads is the number that a busy machine disturbs least.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import NamedTuple
 
 LENET = Path(__file__).resolve().parent.parent / "configs" / "lenet"
 SIDES = ("dummy", "raw", "png", "jpg")
-# The largest ratio to DummyData that we are content with.
+# The largest acceptable ratio to DummyData.
 BAR = 1.1
-# Iterations before any is timed: once around the sample, whose images are decoded then.
+# Iterations before timing starts: one round through the sample, in which its images are decoded.
 WARM_UP = 100
 
 
 class Times(NamedTuple):
-    """Seconds of one iteration on average, since batches are read several in a row: by the clock, the processor's."""
+    """Average seconds of an iteration, by the clock and of the processor; batches are read several in a row."""
 
     clock: float
     processor: float
@@ -75,7 +75,7 @@ def arguments() -> argparse.Namespace:
 
 
 def in_a_process(side: str, folder: str, args: argparse.Namespace) -> Times:
-    """What a fresh process measures."""
+    """Return the measurements of a fresh process."""
     options = [f"--{name}={getattr(args, name.replace('-', '_'))}" for name in ("engine", "iterations", "batch-size")]
     settings = {name: str(args.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     command = [sys.executable, __file__, "--process", side, "--folder", folder, *options]
@@ -86,7 +86,7 @@ def in_a_process(side: str, folder: str, args: argparse.Namespace) -> Times:
 
 
 def make_databases(folder: Path, sides: list[str]) -> None:
-    """An LMDB of the sample for each kind of file."""
+    """Create an LMDB of the sample for each kind of file."""
     import cv2
 
     from caffe_lite.data.databases.lmdb import LMDB
@@ -109,7 +109,7 @@ def make_databases(folder: Path, sides: list[str]) -> None:
 
 
 def measure(side: str, folder: Path, args: argparse.Namespace) -> Times:
-    """The seconds of an iteration in this process."""
+    """Return the seconds of an iteration in this process."""
     import caffe_lite as caffe
     from caffe_lite.proto.caffe_pb2 import DataParameter, SolverParameter
     from caffe_lite.proto.prototxt import read_net

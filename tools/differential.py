@@ -1,8 +1,9 @@
-"""Run random nets on every engine and tell where they differ: tops, and the gradients of parameters and inputs.
+"""Run random nets on every engine and report where they differ: tops, and the gradients of parameters and inputs.
 
-The engines' float32 is held against NumPy's float64. What roundings of the size that float32 has can do to a net, its
-kinks and jumps included, is found out by shaking the float64 net that much; more than that is a difference. Nets run in
-child processes, so that a crash or a net without end is a finding too. A finding shows the seed and the net.
+The engines' float32 results are compared with NumPy's float64. To find out how far float32's rounding errors can move
+the results of a net, including its kinks and jumps, the float64 net is perturbed by errors of that size. Any larger
+deviation is a difference. Nets run in child processes, so that a crash or a net that does not end is a finding, too. A
+finding shows the seed and the net.
 
     python tools/differential.py --nets 10000 --seed 0
     python tools/differential.py --nets 200 --compiled
@@ -27,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-if __name__ == "__main__":  # the checkout that this file lies in, wherever it is started
+if __name__ == "__main__":  # use the checkout that contains this file, wherever it is started
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from random_nets import RandomNet, random_net
@@ -38,25 +39,25 @@ from caffe_lite.net.wiring import Node
 
 Record = dict[str, np.ndarray]
 
-# The last bit of a result, in units of the largest value of its array: sums of some hundred terms lose a few of it.
+# The last bit of a result, relative to the largest value of its array: sums of some hundred terms lose a few bits.
 ROUNDING = {"float32": 2.0**-22, "float64": 2.0**-51}
-# Winograd's filtering loses more, and so do sums over all pixels one after the other, as oneDNN has them for a bias.
+# Winograd's filtering loses more, and so do sequential sums over all pixels, which oneDNN computes for a bias.
 COARSE = dict.fromkeys(("Convolution", "Deconvolution"), 2.0**-15)
-# These only move values: they round nothing, and what was equal stays so.
+# These layers only move values: they round nothing, and equal values stay equal.
 EXACT = {
     *("Input", "Parameter", "Split", "Concat", "Slice", "Crop", "Tile", "Flatten", "Reshape", "Im2col", "Silence"),
     *("BatchReindex", "Filter", "ReLU", "AbsVal", "Threshold", "ArgMax", "Accuracy"),
 }
-# A logistic function is a part of 1, and has the roundings of 1 where it is small.
+# A logistic function is a fraction of 1, and has the rounding errors of 1 even where it is small.
 OF_ONE = {"Sigmoid", "Swish", "LSTM", "LSTMUnit"}
-# Beyond these a float32 loses bits or overflows, and there is nothing to compare.
+# Beyond these limits a float32 loses bits or overflows, and comparing makes no sense.
 LARGEST, SMALLEST = 1e12, 1e-12
-# How many times the float64 net is shaken before its spread is believed to be small.
+# The number of times that the float64 net is perturbed before its spread is accepted as small.
 SHAKES = 40
 
 
 class Result(NamedTuple):
-    """What became of a net: "agree", "unsuitable" or a kind of finding; and what there is to say of it."""
+    """The result of a net: "agree", "unsuitable" or a kind of finding, and a message."""
 
     kind: str
     what: str = ""
@@ -89,7 +90,7 @@ def compare(random: RandomNet, compiled: bool = False) -> Result:
 
 
 def _on_torch(random: RandomNet, error: CaffeError) -> str:
-    """The error, if torch refuses the net with the same."""
+    """Return the error if torch refuses the net with the same one."""
     try:
         record(random, random.make("torch"))
     except CaffeError as other:
@@ -100,7 +101,7 @@ def _on_torch(random: RandomNet, error: CaffeError) -> str:
 
 
 def record(random: RandomNet, net: Net, shake: Shake | None = None) -> Record:
-    """Everything that can be read after passes as a user runs them, by name.
+    """Return everything that a user can read after running passes, by name.
 
     A TEST net runs forward more than once: engines fold weights that stay the same.
     """
@@ -114,7 +115,7 @@ def record(random: RandomNet, net: Net, shake: Shake | None = None) -> Record:
         elif not (compiled and random.phase != TEST):
             net.forward()
     learned = {name for node in net.nodes if node.layer.type == "Parameter" for name in node.top_names}
-    for name in {*net.outputs} - learned:  # the diff of a Parameter's top is the parameter's own
+    for name in {*net.outputs} - learned:  # the diff of a Parameter's top is that of the parameter
         if not net.blob_loss_weights[name]:
             net.blobs[name].diff[...] = _top_gradient(random, name, net.blobs[name].shape)
     net.clear_param_diffs()
@@ -142,7 +143,7 @@ def _top_gradient(random: RandomNet, name: str, shape: tuple[int, ...]) -> np.nd
 
 
 class Reference:
-    """A net in float64, and what it becomes when it is shaken."""
+    """A net in float64, and how far its results move when it is perturbed."""
 
     def __init__(self, random: RandomNet) -> None:
         self.random = random
@@ -151,7 +152,7 @@ class Reference:
 
     @property
     def suitable(self) -> bool:
-        """Whether float32 can hold what the net computes."""
+        """True if float32 can hold the values that the net computes."""
         for values in self.values.values():
             largest = np.abs(values).max(initial=0)
             if not largest < LARGEST or 0 < largest < SMALLEST:
@@ -159,7 +160,7 @@ class Reference:
         return True
 
     def apart(self, got: Record, dtype: str) -> str:
-        """Where a record differs by more than rounding can make it; "" if it nowhere does."""
+        """Describe where a record differs by more than rounding explains; return "" if it differs nowhere."""
         shakes = 0
         while True:
             spread = self.spread(dtype, shakes)
@@ -181,10 +182,10 @@ class Reference:
                     yield f"{name} {list(at)} is {mine[at]:.9g}, not {exact[at]:.9g} (of {largest:.3g})"
 
     def spread(self, dtype: str, shakes: int) -> dict[str, float]:
-        """How far each array was seen to move."""
+        """Return how far each array has moved so far."""
         seen, spread = self.spreads.get(dtype, (0, {}))
         for number in range(seen, shakes):
-            # Some more, some less than the usual roundings: a jump may need either.
+            # Some larger, some smaller than the usual rounding errors: a jump may need either.
             shake = Shake(dtype, np.random.default_rng([self.random.seed, number]), 4.0 if number % 2 else 1.0)
             shaken = record(self.random, self.random.make("numpy", "float64"), shake)
             for name, values in shaken.items():
@@ -196,7 +197,7 @@ class Reference:
 
 
 class Shake:
-    """Adds to what layers compute random numbers as large as the roundings of a dtype."""
+    """Adds random numbers, as large as the rounding errors of a dtype, to the results of layers."""
 
     def __init__(self, dtype: str, rng: np.random.Generator, strength: float) -> None:
         self.dtype = dtype
@@ -208,7 +209,7 @@ class Shake:
         if self.dtype == "float32":
             unit = COARSE.get(type, unit)
         size = self.strength * unit * np.abs(values).max(initial=type in OF_ONE)
-        # Each by itself, and all of them by as much: a mean's rounding meets all that is centred with it.
+        # Move each value separately, and all together: a mean's rounding error moves everything centred with it.
         return values + np.asarray(self.rng.uniform(-size, size, values.shape)) + self.rng.uniform(-size, size)
 
     def sources(self, random: RandomNet, net: Net) -> None:
@@ -228,7 +229,7 @@ class Shake:
         self._each(net, net.nodes, run)
 
     def _kept(self, node: Node) -> None:
-        """What the layer keeps for its backward pass is stored with as many bits."""
+        """Round the values that the layer keeps for its backward pass to the same number of bits."""
         for name, kept in vars(node.layer.saved).items():
             setattr(node.layer.saved, name, self._rounded(kept, node.layer.type))
 
@@ -275,7 +276,7 @@ class Finding(NamedTuple):
 
 
 class Runner:
-    """Runs nets in child processes, some hundred in each, and gathers what became of them."""
+    """Runs nets in child processes, some hundred in each, and collects their results."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
@@ -303,7 +304,7 @@ class Runner:
                 seeds = self._batch(seeds)
 
     def _batch(self, seeds: list[int]) -> list[int]:
-        """Run these nets in one process; if one of them ends it, those behind it are left."""
+        """Run these nets in one process; if one of them ends it, return those after it."""
         started: dict[str, Any] = {}
         with Child(seeds, self.args) as child:
             for line in child:
@@ -339,7 +340,7 @@ class Runner:
 
 
 class Child:
-    """A process that runs nets and says, a line of JSON each, which it begins and what became of it."""
+    """A process that runs nets; it reports the start and the result of each as a line of JSON."""
 
     def __init__(self, seeds: Sequence[int], args: argparse.Namespace) -> None:
         self.timeout = args.timeout
@@ -407,9 +408,9 @@ class Child:
 
 
 def child(args: argparse.Namespace) -> None:
-    """Run the nets whose seeds stand on the standard input."""
+    """Run the nets whose seeds are on standard input."""
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no line of ours
+    os.dup2(2, 1)  # keep the output of libraries apart from our lines
     for seed in json.load(sys.stdin):
         begin = {"seed": seed, "net": ""}
         try:

@@ -1,4 +1,4 @@
-"""Write caffe_lite/proto/caffe_pb2.py and its types from proto/caffe.proto; --check only tells if they are stale."""
+"""Write caffe_lite/proto/caffe_pb2.py and its types from proto/caffe.proto; --check only reports if they are stale."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def compile_schema() -> tuple[descriptor_pb2.FileDescriptorProto, str]:
 
 
 def normalise(schema: descriptor_pb2.FileDescriptorProto) -> None:
-    """Drop what protoc adds without being asked, which differs between its versions."""
+    """Drop what protoc adds by itself, which differs between its versions."""
     schema.ClearField("source_code_info")
     pending = list(schema.message_type)
     while pending:
@@ -69,7 +69,7 @@ def normalise(schema: descriptor_pb2.FileDescriptorProto) -> None:
 
 
 def pieces(schema: descriptor_pb2.FileDescriptorProto) -> Iterator[bytes]:
-    """Yield the serialised schema message by message: joined they are the whole, and a diff shows which one changed."""
+    """Yield the serialised schema message by message; joined, they are the whole, and a diff shows which changed."""
     head = descriptor_pb2.FileDescriptorProto()
     head.CopyFrom(schema)
     head.ClearField("message_type")
@@ -91,7 +91,7 @@ def literal(piece: bytes) -> Iterator[str]:
 
 
 def generate() -> tuple[str, str, str]:
-    """Return the module, the stubs, and the stubs' first line, which names the schema they were made from."""
+    """Return the module, the stubs, and the stubs' first line, which identifies their schema."""
     schema, stubs = compile_schema()
     normalise(schema)
     parts = list(pieces(schema))
@@ -106,7 +106,7 @@ def main() -> int:
     check = parser.parse_args().check
     module, stubs, mark = generate()
     if check:
-        # The wording of the stubs depends on protoc's version; the mark does not.
+        # The text of the stubs depends on protoc's version; the mark does not.
         fresh = {
             MODULE: MODULE.is_file() and MODULE.read_text(encoding="utf-8") == module,
             TYPES: TYPES.is_file() and TYPES.read_text(encoding="utf-8").startswith(mark),

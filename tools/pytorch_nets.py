@@ -1,4 +1,4 @@
-"""The nets of configs/ in torch.nn, layer by layer and in the same order of parameters, for bench.py to compare with.
+"""The nets of configs/ in torch.nn, layer by layer and with the same order of parameters, for comparison in bench.py.
 
 ReLU and the sums of ResNet-50 run in place, as in torchvision's nets.
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def loss(outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
-    """Cross entropy; that of auxiliary classifiers counts 0.3."""
+    """Compute the cross entropy; that of auxiliary classifiers counts 0.3."""
     scores, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
     total = nn.functional.cross_entropy(scores, labels)
     for other in auxiliary:
@@ -71,7 +71,7 @@ def caffenet() -> nn.Module:
 
 
 class Inception(nn.Module):
-    """1x1, 3x3 and 5x5 convolutions and pooling side by side; ``reduce`` maps enter the 3x3 and the 5x5."""
+    """1x1, 3x3 and 5x5 convolutions and pooling in parallel; ``reduce`` maps enter the 3x3 and the 5x5."""
 
     def __init__(self, inputs: int, one: int, reduce3: int, three: int, reduce5: int, five: int, pool: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Inception(nn.Module):
 
 
 class GoogLeNet(nn.Module):
-    """In training its result is the scores of its three classifiers, the main one first."""
+    """GoogLeNet; in training it returns the scores of its three classifiers, the main one first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ def normalised(inputs: int, outputs: int, kernel: int, stride: int = 1, pad: int
 
 
 class Bottleneck(nn.Module):
-    """The stride is in the first 1x1 convolution."""
+    """A bottleneck block; its stride is in the first 1x1 convolution."""
 
     def __init__(self, inputs: int, maps: int, stride: int) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ def resnet50() -> nn.Module:
 
 
 class Fire(nn.Module):
-    """Squeezed by a 1x1 convolution, expanded by a 1x1 and a 3x3 side by side."""
+    """A 1x1 convolution that squeezes, then a 1x1 and a 3x3 in parallel that expand."""
 
     def __init__(self, inputs: int, squeezed: int, expanded: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Random nets over layers that have a gradient, each made from a seed: geometry, axes, sharing, losses, phases."""
+"""Random nets of layers that have a gradient, each made from a seed: geometry, axes, sharing, losses, phases."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from caffe_lite.proto.parser import parse_text
 
 Shape = tuple[int, ...]
 
-# Axes of one element are where engines go astray; 16 and 17 channels stand around the length of a vector.
+# Engines often go wrong on axes of one element; 16 and 17 channels are around the length of a vector.
 SIZES = (1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17)
 MOST_VALUES, MOST_VALUES_OF_FEW = 3_000, 40_000
 
 
 @dataclass
 class RandomNet:
-    """A net, and what is put into it.
+    """A net and its values.
 
-    ``inputs`` are values of Input layers; those named in ``exact`` (labels and the like) are whole numbers that no
-    rounding touches. ``parameters`` are the values of the layers' blobs, by the layer's name.
+    ``inputs`` are values of Input layers; those named in ``exact`` (such as labels) are whole numbers without
+    rounding errors. ``parameters`` are the values of the layers' blobs, by the layer's name.
     """
 
     seed: int
@@ -40,7 +40,7 @@ class RandomNet:
     parameters: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def make(self, engine: str, dtype: str = "float32", compile: bool = False) -> Net:
-        """The net on an engine, with its inputs and parameters filled."""
+        """Create the net on an engine, and fill its inputs and parameters."""
         net = Net(_parsed(self.text), self.phase, engine=engine, dtype=dtype, seed=self.seed, compile=compile)
         for name, arrays in self.parameters.items():
             for blob, values in zip(net.params[name], arrays, strict=True):
@@ -49,23 +49,23 @@ class RandomNet:
         return net
 
     def fill(self, net: Net) -> None:
-        """Put the values of the inputs in: a layer in place may have written over them."""
+        """Write the values of the inputs again: an in-place layer may have overwritten them."""
         for name, values in self.inputs.items():
             net.blobs[name].data[...] = values
 
 
 def random_net(seed: int, *, compilable: bool = False, empty: bool = False) -> RandomNet:
-    """The net of this seed.
+    """Create the net of this seed.
 
     Args:
-        compilable: only what a compiled pass can do; what would be inputs are Parameters, since it keeps the gradients
-            of parameters alone.
-        empty: axes may have no element.
+        compilable: use only layers that can be compiled, and Parameters instead of inputs, because a compiled pass
+            keeps only the gradients of parameters.
+        empty: allow axes without elements.
     """
     for attempt in count():
         try:
             return _Sketch(seed, attempt, compilable, empty).net()
-        except CaffeError:  # a Filter passes on fewer samples than the layers behind it were made for
+        except CaffeError:  # a Filter passes on fewer samples than the layers after it were made for
             if attempt == 20:
                 raise
     raise AssertionError
@@ -76,7 +76,7 @@ def _parsed(text: str) -> Any:
 
 
 class _Sketch:
-    """A net in the making."""
+    """A net under construction."""
 
     def __init__(self, seed: int, attempt: int, compilable: bool, empty: bool) -> None:
         self.seed = seed
@@ -87,7 +87,7 @@ class _Sketch:
         self.most_values = MOST_VALUES if self.chance(0.9) else MOST_VALUES_OF_FEW
         self.layers: list[str] = []
         self.shapes: dict[str, Shape] = {}  # of every blob that can be read
-        self.read: set[str] = set()  # what no layer can be in place on any more
+        self.read: set[str] = set()  # blobs on which no layer can run in place any more
         self.inputs: dict[str, np.ndarray] = {}
         self.exact: set[str] = set()
 
@@ -130,7 +130,7 @@ class _Sketch:
         return 0 if self.empty and self.chance(0.05) else self.among(*SIZES)
 
     def shape(self, axes: Sequence[int]) -> Shape:
-        """A shape of one of these numbers of axes."""
+        """Draw a shape with one of these numbers of axes."""
         number = self.among(*axes)
         while True:
             shape = tuple(self.size() for _ in range(number))
@@ -138,21 +138,21 @@ class _Sketch:
                 return shape
 
     def real(self, *axes: int) -> str:
-        """A blob with one of these numbers of axes: one that is there, rather a late one, or a new source."""
+        """Choose a blob with one of these numbers of axes: an existing one, preferably a late one, or a new source."""
         there = [name for name, shape in self.shapes.items() if len(shape) in axes and name not in self.exact]
         if there and self.chance(0.85):
             return there[-1] if self.chance(0.6) else self.among(*there)
         return self.source(self.shape(axes))
 
     def like(self, shape: Shape) -> str:
-        """A blob of this shape."""
+        """Choose a blob of this shape."""
         there = [name for name, other in self.shapes.items() if other == shape and name not in self.exact]
         return self.among(*there) if there and self.chance(0.6) else self.source(shape)
 
     # -- layers ------------------------------------------------------------------------------------------------------
 
     def source(self, shape: Shape) -> str:
-        """A new blob of real numbers: an Input, or a Parameter."""
+        """Add a blob of real numbers: an Input or a Parameter."""
         if self.compilable or self.chance(0.1):
             return self.learned(shape)
         return self.input(self.rng.standard_normal(shape))
@@ -164,7 +164,7 @@ class _Sketch:
             f'layer {{ name: "{name}" type: "Parameter" top: "{name}" {loss_weight} parameter_param {{ {dims} }} }}\n'
         )
         self.shapes[name] = shape
-        self.read.add(name)  # in place a layer would write over the parameter
+        self.read.add(name)  # an in-place layer would overwrite the parameter
         return name
 
     def input(self, values: np.ndarray, exact: bool = False) -> str:
@@ -178,11 +178,11 @@ class _Sketch:
         return name
 
     def whole(self, below: int, shape: Shape) -> str:
-        """A new input of whole numbers from 0 on."""
+        """Add an input of whole numbers from 0 to below - 1."""
         return self.input(self.rng.integers(0, max(1, below), shape), exact=True)
 
     def add(self, type: str, bottoms: Sequence[str], param: str = "", tops: int = 1) -> list[str] | None:
-        """Add a layer; the names of its tops, or None if it is refused or makes too much."""
+        """Add a layer; return the names of its tops, or None if it is refused or its tops are too large."""
         shapes = [self.shapes[bottom] for bottom in bottoms]
         outs = self.probe(type, shapes, param, tops)
         if outs is None or any(prod(shape) > 4 * self.most_values for shape in outs):
@@ -196,7 +196,7 @@ class _Sketch:
         self.read.update({*bottoms} - {*names})
         fields = [f'bottom: "{bottom}"' for bottom in bottoms] + [f'top: "{top}"' for top in names]
         cls = layer_class(type)
-        assert cls is not None  # else there would be no net with it
+        assert cls is not None  # otherwise there would be no net with it
         inert = [i % len(bottoms) for i in cls.not_differentiable]
         learned = type.endswith("Loss") and any(bottoms[i] not in self.inputs for i in inert)
         if learned or self.chance(0.1):
@@ -213,7 +213,7 @@ class _Sketch:
     def probe(
         self, type: str, shapes: Sequence[Shape], param: str, tops: int, in_place: bool = False
     ) -> list[Shape] | None:
-        """The shapes of a layer's tops; None if it refuses bottoms of these shapes or what it is told."""
+        """Return the shapes of a layer's tops, or None if it refuses these shapes of bottoms or its parameters."""
         text = ""
         for i, shape in enumerate(shapes):
             text += f'layer {{ name: "{i}" type: "Input" top: "{i}" input_param {{ {_dims(shape)} }} }}\n'
@@ -227,12 +227,12 @@ class _Sketch:
         return [net.blobs[name].shape for name in names]
 
     def positive(self, *axes: int) -> str | None:
-        """A blob of numbers above 0."""
+        """Add a blob of numbers above 0."""
         made = self.add(self.among("Sigmoid", "BNLL"), [self.real(*axes)])
         return made[0] if made else None
 
     def parameters(self, net: Net) -> dict[str, list[np.ndarray]]:
-        """Values for the layers' blobs that keep what flows at about its size."""
+        """Draw values for the layers' blobs that keep values and gradients at about the same size."""
         values: dict[str, list[np.ndarray]] = {}
         for node in net.nodes:
             if not node.layer.blobs:
@@ -262,7 +262,7 @@ ANY, BATCHED, ROWS, IMAGES = (0, 1, 2, 3, 4, 5), (1, 2, 3, 4, 5), (2, 3, 4, 5), 
 
 
 def _proposes(*names: str) -> Callable[[Callable[..., list[str] | None]], Any]:
-    """Marks a function that adds a layer of one of these types to a sketch, or fails to."""
+    """Mark a function that adds a layer of one of these types to a sketch, or fails to."""
 
     def mark(function: Callable[..., list[str] | None]) -> Any:
         for name in names:
@@ -372,7 +372,7 @@ def _lrn(s: _Sketch) -> list[str] | None:
 def _batch_norm(s: _Sketch) -> list[str] | None:
     stats = s.among("", "", "use_global_stats: true", "use_global_stats: false")
     made = s.add("BatchNorm", [s.real(*BATCHED)], f"batch_norm_param {{ {stats} eps: {s.among(1e-5, 1e-2)} }}")
-    if made and len(s.shapes[made[0]]) > 1 and s.chance(0.6):  # as nets have it, and as engines fuse it
+    if made and len(s.shapes[made[0]]) > 1 and s.chance(0.6):  # as in real nets, and as engines fuse it
         made = s.add("Scale", made, f"scale_param {{ bias_term: {s.flag()} }}")
         if made and s.chance(0.6):
             made = s.add("ReLU", made)
@@ -402,7 +402,7 @@ def _inner_product(s: _Sketch) -> list[str] | None:
 
 
 def _with_shared(s: _Sketch, type: str, x: str, param: str) -> list[str] | None:
-    """A layer with parameters: now and then not learned, or shared with another layer over the same blob."""
+    """Add a layer with parameters; sometimes they are not learned, or shared with another layer over the same blob."""
     share = s.chance(0.1)
     spec = f'param {{ name: "w{len(s.layers)}" }} ' if share else "param { lr_mult: 0 } " if s.chance(0.05) else ""
     made = s.add(type, [x], spec + param)
@@ -412,7 +412,7 @@ def _with_shared(s: _Sketch, type: str, x: str, param: str) -> list[str] | None:
 
 
 def _windows(s: _Sketch, image: Shape, dilates: bool) -> str:
-    """kernel, stride, pad and dilation for each of the axes."""
+    """Draw kernel, stride, pad and dilation for each of the axes."""
     if not image:
         return s.among("", "kernel_size: 1")
 
@@ -633,7 +633,7 @@ def _lstm_unit(s: _Sketch) -> list[str] | None:
 
 
 def _scores(s: _Sketch) -> tuple[str, int, str]:
-    """Scores, the axis of their classes, and labels for them."""
+    """Choose scores, the axis of their classes, and labels for them."""
     x = s.real(*ROWS)
     shape = s.shapes[x]
     axis = s.among(1, 1, _axis(s, len(shape)))
@@ -722,7 +722,7 @@ def _argmax(s: _Sketch) -> list[str] | None:
 
 
 def _not_to_be_read(s: _Sketch, made: list[str] | None) -> list[str] | None:
-    """What jumps is compared, but no other layer reads it."""
+    """Remove tops that jump from the blobs to read: they are compared, but no other layer reads them."""
     for top in made or ():
         s.shapes.pop(top)
     return made

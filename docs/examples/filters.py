@@ -1,4 +1,4 @@
-"""What a net has learned: its first filters and what they make of an image, as one picture.
+"""Draw a net's first filters and their response to an image, as one picture.
 
     caffe-lite run docs/examples/filters.py NET WEIGHTS IMAGE PICTURE
 
@@ -17,28 +17,28 @@ if len(sys.argv) != 5:
     sys.exit(__doc__)
 model, weights, image_file, picture = sys.argv[1:]
 
-# %% The net, and the image as it takes it.
+# %% The net, and the image in the form that it takes.
 net = caffe.Net(model, weights, caffe.TEST)
 name = net.inputs[0]
 _, channels, *_ = net.blobs[name].data.shape
 transformer = caffe.io.Transformer({name: net.blobs[name].data.shape})
 transformer.set_transpose(name, (2, 0, 1))
-# As the net was trained: for most published ones also set_raw_scale(name, 255) and set_mean(name, mean).
+# Preprocess as in training: most published nets also need set_raw_scale(name, 255) and set_mean(name, mean).
 if channels == 3:
     transformer.set_channel_swap(name, (2, 1, 0))
 image = caffe.io.load_image(image_file, color=channels == 3)
 net.blobs[name].data[...] = transformer.preprocess(name, image)
 net.forward()
 
-# %% The first convolution: its filters (N, C, H, W), and its output.
+# %% The first convolution: its filters (N, C, H, W) and its output.
 layer = next(layer for layer in net.params if net.layer_dict[layer].type == "Convolution")
 filters = net.params[layer][0].data
 maps = net.blobs[net.top_names[layer][0]].data[0]
 
 
-# %% Tiles in rows, each stretched from its own darkest to its own brightest value.
+# %% Tiles in rows, each scaled from its own darkest to its own brightest value.
 def tiled(tiles):
-    """One image (H, W) or (H, W, 3) of tiles (N, H, W) or (N, H, W, 3), with white lines between."""
+    """Return one image (H, W) or (H, W, 3) of tiles (N, H, W) or (N, H, W, 3), with white lines between them."""
     axes = tuple(range(1, tiles.ndim))
     low, high = tiles.min(axes, keepdims=True), tiles.max(axes, keepdims=True)
     tiles = (tiles - low) / np.maximum(high - low, 1e-12)
@@ -52,7 +52,7 @@ def tiled(tiles):
 
 
 in_color = filters.shape[1] == 3
-# B, G, R is how Caffe's nets take colors; filters over other numbers of channels are shown channel by channel.
+# Caffe's nets take colours as B, G, R. Filters over other numbers of channels are shown channel by channel.
 shown = filters[:, ::-1].transpose(0, 2, 3, 1) if in_color else filters.reshape(-1, *filters.shape[2:])
 figure = Figure(figsize=(12, 6), layout="constrained")
 for axes, values, title in zip(

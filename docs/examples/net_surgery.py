@@ -1,10 +1,10 @@
-"""Net surgery: a classifier becomes a net that gives a map of scores for an image of any size.
+"""Net surgery: turn a classifier into a net that computes a map of scores for an image of any size.
 
     caffe-lite run docs/examples/net_surgery.py [FOLDER]
 
-A fully connected layer over C x H x W features is a convolution whose kernel is as large as the features. So its
-weights, reshaped, turn a net for 16 x 16 images into one that looks at every 16 x 16 window of a larger image, and
-computes what the windows share once. The weights here are random; with trained ones everything is the same.
+A fully connected layer over C x H x W features is a convolution whose kernel is as large as the features. So reshaping
+its weights turns a net for 16 x 16 images into one that classifies every 16 x 16 window of a larger image, and computes
+only once what the windows share. The weights here are random; trained weights work the same way.
 """
 
 import sys
@@ -22,7 +22,7 @@ FILLER = dict(weight_filler=dict(type="gaussian", std=0.2), bias_filler=dict(typ
 
 
 def features(size):
-    """The layers that both nets begin with: from 3 x 16 x 16 to 8 x 7 x 7, from 3 x 32 x 32 to 8 x 15 x 15."""
+    """Return the first layers of both nets: from 3 x 16 x 16 to 8 x 7 x 7, or from 3 x 32 x 32 to 8 x 15 x 15."""
     n = caffe.NetSpec()
     n.data = L.Input(shape=dict(dim=[1, 3, size, size]))
     n.conv = L.Convolution(n.data, num_output=8, kernel_size=3, **FILLER)
@@ -45,7 +45,7 @@ n.fc2_conv = L.Convolution(n.fc1_conv, num_output=CLASSES, kernel_size=1)
 n.prob = L.Softmax(n.fc2_conv)
 (folder / "convolutional.prototxt").write_text(str(n.to_proto()))
 
-# %% Layers of one name share their weights by being loaded; those of another get them below.
+# %% Layers with the same name get their weights from the file; those with other names get them below.
 caffe.set_random_seed(1)
 classifier = caffe.Net(str(folder / "classifier.prototxt"), caffe.TEST)
 classifier.save(str(folder / "classifier.caffemodel"))
@@ -58,7 +58,7 @@ for old, new in (("fc1", "fc1_conv"), ("fc2", "fc2_conv")):
     net.params[new][1].data[...] = classifier.params[old][1].data
 net.save(str(folder / "convolutional.caffemodel"))
 
-# %% A map of scores. Pooling makes its step 2 pixels; without padding, each place is what the classifier says there.
+# %% A map of scores, with a step of 2 pixels due to pooling. Without padding, each value is the classifier's.
 image = np.random.default_rng(0).normal(size=(3, LARGE, LARGE)).astype(np.float32)
 maps = net.forward(data=image[None])["prob"][0]
 print(

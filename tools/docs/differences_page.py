@@ -1,4 +1,4 @@
-"""The page that tells all differences: what is written by hand, then what the docstrings say."""
+"""The page of all differences: first the part written by hand, then the sentences of the docstrings."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ _AREAS = {
 
 
 def differences_page() -> dict[str, str]:
-    """docs/differences.md with the sentences of every docstring behind it."""
+    """Return docs/differences.md followed by the sentences of every docstring."""
 
     def area(difference: Difference) -> str:
-        folder = difference.module.partition(".")[0]
-        shared = folder in ("batch_layer", "windows", "loss", "indices")
-        return _AREAS["layers"] if shared else _AREAS.get(folder, "Nets and files")
+        return _AREAS.get(difference.module.partition(".")[0], "Nets and files")
 
     lines = [_WRITTEN.read_text("utf-8")]
     order = [*_AREAS.values(), "Nets and files"]

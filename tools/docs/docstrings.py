@@ -1,4 +1,4 @@
-"""What the documentation takes from docstrings: their parts, the parameters they name, what they say differs."""
+"""The content that the documentation takes from docstrings: their parts, the parameters they name, the differences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[2] / "caffe_lite"
 _PART = r"(?:Bottoms?(?: and (?:top|blob)s?)?|Tops?(?: and (?:bottom|blob)s?)?|Blobs|Source|Differences?)\b[^.:]{0,40}:"
 _STARTS = re.compile(rf"(?:^|(?<=[.;] ))(?={_PART}|Reads ``)", re.MULTILINE)
-# "2015; the original's", "e.g." and names do not end a sentence: a capital or a quoted name follows one that does.
+# "2015; the original's", "e.g." and names do not end a sentence; after the end comes a capital or a quoted name.
 _SENTENCE = re.compile(r"(?<=[.:])\s+(?=[A-Z`])")
 _SOURCE = re.compile(r"^Source:.*?(?:\.(?:cpp|hpp|py)\.?(?:\s|$)|$)")
 _ORIGINAL = re.compile(r"\b[Tt]he original\b")
@@ -24,7 +24,7 @@ _SAME = re.compile(
 
 @dataclass(frozen=True)
 class Difference:
-    """One docstring's account of what differs from the original."""
+    """The differences from the original that one docstring describes."""
 
     module: str  # "layers.absval"
     name: str  # "AbsValLayer"
@@ -32,7 +32,7 @@ class Difference:
 
 
 def docstrings() -> Iterator[tuple[str, str, str]]:
-    """(module, name, docstring) of every module, class and function of the package."""
+    """Yield (module, name, docstring) of every module, class and function of the package."""
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.name == "caffe_pb2.py":
             continue
@@ -49,14 +49,14 @@ def docstrings() -> Iterator[tuple[str, str, str]]:
 
 
 def parts(text: str) -> list[str]:
-    """A layer's docstring, cut where Bottoms, Tops, Blobs, Reads, Source and Differences begin."""
+    """Split a layer's docstring where Bottoms, Tops, Blobs, Reads, Source and Differences begin."""
     return [
         " ".join(part.split()) for paragraph in text.split("\n\n") for part in _STARTS.split(paragraph) if part.strip()
     ]
 
 
 def differences() -> list[Difference]:
-    """Everything that docstrings say of the original that it does otherwise."""
+    """Collect everything that, according to the docstrings, the original does differently."""
     found = []
     for module, name, text in docstrings():
         sentences = tuple(sentence for part in parts(text) for sentence in _differing(part))
@@ -77,7 +77,7 @@ def _differing(part: str) -> Iterator[str]:
 
 
 def form_errors(name: str, text: str, fields: dict[str, str | None]) -> list[str]:
-    """What is wrong with the form of a layer's docstring; ``fields`` are its own parameters with their defaults."""
+    """Return the errors in the form of a layer's docstring; ``fields`` are its own parameters with their defaults."""
     errors = []
     if not re.search(r"\b[Bb]ottoms?\b|\b[Tt]ops?\b", text):
         errors.append("it tells the shape of no bottom and no top")
@@ -102,7 +102,7 @@ def _same(told: str, default: str) -> bool:
 
 
 def as_markdown(text: str) -> str:
-    """A docstring's text as Markdown: ``names`` as code, everything else as it stands."""
+    """Convert a docstring to Markdown: ``names`` become code, everything else is escaped to appear unchanged."""
     pieces = re.split(r"``(.+?)``", " ".join(text.split()))
     return "".join(
         f"`{piece}`" if index % 2 else re.sub(r"([\\*_<>\[\]|$`#])", r"\\\1", piece)

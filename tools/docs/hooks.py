@@ -1,4 +1,4 @@
-"""mkdocs's hooks: the pages and pictures that are made when the documentation is built."""
+"""Hooks of mkdocs: the pages and pictures that are generated when the documentation is built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 
 
 def on_config(config: Any) -> Any:
-    """Formulas, and the layers' place in the navigation."""
+    """Set up formulas, and add the layers to the navigation."""
     config.markdown_extensions.append(mathml.Mathematics())
     fence = {"name": "math", "class": "formula", "format": mathml.block}
     config.mdx_configs["pymdownx.superfences"] = {"custom_fences": [fence]}

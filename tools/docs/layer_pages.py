@@ -1,4 +1,4 @@
-"""A page for each layer type, made from its docstring, the schema, and what its class says."""
+"""A page for each layer type, made from its docstring, the schema, and the attributes of its class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from caffe_lite.proto import caffe_pb2
 from caffe_lite.proto.schema import fields_of, replacement
 
 _LAYER: Any = caffe_pb2.LayerParameter.DESCRIPTOR
-_ACCEPTED = {"engine", "force_nd_im2col"}  # for every layer that has them, they choose nothing
+_ACCEPTED = {"engine", "force_nd_im2col"}  # they have no effect in any layer that has them
 
 
 _HEADINGS = {
@@ -30,14 +30,14 @@ _HEADINGS = {
 
 
 def groups() -> dict[str, list[type[Layer]]]:
-    """Heading → the classes of our layers of that kind, sorted by type."""
+    """Map each heading to the classes of our layers of that kind, sorted by type."""
     found = (layer_class(name) for name in layer_type_list())
     ours = [cls for cls in found if cls and cls.__module__.startswith("caffe_lite.")]
     return {_HEADINGS[kind]: [cls for cls in ours if cls.kind is kind] for kind in Kind}
 
 
 def pages() -> dict[str, str]:
-    """Path under docs → Markdown, of every layer's page and of their index; ValueError if a class says too little."""
+    """Map paths to the Markdown of every layer's page and of the index; raise ValueError if a class says too little."""
     errors: list[str] = []
     made = {}
     others = {name: text for module, name, text in docstrings()}
@@ -67,8 +67,8 @@ _INDEX = """\
 # Layers
 
 Every type of Caffe 1.0. N is the size of the batch, C the number of channels or classes, H and W are height and width;
-(N, ...) is a blob of any number of axes. A page shows the layer's formula, what it says of itself, and its parameters
-as the schema has them.
+(N, ...) is a blob of any number of axes. A page shows the layer's formula, its docstring, and its parameters from the
+schema.
 """
 
 
@@ -95,7 +95,7 @@ def _with_referred(text: str, others: dict[str, str]) -> str:
 
 
 def _fields_to_tell(param: str, text: str) -> dict[str, str | None]:
-    """The fields that a docstring must name: all but those that today's files no longer use."""
+    """Return the fields that a docstring must name: all except those that today's files no longer use."""
     if re.search(rf"``{param}``,? as \w+ does", text) or f"``{param}``" not in text:
         return {}
     message = fields_of(_LAYER)[param].message
@@ -156,8 +156,8 @@ def _emphasised(part: str) -> str:
 
 
 def _shared_tables() -> str:
-    """The messages that fields of layers hold, and what every layer may have."""
-    lines = ["## What every layer may have", "", "| field | takes | default |", "| --- | --- | --- |"]
+    """Return the tables of the fields that every layer may have, and of the messages in them."""
+    lines = ["## Fields of every layer", "", "| field | takes | default |", "| --- | --- | --- |"]
     rows = _rows(_LAYER, lambda name: None)
     lines += [row for row in rows if "_param`" not in row.partition("|")[2].partition("|")[0]]
     lines += ["", "## The blocks inside", ""]

@@ -1,4 +1,4 @@
-"""The pictures of docs/losses.md; every value in them comes out of our layers."""
+"""The pictures of docs/losses.md; our layers compute every value in them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def net(layers: str, scores: int, target: str) -> caffe_lite.Net:
 
 @cache
 def surfaces() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Of both losses: values, and lengths of gradients, over the scores of classes 0 and 1; that of class 2 is 0."""
+    """Compute both losses and their gradients' lengths over the scores of classes 0 and 1; that of class 2 is 0."""
     made = {}
     for name, layers, target, truth in (
         ("cross entropy", CROSS_ENTROPY, "", [0]),
@@ -57,7 +57,7 @@ def surfaces() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def pictures() -> dict[str, bytes]:
-    """Path under docs → SVG."""
+    """Map paths under docs to SVGs."""
     with mpl.rc_context(
         {"svg.hashsalt": "caffe-lite", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     ):

@@ -13,7 +13,7 @@ from markdown.inlinepatterns import InlineProcessor
 
 
 def mathml(latex: str, display: str = "inline") -> str:
-    """LaTeX as MathML; ValueError for a command that the converter does not know."""
+    """Convert LaTeX to MathML; raise ValueError for a command that the converter does not know."""
     made = convert(latex, display=display)
     unknown = re.search(r"\\[A-Za-z]+", "".join(ElementTree.fromstring(made).itertext()))
     if unknown:
@@ -22,7 +22,7 @@ def mathml(latex: str, display: str = "inline") -> str:
 
 
 def block(source: str, *_: Any, **__: Any) -> str:
-    """A fence of superfences."""
+    """Convert a fenced block of superfences."""
     return f'<div class="formula">{mathml(source, "block")}</div>'
 
 
