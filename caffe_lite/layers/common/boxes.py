@@ -1,0 +1,129 @@
+"""Boxes of detection layers: sizes, overlaps, suppression of duplicates, and SSD's codes.
+
+Boxes are NumPy arrays (..., 4) of corners, x1, y1, x2, y2. ``inclusive``: x2 and y2 are the last pixels of a box, not
+the ends of its area, so that its width is x2 - x1 + 1. This is how R-CNN counts, and SSD where boxes are in pixels.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+_BLOCK = 256  # candidates for which overlaps are computed at a time
+
+
+def areas(boxes: np.ndarray, inclusive: bool = False) -> np.ndarray:
+    """Return the areas (...); that of an inverted box, whose width or height is negative, is 0."""
+    one = boxes.dtype.type(inclusive)
+    width, height = (boxes[..., 2 + i] - boxes[..., i] + one for i in (0, 1))
+    return np.maximum(width, 0) * np.maximum(height, 0)
+
+
+def overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False) -> np.ndarray:
+    """Return the intersection over union of each of the boxes a (M, 4) with each of the boxes b (N, 4): (M, N)."""
+    one = a.dtype.type(inclusive)
+    ax1, ay1, ax2, ay2 = np.ascontiguousarray(a.T)[:, :, None]
+    bx1, by1, bx2, by2 = np.ascontiguousarray(b.T)
+    shared = np.minimum(ax2 + one, bx2 + one) - np.maximum(ax1, bx1)
+    height = np.minimum(ay2 + one, by2 + one) - np.maximum(ay1, by1)
+    np.maximum(shared, 0, out=shared)
+    shared *= np.maximum(height, 0, out=height)
+    union = np.add(areas(a, inclusive)[:, None], areas(b, inclusive), out=height)
+    union -= shared
+    return np.divide(shared, np.maximum(union, np.finfo(union.dtype).tiny, out=union), out=shared)
+
+
+def clip(boxes: np.ndarray, x: float = 1.0, y: float = 1.0) -> np.ndarray:
+    """Return the boxes with their corners moved into the rectangle from 0, 0 to x, y."""
+    return np.clip(boxes, 0, np.array([x, y, x, y], boxes.dtype))
+
+
+def best_first(scores: np.ndarray, most: int | None = None, above: float = -np.inf) -> np.ndarray:
+    """Return the positions of the scores that are larger than ``above``, at most ``most``, largest score first.
+
+    Equal scores stay in order.
+    """
+    index = np.flatnonzero(scores > above)
+    if most is not None and 0 < most < len(index):
+        candidates = scores[index]
+        index = index[candidates >= np.partition(candidates, -most)[-most]]
+    return index[np.argsort(-scores[index], kind="stable")][:most]
+
+
+def nms(
+    boxes: np.ndarray, threshold: float, *, eta: float = 1.0, most: int | None = None, inclusive: bool = False
+) -> np.ndarray:
+    """Return the positions of the boxes, best first, that overlap no better kept one by more than ``threshold``.
+
+    With ``eta`` below 1 the threshold is multiplied by it after each kept box as long as it is above 0.5. At most
+    ``most`` boxes are kept.
+    """
+    bound, factor = boxes.dtype.type(threshold), boxes.dtype.type(eta)
+    kept: list[int] = []
+    for start in range(0, len(boxes), _BLOCK):
+        index = np.arange(start, min(start + _BLOCK, len(boxes)))
+        worst = overlaps(boxes[index], boxes[kept], inclusive).max(1, initial=0)
+        index, worst = index[worst <= bound], worst[worst <= bound]
+        among = overlaps(boxes[index], boxes[index], inclusive)
+        for i, row in zip(index.tolist(), range(len(index)), strict=True):
+            if not worst[row] <= bound:
+                continue
+            if len(kept) == most:
+                return np.array(kept, int)
+            kept.append(i)
+            np.maximum(worst, among[row], out=worst)
+            if factor < 1 and bound > 0.5:
+                bound *= factor
+    return np.array(kept, int)
+
+
+class CodeType(IntEnum):
+    """How SSD expresses a box relative to a prior box; the numbers are those of PriorBoxParameter.CodeType."""
+
+    CORNER = 1
+    CENTER_SIZE = 2
+    CORNER_SIZE = 3
+
+
+def encode(
+    code: CodeType | int, boxes: np.ndarray, priors: np.ndarray, variances: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the numbers (..., 4) that express the boxes relative to priors; they are divided by any variances.
+
+    CORNER: box - prior; CORNER_SIZE: (box - prior) / size of the prior; CENTER_SIZE: (centre - centre of the prior) /
+    size of the prior, log(size / size of the prior).
+    """
+    if code == CodeType.CENTER_SIZE:
+        size = _sizes(priors)
+        shifts = (_centres(boxes) - _centres(priors)) / size
+        coded = np.concatenate([shifts, np.log(_sizes(boxes) / size)], -1)
+    else:
+        coded = boxes - priors
+        if code == CodeType.CORNER_SIZE:
+            coded = coded / np.concatenate([_sizes(priors)] * 2, -1)
+    return coded if variances is None else coded / variances
+
+
+def decode(
+    code: CodeType | int, coded: np.ndarray, priors: np.ndarray, variances: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the boxes (..., 4) that numbers express relative to priors, as ``encode`` returns them."""
+    if variances is not None:
+        coded = coded * variances
+    if code == CodeType.CORNER:
+        return priors + coded
+    size = _sizes(priors)
+    if code == CodeType.CORNER_SIZE:
+        return priors + coded * np.concatenate([size] * 2, -1)
+    centre = coded[..., :2] * size + _centres(priors)
+    half = np.exp(coded[..., 2:]) * size / 2
+    return np.concatenate([centre - half, centre + half], -1)
+
+
+def _sizes(boxes: np.ndarray) -> np.ndarray:
+    return boxes[..., 2:] - boxes[..., :2]
+
+
+def _centres(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[..., :2] + boxes[..., 2:]) / 2
