@@ -55,7 +55,7 @@ def convolution(
     if not torch.backends.mkldnn.is_available() or onednn.misses_results(x.shape, weight.shape, stride, pad, dilation):
         return None
     geometry = list(pad), list(stride), list(dilation), group
-    packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.contiguous().to_mkldnn(), *geometry, list(x.shape))
+    packed = aten.mkldnn_reorder_conv2d_weight(weight.contiguous().to_mkldnn(), *geometry, list(x.shape))
     rectifier: tuple[str, list[float]] = ("none", [])
     if slope is not None:
         rectifier = ("leaky_relu", [slope]) if slope else ("relu", [])
