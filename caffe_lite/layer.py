@@ -14,7 +14,8 @@ import numpy as np
 from .blobs import Blob
 from .errors import LayerError, NetError, UnknownLayerType, Where
 from .logs.log import logger
-from .ops.base import Array, Ops
+from .ops.array import Array
+from .ops.base import Ops
 from .ops.roles import Role
 from .plugins import load_plugins
 from .proto import caffe_pb2
@@ -108,7 +109,7 @@ class Layer:
     def __init__(
         self,
         param: caffe_pb2.LayerParameter,
-        ops: Ops,
+        ops: Ops[Array],
         phase: int,
         rng: np.random.Generator,
         where: Where | None = None,
@@ -278,7 +279,7 @@ def layer_type_list() -> list[str]:
 
 
 def create_layer(
-    param: caffe_pb2.LayerParameter, ops: Ops, phase: int, rng: np.random.Generator, where: Where | None = None
+    param: caffe_pb2.LayerParameter, ops: Ops[Array], phase: int, rng: np.random.Generator, where: Where | None = None
 ) -> Layer:
     """Make the layer that a LayerParameter asks for; raise NetError with the nearest known types if there is none.
 

@@ -36,6 +36,7 @@ from random_nets import RandomNet, random_net
 from caffe_lite import TEST, Net
 from caffe_lite.errors import CaffeError
 from caffe_lite.net.wiring import Node
+from caffe_lite.ops.array import Array
 
 Record = dict[str, np.ndarray]
 
@@ -204,7 +205,8 @@ class Shake:
         self.rng = rng
         self.strength = strength
 
-    def moved(self, values: np.ndarray, type: str = "") -> np.ndarray:
+    def moved(self, array: Array, type: str = "") -> np.ndarray:
+        values = np.asarray(array)
         unit = ROUNDING[self.dtype]
         if self.dtype == "float32":
             unit = COARSE.get(type, unit)

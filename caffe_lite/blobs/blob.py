@@ -7,7 +7,8 @@ from math import prod
 from typing import Any
 
 from ..errors import BlobTooLarge, NetError, Where
-from ..ops.base import Array, Ops
+from ..ops.array import Array
+from ..ops.base import Ops
 from .later import Later
 from .loans import Loan
 from .unknown import UnknownSize
@@ -36,13 +37,13 @@ class Blob:
         "where",
     )
 
-    def __init__(self, ops: Ops, shape: Sequence[int] = (), name: str = "", where: Where | None = None) -> None:
+    def __init__(self, ops: Ops[Array], shape: Sequence[int] = (), name: str = "", where: Where | None = None) -> None:
         self.ops = ops
         self.name = name
         self.where = where
         self._shape = _sizes(shape)
-        self._data: Array | None = None
-        self._diff: Array | None = None
+        self._data: Array | Later | None = None
+        self._diff: Array | Later | None = None
         self.data_loan: Loan | None = None
         self.diff_loan: Loan | None = None
         self.diff_is_shared = False  # with another blob, on a layer's purpose
@@ -75,7 +76,7 @@ class Blob:
         return self._data
 
     @data.setter
-    def data(self, array: Array) -> None:
+    def data(self, array: Array | Later) -> None:
         self._data = self._bound(array)
 
     @property
@@ -87,7 +88,7 @@ class Blob:
         return self._diff
 
     @diff.setter
-    def diff(self, array: Array) -> None:
+    def diff(self, array: Array | Later) -> None:
         self._diff = self._bound(array)
 
     def _zeros(self) -> Array:
@@ -111,7 +112,7 @@ class Blob:
             setattr(self, name, array)
         return array
 
-    def _bound(self, array: Array) -> Array:
+    def _bound(self, array: Array | Later) -> Array | Later:
         if isinstance(array, Later):
             return array
         if not self._shape:  # NumPy's operators turn 0-d arrays into scalars

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..ops.base import Array
+from ..ops.array import Array
 
 
 class Later:

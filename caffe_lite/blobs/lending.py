@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ops.base import Array
+from ..ops.array import Array
 from .blob import Blob
 from .later import Later
 from .loans import CopiedLoan, Loan, SharedLoan

@@ -7,7 +7,8 @@ from weakref import WeakValueDictionary, ref
 
 import numpy as np
 
-from ..ops.base import Array, Ops
+from ..ops.array import Array
+from ..ops.base import Ops
 from .later import Later
 
 
@@ -35,7 +36,7 @@ class Loan(ABC):
 class SharedLoan(Loan):
     """The user's arrays share the memory of the engine's array; later results are copied into it."""
 
-    def __init__(self, ops: Ops, array: Array) -> None:
+    def __init__(self, ops: Ops[Array], array: Array) -> None:
         self.ops = ops
         self.array = array
         self._views: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()
@@ -50,7 +51,7 @@ class SharedLoan(Loan):
         if view is self.array:
             # An array derived from another keeps the memory's owner alive, not the array between, unless the owner
             # is no array: then it keeps this one.
-            view = np.asarray(memoryview(view))
+            view = np.asarray(view.data)
         self._times += 1
         self._views[self._times] = view
         return view
@@ -71,7 +72,7 @@ class CopiedLoan(Loan, Later):
     written into that array or the user has dropped the copy.
     """
 
-    def __init__(self, ops: Ops, array: Array) -> None:
+    def __init__(self, ops: Ops[Array], array: Array) -> None:
         super().__init__(self._write_back)
         self.ops = ops
         self.array = array

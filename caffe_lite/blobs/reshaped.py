@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ops.base import Array
+from ..ops.array import Array
 from .blob import Blob
+from .later import Later
 
 
 class ReshapedBlob(Blob):
@@ -26,7 +27,8 @@ class ReshapedBlob(Blob):
         return self.owner.data.reshape(self._shape)
 
     @data.setter
-    def data(self, array: Array) -> None:
+    def data(self, array: Array | Later) -> None:
+        assert not isinstance(array, Later)
         self.owner.data = array.reshape(self.owner.shape)
 
     @property
@@ -34,7 +36,8 @@ class ReshapedBlob(Blob):
         return self.owner.diff.reshape(self._shape)
 
     @diff.setter
-    def diff(self, array: Array) -> None:
+    def diff(self, array: Array | Later) -> None:
+        assert not isinstance(array, Later)
         self.owner.diff = array.reshape(self.owner.shape)
 
     @property

@@ -16,7 +16,9 @@ from ..layer import Layer, create_layer
 from ..net.filtering import PlacedLayer, layers_in_state
 from ..net.random import new_generator
 from ..net.wiring import Node, Wiring, loss_weights, refuse_reshaped_bottoms
-from ..ops.base import Array, Ints, Ops
+from ..ops.array import Array
+from ..ops.base import Ops
+from ..ops.windows import Ints
 from ..proto import caffe_pb2
 
 Report = Callable[[CaffeError], None]
@@ -182,7 +184,7 @@ class _Outlined(Blob):
 
     __slots__ = ("outline",)
 
-    def __init__(self, ops: Ops, shape: Shape | None = ()) -> None:
+    def __init__(self, ops: Ops[Array], shape: Shape | None = ()) -> None:
         super().__init__(ops, shape or ())
         self.outline = shape
 
@@ -223,7 +225,7 @@ class ShapeArray:
     __float__ = __int__ = __len__ = __iter__ = __getitem__ = __getattr__ = __array__ = _no_value
 
 
-class ShapeOps(Ops):
+class ShapeOps(Ops[Any]):
     """An engine that computes nothing: it makes arrays of any shape, but without values."""
 
     name: ClassVar[str] = "shapes"
@@ -233,31 +235,31 @@ class ShapeOps(Ops):
     def __init__(self) -> None:
         pass
 
-    def zeros(self, shape: Ints) -> Array:
+    def zeros(self, shape: Ints) -> ShapeArray:
         return ShapeArray(shape)
 
-    def full(self, shape: Ints, value: float) -> Array:
+    def full(self, shape: Ints, value: float) -> ShapeArray:
         return ShapeArray(shape)
 
-    def scalar(self, value: Any) -> Array:
+    def scalar(self, value: Any) -> ShapeArray:
         return ShapeArray(())
 
-    def asarray(self, values: np.ndarray) -> Array:
+    def asarray(self, values: np.ndarray) -> ShapeArray:
         return ShapeArray(values.shape)
 
-    def filled(self, shape: Ints, fill: Callable[[], np.ndarray]) -> Array:
+    def filled(self, shape: Ints, fill: Callable[[], np.ndarray]) -> ShapeArray:
         return ShapeArray(shape)
 
-    def copy(self, x: Array) -> Array:
+    def copy(self, x: ShapeArray) -> ShapeArray:
         return x
 
-    def host_view(self, x: Array) -> np.ndarray:
+    def host_view(self, x: ShapeArray) -> np.ndarray:
         """Return a view in which one element stands for all: reading gives 0, writing does no harm."""
         if not known(x.shape):
             raise Undetermined
         return np.lib.stride_tricks.as_strided(np.zeros(1, self.dtype), x.shape, (0,) * len(x.shape))
 
-    def inspect(self, x: Array, check: Callable[[np.ndarray], None]) -> None:
+    def inspect(self, x: ShapeArray, check: Callable[[np.ndarray], None]) -> None:
         pass
 
     def __getattr__(self, name: str) -> NoReturn:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..ops.base import Array
+from ..ops.array import Array
 from ..ops.roles import LearnedChannelMap
 from .common.fillers import fill
 

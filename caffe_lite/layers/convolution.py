@@ -7,9 +7,9 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..ops.base import Array, Ints
+from ..ops.array import Array, Gradients, Need
 from ..ops.roles import Linear, Windows
-from ..ops.windows import read_windows, windows_text
+from ..ops.windows import Ints, read_windows, windows_text
 from ..proto.caffe_pb2 import LayerParameter
 from .common.fillers import fill
 
@@ -85,11 +85,11 @@ class FilteringLayer(Layer):
         for i, x in enumerate(self.saved.x):
             dy = self.ops.reshape(top[i].diff, self.y_shape)
             dx, dw, db = self.gradients(dy, x, self.saved.weight, (propagate_down[i], need_weight, need_bias))
-            if propagate_down[i]:
+            if dx is not None:
                 bottom[i].diff = self.ops.reshape(dx, bottom[i].shape)
-            if need_weight:
+            if dw is not None:
                 self.blobs[0].add_diff(dw)
-            if need_bias:
+            if db is not None:
                 self.blobs[1].add_diff(db)
 
     @property
@@ -107,9 +107,7 @@ class FilteringLayer(Layer):
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         raise NotImplementedError
 
-    def gradients(
-        self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
-    ) -> tuple[Array, Array, Array]:
+    def gradients(self, dy: Array, x: Array, weight: Array, need: Need) -> Gradients[Array]:
         """Return the gradients of x, weight and bias; None where not needed."""
         raise NotImplementedError
 
@@ -154,7 +152,5 @@ class ConvolutionLayer(FilteringLayer):
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         return self.ops.convolution(x, weight, bias, *self.geometry)
 
-    def gradients(
-        self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
-    ) -> tuple[Array, Array, Array]:
+    def gradients(self, dy: Array, x: Array, weight: Array, need: Need) -> Gradients[Array]:
         return self.ops.convolution_backward(dy, x, weight, *self.geometry, need)

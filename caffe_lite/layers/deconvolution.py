@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import register_layer
-from ..ops.base import Array, Ints
+from ..ops.array import Array, Gradients, Need
+from ..ops.windows import Ints
 from .convolution import FilteringLayer
 
 
@@ -38,7 +39,5 @@ class DeconvolutionLayer(FilteringLayer):
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         return self.ops.deconvolution(x, weight, bias, *self.geometry)
 
-    def gradients(
-        self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
-    ) -> tuple[Array, Array, Array]:
+    def gradients(self, dy: Array, x: Array, weight: Array, need: Need) -> Gradients[Array]:
         return self.ops.deconvolution_backward(dy, x, weight, *self.geometry, need)

@@ -8,7 +8,7 @@ from math import prod
 from ..blobs import Blob
 from ..data.binaryproto import read_binaryproto
 from ..layer import register_layer
-from ..ops.base import Array
+from ..ops.array import Array
 from .common.loss import LossLayer, check_label_count, class_labels, ignored_label, normalization, normalizer
 from .multinomial_logistic_loss import SMALLEST
 
@@ -80,7 +80,9 @@ class InfogainLossLayer(LossLayer):
         ops, axis, (scores, labels, *matrix) = self.ops, self.class_axis, bottom
         shape, last = scores.shape, scores.num_axes - 1
         index, self.saved.valid = class_labels(self, labels, shape, axis, self.ignore)
-        rows = ops.reshape(matrix[0].data if matrix else self.matrix, (shape[axis], shape[axis]))
+        square = matrix[0].data if matrix else self.matrix
+        assert square is not None
+        rows = ops.reshape(square, (shape[axis], shape[axis]))
         gains = ops.take_rows(rows, ops.reshape(index, (*shape[:axis], *shape[axis + 1 :])))
         self.saved.gains = ops.transpose(gains, (*range(axis), last, *range(axis, last)))
         self.saved.prob = ops.softmax(scores.data, axis)

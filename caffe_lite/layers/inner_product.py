@@ -7,7 +7,7 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..ops.base import Array
+from ..ops.array import Array
 from ..ops.roles import Linear
 from ..proto.caffe_pb2 import LayerParameter
 from .common.fillers import fill
@@ -79,11 +79,11 @@ class InnerProductLayer(Layer):
         dx, dw, db = self.ops.inner_product_backward(
             dy, self.saved.x, self._weight(), (propagate_down[0], self.param_propagate_down[0], need_bias)
         )
-        if propagate_down[0]:
+        if dx is not None:
             bottom[0].diff = self.ops.reshape(dx, bottom[0].shape)
-        if self.param_propagate_down[0]:
+        if dw is not None:
             self.blobs[0].add_diff(dw.T if self.transposed else dw)
-        if need_bias:
+        if db is not None:
             self.blobs[1].add_diff(db)
 
     def _rows(self, x: Array) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..layer import register_layer
-from ..ops.base import Array
+from ..ops.array import Array
 from .lstm_unit import lstm_unit, lstm_unit_backward
 from .recurrent import RecurrentLayer
 
@@ -36,7 +36,7 @@ class LSTMLayer(RecurrentLayer):
         c, h, kept = lstm_unit(self.ops, states[1], gates, cont)
         return [h, c], kept
 
-    def step_backward(self, kept: Any, *d_states: Array) -> tuple[Array, ...]:
+    def step_backward(self, kept: Any, *d_states: Array | float) -> tuple[Array, ...]:
         dh, dc = d_states
         dc, d_gates = lstm_unit_backward(self.ops, kept, dc, dh)
         return d_gates, dc

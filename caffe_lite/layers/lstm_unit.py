@@ -7,10 +7,11 @@ from typing import Any
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..ops.base import Array, Ops
+from ..ops.array import Array
+from ..ops.base import Ops
 
 
-def lstm_unit(ops: Ops, c: Array, gates: Array, cont: Array) -> tuple[Array, Array, Any]:
+def lstm_unit(ops: Ops[Array], c: Array, gates: Array, cont: Array) -> tuple[Array, Array, Any]:
     """Return the next c and h, by the formula of LSTMUnitLayer, and the values that ``lstm_unit_backward`` needs."""
     size = c.shape[-1]
     ifo, g = ops.sigmoid(gates[..., : 3 * size]), ops.tanh(gates[..., 3 * size :])
@@ -21,7 +22,7 @@ def lstm_unit(ops: Ops, c: Array, gates: Array, cont: Array) -> tuple[Array, Arr
     return c, o * squashed, (cont, c_before, ifo, g, squashed)
 
 
-def lstm_unit_backward(ops: Ops, kept: Any, dc: Array, dh: Array) -> tuple[Array, Array]:
+def lstm_unit_backward(ops: Ops[Array], kept: Any, dc: Array | float, dh: Array | float) -> tuple[Array, Array]:
     """Return the gradients of c and of the gates."""
     cont, c_before, ifo, g, squashed = kept
     i, f, o = _parts(ifo)

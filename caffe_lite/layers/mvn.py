@@ -7,7 +7,7 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..ops.base import Array
+from ..ops.array import Array
 
 
 @register_layer("MVN")

@@ -11,7 +11,7 @@ import numpy as np
 from ..blobs import Blob
 from ..layer import Kind, Layer
 from ..logs.log import logger
-from ..ops.base import Array
+from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter
 from .common.fillers import fill
 
@@ -148,7 +148,7 @@ class RecurrentLayer(Layer):
         ops, (steps, streams) = self.ops, bottom[1].shape
         d_outputs = self.output_backward(ops.reshape(top[0].diff, (steps * streams, self.num_output)))
         d_outputs = ops.reshape(d_outputs, (steps, streams, self.num_output))
-        d_states: list[Array] = [0.0] * len(self.states)
+        d_states: list[Array | float] = [0.0] * len(self.states)
         rows = []
         for t in reversed(range(steps)):
             d_gates, *others = self.step_backward(self.saved.kept[t], d_outputs[t] + d_states[0], *d_states[1:])
@@ -159,26 +159,26 @@ class RecurrentLayer(Layer):
         d_gates = self._rows(rows[::-1], self.gates)
         dx = self.learn(d_gates, self.saved.x, 0, 1, propagate_down[0])
         self.learn(d_gates, self._rows(self.saved.before, self.num_output), self.hidden)
-        if propagate_down[0]:
+        if dx is not None:
             bottom[0].diff = ops.reshape(dx, bottom[0].shape)
         if self.has_static:
             total = ops.sum(ops.reshape(d_gates, (steps, streams, self.gates)), 0)
             d_static = self.learn(total, self.saved.static, 2, None, propagate_down[2])
-            if propagate_down[2]:
+            if d_static is not None:
                 bottom[2].diff = ops.reshape(d_static, bottom[2].shape)
 
     def _rows(self, steps: Sequence[Array], width: int) -> Array:
         """Stack the rows of all steps, a row for each stream; there may be no steps."""
         return self.ops.concat(steps, 0) if steps else self.ops.zeros((0, width))
 
-    def learn(self, dy: Array, x: Array, weight: int, bias: int | None = None, need_x: bool = False) -> Array:
+    def learn(self, dy: Array, x: Array, weight: int, bias: int | None = None, need_x: bool = False) -> Array | None:
         """Add the gradients of an inner product to its blobs, and return the gradient of x."""
         wanted = self.param_propagate_down
         dx, *gradients = self.ops.inner_product_backward(
             dy, x, self.blobs[weight].data, (need_x, wanted[weight], bias is not None and wanted[bias])
         )
         for index, gradient in zip((weight, bias), gradients, strict=True):
-            if index is not None and wanted[index]:
+            if index is not None and gradient is not None:
                 self.blobs[index].add_diff(gradient)
         return dx
 
@@ -199,7 +199,7 @@ class RecurrentLayer(Layer):
         """Return the next states, h first, and the values that ``step_backward`` needs."""
         raise NotImplementedError
 
-    def step_backward(self, kept: Any, *d_states: Array) -> tuple[Array, ...]:
+    def step_backward(self, kept: Any, *d_states: Array | float) -> tuple[Array, ...]:
         """Return the gradients of the gates, and of the previous states except h."""
         raise NotImplementedError
 

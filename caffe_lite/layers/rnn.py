@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..layer import register_layer
-from ..ops.base import Array
+from ..ops.array import Array
 from .recurrent import RecurrentLayer
 
 
@@ -37,7 +37,7 @@ class RNNLayer(RecurrentLayer):
         h = self.ops.tanh(gates)
         return [h], h
 
-    def step_backward(self, kept: Any, *d_states: Array) -> tuple[Array, ...]:
+    def step_backward(self, kept: Any, *d_states: Array | float) -> tuple[Array, ...]:
         (dh,), h = d_states, kept
         return (dh * (1 - h * h),)
 
@@ -48,4 +48,6 @@ class RNNLayer(RecurrentLayer):
 
     def output_backward(self, dy: Array) -> Array:
         last = len(self.blobs) - 1
-        return self.learn(dy * (1 - self.saved.y * self.saved.y), self.saved.h, last - 1, last, True)
+        dh = self.learn(dy * (1 - self.saved.y * self.saved.y), self.saved.h, last - 1, last, True)
+        assert dh is not None
+        return dh

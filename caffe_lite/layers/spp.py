@@ -7,7 +7,6 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..ops.base import Array
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
 from .pooling import PoolingLayer
 
@@ -84,7 +83,7 @@ class SPPLayer(Layer):
             return
         n, channels = self.x_shape[:2]
         rows, start = self.ops.reshape(top[0].diff, (n, prod(top[0].shape[1:]))), 0
-        dx: Array = 0.0
+        dx = self.ops.scalar(0)
         for level, pooling in enumerate(self.levels):
             bins, image = self._bins(level), Blob(self.ops, self.x_shape)
             end = start + channels * 4**level

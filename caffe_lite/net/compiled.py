@@ -16,7 +16,8 @@ from ..blobs.later import Later
 from ..blobs.lending import data_is_held, diff_is_held, refresh
 from ..errors import EngineError, first_line
 from ..logs.log import logger
-from ..ops.base import LEAVE_OUT, Array, Compiled
+from ..ops.array import Array
+from ..ops.base import LEAVE_OUT, Compiled
 from . import passes
 from .fusion import Fusion, Normalized
 from .structure import Structure
@@ -106,7 +107,7 @@ class CompiledPass:
         if [*map(id, learned)] != [*map(id, self.learned)]:
             self.learned, self.compiled = learned, self._untraced()
 
-    def _untraced(self) -> Compiled:
+    def _untraced(self) -> Compiled[Array]:
         what = "forward and backward pass" if self.backward else "forward pass"
         return self.net.ops.compile(f"the {what} of net {self.net.name!r}", self._trace)
 

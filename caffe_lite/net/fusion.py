@@ -19,7 +19,8 @@ from ..blobs import Blob
 from ..blobs.changes import stamp
 from ..blobs.later import Later
 from ..layer import Layer
-from ..ops.base import Array, Ops
+from ..ops.array import Array
+from ..ops.base import Ops
 from ..ops.roles import ChannelMap, LearnedChannelMap, Linear, Normalization, Rectifier, Role, Sum
 from ..proto.caffe_pb2 import TEST
 from .wiring import Node
@@ -31,7 +32,7 @@ Kernel = Callable[[Array, "Array | None"], Array]
 class Fusion:
     """The runs of a net, of the given kinds or of all; nodes go to the first kind that fits."""
 
-    def __init__(self, nodes: Sequence[Node], ops: Ops, kinds: Sequence[type[Run]] | None = None) -> None:
+    def __init__(self, nodes: Sequence[Node], ops: Ops[Array], kinds: Sequence[type[Run]] | None = None) -> None:
         self.nodes = nodes
         self.runs: dict[int, Run] = {}  # by the index of each node in it
         at = 0
@@ -193,7 +194,7 @@ class Folded(Run):
         y = kernel(self.roles[0].rows(x), addend)
         if self.between:
             copy_of_x = self.ops.copy(x)
-            copy_of_addend = self.ops.copy(addend) if self.keeps_addend else None
+            copy_of_addend = self.ops.copy(addend) if addend is not None and self.keeps_addend else None
             for place, blob in self.between:
                 blob.data = Later(partial(self._made, place, copy_of_x, copy_of_addend, self.copies))
         self.top.data = y
@@ -390,7 +391,7 @@ def _copied(blob: Blob) -> Blob:
     return _holding(blob.ops, blob.ops.copy(blob.data))
 
 
-def _holding(ops: Ops, array: Array) -> Blob:
+def _holding(ops: Ops[Array], array: Array) -> Blob:
     blob = Blob(ops, array.shape)
     blob.data = array
     return blob

@@ -9,7 +9,8 @@ from typing import Any
 from ..blobs import Blob
 from ..blobs.lending import write_back
 from ..errors import CaffeError, EngineError
-from ..ops.base import LEAVE_OUT, Array, Program
+from ..ops.array import Array
+from ..ops.base import LEAVE_OUT, Program
 from ..proto import caffe_pb2
 from . import debug_info, passes
 from .compiled import CompiledPass, compile_wanted

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from ..blobs import Blob
 from ..blobs.lending import data_is_held, diff_is_held, refresh
 from ..errors import CaffeError
-from ..ops.base import Array, Ops
+from ..ops.array import Array
+from ..ops.base import Ops
 from .wiring import Node
 
 
@@ -34,7 +35,7 @@ Explain = Callable[[Node, Exception], CaffeError]
 
 def forward(
     steps: Sequence[Step],
-    ops: Ops,
+    ops: Ops[Array],
     before: Observer | None = None,
     after: Observer | None = None,
     explain: Explain | None = None,
@@ -67,7 +68,7 @@ def forward(
 
 def backward(
     steps: Sequence[Step],
-    ops: Ops,
+    ops: Ops[Array],
     before: Observer | None = None,
     after: Observer | None = None,
     explain: Explain | None = None,

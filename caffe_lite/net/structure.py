@@ -14,7 +14,7 @@ from ..blobs import Blob
 from ..errors import ArgumentError, UnknownName, Where
 from ..logs.log import logger
 from ..ops import Ops, get_ops
-from ..ops.base import Array
+from ..ops.array import Array
 from ..proto import caffe_pb2
 from ..proto.arrays import array_to_blobproto
 from ..proto.parsed import Parsed
@@ -42,7 +42,7 @@ class Structure:
         level: SupportsIndex,
         stages: Sequence[str] | None,
         *,
-        engine: str | Ops | None,
+        engine: str | Ops[Array] | None,
         dtype: str | None,
         device: str | int | None,
         seed: int | None,

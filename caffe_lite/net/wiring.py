@@ -13,6 +13,7 @@ from ..blobs.reshaped import ReshapedBlob
 from ..errors import BlobTooLarge, CaffeError, NetError, Where
 from ..layer import Layer, Saved, create_layer
 from ..logs.log import logger
+from ..ops.array import Array
 from ..ops.base import Ops
 from ..proto import caffe_pb2
 from .filtering import PlacedLayer
@@ -155,7 +156,7 @@ class Wiring:
         unread: names of the blobs that no layer has read so far: in the end, the net's outputs.
     """
 
-    def __init__(self, phase: caffe_pb2.Phase, ops: Ops, rng: np.random.Generator) -> None:
+    def __init__(self, phase: caffe_pb2.Phase, ops: Ops[Array], rng: np.random.Generator) -> None:
         self.phase = phase
         self.ops = ops
         self.rng = rng

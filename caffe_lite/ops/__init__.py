@@ -6,10 +6,12 @@ import functools
 import os
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from ..errors import EngineError, MissingExtra
 from ..plugins import engine_names, is_installed, load_engine
-from .base import Array, Ops
+from .array import Array
+from .base import Ops
 from .memory import set_memory_recycling
 
 __all__ = [
@@ -27,14 +29,14 @@ __all__ = [
 ]
 
 # Makes the operations of an engine, from a dtype ("float32", "float64") and a device ("cpu", "cuda:0").
-Factory = Callable[[str, str], Ops]
+Factory = Callable[[str, str], Ops[Any]]
 
 _chosen: str | None = None
 _gpu = 0
 _on_gpu = False
 
 
-def _numpy(dtype: str, device: str) -> Ops:
+def _numpy(dtype: str, device: str) -> Ops[Any]:
     from .numpy.engine import NumpyOps
 
     if device != "cpu":
@@ -45,7 +47,7 @@ def _numpy(dtype: str, device: str) -> Ops:
     return NumpyOps(dtype)
 
 
-def _torch(dtype: str, device: str) -> Ops:
+def _torch(dtype: str, device: str) -> Ops[Any]:
     from .torch.engine import TorchOps
 
     return TorchOps(dtype, device)
@@ -119,7 +121,9 @@ def on_gpu() -> bool:
     return _on_gpu
 
 
-def get_ops(engine: str | Ops | None = None, dtype: str | None = None, device: str | int | None = None) -> Ops:
+def get_ops(
+    engine: str | Ops[Any] | None = None, dtype: str | None = None, device: str | int | None = None
+) -> Ops[Any]:
     """The operations of an engine by name; without one, of the engine in force.
 
     Args:

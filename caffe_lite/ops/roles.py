@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .base import Array, Ints
+from .array import Array
+from .windows import Ints
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from ..blobs import Blob
 from ..blobs.lending import lend, lend_diff
 from ..errors import NetError
+from ..ops.array import Array
 from ..ops.base import Ops
 
 
@@ -101,7 +102,7 @@ class HostBlobs(MutableSequence[HostBlob]):
     the previous blob, unless the net already learns it as a blob of another layer.
     """
 
-    def __init__(self, blobs: list[Blob] | None = None, ops: Ops | None = None) -> None:
+    def __init__(self, blobs: list[Blob] | None = None, ops: Ops[Array] | None = None) -> None:
         self._blobs = [] if blobs is None else blobs
         self._ops = ops
         self.replaced: Callable[[int, Blob, Blob], None] | None = None
@@ -167,7 +168,7 @@ class HostBlobs(MutableSequence[HostBlob]):
         return f"<BlobVec {list(self)}>"
 
 
-def _home(ops: Ops) -> tuple[str, str, str]:
+def _home(ops: Ops[Array]) -> tuple[str, str, str]:
     """Return engine, dtype and device, which must be the same for blobs to be exchanged."""
     return ops.name, str(ops.dtype).rpartition(".")[2].strip("'>"), str(getattr(ops, "device", "cpu"))
 

@@ -16,6 +16,7 @@ from ..errors import ArgumentError, NetError, ShapeError, UnknownName
 from ..net.graph import Graph
 from ..net.loading import LoadReport
 from ..ops import Ops, set_device, set_mode_cpu, set_mode_gpu
+from ..ops.array import Array
 from ..proto import caffe_pb2
 from ..proto.parsed import Parsed
 from .blob import HostBlob, HostBlobs, shown_blob
@@ -68,7 +69,7 @@ class Net:
         stages: Sequence[str] | None = None,
         weights: str | os.PathLike[str] | None = None,
         *,
-        engine: str | Ops | None = None,
+        engine: str | Ops[Array] | None = None,
         dtype: str | None = None,
         device: str | int | None = None,
         seed: int | None = None,

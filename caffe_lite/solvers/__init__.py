@@ -6,6 +6,7 @@ import os
 
 from ..errors import SolverError
 from ..ops import Ops
+from ..ops.array import Array
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.parsed import Parsed
 from ..text.spelling import nearest
@@ -36,7 +37,7 @@ _SOLVERS: dict[str, type[SGDSolver]] = {
 def get_solver(
     param: str | os.PathLike[str] | SolverParameter | Parsed[SolverParameter],
     *,
-    engine: str | Ops | None = None,
+    engine: str | Ops[Array] | None = None,
     device: str | int | None = None,
     compile: bool | None = None,
 ) -> SGDSolver:

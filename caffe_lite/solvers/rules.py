@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from ..blobs.lending import refresh
 from ..errors import SolverError
 from ..logs.log import logger
-from ..ops.base import Array, Results
+from ..ops.array import Array
+from ..ops.base import Results
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.parsed import Parsed
 from .learning_rate import learning_rate, next_step
@@ -97,7 +98,8 @@ class SGDSolver(Solver):
         self, rate: Array | float, gradients: Sequence[Array], weights: Sequence[Array], history: Sequence[Array]
     ) -> Array:
         """Update weights and history; return the L2 norm of all gradients together, or 0 if nothing depends on it."""
-        p, norm, scale = self.param, self.ops.scalar(0), 1.0 / self.param.iter_size
+        p, norm = self.param, self.ops.scalar(0)
+        scale: Array | float = 1.0 / p.iter_size
         if p.clip_gradients >= 0:
             norm = self.ops.sqrt(sum((self.ops.sum_of_squares(g) for g in gradients), norm))
             scale = scale * p.clip_gradients / self.ops.at_least(norm, max(p.clip_gradients, _TINY))
@@ -116,7 +118,7 @@ class SGDSolver(Solver):
         multipliers = [(q.lr_mult, q.decay_mult) for q in self.net.learnable_params]
         return *[getattr(p, name) for name in _SETTINGS], *multipliers
 
-    def _compiled_update(self, rate: Array, *arrays: Array) -> Results:
+    def _compiled_update(self, rate: Array, *arrays: Array) -> Results[Array]:
         count = len(self.net.learnable_params)
         gradients, weights, history = arrays[:count], arrays[count : 2 * count], arrays[2 * count :]
         return [self._update(rate, gradients, weights, history)], None
@@ -160,7 +162,8 @@ class NesterovSolver(SubtractingSolver):
     type = "Nesterov"
     resumes = ("SGD",)
 
-    def update(self, g: Array, rate: Array | float, v: Array) -> Array:
+    def update(self, g: Array, rate: Array | float, *history: Array) -> Array:
+        (v,) = history
         fresh = rate * g
         v *= self.param.momentum
         v += fresh
@@ -174,7 +177,8 @@ class AdaGradSolver(SubtractingSolver):
     refuses_momentum = True
     fractions = ()
 
-    def update(self, g: Array, rate: Array | float, h: Array) -> Array:
+    def update(self, g: Array, rate: Array | float, *history: Array) -> Array:
+        (h,) = history
         h += g * g
         return rate * g / (self.ops.sqrt(h) + self.param.delta)
 
@@ -187,7 +191,8 @@ class RMSPropSolver(SubtractingSolver):
     fractions = ()
     proper_fractions = ("rms_decay",)
 
-    def update(self, g: Array, rate: Array | float, h: Array) -> Array:
+    def update(self, g: Array, rate: Array | float, *history: Array) -> Array:
+        (h,) = history
         _fade(h, self.param.rms_decay, g * g)
         return rate * g / (self.ops.sqrt(h) + self.param.delta)
 
@@ -199,8 +204,8 @@ class AdaDeltaSolver(SubtractingSolver):
     type = "AdaDelta"
     histories = 2
 
-    def update(self, g: Array, rate: Array | float, h: Array, k: Array) -> Array:
-        p = self.param
+    def update(self, g: Array, rate: Array | float, *history: Array) -> Array:
+        p, (h, k) = self.param, history
         _fade(h, p.momentum, g * g)
         u = g * self.ops.sqrt((k + p.delta) / (h + p.delta))
         _fade(k, p.momentum, u * u)
@@ -216,8 +221,8 @@ class AdamSolver(SubtractingSolver):
     fractions = ()
     proper_fractions = ("momentum", "momentum2")
 
-    def update(self, g: Array, rate: Array | float, m: Array, v: Array) -> Array:
-        p = self.param
+    def update(self, g: Array, rate: Array | float, *history: Array) -> Array:
+        p, (m, v) = self.param, history
         _fade(m, p.momentum, g)
         _fade(v, p.momentum2, g * g)
         return rate * m / (self.ops.sqrt(v) + p.delta)

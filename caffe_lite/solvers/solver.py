@@ -71,7 +71,7 @@ class Solver:
         self,
         param: str | os.PathLike[str] | SolverParameter | Parsed[SolverParameter],
         *,
-        engine: str | Ops | None = None,
+        engine: str | Ops[Array] | None = None,
         device: str | int | None = None,
         compile: bool | None = None,
     ) -> None:
@@ -177,7 +177,7 @@ class Solver:
     # -- training ----------------------------------------------------------------------------------------------------
 
     @property
-    def ops(self) -> Ops:
+    def ops(self) -> Ops[Array]:
         return self._net.ops
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...blobs import Blob
 from ...layer import Layer
-from ...ops.base import Array
+from ...ops.array import Array
 
 
 def row_indices(layer: Layer, blob: Blob, count: int, rows: str, hint: str) -> Array:

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...blobs import Blob
 from ...layer import Kind, Layer
-from ...ops.base import Array, Ops
+from ...ops.array import Array
+from ...ops.base import Ops
 from ...proto.caffe_pb2 import AccuracyParameter, LossParameter
 from .indices import first_wrong
 
@@ -79,7 +80,7 @@ def normalization(param: LossParameter, default: int = VALID) -> int:
     return default
 
 
-def normalizer(ops: Ops, mode: int, samples: int, labels: int, valid: Array | None) -> float | Array:
+def normalizer(ops: Ops[Array], mode: int, samples: int, labels: int, valid: Array | None) -> float | Array:
     """Return the divisor of the sum over all labels, never less than 1.
 
     FULL: ``labels``, their number. VALID: the number of ``valid`` ones (None: all). BATCH_SIZE: ``samples``. NONE: 1.
@@ -93,7 +94,7 @@ def normalizer(ops: Ops, mode: int, samples: int, labels: int, valid: Array | No
 class Labels(NamedTuple):
     """Class numbers, shaped like the scores with 1 along the classes; those that are not ``valid`` are set to 0."""
 
-    index: Array
+    classes: Array
     valid: Array | None
 
 

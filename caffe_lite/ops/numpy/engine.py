@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Array, Ints, Ops
+from ..array import Gradients, Need
+from ..base import Ops
 from ..cores import usable_cores
 from ..memory import recycle_freed_memory
+from ..windows import Ints
 from . import convolution as conv
 from .grid import Grid
 
@@ -25,7 +27,7 @@ from .grid import Grid
 _CACHED = 1 << 19
 
 
-class NumpyOps(Ops):
+class NumpyOps(Ops[np.ndarray]):
     name = "numpy"
     array_type = np.ndarray
     image_order = (1, 2, 3, 0)
@@ -40,51 +42,51 @@ class NumpyOps(Ops):
     def quiet(self) -> AbstractContextManager[Any]:
         return np.errstate(all="ignore")
 
-    def row_major(self, x: Array) -> Array:
+    def row_major(self, x: np.ndarray) -> np.ndarray:
         return x if x.flags.c_contiguous else x.copy("C")
 
-    def host_view(self, x: Array) -> np.ndarray:
+    def host_view(self, x: np.ndarray) -> np.ndarray:
         return x
 
     # NumPy 1.26 lacks the array API's names for these.
 
-    def copy(self, x: Array) -> Array:
+    def copy(self, x: np.ndarray) -> np.ndarray:
         return np.copy(x)
 
-    def concat(self, arrays: Sequence[Array], axis: int) -> Array:
+    def concat(self, arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
         return np.concatenate(list(arrays), axis)
 
-    def transpose(self, x: Array, axes: Sequence[int]) -> Array:
+    def transpose(self, x: np.ndarray, axes: Sequence[int]) -> np.ndarray:
         return np.transpose(x, axes)
 
-    def argsort(self, x: Array, axis: int) -> Array:
+    def argsort(self, x: np.ndarray, axis: int) -> np.ndarray:
         return np.argsort(x, axis, kind="stable")
 
-    def sum_rows(self, rows: Array, index: Array, count: int) -> Array:
+    def sum_rows(self, rows: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
         total = np.zeros((count, *rows.shape[1:]), rows.dtype)
         np.add.at(total, index, rows)
         return total
 
     # -- neurons -----------------------------------------------------------------------------------------------------
 
-    def relu(self, x: Array, slope: float) -> Array:
+    def relu(self, x: np.ndarray, slope: float) -> np.ndarray:
         # With ``out`` a 0-d array stays an array.
         return np.maximum(x, 0, out=np.empty_like(x)) if slope == 0 else super().relu(x, slope)
 
-    def relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
+    def relu_backward(self, dy: np.ndarray, x: np.ndarray, slope: float) -> np.ndarray:
         return np.multiply(dy, x > 0, out=np.empty_like(x)) if slope == 0 else super().relu_backward(dy, x, slope)
 
     # -- affine ------------------------------------------------------------------------------------------------------
 
-    def inner_product(self, x: Array, weight: Array, bias: Array | None) -> Array:
+    def inner_product(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
         y = x @ weight.T
         if bias is not None:
             y += bias
         return y
 
     def inner_product_backward(
-        self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
-    ) -> tuple[Array | None, Array | None, Array | None]:
+        self, dy: np.ndarray, x: np.ndarray, weight: np.ndarray, need: Need
+    ) -> Gradients[np.ndarray]:
         dx = dw = db = None
         if need[0]:
             # In the memory order of x, so that the layer below finds its gradient as it left its result.
@@ -98,8 +100,15 @@ class NumpyOps(Ops):
     # -- convolution -------------------------------------------------------------------------------------------------
 
     def convolution(
-        self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
-    ) -> Array:
+        self,
+        x: np.ndarray,
+        weight: np.ndarray,
+        bias: np.ndarray | None,
+        stride: Ints,
+        pad: Ints,
+        dilation: Ints,
+        group: int,
+    ) -> np.ndarray:
         grid = Grid.of_convolution(x.shape[2:], weight.shape[2:], stride, pad, dilation)
         x = _batch_last(x)
         y = np.empty((weight.shape[0], *grid.out, x.shape[-1]), x.dtype)
@@ -112,15 +121,15 @@ class NumpyOps(Ops):
 
     def convolution_backward(
         self,
-        dy: Array,
-        x: Array,
-        weight: Array,
+        dy: np.ndarray,
+        x: np.ndarray,
+        weight: np.ndarray,
         stride: Ints,
         pad: Ints,
         dilation: Ints,
         group: int,
-        need: tuple[bool, bool, bool],
-    ) -> tuple[Array | None, Array | None, Array | None]:
+        need: Need,
+    ) -> Gradients[np.ndarray]:
         grid = Grid.of_convolution(x.shape[2:], weight.shape[2:], stride, pad, dilation)
         dy = _batch_last(dy)
         dx = dw = db = None
@@ -146,7 +155,7 @@ class NumpyOps(Ops):
 
     # -- pooling -----------------------------------------------------------------------------------------------------
 
-    def max_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Array, Any]:
+    def max_pool(self, x: np.ndarray, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[np.ndarray, Any]:
         """As the base does; a NaN spreads. The choice is found when someone asks: a TEST net never does."""
         grid = Grid.of_pooling(x.shape[2:], kernel, stride, pad, out)
         x = _batch_last(x)
@@ -155,10 +164,12 @@ class NumpyOps(Ops):
             y[nothing] = 0
         return _batch_first(y), partial(_first_largest, x, y, grid)
 
-    def max_pool_index(self, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
+    def max_pool_index(self, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> np.ndarray:
         return super().max_pool_index(choice() if callable(choice) else choice, x_shape, kernel, stride, pad)
 
-    def max_pool_backward(self, dy: Array, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
+    def max_pool_backward(
+        self, dy: np.ndarray, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints
+    ) -> np.ndarray:
         grid = Grid.of_pooling(x_shape[2:], kernel, stride, pad, dy.shape[2:])
         choice = _batch_last(choice() if callable(choice) else choice)
         dy = _batch_last(dy)
@@ -175,13 +186,13 @@ class NumpyOps(Ops):
                     np.multiply(chosen, dy_block[windows], out=dx_block[elements])
         return _batch_first(dx)
 
-    def ave_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Array:
+    def ave_pool(self, x: np.ndarray, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> np.ndarray:
         grid = Grid.of_pooling(x.shape[2:], kernel, stride, pad, out)
         y = _over_windows(np.add, 0, _batch_last(x), grid)
         y /= self._window_sizes(x.shape[2:], kernel, stride, pad, out)[..., None]
         return _batch_first(y)
 
-    def ave_pool_backward(self, dy: Array, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
+    def ave_pool_backward(self, dy: np.ndarray, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> np.ndarray:
         grid = Grid.of_pooling(x_shape[2:], kernel, stride, pad, dy.shape[2:])
         area = self._window_sizes(x_shape[2:], kernel, stride, pad, dy.shape[2:])[..., None]
         dy = _batch_last(dy)
@@ -192,7 +203,9 @@ class NumpyOps(Ops):
 
     # -- normalisation -----------------------------------------------------------------------------------------------
 
-    def lrn_across(self, x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
+    def lrn_across(
+        self, x: np.ndarray, size: int, alpha: float, beta: float, k: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         x = _batch_last(x)
         y, scale = np.empty_like(x), np.empty_like(x)
         for part in _position_blocks(x):
@@ -203,8 +216,8 @@ class NumpyOps(Ops):
         return _batch_first(y), _batch_first(scale)
 
     def lrn_across_backward(
-        self, dy: Array, x: Array, y: Array, scale: Array, size: int, alpha: float, beta: float
-    ) -> Array:
+        self, dy: np.ndarray, x: np.ndarray, y: np.ndarray, scale: np.ndarray, size: int, alpha: float, beta: float
+    ) -> np.ndarray:
         dy, x, y, scale = _batch_last(dy), _batch_last(x), _batch_last(y), _batch_last(scale)
         dx = np.empty_like(x)
         for part in _position_blocks(x):

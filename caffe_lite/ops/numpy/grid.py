@@ -7,8 +7,7 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-from ..base import Ints
-from ..windows import convolved, extent
+from ..windows import Ints, convolved, extent
 
 Index = tuple[slice, ...]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from ..base import Array, Ints
+from ..windows import Ints
 
 
-def channels_last(x: Array) -> Array:
+def channels_last(x: Tensor) -> Tensor:
     """The same images or filters with the channels innermost, others in row-major order; not copied if they are so.
 
     The strides are those of a fresh array. Any stride will do for an axis of one element, but torch judges by them

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 import torch._inductor
 import torch._inductor.config
-from torch import fx
+from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ...errors import EngineError, first_line
 from ...logs.log import logger
-from ..base import LEAVE_OUT, Array, Compiled, Function, Ops, Results
+from ..base import LEAVE_OUT, Compiled, Function, Ops, Results
 from .kernels.native import compiler
 from .opaque import OPAQUE
 
@@ -45,14 +45,14 @@ def check_compiler(on_gpu: bool) -> None:
         )
 
 
-class CompiledFunction(Compiled):
+class CompiledFunction(Compiled[Tensor]):
     """A function from arrays to arrays, compiled anew for each set of shapes that it meets; it may write into them.
 
     The function gives its results and a note, any object, that is given again with the results of every later run.
     ``name`` is what the log and errors call it.
     """
 
-    def __init__(self, ops: Ops, name: str, function: Function) -> None:
+    def __init__(self, ops: Ops[Tensor], name: str, function: Function[Tensor]) -> None:
         check_compiler(ops.on_gpu)
         self.ops = ops
         self.name = name
@@ -61,8 +61,8 @@ class CompiledFunction(Compiled):
         self._programs: dict[Hashable, _Program] = {}
 
     def __call__(
-        self, moving: Sequence[Array], staying: Sequence[Array], settings: Hashable = (), constant: bool = False
-    ) -> Results:
+        self, moving: Sequence[Tensor], staying: Sequence[Tensor], settings: Hashable = (), constant: bool = False
+    ) -> Results[Tensor]:
         """``function(*moving, *staying)``; the arrays that stay are those that seldom are others than before.
 
         ``settings`` is whatever else the function depends on: with others it is compiled again. With ``constant`` the
@@ -88,17 +88,17 @@ class _Program:
 
     def __init__(
         self,
-        ops: Ops,
+        ops: Ops[Tensor],
         name: str,
-        function: Function,
-        moving: Sequence[Array],
-        staying: Sequence[Array],
+        function: Function[Tensor],
+        moving: Sequence[Tensor],
+        staying: Sequence[Tensor],
         constant: bool,
     ) -> None:
         self.ops = ops
         tracer = _Tracer(ops, constant)
 
-        def traced(*arguments: Array) -> list[Array]:
+        def traced(*arguments: Tensor) -> list[Tensor]:
             results, self._note = function(*arguments)
             tracer.results = len(results)
             return [*results, *tracer.inspected]
@@ -127,7 +127,7 @@ class _Program:
             raise EngineError(f"torch cannot compile {name}: {first_line(error)}", hint=LEAVE_OUT) from error
         logger.info("Compiled %s in %.1f s", name, perf_counter() - begin)
 
-    def __call__(self, moving: Sequence[Array], staying: Sequence[Array]) -> Results:
+    def __call__(self, moving: Sequence[Tensor], staying: Sequence[Tensor]) -> Results[Tensor]:
         moving = [*moving, *[self.ops.asarray(draw()) for draw in self._draws]]
         if self._checks:
             for values, check in zip(self._ahead(*moving, *staying), self._checks, strict=True):
@@ -138,28 +138,28 @@ class _Program:
 class _Tracer:
     """Notes what layers draw and check while they are traced; ``constant``: parameters' values are compiled in."""
 
-    def __init__(self, ops: Ops, constant: bool) -> None:
+    def __init__(self, ops: Ops[Tensor], constant: bool) -> None:
         self.ops = ops
         self.constant = constant
         self.draws: list[Callable[[], np.ndarray]] = []
-        self.drawn_arrays: list[Array] = []
+        self.drawn_arrays: list[Tensor] = []
         self.checks: list[Callable[[np.ndarray], None]] = []
-        self.inspected: list[Array] = []
+        self.inspected: list[Tensor] = []
         self.results = 0
 
-    def drawn(self, draw: Callable[[], np.ndarray]) -> Array:
+    def drawn(self, draw: Callable[[], np.ndarray]) -> Tensor:
         with _disable_current_modes():
             values = self.ops.asarray(draw())
         self.draws.append(draw)
         self.drawn_arrays.append(values)
         return values
 
-    def inspect(self, x: Array, check: Callable[[np.ndarray], None]) -> None:
+    def inspect(self, x: Tensor, check: Callable[[np.ndarray], None]) -> None:
         self.inspected.append(x)
         self.checks.append(check)
 
 
-def _draw_from_arguments(module: Any, place: int, drawn: Sequence[Array]) -> None:
+def _draw_from_arguments(module: Any, place: int, drawn: Sequence[Tensor]) -> None:
     """Turn what was drawn while tracing, constants of the trace, into arguments from the ``place``-th on."""
     graph = module.graph
     constants = {id(getattr(module, node.target)): node for node in graph.nodes if node.op == "get_attr"}
@@ -175,7 +175,7 @@ def _draw_from_arguments(module: Any, place: int, drawn: Sequence[Array]) -> Non
     module.recompile()
 
 
-def _embed(module: Any, values: Sequence[Array]) -> None:
+def _embed(module: Any, values: Sequence[Tensor]) -> None:
     """Turn the last arguments of a trace into constants."""
     nodes = [node for node in module.graph.nodes if node.op == "placeholder"][-len(values) :] if values else []
     for number, (node, array) in enumerate(zip(nodes, values, strict=True)):
@@ -211,17 +211,17 @@ def _split_off(module: Any, results: int) -> Any:
     return fx.GraphModule(module, ahead)
 
 
-def _opaque(ops: Ops) -> dict[Any, Any]:
+def _opaque(ops: Ops[Tensor]) -> dict[Any, Any]:
     """Operators that the compiler must not see into."""
     return {} if ops.on_gpu else dict(OPAQUE)
 
 
-def _compiled(module: Any, examples: Sequence[Array], freezing: bool) -> Callable[..., Sequence[Array]]:
+def _compiled(module: Any, examples: Sequence[Tensor], freezing: bool) -> Callable[..., Sequence[Tensor]]:
     with torch._inductor.config.patch(freezing=freezing, size_asserts=False):
         return torch._inductor.compile(module, list(examples))
 
 
-def _captured(module: Any, moving: Sequence[Array], staying: Sequence[Array]) -> Callable[..., Sequence[Array]]:
+def _captured(module: Any, moving: Sequence[Tensor], staying: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
     """The trace as a CUDA graph, which reads the arguments that move from arrays of its own, the others in place."""
     own = [x.clone() for x in moving]
     arguments = [*own, *staying]
@@ -234,7 +234,7 @@ def _captured(module: Any, moving: Sequence[Array], staying: Sequence[Array]) ->
     with torch.cuda.graph(graph):
         results = module(*arguments)
 
-    def run(*given: Array) -> list[Array]:
+    def run(*given: Tensor) -> list[Tensor]:
         for mine, theirs in zip(own, given, strict=False):
             mine.copy_(theirs)
         graph.replay()

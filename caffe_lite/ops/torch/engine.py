@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ..base import Array, Compiled, Function, Ints, Ops
+from ..array import Gradients, Need
+from ..base import Compiled, Function, Ops
 from ..memory import recycle_freed_memory
-from ..windows import pooled
-from . import fused as fused
-from . import onednn
+from ..windows import Ints, pooled
+from . import fused, onednn
 from .channels_last import channels_last
 from .kernels import max_pooling, winograd, winograd_rows
 
@@ -32,11 +33,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
-class TorchOps(Ops):
+class TorchOps(Ops[Tensor]):
     """The arithmetic on tensors of one device."""
 
     name = "torch"
-    array_type = torch.Tensor
+    array_type = Tensor
     image_order = (0, 2, 3, 1)
     fused = fused
 
@@ -53,7 +54,7 @@ class TorchOps(Ops):
             return f"{self.name}, on {self.device} ({torch.cuda.get_device_name(self.device)})"
         return f"{self.name}, on {torch.get_num_threads()} threads of the CPU"
 
-    def compile(self, name: str, function: Function) -> Compiled:
+    def compile(self, name: str, function: Function[Tensor]) -> Compiled[Tensor]:
         from .compiling import CompiledFunction
 
         return CompiledFunction(self, name, function)
@@ -68,115 +69,113 @@ class TorchOps(Ops):
 
     # -- arrays ------------------------------------------------------------------------------------------------------
 
-    def zeros(self, shape: Ints) -> Array:
+    def zeros(self, shape: Ints) -> Tensor:
         return self.full(shape, 0.0)
 
-    def full(self, shape: Ints, value: float) -> Array:
+    def full(self, shape: Ints, value: float) -> Tensor:
         return torch.full(tuple(shape), value, dtype=self.dtype, device=self.device)
 
-    def scalar(self, value: Any) -> Array:
+    def scalar(self, value: Any) -> Tensor:
         return torch.as_tensor(value, dtype=self.dtype, device=self.device)
 
-    def asarray(self, values: np.ndarray) -> Array:
+    def asarray(self, values: np.ndarray) -> Tensor:
         if isinstance(values, np.ndarray) and (not values.flags.writeable or min(values.strides, default=0) < 0):
             values = values.copy()
         return torch.as_tensor(values, dtype=self.dtype, device=self.device)
 
-    def copy(self, x: Array) -> Array:
+    def copy(self, x: Tensor) -> Tensor:
         return x.clone()
 
-    def row_major(self, x: Array) -> Array:
+    def row_major(self, x: Tensor) -> Tensor:
         return x.contiguous()
 
-    def host_view(self, x: Array) -> np.ndarray:
+    def host_view(self, x: Tensor) -> np.ndarray:
         values = x.numpy(force=True)
         if not self.shares_memory:
             values = values.copy(order="K")
             values.flags.writeable = False
         return values
 
-    def version(self, x: Array) -> int | None:
+    def version(self, x: Tensor) -> int | None:
         try:
             return x._version
         except RuntimeError:  # torch does not count in a user's inference mode
             return None
 
-    def indices(self, x: Array) -> Array:
+    def indices(self, x: Tensor) -> Tensor:
         return x.to(torch.int64)
 
-    def astype(self, x: Array) -> Array:
+    def astype(self, x: Tensor) -> Tensor:
         return x.to(self.dtype)
 
-    def concat(self, arrays: Sequence[Array], axis: int) -> Array:
+    def concat(self, arrays: Sequence[Tensor], axis: int) -> Tensor:
         return torch.cat(list(arrays), axis)
 
-    def transpose(self, x: Array, axes: Ints) -> Array:
+    def transpose(self, x: Tensor, axes: Ints) -> Tensor:
         return x.permute(tuple(axes))
 
-    def max(self, x: Array, axis: int, keepdims: bool = False) -> Array:
+    def max(self, x: Tensor, axis: int, keepdims: bool = False) -> Tensor:
         return x.amax(axis, keepdim=keepdims)
 
-    def sum(self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+    def sum(self, x: Tensor, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         return x.sum() if axis is None and not keepdims else x.sum(axis, keepdim=keepdims)
 
-    def flip(self, x: Array, axis: int) -> Array:
+    def flip(self, x: Tensor, axis: int) -> Tensor:
         return x.flip(axis)
 
-    def sum_rows(self, rows: Array, index: Array, count: int) -> Array:
+    def sum_rows(self, rows: Tensor, index: Tensor, count: int) -> Tensor:
         flat = rows.reshape(rows.shape[0], prod(rows.shape[1:]))
         return aten.embedding_dense_backward(flat, index, count, -1, False).reshape(count, *rows.shape[1:])
 
-    def number(self, x: Array) -> float:
+    def number(self, x: Tensor) -> float:
         return x.item()
 
     # -- neurons and classes -----------------------------------------------------------------------------------------
 
-    def at_least(self, x: Array, bound: float) -> Array:
+    def at_least(self, x: Tensor, bound: float) -> Tensor:
         return x.clamp_min(bound)
 
-    def sigmoid(self, x: Array) -> Array:
+    def sigmoid(self, x: Tensor) -> Tensor:
         return x.sigmoid()
 
-    def relu(self, x: Array, slope: float) -> Array:
+    def relu(self, x: Tensor, slope: float) -> Tensor:
         return aten.relu(x) if slope == 0 else aten.leaky_relu(x, slope)
 
-    def relu_backward(self, dy: Array, x: Array, slope: float) -> Array:
+    def relu_backward(self, dy: Tensor, x: Tensor, slope: float) -> Tensor:
         if slope == 0:
             return aten.threshold_backward(dy, x, 0)
         return aten.leaky_relu_backward(dy, x, slope, False)
 
-    def prelu(self, x: Array, slope: Array) -> Array:
+    def prelu(self, x: Tensor, slope: Tensor) -> Tensor:
         return aten._prelu_kernel(x, slope)
 
-    def softmax(self, x: Array, axis: int) -> Array:
+    def softmax(self, x: Tensor, axis: int) -> Tensor:
         return aten._softmax(x, axis, False)
 
-    def softmax_backward(self, dy: Array, y: Array, axis: int) -> Array:
+    def softmax_backward(self, dy: Tensor, y: Tensor, axis: int) -> Tensor:
         return aten._softmax_backward_data(dy, y, axis, y.dtype)
 
-    def pick(self, x: Array, index: Array, axis: int) -> Array:
+    def pick(self, x: Tensor, index: Tensor, axis: int) -> Tensor:
         return x.gather(axis, index)
 
-    def one_hot(self, index: Array, classes: int, axis: int) -> Array:
+    def one_hot(self, index: Tensor, classes: int, axis: int) -> Tensor:
         shape = list(index.shape)
         shape[axis] = classes
         return self.zeros(shape).scatter_(axis, index, 1.0)
 
     # -- affine ------------------------------------------------------------------------------------------------------
 
-    def inner_product(self, x: Array, weight: Array, bias: Array | None) -> Array:
+    def inner_product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return self._product(x, weight, bias)
 
-    def inner_product_backward(
-        self, dy: Array, x: Array, weight: Array, need: tuple[bool, bool, bool]
-    ) -> tuple[Array | None, Array | None, Array | None]:
+    def inner_product_backward(self, dy: Tensor, x: Tensor, weight: Tensor, need: Need) -> Gradients[Tensor]:
         return (
             self._product(dy, weight.T) if need[0] else None,
             self._product(dy.T, x.T) if need[1] else None,
             dy.sum(0) if need[2] else None,
         )
 
-    def _product(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """x by the transpose of weight, plus bias."""
         # Large products are up to twice as fast in oneDNN as in MKL. It misreads the strides of axes of one element.
         sizes = *x.shape, weight.shape[0]
@@ -187,8 +186,8 @@ class TorchOps(Ops):
     # -- convolution -------------------------------------------------------------------------------------------------
 
     def convolution(
-        self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
-    ) -> Array:
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, pad: Ints, dilation: Ints, group: int
+    ) -> Tensor:
         if len(stride) not in (1, 2, 3):
             return super().convolution(x, weight, bias, stride, pad, dilation, group)
         windows = stride, pad, dilation, group
@@ -205,15 +204,15 @@ class TorchOps(Ops):
 
     def convolution_backward(
         self,
-        dy: Array,
-        x: Array,
-        weight: Array,
+        dy: Tensor,
+        x: Tensor,
+        weight: Tensor,
         stride: Ints,
         pad: Ints,
         dilation: Ints,
         group: int,
-        need: tuple[bool, bool, bool],
-    ) -> tuple[Array, Array, Array]:
+        need: Need,
+    ) -> Gradients[Tensor]:
         if len(stride) not in (1, 2, 3):
             return super().convolution_backward(dy, x, weight, stride, pad, dilation, group, need)
         windows = stride, pad, dilation, group
@@ -234,26 +233,27 @@ class TorchOps(Ops):
         arrays, geometry = _channels_last_all(dy, x, weight), _geometry(stride, pad, dilation, False)
         gradients = aten.convolution_backward(*arrays, [weight.shape[0]], *geometry, group, list(rest))
         others = _wanted(gradients, rest)
-        return tuple(other if mine is None else mine for mine, other in zip((dx, dw, db), others, strict=True))
+        dx, dw, db = (other if mine is None else mine for mine, other in zip((dx, dw, db), others, strict=True))
+        return dx, dw, db
 
     def deconvolution(
-        self, x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, dilation: Ints, group: int
-    ) -> Array:
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, pad: Ints, dilation: Ints, group: int
+    ) -> Tensor:
         if len(stride) not in (1, 2, 3):
             return super().deconvolution(x, weight, bias, stride, pad, dilation, group)
         return aten.convolution(*_channels_last_all(x, weight), bias, *_geometry(stride, pad, dilation, True), group)
 
     def deconvolution_backward(
         self,
-        dy: Array,
-        x: Array,
-        weight: Array,
+        dy: Tensor,
+        x: Tensor,
+        weight: Tensor,
         stride: Ints,
         pad: Ints,
         dilation: Ints,
         group: int,
-        need: tuple[bool, bool, bool],
-    ) -> tuple[Array, Array, Array]:
+        need: Need,
+    ) -> Gradients[Tensor]:
         if len(stride) not in (1, 2, 3):
             return super().deconvolution_backward(dy, x, weight, stride, pad, dilation, group, need)
         # A convolution of dy is what the gradients are.
@@ -268,7 +268,7 @@ class TorchOps(Ops):
 
     # -- pooling -----------------------------------------------------------------------------------------------------
 
-    def max_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Array, Any]:
+    def max_pool(self, x: Tensor, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Tensor, Any]:
         """As the base does, and a NaN spreads. The choice is the base's or, where torch pools, torch's index."""
         if self.native and max_pooling.serves(x.shape):
             return max_pooling.max_pool(x, kernel, stride, pad, out)
@@ -277,12 +277,14 @@ class TorchOps(Ops):
             return super().max_pool(x, kernel, stride, pad, out)
         return aten.max_pool2d_with_indices(channels_last(x), list(kernel), list(stride), list(pad), [1, 1], rounds_up)
 
-    def max_pool_index(self, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
+    def max_pool_index(self, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Tensor:
         if choice.dtype == torch.int64:
             return choice.to(self.dtype)
         return super().max_pool_index(choice, x_shape, kernel, stride, pad)
 
-    def max_pool_backward(self, dy: Array, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
+    def max_pool_backward(
+        self, dy: Tensor, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints
+    ) -> Tensor:
         if choice.dtype != torch.int64:
             if self.native and max_pooling.serves(x_shape):
                 return max_pooling.max_pool_backward(dy, choice, kernel, stride, pad, x_shape[2:])
@@ -293,13 +295,13 @@ class TorchOps(Ops):
             *(list(kernel), list(stride), list(pad), [1, 1], rounds_up, channels_last(choice)),
         )
 
-    def ave_pool(self, x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Array:
+    def ave_pool(self, x: Tensor, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Tensor:
         rounds_up = _rounds_up(x.shape, kernel, stride, pad, out)
         if rounds_up is None:
             return super().ave_pool(x, kernel, stride, pad, out)
         return aten.avg_pool2d(channels_last(x), list(kernel), list(stride), list(pad), rounds_up, True, None)
 
-    def ave_pool_backward(self, dy: Array, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Array:
+    def ave_pool_backward(self, dy: Tensor, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Tensor:
         rounds_up = _rounds_up(x_shape, kernel, stride, pad, dy.shape[2:])
         if rounds_up is None:
             return super().ave_pool_backward(dy, x_shape, kernel, stride, pad)
@@ -308,24 +310,24 @@ class TorchOps(Ops):
             *(list(kernel), list(stride), list(pad), rounds_up, True, None),
         )
 
-    def _like_input(self, shape: Ints) -> Array:
+    def _like_input(self, shape: Ints) -> Tensor:
         """Shape and memory order of a pooling's input are all that torch's gradient asks it for."""
         return torch.empty(tuple(shape), dtype=self.dtype, device=self.device, memory_format=torch.channels_last)
 
     # -- normalisation -----------------------------------------------------------------------------------------------
 
-    def lrn_across(self, x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
+    def lrn_across(self, x: Tensor, size: int, alpha: float, beta: float, k: float) -> tuple[Tensor, Tensor]:
         x = channels_last(x)
         scale = self._channel_window_sum(x * x, size).mul_(alpha / size).add_(k)
         return x / _power(scale, beta), scale
 
     def lrn_across_backward(
-        self, dy: Array, x: Array, y: Array, scale: Array, size: int, alpha: float, beta: float
-    ) -> Array:
+        self, dy: Tensor, x: Tensor, y: Tensor, scale: Tensor, size: int, alpha: float, beta: float
+    ) -> Tensor:
         around = self._channel_window_sum((dy * y).div_(scale), size)
         return around.mul_(x).mul_(-2.0 * alpha * beta / size).addcdiv_(dy, _power(scale, beta))
 
-    def _channel_window_sum(self, x: Array, size: int) -> Array:
+    def _channel_window_sum(self, x: Tensor, size: int) -> Tensor:
         # In memory the channels of a pixel are a row: the sum of a few shifted rows, in one pass.
         rows = channels_last(x).movedim(1, -1)
         half = (size - 1) // 2
@@ -334,7 +336,9 @@ class TorchOps(Ops):
 
     # -- in place ----------------------------------------------------------------------------------------------------
 
-    def momentum_step(self, w: Array, g: Array, v: Array, rate: Array | float, momentum: float, decay: float) -> None:
+    def momentum_step(
+        self, w: Tensor, g: Tensor, v: Tensor, rate: Tensor | float, momentum: float, decay: float
+    ) -> None:
         # Torch's kernel walks through memory and looks at no strides; without momentum it keeps no history.
         if isinstance(rate, torch.Tensor) or not (momentum and w.is_contiguous() and v.is_contiguous()):
             super().momentum_step(w, g, v, rate, momentum, decay)
@@ -357,7 +361,7 @@ class TorchOps(Ops):
         torch.autograd.graph.increment_version(w)
 
 
-def _channels_last_all(*arrays: Array) -> list[Array]:
+def _channels_last_all(*arrays: Tensor) -> list[Tensor]:
     return [channels_last(x) for x in arrays]
 
 
@@ -366,7 +370,7 @@ def _geometry(stride: Ints, pad: Ints, dilation: Ints, transposed: bool) -> tupl
     return list(stride), list(pad), list(dilation), transposed, [0] * len(stride)
 
 
-def _wanted(gradients: Sequence[Array], need: tuple[bool, bool, bool]) -> tuple[Array, Array, Array]:
+def _wanted(gradients: Sequence[Tensor], need: Need) -> Gradients[Tensor]:
     """None for those not needed: some of torch's kernels give more than they are asked for."""
     dx, dw, db = (gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
     return dx, dw, db
@@ -386,7 +390,7 @@ def _rounds_up(x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) 
     return None
 
 
-def _power(x: Array, exponent: float) -> Array:
+def _power(x: Tensor, exponent: float) -> Tensor:
     """x**exponent; for LRN's usual 0.75 two square roots are far cheaper than a power."""
     if exponent == 0.75:
         root = x.sqrt()

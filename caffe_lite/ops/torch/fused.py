@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from ..base import Array
+from ..array import Gradients, Need
 from ..roles import Windows
 from . import onednn
 from .channels_last import channels_last
@@ -18,12 +19,12 @@ aten = torch.ops.aten
 
 
 def convolution(
-    x: Array,
-    weight: Array,
-    bias: Array | None,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
     slope: float | None,
     windows: Windows,
-) -> Callable[[Array, Array | None], Array] | None:
+) -> Callable[[Tensor, Tensor | None], Tensor] | None:
     """A convolution of arrays like ``x`` with these weights, to be given one and what to add to the result, or None,
     followed by a rectifier unless ``slope`` is None.
 
@@ -38,13 +39,13 @@ def convolution(
         filters = winograd.filters(weight, tile, group)
         sizes = tile, weight.shape[2], weight.shape[0], pad, group
 
-        def transformed(x: Array, addend: Array | None) -> Array:
+        def transformed(x: Tensor, addend: Tensor | None) -> Tensor:
             return winograd.convolution(x, filters, bias, *sizes, addend, 1.0 if slope is None else slope)
 
         return transformed
     if winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):
 
-        def along_rows(x: Array, addend: Array | None) -> Array:
+        def along_rows(x: Tensor, addend: Tensor | None) -> Tensor:
             last = 1.0 if slope is None or addend is not None else slope
             y = winograd_rows.convolution(x, weight, bias, stride, pad, last)
             if addend is None:
@@ -63,7 +64,7 @@ def convolution(
     added = torch.ops.mkldnn._convolution_pointwise.binary
     plain = None if slope is None else "relu"
 
-    def kernel(x: Array, addend: Array | None) -> Array:
+    def kernel(x: Tensor, addend: Tensor | None) -> Tensor:
         x = channels_last(x)
         if addend is None:
             return alone(x, packed, bias, *geometry, *rectifier, "")
@@ -75,19 +76,19 @@ def convolution(
     return kernel
 
 
-def rectify(y: Array, slope: float) -> Array:
+def rectify(y: Tensor, slope: float) -> Tensor:
     """ReLU, written over ``y``."""
     return aten.relu_(y) if slope == 0 else aten.leaky_relu_(y, slope)
 
 
-def normalizes(x: Array) -> bool:
+def normalizes(x: Tensor) -> bool:
     """Whether there is a kernel of our own for ``batch_norm``."""
     return own.serves(x)
 
 
 def batch_norm(
-    x: Array, scale: Array, shift: Array | None, eps: float, slope: float | None
-) -> tuple[Array, Array, Array, Any]:
+    x: Tensor, scale: Tensor, shift: Tensor | None, eps: float, slope: float | None
+) -> tuple[Tensor, Tensor, Tensor, Any]:
     """``x`` normalised by its own statistics, times ``scale``, plus ``shift``, channel by channel, then rectified
     unless ``slope`` is None.
 
@@ -102,20 +103,21 @@ def batch_norm(
 
 
 def batch_norm_backward(
-    dy: Array,
-    x: Array,
-    y: Array,
-    scale: Array,
+    dy: Tensor,
+    x: Tensor,
+    y: Tensor,
+    scale: Tensor,
     saved: Any,
     eps: float,
     slope: float | None,
-    need: tuple[bool, bool, bool],
-) -> tuple[Array | None, ...]:
+    need: Need,
+) -> Gradients[Tensor]:
     """Gradients in x, scale and shift; None where not needed."""
     if isinstance(saved, own.Saved):
         rectified = None if slope is None else y
         gradients = own.batch_norm_backward(dy, x, rectified, saved, scale, slope or 0.0, need[0])
-        return tuple(gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
+        dx, dscale, dshift = (gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
+        return dx, dscale, dshift
     if slope is not None:
         dy = aten.threshold_backward(dy, y, 0) if slope == 0 else aten.leaky_relu_backward(dy, y, slope, False)
     dy, x = channels_last(dy), channels_last(x)

@@ -3,8 +3,7 @@ unwritten is whatever lay in memory, and some end the process. Others than these
 
 from __future__ import annotations
 
-from ..base import Ints
-from ..windows import convolved, extent
+from ..windows import Ints, convolved, extent
 
 
 def misses_results(x_shape: Ints, weight_shape: Ints, stride: Ints, pad: Ints, dilation: Ints) -> bool:

@@ -11,8 +11,8 @@ from ctypes import c_bool, c_float, c_int64, c_void_p
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from ...base import Array
 from ..channels_last import channels_last
 from .native import had_memory, library
 
@@ -20,11 +20,11 @@ from .native import had_memory, library
 class Saved(NamedTuple):
     """What the gradient wants to know of a forward pass."""
 
-    mean: Array
-    inverse_std: Array
+    mean: Tensor
+    inverse_std: Tensor
 
 
-def serves(x: Array) -> bool:
+def serves(x: Tensor) -> bool:
     fits = x.ndim == 4 and x.numel() > 0 and x.device.type == "cpu" and x.dtype == torch.float32
     return fits and _library() is not None
 
@@ -45,7 +45,7 @@ def _kernel(name: str) -> ctypes._NamedFuncPointer:
     return getattr(_library(), name)
 
 
-def _shape(x: Array) -> ctypes.Array[c_int64]:
+def _shape(x: Tensor) -> ctypes.Array[c_int64]:
     """batch_norm.cpp's Shape."""
     n, channels, height, width = x.shape
     return (c_int64 * 2)(n * height * width, channels)
@@ -64,39 +64,39 @@ torch.library.define(
 
 
 def batch_norm(
-    x: Array, scale: Array, shift: Array | None, eps: float, slope: float
-) -> tuple[Array, Array, Array, Saved]:
+    x: Tensor, scale: Tensor, shift: Tensor | None, eps: float, slope: float
+) -> tuple[Tensor, Tensor, Tensor, Saved]:
     """``x`` normalised, times ``scale``, plus ``shift``, where negative times ``slope``; mean and unbiased variance."""
     y, mean, variance, inverse_std = torch.ops.caffe_lite.batch_norm.default(x, scale, shift, eps, slope)
     return y, mean, variance, Saved(mean, inverse_std)
 
 
 def batch_norm_backward(
-    dy: Array, x: Array, y: Array | None, saved: Saved, scale: Array, slope: float, need_x: bool
-) -> tuple[Array, Array, Array]:
+    dy: Tensor, x: Tensor, y: Tensor | None, saved: Saved, scale: Tensor, slope: float, need_x: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients in x (of no elements if not needed), scale and shift; with ``y`` through its rectifier."""
     return torch.ops.caffe_lite.batch_norm_backward.default(dy, x, y, *saved, scale, slope, need_x)
 
 
-def _empty_like(x: Array) -> Array:
+def _empty_like(x: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
-def _pointer(x: Array | None) -> int | None:
+def _pointer(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
 
 
 @torch.library.register_fake("caffe_lite::batch_norm")
 def _empty_results(
-    x: Array, scale: Array, shift: Array | None, eps: float, slope: float
-) -> tuple[Array, Array, Array, Array]:
+    x: Tensor, scale: Tensor, shift: Tensor | None, eps: float, slope: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _empty_like(x), torch.empty_like(scale), torch.empty_like(scale), torch.empty_like(scale)
 
 
 @torch.library.impl("caffe_lite::batch_norm", "cpu")
 def _batch_norm(
-    x: Array, scale: Array, shift: Array | None, eps: float, slope: float
-) -> tuple[Array, Array, Array, Array]:
+    x: Tensor, scale: Tensor, shift: Tensor | None, eps: float, slope: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x, scale, shift = channels_last(x), scale.contiguous(), None if shift is None else shift.contiguous()
     results = _empty_results(x, scale, shift, eps, slope)
     _kernel("batch_norm")(
@@ -108,29 +108,29 @@ def _batch_norm(
 
 @torch.library.register_fake("caffe_lite::batch_norm_backward")
 def _empty_gradients(
-    dy: Array,
-    x: Array,
-    y: Array | None,
-    mean: Array,
-    inverse_std: Array,
-    scale: Array,
+    dy: Tensor,
+    x: Tensor,
+    y: Tensor | None,
+    mean: Tensor,
+    inverse_std: Tensor,
+    scale: Tensor,
     slope: float,
     need_x: bool,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Tensor, Tensor, Tensor]:
     return _empty_like(x) if need_x else x.new_empty(0), torch.empty_like(scale), torch.empty_like(scale)
 
 
 @torch.library.impl("caffe_lite::batch_norm_backward", "cpu")
 def _batch_norm_backward(
-    dy: Array,
-    x: Array,
-    y: Array | None,
-    mean: Array,
-    inverse_std: Array,
-    scale: Array,
+    dy: Tensor,
+    x: Tensor,
+    y: Tensor | None,
+    mean: Tensor,
+    inverse_std: Tensor,
+    scale: Tensor,
     slope: float,
     need_x: bool,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Tensor, Tensor, Tensor]:
     dy, x, y = channels_last(dy), channels_last(x), None if y is None else channels_last(y)
     scale = scale.contiguous()
     dx, dscale, dshift = _empty_gradients(dy, x, y, mean, inverse_std, scale, slope, need_x)

@@ -10,8 +10,9 @@ import functools
 from ctypes import c_int64, c_void_p
 
 import torch
+from torch import Tensor
 
-from ...base import Array, Ints
+from ...windows import Ints
 from ..channels_last import channels_last
 from .native import library
 
@@ -35,7 +36,7 @@ def _kernel(name: str) -> ctypes._NamedFuncPointer:
     return getattr(_library(), name)
 
 
-def _shape(images: Array, windows: Array, kernel: Ints, stride: Ints, pad: Ints) -> ctypes.Array[c_int64]:
+def _shape(images: Tensor, windows: Tensor, kernel: Ints, stride: Ints, pad: Ints) -> ctypes.Array[c_int64]:
     """max_pooling.cpp's Shape."""
     axes = zip(images.shape[2:], windows.shape[2:], kernel, stride, pad, strict=True)
     numbers = [*images.shape[:2], *(number for axis in axes for number in axis)]
@@ -50,19 +51,19 @@ torch.library.define(
 )
 
 
-def max_pool(x: Array, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Array, Array]:
+def max_pool(x: Tensor, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Tensor, Tensor]:
     """The largest element of each window (a NaN is larger than all), and the choice."""
     return torch.ops.caffe_lite.native_max_pool.default(x, list(kernel), list(stride), list(pad), list(out))
 
 
-def max_pool_backward(dy: Array, choice: Array, kernel: Ints, stride: Ints, pad: Ints, size: Ints) -> Array:
+def max_pool_backward(dy: Tensor, choice: Tensor, kernel: Ints, stride: Ints, pad: Ints, size: Ints) -> Tensor:
     """The gradient in images of this height and width."""
     return torch.ops.caffe_lite.native_max_pool_backward.default(
         dy, choice, list(kernel), list(stride), list(pad), list(size)
     )
 
 
-def _empty(like: Array, size: list[int]) -> Array:
+def _empty(like: Tensor, size: list[int]) -> Tensor:
     return torch.empty(
         (*like.shape[:2], *size), dtype=like.dtype, device=like.device, memory_format=torch.channels_last
     )
@@ -70,13 +71,13 @@ def _empty(like: Array, size: list[int]) -> Array:
 
 @torch.library.register_fake("caffe_lite::native_max_pool")
 def _empty_windows(
-    x: Array, kernel: list[int], stride: list[int], pad: list[int], out: list[int]
-) -> tuple[Array, Array]:
+    x: Tensor, kernel: list[int], stride: list[int], pad: list[int], out: list[int]
+) -> tuple[Tensor, Tensor]:
     return _empty(x, out), _empty(x, out)
 
 
 @torch.library.impl("caffe_lite::native_max_pool", "cpu")
-def _max_pool(x: Array, kernel: list[int], stride: list[int], pad: list[int], out: list[int]) -> tuple[Array, Array]:
+def _max_pool(x: Tensor, kernel: list[int], stride: list[int], pad: list[int], out: list[int]) -> tuple[Tensor, Tensor]:
     x, (y, choice) = channels_last(x), _empty_windows(x, kernel, stride, pad, out)
     _kernel("max_pool")(_shape(x, y, kernel, stride, pad), x.data_ptr(), y.data_ptr(), choice.data_ptr())
     return y, choice
@@ -84,15 +85,15 @@ def _max_pool(x: Array, kernel: list[int], stride: list[int], pad: list[int], ou
 
 @torch.library.register_fake("caffe_lite::native_max_pool_backward")
 def _empty_images(
-    dy: Array, choice: Array, kernel: list[int], stride: list[int], pad: list[int], size: list[int]
-) -> Array:
+    dy: Tensor, choice: Tensor, kernel: list[int], stride: list[int], pad: list[int], size: list[int]
+) -> Tensor:
     return _empty(dy, size)
 
 
 @torch.library.impl("caffe_lite::native_max_pool_backward", "cpu")
 def _max_pool_backward(
-    dy: Array, choice: Array, kernel: list[int], stride: list[int], pad: list[int], size: list[int]
-) -> Array:
+    dy: Tensor, choice: Tensor, kernel: list[int], stride: list[int], pad: list[int], size: list[int]
+) -> Tensor:
     dy, choice, dx = channels_last(dy), channels_last(choice), _empty(dy, size)
     _kernel("max_pool_backward")(_shape(dx, dy, kernel, stride, pad), dy.data_ptr(), choice.data_ptr(), dx.data_ptr())
     return dx

@@ -12,9 +12,9 @@ from ctypes import c_bool, c_float, c_int64, c_void_p
 from math import ceil
 
 import torch
+from torch import Tensor
 
-from ...base import Array, Ints
-from ...windows import convolved
+from ...windows import Ints, convolved
 from ..channels_last import channels_last
 from .native import had_memory, library
 
@@ -88,7 +88,7 @@ def _kernel(name: str, tile: int, size: int) -> ctypes._NamedFuncPointer:
     return getattr(_library(), f"{name}_{tile}_{size}")
 
 
-def _shape(x: Array, y: Array, pad: Ints, group: int) -> ctypes.Array[c_int64]:
+def _shape(x: Tensor, y: Tensor, pad: Ints, group: int) -> ctypes.Array[c_int64]:
     """winograd.cpp's Shape."""
     (n, channels, height, width), (_, outs, *out) = x.shape, y.shape
     return (c_int64 * 10)(n, height, width, channels, *out, outs, *pad, group)
@@ -110,41 +110,41 @@ torch.library.define(
 )
 
 
-def filters(weight: Array, tile: int, group: int) -> Array:
+def filters(weight: Tensor, tile: int, group: int) -> Tensor:
     """The filters (outs, ins / group, size, size) transformed, to be kept."""
     return torch.ops.caffe_lite.winograd_filters.default(weight, tile, group)
 
 
 def convolution(
-    x: Array,
-    filters: Array,
-    bias: Array | None,
+    x: Tensor,
+    filters: Tensor,
+    bias: Tensor | None,
     tile: int,
     size: int,
     outs: int,
     pad: Ints,
     group: int,
-    addend: Array | None = None,
+    addend: Tensor | None = None,
     slope: float = 1.0,
-) -> Array:
+) -> Tensor:
     """The convolution with transformed filters, plus ``bias`` and ``addend``, where negative times ``slope``."""
     return torch.ops.caffe_lite.winograd_convolution.default(
         x, filters, bias, addend, slope, tile, size, outs, list(pad), group
     )
 
 
-def convolution_once(x: Array, weight: Array, bias: Array | None, tile: int, pad: Ints, group: int) -> Array:
+def convolution_once(x: Tensor, weight: Tensor, bias: Tensor | None, tile: int, pad: Ints, group: int) -> Tensor:
     """The convolution with filters that nobody has transformed, plus ``bias``."""
     return torch.ops.caffe_lite.winograd_convolution_once.default(x, weight, bias, False, tile, list(pad), group)
 
 
-def image_gradient(dy: Array, weight: Array, tile: int, pad: Ints, group: int) -> Array:
+def image_gradient(dy: Tensor, weight: Tensor, tile: int, pad: Ints, group: int) -> Tensor:
     """The gradient of a convolution in its images: a convolution with the filters turned by 180 degrees."""
     opposite = _opposite(weight.shape[2], pad)
     return torch.ops.caffe_lite.winograd_convolution_once.default(dy, weight, None, True, tile, opposite, group)
 
 
-def weight_gradient(dy: Array, x: Array, tile: int, size: int, pad: Ints, group: int) -> Array:
+def weight_gradient(dy: Tensor, x: Tensor, tile: int, size: int, pad: Ints, group: int) -> Tensor:
     """The gradient of a convolution in its weights."""
     return torch.ops.caffe_lite.winograd_weight_gradient.default(dy, x, tile, size, list(pad), group)
 
@@ -165,14 +165,14 @@ def _out(image: Ints, size: int, pad: Ints) -> list[int]:
 
 
 @torch.library.register_fake("caffe_lite::winograd_filters")
-def _empty_filters(weight: Array, tile: int, group: int) -> Array:
+def _empty_filters(weight: Tensor, tile: int, group: int) -> Tensor:
     outs, ins, size, _ = weight.shape
     floats = _kernel("filter_floats", tile, size)(outs, ins * group, group)
     return torch.empty(floats, dtype=weight.dtype, device=weight.device)
 
 
 @torch.library.impl("caffe_lite::winograd_filters", "cpu")
-def _filters(weight: Array, tile: int, group: int) -> Array:
+def _filters(weight: Tensor, tile: int, group: int) -> Tensor:
     values, taps = _empty_filters(weight, tile, group), weight.contiguous()
     outs, ins, size, _ = weight.shape
     _kernel("filters", tile, size)(taps.data_ptr(), outs, ins * group, group, values.data_ptr())
@@ -181,33 +181,33 @@ def _filters(weight: Array, tile: int, group: int) -> Array:
 
 @torch.library.register_fake("caffe_lite::winograd_convolution")
 def _empty_result(
-    x: Array,
-    filters: Array,
-    bias: Array | None,
-    addend: Array | None,
+    x: Tensor,
+    filters: Tensor,
+    bias: Tensor | None,
+    addend: Tensor | None,
     slope: float,
     tile: int,
     size: int,
     outs: int,
     pad: list[int],
     group: int,
-) -> Array:
+) -> Tensor:
     return _empty(x, outs, size, pad)
 
 
 @torch.library.impl("caffe_lite::winograd_convolution", "cpu")
 def _convolution(
-    x: Array,
-    filters: Array,
-    bias: Array | None,
-    addend: Array | None,
+    x: Tensor,
+    filters: Tensor,
+    bias: Tensor | None,
+    addend: Tensor | None,
     slope: float,
     tile: int,
     size: int,
     outs: int,
     pad: list[int],
     group: int,
-) -> Array:
+) -> Tensor:
     y = _empty_result(x, filters, bias, addend, slope, tile, size, outs, pad, group)
     given = [channels_last(x), filters, bias, None if addend is None else channels_last(addend)]
     pointers = [None if array is None else array.data_ptr() for array in given]
@@ -217,16 +217,16 @@ def _convolution(
 
 @torch.library.register_fake("caffe_lite::winograd_convolution_once")
 def _empty_result_once(
-    x: Array, weight: Array, bias: Array | None, turned: bool, tile: int, pad: list[int], group: int
-) -> Array:
+    x: Tensor, weight: Tensor, bias: Tensor | None, turned: bool, tile: int, pad: list[int], group: int
+) -> Tensor:
     outs = weight.shape[1] * group if turned else weight.shape[0]
     return _empty(x, outs, weight.shape[2], pad)
 
 
 @torch.library.impl("caffe_lite::winograd_convolution_once", "cpu")
 def _convolution_once(
-    x: Array, weight: Array, bias: Array | None, turned: bool, tile: int, pad: list[int], group: int
-) -> Array:
+    x: Tensor, weight: Tensor, bias: Tensor | None, turned: bool, tile: int, pad: list[int], group: int
+) -> Tensor:
     y = _empty_result_once(x, weight, bias, turned, tile, pad, group)
     x, taps = channels_last(x), weight.contiguous()
     _kernel("convolution_once", tile, weight.shape[2])(
@@ -237,18 +237,18 @@ def _convolution_once(
 
 
 @torch.library.register_fake("caffe_lite::winograd_weight_gradient")
-def _empty_gradient(dy: Array, x: Array, tile: int, size: int, pad: list[int], group: int) -> Array:
+def _empty_gradient(dy: Tensor, x: Tensor, tile: int, size: int, pad: list[int], group: int) -> Tensor:
     return torch.empty(dy.shape[1], x.shape[1] // group, size, size, dtype=dy.dtype, device=dy.device)
 
 
 @torch.library.impl("caffe_lite::winograd_weight_gradient", "cpu")
-def _weight_gradient(dy: Array, x: Array, tile: int, size: int, pad: list[int], group: int) -> Array:
+def _weight_gradient(dy: Tensor, x: Tensor, tile: int, size: int, pad: list[int], group: int) -> Tensor:
     dw = _empty_gradient(dy, x, tile, size, pad, group)
     x, dy = channels_last(x), channels_last(dy)
     _kernel("gradient", tile, size)(_shape(x, dy, pad, group), x.data_ptr(), dy.data_ptr(), dw.data_ptr())
     return dw
 
 
-def _empty(x: Array, outs: int, size: int, pad: Ints) -> Array:
+def _empty(x: Tensor, outs: int, size: int, pad: Ints) -> Tensor:
     shape = x.shape[0], outs, *_out(x.shape[2:], size, pad)
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)

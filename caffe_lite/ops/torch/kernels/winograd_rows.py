@@ -12,9 +12,9 @@ from ctypes import c_bool, c_float, c_int64, c_void_p
 from math import ceil
 
 import torch
+from torch import Tensor
 
-from ...base import Array, Ints
-from ...windows import convolved
+from ...windows import Ints, convolved
 from ..channels_last import channels_last
 from .native import had_memory, library
 
@@ -58,7 +58,7 @@ def _kernel(name: str, kernel: Ints, stride: Ints) -> ctypes._NamedFuncPointer:
     return getattr(_library(), f"{name}_{_TILES[taps]}_{taps}")
 
 
-def _shape(x: Array, y: Array, kernel: Ints, stride: Ints, pad: Ints) -> ctypes.Array[c_int64]:
+def _shape(x: Tensor, y: Tensor, kernel: Ints, stride: Ints, pad: Ints) -> ctypes.Array[c_int64]:
     """winograd_rows.cpp's Shape."""
     (n, channels, height, width), (_, outs, *out) = x.shape, y.shape
     return (c_int64 * 13)(n, height, width, channels, *out, outs, *kernel, *stride, *pad)
@@ -74,27 +74,29 @@ torch.library.define(
 )
 
 
-def convolution(x: Array, weight: Array, bias: Array | None, stride: Ints, pad: Ints, slope: float = 1.0) -> Array:
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, pad: Ints, slope: float = 1.0) -> Tensor:
     """The convolution plus ``bias``, where negative times ``slope``."""
     return torch.ops.caffe_lite.rows_convolution.default(x, weight, bias, slope, list(stride), list(pad))
 
 
-def weight_gradient(dy: Array, x: Array, kernel: Ints, stride: Ints, pad: Ints) -> Array:
+def weight_gradient(dy: Tensor, x: Tensor, kernel: Ints, stride: Ints, pad: Ints) -> Tensor:
     """The gradient of a convolution in its weights."""
     return torch.ops.caffe_lite.rows_weight_gradient.default(dy, x, list(kernel), list(stride), list(pad))
 
 
 @torch.library.register_fake("caffe_lite::rows_convolution")
 def _empty_result(
-    x: Array, weight: Array, bias: Array | None, slope: float, stride: list[int], pad: list[int]
-) -> Array:
+    x: Tensor, weight: Tensor, bias: Tensor | None, slope: float, stride: list[int], pad: list[int]
+) -> Tensor:
     out = [convolved(*axis) for axis in zip(x.shape[2:], weight.shape[2:], stride, pad, strict=True)]
     shape = x.shape[0], weight.shape[0], *out
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
 @torch.library.impl("caffe_lite::rows_convolution", "cpu")
-def _convolution(x: Array, weight: Array, bias: Array | None, slope: float, stride: list[int], pad: list[int]) -> Array:
+def _convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, slope: float, stride: list[int], pad: list[int]
+) -> Tensor:
     y = _empty_result(x, weight, bias, slope, stride, pad)
     x, taps = channels_last(x), weight.contiguous()
     kernel = weight.shape[2:]
@@ -106,12 +108,12 @@ def _convolution(x: Array, weight: Array, bias: Array | None, slope: float, stri
 
 
 @torch.library.register_fake("caffe_lite::rows_weight_gradient")
-def _empty_gradient(dy: Array, x: Array, kernel: list[int], stride: list[int], pad: list[int]) -> Array:
+def _empty_gradient(dy: Tensor, x: Tensor, kernel: list[int], stride: list[int], pad: list[int]) -> Tensor:
     return torch.empty(dy.shape[1], x.shape[1], *kernel, dtype=dy.dtype, device=dy.device)
 
 
 @torch.library.impl("caffe_lite::rows_weight_gradient", "cpu")
-def _weight_gradient(dy: Array, x: Array, kernel: list[int], stride: list[int], pad: list[int]) -> Array:
+def _weight_gradient(dy: Tensor, x: Tensor, kernel: list[int], stride: list[int], pad: list[int]) -> Tensor:
     dw = _empty_gradient(dy, x, kernel, stride, pad)
     x, dy = channels_last(x), channels_last(dy)
     _kernel("gradient", kernel, stride)(_shape(x, dy, kernel, stride, pad), x.data_ptr(), dy.data_ptr(), dw.data_ptr())
