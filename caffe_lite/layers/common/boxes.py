@@ -22,11 +22,13 @@ def areas(boxes: np.ndarray, inclusive: bool = False) -> np.ndarray:
 
 def overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False) -> np.ndarray:
     """Return the intersection over union of each of the boxes a (M, 4) with each of the boxes b (N, 4): (M, N)."""
-    one = a.dtype.type(inclusive)
     ax1, ay1, ax2, ay2 = np.ascontiguousarray(a.T)[:, :, None]
     bx1, by1, bx2, by2 = np.ascontiguousarray(b.T)
-    shared = np.minimum(ax2 + one, bx2 + one) - np.maximum(ax1, bx1)
-    height = np.minimum(ay2 + one, by2 + one) - np.maximum(ay1, by1)
+    shared = np.minimum(ax2, bx2) - np.maximum(ax1, bx1)
+    height = np.minimum(ay2, by2) - np.maximum(ay1, by1)
+    if inclusive:
+        shared += 1
+        height += 1
     np.maximum(shared, 0, out=shared)
     shared *= np.maximum(height, 0, out=height)
     union = np.add(areas(a, inclusive)[:, None], areas(b, inclusive), out=height)
