@@ -269,7 +269,7 @@ def _asked_by(rule: NetStateRule, stages: Iterable[str]) -> NetState:
 
 
 def _has_data(phase: int, kept: Sequence[PlacedLayer], left_out: Sequence[PlacedLayer]) -> bool:
-    """Return whether layers without bottoms make data, and some blob that those of other states make, if there are any.
+    """Return whether layers without bottoms make data: if such layers are left out, also a blob that these would make.
 
     A net with data for TRAIN alone may still have constants in TEST. Nobody trains from an Input.
     """
