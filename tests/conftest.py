@@ -16,8 +16,7 @@ from caffe_lite.ops.memory import recycle_freed_memory
 
 
 def skip_without_extra() -> Generator[None, object, object]:
-    """Whatever runs here is skipped, not failed, where an optional package that it needs is not installed; in CI all
-    are, and it fails."""
+    """Skip a test if an optional package is not installed. In CI, where all of them are installed, it fails."""
     try:
         return (yield)
     except MissingExtra as missing:
@@ -32,25 +31,25 @@ pytest_runtest_call = pytest.hookimpl(wrapper=True)(skip_without_extra)
 
 @pytest.fixture(scope="session", autouse=True)
 def memory_recycled() -> None:
-    """What the first engine says of memory, once in a process, stands in no test's log."""
+    """Keep the first engine's message about memory, logged once per process, out of the logs of tests."""
     recycle_freed_memory()
 
 
 @pytest.fixture(scope="session", params=available_engines())
 def engine(request: pytest.FixtureRequest) -> str:
-    """The name of an engine; a test that uses it runs once on every engine installed."""
+    """Return the name of an engine; a test that uses it runs once on every installed engine."""
     return request.param
 
 
 @pytest.fixture(scope="session", params=["float32", "float64"])
 def ops(engine: str, request: pytest.FixtureRequest) -> Ops:
-    """The operations of an engine, in float32 and in float64."""
+    """Return the operations of an engine, in float32 and in float64."""
     return get_ops(engine, request.param)
 
 
 @pytest.fixture
 def make_net(tmp_path: Path, engine: str) -> Iterator[Callable[..., Net]]:
-    """``make_net(text, phase=TRAIN, **kw)``: a Net from prototxt text, read from a file ``net.prototxt``."""
+    """Return ``make_net(text, phase=TRAIN, **kw)``, which makes a Net from prototxt in a file ``net.prototxt``."""
     nets: list[Net] = []
 
     def make(text: str, phase: int = TRAIN, **kw) -> Net:
@@ -75,9 +74,9 @@ gcc -shared -fPIC -x c -o "$2" '{source}' && echo end >> '{log}'
 
 @pytest.fixture
 def quick_compiler(tmp_path: Path) -> Callable[..., str]:
-    """``quick_compiler(name, seconds=, code=, defines=, folder=)``: a compiler's command, which compiles this C always.
+    """Return ``quick_compiler(name, seconds=, code=, defines=, folder=)``: a compiler that always compiles this C code.
 
-    It takes so many seconds, says what it defines, and notes ``begin`` and ``end`` in the folder's file ``compiled``.
+    It takes so many seconds, prints its definitions, and writes ``begin`` and ``end`` to the folder's ``compiled``.
     """
     if shutil.which("gcc") is None and "CI" not in os.environ:
         pytest.skip("there is no gcc")
@@ -94,7 +93,7 @@ def quick_compiler(tmp_path: Path) -> Callable[..., str]:
         path.write_text(_QUICK.format(defines=defines, log=log, seconds=seconds, source=source))
         path.chmod(0o755)
         log.touch()
-        log.chmod(0o666)  # whoever runs it
+        log.chmod(0o666)  # any user may run it
         return str(path)
 
     return make

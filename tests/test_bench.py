@@ -1,4 +1,4 @@
-"""tools/bench.py: PyTorch's nets are ours, and the tables and the JSON say what was measured."""
+"""tools/bench.py: PyTorch's nets equal ours, and the tables and the JSON show the measurements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEAVY = ("caffenet", "googlenet", "resnet50", "resnet50-test", "squeezenet-test"
 
 @pytest.fixture
 def tools(monkeypatch):
-    """The modules bench and pytorch_nets."""
+    """Import the modules bench and pytorch_nets."""
     monkeypatch.syspath_prepend(str(TOOLS))
     import bench
     import pytorch_nets
@@ -35,12 +35,12 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", [*LIGHT, *(pytest.param(name, marks=pytest.mark.slow) for name in HEAVY)])
 def test_both_sides_compute_the_same(tools, name):
-    """With the same weights, and no dropout, they have the same loss and gradients, or in TEST the same scores."""
+    """With the same weights and without dropout, both have the same loss and gradients, or the same scores in TEST."""
     bench, pytorch_nets = tools
     case = bench.CASES[name]
     case = case._replace(shape=(2, *case.shape[1:]))
     param = bench.network(case)
-    # Dropout runs in place, so the net is whole without it.
+    # Dropout runs in place, so the net is complete without it.
     layers = [layer for layer in param.layer if layer.type != "Dropout"]
     del param.layer[:]
     param.layer.extend(layers)
@@ -60,7 +60,7 @@ def test_both_sides_compute_the_same(tools, name):
     outputs = theirs(torch.tensor(images, dtype=torch.float64))
     if not case.train:
         ours.forward()
-        # What the softmax is of: far apart as these are, its own values would say little.
+        # The scores before the softmax: they are so far apart that its own values would show little.
         scores = ours.ops.host_view(ours.nodes[-1].bottom[0].data).reshape(2, -1)
         np.testing.assert_allclose(scores, outputs.detach().numpy(), rtol=1e-9, atol=1e-9 * abs(scores).max())
         return
@@ -92,7 +92,7 @@ def test_the_tables(tmp_path):
         if side != "pytorch":
             assert cells[3:5] == [f"{medians[side] / medians['pytorch']:.2f}"] * 2
     assert [row[-1] for row in sides] == ["", "0.75", ""]
-    # Per image 20 maps of 24 x 24 with 25 weights each, and so on; nobody needs the gradient in the image.
+    # Per image, 20 maps of 24 x 24 with 25 weights each, and so on; the gradient of the image is not needed.
     first, others = 20 * 24**2 * 25, 50 * 8**2 * 500 + 800 * 500 + 500 * 10
     assert results["operations"] == {"lenet": 2 * 64 * (2 * first + 3 * others)}
     assert set(results["peaks"]) == {"matrix product", "3x3 convolution"}

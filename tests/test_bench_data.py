@@ -1,4 +1,4 @@
-"""tools/bench_data.py: that it runs and reads what it says it reads, not how fast."""
+"""tools/bench_data.py: it runs and reads the right data; its speed is not tested."""
 
 from __future__ import annotations
 

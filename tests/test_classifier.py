@@ -1,4 +1,4 @@
-"""Classifier and Detector, against what their nets say of inputs made by hand."""
+"""Classifier and Detector, against the results of their nets for inputs made by hand."""
 
 from __future__ import annotations
 
@@ -116,11 +116,11 @@ def test_windows(files, photo):
 def test_windows_with_their_surroundings(files):
     detector = caffe.Detector(*files, context_pad=2, **SETTINGS)
     image = RANDOM.random((20, 30, 3)).astype(np.float32)
-    # Rows 8 to 11 and columns 10 to 13 are 4 x 4; twice that around their center are the net's 8 x 8 pixels.
+    # Rows 8 to 11 and columns 10 to 13 are 4 x 4; twice that around their centre gives the net's 8 x 8 pixels.
     crop = detector.crop(image, np.array([8, 10, 11, 13]))
     np.testing.assert_allclose(crop[:7, :7], io.resize_image(image[6:14, 8:16], (8, 8))[:7, :7], atol=0.5)
     assert crop.shape == (8, 8, 3)
-    # At the corner of the image the mean stands for what is outside, in the image's own order and scale.
+    # At the corner of the image, the mean replaces the outside, in the image's own order and scale.
     corner = detector.crop(image, [0, 0, 3, 3])
     outside = np.broadcast_to(MEAN[::-1] / 255, (8, 8, 3))
     np.testing.assert_allclose(corner[0], outside[0], rtol=1e-6)

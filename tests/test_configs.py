@@ -1,4 +1,4 @@
-"""configs/: every net builds in its three states and is as large as its paper says; every solver trains its net."""
+"""configs/: every net builds in its three states and has the size given in its paper; every solver trains its net."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from caffe_lite.proto.prototxt import read_net, read_solver
 from caffe_lite.solvers.learning_rate import check_policy, learning_rate
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-OTHERS = {"fcn8s", "lrcn"}  # which give no single answer for an image: see tests/configs
+OTHERS = {"fcn8s", "lrcn"}  # these give no single answer for an image: see tests/configs
 NAMES = sorted({path.parent.name for path in CONFIGS.glob("*/net.prototxt")} - OTHERS)
 DEPLOY = ("deploy",)
 HEAVY = ("alexnet", "caffenet", "googlenet", "resnet50", "vgg16")
 HEAVY_ARE_SLOW = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in NAMES]
 
-# What each net learns, and the blob before its linear layer or, in SqueezeNet, before its average; or its code.
+# The learned parameters of each net, and the blob before its linear layer or, in SqueezeNet, its average; or its code.
 SIZES = {
     "lenet": (431_080, "pool2", (50, 4, 4)),
     "cifar10_quick": (145_578, "pool3", (64, 4, 4)),
@@ -36,16 +36,16 @@ SIZES = {
     "squeezenet": (1_235_496, "conv10", (1000, 14, 14)),
     "mobilenet": (4_231_976, "pool6", (1024, 1, 1)),
 }
-# GoogLeNet's auxiliary classifiers, which only training has: 1x1 convolution to 128 maps, two linear layers, in each.
+# GoogLeNet's auxiliary classifiers, only in training: each has a 1x1 convolution to 128 maps and two linear layers.
 AUXILIARY = sum(c * 128 + 128 + 128 * 4 * 4 * 1024 + 1024 + 1024 * 1000 + 1000 for c in (512, 528))
-# What deploy gives, and the shape of one image's: without a word, prob with a probability for each class.
+# The output of deploy, and its shape for one image; the default is prob with a probability for each class.
 DEPLOYED = {"mnist_autoencoder": ("decode1neuron", (784,)), "mnist_siamese": ("feat", (2,))}
-# Losses of other weights than 1, and those that are not called loss.
+# Losses with weights other than 1, and losses that are not called loss.
 LOSSES = {
     "googlenet": {"loss3/loss3": 1, "loss1/loss1": 0.3, "loss2/loss2": 0.3},
     "mnist_autoencoder": {"cross_entropy_loss": 1},
 }
-# Biases that move both points of a pair alike, which no distance notices.
+# Biases that move both points of a pair equally, so that no distance changes.
 IDLE = {"mnist_siamese": {("ip2", 1), ("feat", 1)}}
 TEST_IMAGES = {"lenet": 1_000, "cifar10_quick": 10_000, "cifar10_full": 10_000, "mnist_autoencoder": 1_000}
 TEST_IMAGES |= {"mnist_siamese": 1_000, "fcn8s": 1_449, "lrcn": 472 * 8 * 16}
@@ -66,7 +66,7 @@ def deployed_shape(name: str) -> list[int]:
 
 
 def without_data(name: str, phase: int, batch: int, stages: tuple[str, ...] = (), filled: bool = True) -> Net:
-    """The net with noise, all of class 0, for its databases; with weights of zero, which is faster, if not filled."""
+    """Return the net with noise of class 0 instead of databases; unless filled, weights are zero, which is faster."""
     param = config(name)
     for layer in param.layer:
         if layer.type == "Data":
@@ -102,7 +102,7 @@ def test_deploy(name):
     assert net.blobs[blob].data.shape == (batch, *shape)
     shape = net.blobs[output].data.shape
     assert shape[:2] == (batch, *values) and set(shape[2:]) <= {1}
-    # The numbers that people read.
+    # The numbers in the texts that people read.
     assert f"{parameters:,}" in " ".join(
         (CONFIGS / name / "net.prototxt").read_text(encoding="utf-8").replace("#", "").split()
     )
@@ -143,7 +143,7 @@ def test_the_gradient_reaches_every_parameter(name):
     net.forward()
     net.backward()
     losses = [net.blobs[blob].data for blob in net.outputs]
-    # Fresh weights know nothing yet: about the loss of a guess.
+    # Untrained weights have about the loss of a guess.
     assert np.isfinite(losses).all()
     if name not in DEPLOYED:
         assert all(0.2 * log(classes(name)) < loss < 3 * log(classes(name)) for loss in losses), losses

@@ -119,7 +119,7 @@ def test_the_parameters_that_tell_how_pixels_lie():
 
 
 def test_a_crop_aligns_a_skip_connection():
-    """As FCN: padded far, reduced, brought up again, cropped to the input; a pixel comes back where it was."""
+    """As in FCN, the image is padded, reduced, enlarged and cropped to the input; a pixel comes back to its place."""
     n = NetSpec()
     n.data = data()
     n.down = L.Convolution(n.data, **spatial(1, 4, 20, bias_term=False, weight_filler={"type": "constant", "value": 1}))

@@ -1,4 +1,4 @@
-"""tools/differential.py: random nets agree on every engine, and what does not is found."""
+"""tools/differential.py: random nets agree on every engine, and differences are found."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ differential.child(differential.arguments())
 
 
 def test_a_crash_and_a_net_without_end_are_found(differential, tmp_path, monkeypatch, capsys):
-    """They are told with their seeds and nets, and the nets behind them run."""
+    """They are reported with their seeds and nets, and the nets after them still run."""
     script = tmp_path / "crashing.py"
     script.write_text(CRASHING.format(paths=[str(TOOLS), str(TOOLS.parent)]))
     monkeypatch.setattr(differential, "__file__", str(script))

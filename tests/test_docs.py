@@ -1,12 +1,12 @@
-"""Every fenced block of the documentation and the README runs, in order, in a folder of its page's own.
+"""Every fenced block of the documentation and the README runs, in order, in a separate folder for each page.
 
     ```python      runs, in one process for the page's Python
     ```bash        runs in bash, in that folder; configs/ is there
     ```prototxt    passes `caffe-lite check`
-    ```text        is what the block before it printed; `...` stands for anything
+    ```text        is the output of the block before it; `...` stands for anything
 
 `title="FILE"` writes the block into FILE first; if the repository has that file, the block is an excerpt of it instead.
-Comments before a block tell what is special: `<!-- slow -->`, `<!-- fails -->` (an error is what it shows),
+Comments before a block mark special ones: `<!-- slow -->`, `<!-- fails -->` (it shows an error),
 `<!-- not run: why -->`, `<!-- prints nothing of this -->` (a listing, not an output).
 """
 
@@ -55,7 +55,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 class Reader:
-    """Does with the blocks of a page what a reader would do."""
+    """Executes the blocks of a page as a reader would."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,7 +69,7 @@ class Reader:
         for name, command in (
             ("caffe-lite", f'exec "{sys.executable}" -m caffe_lite "$@"'),
             ("python", f'exec "{sys.executable}" "$@"'),
-            ("pip", ":"),  # whoever runs the tests has installed it all
+            ("pip", ":"),  # everything is installed where the tests run
         ):
             (commands / name).write_text(f"#!/bin/sh\n{command}\n")
             (commands / name).chmod(0o755)
@@ -174,7 +174,7 @@ def test_every_block_does_what_it_says(page: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_there_are_blocks_and_a_wrong_one_is_found(tmp_path: Path) -> None:
-    """Or a change of the fences' form would let everything pass."""
+    """Otherwise a change of the form of fences would let everything pass."""
     assert sum(len(blocks(page)) for page in PAGES) > 40
     reader = Reader(tmp_path)
     reader.read(Block("python", "print(1 + 1)\n", None, "", 1))

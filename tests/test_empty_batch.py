@@ -1,4 +1,4 @@
-"""Nets, fused and compiled ones too, over batches of nothing, between batches of something."""
+"""Nets, also fused and compiled, over empty batches between other batches."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def inner_product(name: str, bottom: str, outputs: int) -> str:
     return layer(name, "InnerProduct", bottom, name, f"inner_product_param {{ num_output: {outputs} {XAVIER} }}")
 
 
-# What engines compute by kernels of their own, and what is fused, is in here.
+# This net has the layers for which engines have their own kernels, and those that are fused.
 NET = (
     INPUT
     + convolution("c1", "x", 32, "kernel_size: 7 stride: 2 pad: 3")

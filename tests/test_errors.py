@@ -1,4 +1,4 @@
-"""What an error says, and that it survives a trip through another process."""
+"""The messages of errors, and that errors survive a trip through another process."""
 
 import pickle
 

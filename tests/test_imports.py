@@ -1,4 +1,4 @@
-"""How the package is laid out: imports point one way (pyproject.toml says which), and its root stays small."""
+"""The layout of the package: imports point one way (see pyproject.toml), and its root stays small."""
 
 import subprocess
 import sys

@@ -17,7 +17,7 @@ def create(type_name, where=WHERE):
 
 @pytest.fixture
 def free_registry(monkeypatch):
-    """What a test registers is gone after it."""
+    """Remove the layers of a test when it ends."""
     monkeypatch.setattr(registry, "_registry", dict(registry._registry))
 
 

@@ -1,4 +1,4 @@
-"""Blobs of an engine that shares no memory with the host, as on a GPU: what was touched last holds."""
+"""Blobs of an engine that shares no memory with the host, as on a GPU: the copy changed last is valid."""
 
 from __future__ import annotations
 
@@ -102,5 +102,5 @@ def test_a_net_computes_with_what_was_written(net):
 def test_a_blob_written_through_another_that_shares_its_array(net):
     net.forward()
     net.blobs["x"].data[...] = 1
-    net.forward(start="left")  # reads a split's top, not x itself
+    net.forward(start="left")  # reads the top of a split, not x itself
     np.testing.assert_array_equal(net.blobs["left"].data, np.full((2, 2), 3))

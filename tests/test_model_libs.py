@@ -151,7 +151,7 @@ def test_the_head_of_a_detector():
     box = net["relu5_3_mbox_priorbox"].fn
     assert box.params["min_size"] == [60, 70] and box.params["max_size"] == [114, 120] and box.params["step"] == 16
     assert box.inputs == (net.relu5_3, net.data) and net.mbox_priorbox.fn.params == {"axis": 2}
-    with pytest.raises(NetError, match="has no field"):  # the layers of SSD are in no message here
+    with pytest.raises(NetError, match="has no field"):  # the messages here do not have the layers of SSD
         net.to_proto()
     for wrong, what in (
         ({"num_classes": 0}, "num_classes is 0"),

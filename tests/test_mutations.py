@@ -1,6 +1,6 @@
-"""Damaged files of every kind: a right result or a CaffeError, soon and in little memory, and never anything else.
+"""Damaged files of every kind: a correct result or a CaffeError, quickly and with little memory, and nothing else.
 
-A child process reads the files, so that a crash is seen as well, under a limit to its memory:
+A child process with limited memory reads the files, so that a crash is noticed as well:
 ``python tests/test_mutations.py KIND FOLDER COUNT``.
 """
 
@@ -55,14 +55,14 @@ snapshot_prefix: "s" random_seed: 1 solver_mode: CPU
 """
 
 
-# -- what is read, and how ---------------------------------------------------------------------------------------------
+# -- the kinds of files, and their readers -----------------------------------------------------------------------------
 
 
 class Kind:
-    """A kind of file: whole examples of it, and a reader whose result, for files that are cut short, is known.
+    """A kind of file: intact examples, and a reader whose result for truncated files is known.
 
-    ``read`` returns what was learned from the file by name; each must be what the whole file gives, or what was there
-    before. For text that is not so: a number that is cut short is another number.
+    ``read`` returns the values read from the file by name. Each must be the value from the whole file or the one from
+    before. This does not hold for text: a truncated number is another number.
     """
 
     text = False
@@ -78,13 +78,13 @@ class Kind:
         raise NotImplementedError
 
     def known(self, example: bytes) -> list[dict[str, bytes]]:
-        """What may come of a file cut short, for each name."""
+        """Return the allowed values after reading a truncated file, for each name."""
         self.path.write_bytes(example)
         return [self.read()]
 
 
 class Prototxt(Kind):
-    """Nets of all formats, which are then made."""
+    """Nets of all formats, which are then built."""
 
     text = True
 
@@ -228,7 +228,7 @@ CUT_SHORT = {**KINDS, "SmallLMDB": SmallLMDB}
 
 
 def mutated(example: bytes, rng: random.Random) -> bytes:
-    """One to a few places changed, removed, repeated or put elsewhere."""
+    """Change, remove, repeat or move the bytes at one or a few places."""
     data = bytearray(example)
     for _ in range(rng.choice([1, 1, 1, 2, 3, 10])):
         size = min(rng.choice([1, 1, 1, 2, 4, 8, 8, 40]), len(data))
@@ -257,7 +257,7 @@ MARKS = ["[", "{", "}", "]", "[]", "<", ":"]
 
 
 def mutated_text(example: bytes, rng: random.Random) -> bytes:
-    """As before, or words changed for others."""
+    """Mutate the bytes, or replace words by others."""
     if rng.random() < 0.4:
         return mutated(example, rng)
     words = re.findall(r"\s+|[\w.-]+|\"[^\"]*\"|.", example.decode())
@@ -273,7 +273,7 @@ def mutated_text(example: bytes, rng: random.Random) -> bytes:
 
 
 def noise(example: bytes, rng: random.Random) -> bytes:
-    """Random bytes, or the head of a real file before them."""
+    """Return random bytes, or the head of a real file followed by random bytes."""
     head = example[: rng.choice([0, 0, 4, 8, 100])]
     return head + rng.randbytes(rng.choice([0, 1, 10, 1000, 20_000])) * rng.choice([1, 1, 50])
 
@@ -283,7 +283,7 @@ def deep(example: bytes, rng: random.Random) -> bytes:
 
 
 def run(name: str, folder: Path, count: int) -> None:
-    """Read so many damaged files; the first that ends badly is told, and left in the folder."""
+    """Read so many damaged files; the first that ends badly is reported and left in the folder."""
     kind = CUT_SHORT[name](folder)
     rng = random.Random(name)
     examples = kind.examples()
@@ -291,7 +291,7 @@ def run(name: str, folder: Path, count: int) -> None:
     limit_memory()
     for example in examples:
         kind.path.write_bytes(example)
-        with contextlib.suppress(CaffeError):  # of another net, some of them
+        with contextlib.suppress(CaffeError):  # some are weights of another net
             kind.read()
     for number in range(count):
         example = examples[number % len(examples)]
@@ -304,7 +304,7 @@ def run(name: str, folder: Path, count: int) -> None:
 
 
 def cut(name: str, folder: Path, step: int) -> None:
-    """Read the first example of a kind, cut short at every place, or every so many."""
+    """Read the first example of a kind, truncated at every place or at every so many places."""
     kind = CUT_SHORT[name](folder)
     example = kind.examples()[0]
     kind.path.write_bytes(example)
@@ -322,7 +322,7 @@ def cut(name: str, folder: Path, step: int) -> None:
 
 
 def attempt(kind: Kind, content: bytes, what: str) -> dict[str, bytes] | None:
-    """The result, or None for a CaffeError; all else ends the process."""
+    """Return the result, or None for a CaffeError; any other error ends the process."""
     kind.path.write_bytes(content)
     start = time.process_time()
     result = None
@@ -330,7 +330,7 @@ def attempt(kind: Kind, content: bytes, what: str) -> dict[str, bytes] | None:
         result = kind.read()
     except CaffeError as error:
         str(error)
-    except BaseException:  # this is what must never be
+    except BaseException:  # this must never happen
         traceback.print_exc()
         sys.exit(f"{what} raised what is no CaffeError; the file is {kept(kind)}")
     if time.process_time() - start > SECONDS:
@@ -343,7 +343,7 @@ def kept(kind: Kind) -> str:
 
 
 def limit_memory() -> None:
-    """From here on one gigabyte more than there is now, where the system has such limits."""
+    """Limit memory to one gigabyte more than is used now, if the system has such limits."""
     with contextlib.suppress(ImportError, FileNotFoundError):
         import resource
 
@@ -353,7 +353,7 @@ def limit_memory() -> None:
 
 
 def sparing(kind: str) -> int:
-    """How many times fewer files to read where each takes a process of its own."""
+    """Return the factor by which to read fewer files, larger if each needs its own process."""
     if not kind.startswith("HDF5"):
         return 1
     from caffe_lite.files.hdf5 import _NEVER_CRASHES
@@ -366,7 +366,7 @@ def sparing(kind: str) -> int:
 
 
 def child(*arguments: object, **settings: str) -> tuple[int, int]:
-    """How many files were read well, and how many refused."""
+    """Return the number of files that were read, and the number refused."""
     settings |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     environment = {**os.environ, **settings}
     done = subprocess.run(

@@ -119,7 +119,7 @@ def test_what_is_no_top_is_a_type_error():
     with pytest.raises(TypeError, match=r"^Eltwise input 1 is not a Top \(type is <class 'str'>\)"):
         L.Eltwise(pair[0], "data")
     n = NetSpec()
-    n.data, n.size, n.list = pair, 3, [pair[0]]  # what a script keeps there for itself is its own matter
+    n.data, n.size, n.list = pair, 3, [pair[0]]  # scripts may keep their own values there
     assert (n.data, n.size) == (pair, 3)
     with pytest.raises(TypeError, match=r"data is not a Top \(type is <class 'tuple'>\)"):
         n.to_proto()

@@ -1,4 +1,4 @@
-"""Plug-ins: the package that docs/plugins.md shows, installed, and ones that cannot be imported; in real processes."""
+"""Plug-ins in real processes: the package that docs/plugins.md shows, and ones that cannot be imported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LAYER, PYPROJECT, NET, GRADIENT_CHECK = re.findall(r"^```\w*\n(.*?)^```$", DOCUM
 
 
 def install(site: Path, name: str, source: str) -> None:
-    """What ``pip install`` leaves of a module and its entry point."""
+    """Write the files that ``pip install`` leaves for a module and its entry point."""
     info = site / f"{name}-1.0.dist-info"
     info.mkdir(parents=True)
     (site / f"{name}.py").write_text(source, encoding="utf-8")

@@ -142,7 +142,7 @@ def test_a_layers_blobs_as_a_live_sequence(ops):
 
 
 def test_a_blob_that_no_array_can_hold(make_net):
-    """The libraries' own limits are of the sizes without the 0."""
+    """The libraries' own limits apply to the product of the sizes without the 0."""
     shape = (0, 2**31 - 1, 2**31 - 1, 4)
     net = make_net(NET % " ".join(f"dim: {n}" for n in shape))
     for read in (lambda: net.blobs["x"].data, lambda: net.blobs["x"].diff):

@@ -1,4 +1,4 @@
-"""Arrays that a user holds show what every pass computes, on every engine, fused and compiled."""
+"""Arrays that a user holds show the results of every pass, on every engine, fused and compiled."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def compile(request, engine) -> bool:
 
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
 def test_data_taken_once_show_every_pass(phase, engine):
-    """Twenty passes beside a net of which nobody holds an array."""
+    """Compare twenty passes with those of a net of which nobody holds an array."""
     net, other = chain(phase, engine), chain(phase, engine)
     held = {name: blob.data for name, blob in net.blobs.items()}
     for seed in range(20):
@@ -125,7 +125,7 @@ def test_what_is_derived_of_an_array_stays_current(engine):
 
 
 def test_what_is_written_into_a_held_array_counts_for_backward(engine):
-    """As in the original: layers find in their blobs what a script has put there between the passes."""
+    """As in the original, layers use the values that a script has written into their blobs between the passes."""
     gradients = []
     for hold_before in (False, True):
         net = chain(TRAIN, engine)
@@ -228,7 +228,7 @@ def test_arrays_of_every_kind_can_be_held(shape, engine):
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 @pytest.mark.parametrize("reader", ["Split", "Eltwise"])
 def test_diffs_that_share_a_gradient_are_held_apart(reader, engine):
-    """A blob's only gradient is bound to the blob below, too; who holds both sees both, pass after pass."""
+    """A blob's only gradient is also bound to the blob below; a user who holds both sees both, pass after pass."""
     if engine == "torch":
         pytest.importorskip("torch")
     tops = 'top: "a" top: "unread"' if reader == "Split" else 'bottom: "y" top: "a"'

@@ -1,4 +1,4 @@
-"""Unknown sizes: what arithmetic knows of them, and that comparisons are tried in every way."""
+"""Unknown sizes: arithmetic with them, and comparisons, which are tried both ways."""
 
 from __future__ import annotations
 

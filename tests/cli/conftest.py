@@ -59,7 +59,7 @@ random_seed: 7
 
 
 def write_lmdb(path: Path, labels: list[int]) -> None:
-    """Images of 3 x 4 whose row number ``label % 3`` is bright."""
+    """Write images of 3 x 4 pixels whose row number ``label % 3`` is bright."""
     lmdb = pytest.importorskip("lmdb")
     rng = np.random.default_rng(0)
     with lmdb.open(str(path), map_size=1 << 20) as database, database.begin(write=True) as transaction:
@@ -72,7 +72,7 @@ def write_lmdb(path: Path, labels: list[int]) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with ``net.prototxt``, ``solver.prototxt``, ``train_lmdb`` (24 images) and ``test_lmdb`` (20)."""
+    """Make a folder with ``net.prototxt``, ``solver.prototxt``, ``train_lmdb`` (24 images) and ``test_lmdb`` (20)."""
     write_lmdb(tmp_path / "train_lmdb", [index % 3 for index in range(24)])
     write_lmdb(tmp_path / "test_lmdb", [index % 3 for index in range(20)])
     (tmp_path / "net.prototxt").write_text(NET)
@@ -81,9 +81,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what would change the tool's behaviour; the package is found from any folder.
+    """Return our environment without variables that change the tool's behaviour; any folder finds the package.
 
-    The engine is the one that starts fastest; tests that are about engines name theirs.
+    The engine is the one that starts fastest; tests of engines name their own.
     """
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("CAFFE_LITE", "GLOG"))}
     return inherited | {"PYTHONPATH": str(ROOT), "CAFFE_LITE_ENGINE": "numpy"}
@@ -95,7 +95,7 @@ def command(*arguments: str) -> list[str]:
 
 @pytest.fixture
 def caffe(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run ``caffe-lite ARGUMENTS...`` in ``folder`` to its end."""
+    """Run ``caffe-lite ARGUMENTS...`` in ``folder`` to completion."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

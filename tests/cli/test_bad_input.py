@@ -1,4 +1,4 @@
-"""Every bad input ends with one clear message and exit status 1, and damages no file that was there before."""
+"""Every bad input ends with one clear message and exit status 1, and damages no existing file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRAIN = ("train", "solver.prototxt")
 
 
 def net_with(old: str, new: str) -> Callable[[Path], None]:
-    """The net with some of its text changed."""
+    """Return the net with some of its text changed."""
 
     def change(folder: Path) -> None:
         assert old in NET
@@ -169,5 +169,5 @@ def assert_one_message(result, pattern: str) -> None:
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    """Every file but LMDB's lock files, which change whenever a database is opened."""
+    """Read every file except LMDB's lock files, which change whenever a database is opened."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock.mdb"}

@@ -22,7 +22,7 @@ layer {{ name: "prob" type: "Softmax" bottom: "ip" top: "prob" }}
 
 @pytest.fixture
 def model(folder):
-    """A net that tells of an image which of blue, green and red is strongest; pictures in these colors, and labels."""
+    """Make a net that finds which of blue, green and red is strongest, pictures in these colours, and labels."""
     (folder / "deploy.prototxt").write_text(DEPLOY.format(channels=3))
     net = Net(folder / "deploy.prototxt", TEST, engine="numpy")
     net.params["ip"][0].data[...] = np.eye(3) / 50

@@ -1,4 +1,4 @@
-"""compile-kernels: all kernels at once, ahead, and an exit status that tells whether they are there."""
+"""compile-kernels compiles all kernels ahead of time, and its exit status says if all of them are there."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from caffe_lite.proto.caffe_pb2 import BlobProto, Datum
 
 @pytest.fixture
 def mean(folder) -> np.ndarray:
-    """What the images in train_lmdb are on average."""
+    """Return the mean of the images in train_lmdb."""
     data = [Datum.FromString(value).data for _, value in LMDB(str(folder / "train_lmdb")).records()]
     return np.array([np.frombuffer(pixels, np.uint8) for pixels in data]).mean(0).reshape(1, 3, 4)
 

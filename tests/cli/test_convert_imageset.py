@@ -23,7 +23,7 @@ cv2 = pytest.importorskip("cv2")
 
 @pytest.fixture
 def images(folder: Path) -> np.ndarray:
-    """Twelve images of 5 x 4, in ``pictures``, named in ``list.txt`` with their numbers as labels."""
+    """Write twelve images of 5 x 4 pixels to ``pictures``, listed in ``list.txt`` with their numbers as labels."""
     pixels = np.random.default_rng(0).integers(0, 256, (12, 5, 4, 3), np.uint8)
     (folder / "pictures").mkdir()
     for i, image in enumerate(pixels):
@@ -56,7 +56,7 @@ def test_a_list_becomes_a_database(caffe, folder, images):
 
 
 def test_caffes_spelling_of_every_option(caffe, folder, images):
-    """As in the scripts that come with Caffe."""
+    """The options are spelled as in the scripts that come with Caffe."""
     options = (
         "--resize_height=8 -resize_width 6 --shuffle --gray=true -encoded=true --encode_type=jpg --backend=leveldb"
     )
@@ -143,7 +143,7 @@ def test_a_progress_bar_on_a_terminal(folder, images):
     try:
         while part := os.read(terminal, 65536):
             shown += part
-    except OSError:  # how Linux tells that nobody writes any more
+    except OSError:  # Linux's sign that nobody writes any more
         pass
     os.close(terminal)
     assert done.returncode == 0

@@ -13,7 +13,7 @@ lmdb = pytest.importorskip("lmdb")
 
 @pytest.fixture
 def images(folder) -> np.ndarray:
-    """Nine images of 2 x 3, in ``images.gz``, whose labels 0 to 8 are in ``labels``."""
+    """Write nine images of 2 x 3 pixels to ``images.gz`` and their labels, 0 to 8, to ``labels``."""
     pixels = np.arange(54, dtype=np.uint8).reshape(9, 2, 3)
     with gzip.open(folder / "images.gz", "wb") as file:
         file.write(struct.pack(">4I", 2051, 9, 2, 3) + pixels.tobytes())

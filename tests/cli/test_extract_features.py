@@ -13,7 +13,7 @@ from caffe_lite.proto.caffe_pb2 import DataParameter, Datum
 
 @pytest.fixture
 def expected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
-    """``weights.caffemodel``, and what data, ip1 and ip2 hold in the next five batches of ten."""
+    """Write ``weights.caffemodel``; return the values of data, ip1 and ip2 in the next five batches of ten."""
     monkeypatch.chdir(folder)
     net = Net("net.prototxt", TEST, engine="numpy")
     net.save("weights.caffemodel")

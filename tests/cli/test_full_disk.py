@@ -1,4 +1,4 @@
-"""A disk that is full at any byte of a snapshot: one message, status 1, every file the old one or the new one."""
+"""A disk that is full at any byte of a snapshot: one message, status 1, and every file is the old or the new one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILES = ("stripes_iter_10.caffemodel", "stripes_iter_10.solverstate")
 
 
 def train(folder: Path, format_: str, limit: int | None = None) -> subprocess.CompletedProcess[str]:
-    """In a process that may write so many bytes into a file; what is beyond fails as on a full disk."""
+    """Train in a process that may write only so many bytes into a file; more fails as on a full disk."""
 
     def set_limit() -> None:
         if limit is not None:
@@ -34,7 +34,7 @@ def train(folder: Path, format_: str, limit: int | None = None) -> subprocess.Co
 
 
 def check_limits(folder: Path, format_: str, count: int) -> None:
-    """As many limits as asked for, from none of a file to all of the larger one."""
+    """Try the requested number of limits, from none of a file to all of the larger one."""
     done = train(folder, format_)
     if " and is not installed" in done.stderr:
         pytest.skip(done.stderr)
@@ -49,7 +49,7 @@ def check_limits(folder: Path, format_: str, count: int) -> None:
         done = train(folder, format_, limit)
         assert sorted(path.name for path in folder.iterdir()) == others, limit
         expected = [content if len(content) <= limit else OLD for content in whole]
-        if expected[0] == OLD:  # the state is not written without its weights
+        if expected[0] == OLD:  # without its weights, the state is not written
             expected[1] = OLD
         assert [file.read_bytes() for file in files] == expected, (limit, done.stderr)
         assert done.returncode == (1 if OLD in expected else 0), (limit, done.stderr)

@@ -1,4 +1,4 @@
-"""Training killed (SIGKILL) at any moment goes on from its last snapshot bit for bit, and leaves nothing beside it."""
+"""Training killed (SIGKILL) at any moment resumes from its last snapshot bit for bit, and leaves nothing beside it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Training:
         return command("train", "solver.prototxt", *self.options, *self.resuming())
 
     def resuming(self) -> tuple[str, ...]:
-        """From the last snapshot, if there is one."""
+        """Return the options to resume from the last snapshot, if there is one."""
         states = {int(state[1]): state[0] for state in map(STATES.fullmatch, self.names()) if state}
         return ("--snapshot", states[max(states)]) if states else ()
 
     def finish(self) -> dict[str, bytes]:
-        """Run to the end; what the snapshots hold, by name."""
+        """Run to the end; return the contents of the snapshots by name."""
         done = subprocess.run(
             self.command(), cwd=self.folder, env=environment(), capture_output=True, text=True, timeout=120
         )
@@ -45,7 +45,7 @@ class Training:
         return {name: (self.folder / name).read_bytes() for name in self.names() if name.startswith("stripes_iter")}
 
     def kill_while_it_writes(self, after: float) -> None:
-        """Kill it so many seconds after its first snapshot begins."""
+        """Kill the run so many seconds after it begins its first snapshot."""
         before = set(self.names())
         child = subprocess.Popen(
             self.command(), cwd=self.folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -73,7 +73,7 @@ def training(request: pytest.FixtureRequest, folder: Path) -> Training:
 
 
 def check_kills(training: Training, count: int, rng: random.Random) -> Counter[str]:
-    """Kill it again and again until it has come to its end, and anew; what was seen, counted."""
+    """Kill the run again and again until it has finished, then start over; count the observations."""
     whole = training.finish()
     names = sorted(training.names())
     training.clear()

@@ -33,7 +33,7 @@ def test_it_is_there_while_training_goes_on(folder):
                     break
                 assert "not drawn" not in line
             assert process.poll() is None
-            # Renamed over its place when whole: never half a file.
+            # The file is renamed when it is complete: never half a file.
             assert (folder / "run.png").read_bytes()[-8:-4] == b"IEND"
         finally:
             process.kill()

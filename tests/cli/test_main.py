@@ -1,4 +1,4 @@
-"""The command line as such: finding the command, its spellings, its hints, its exit status."""
+"""The command line in general: finding the command, its spellings, its hints, its exit status."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_several_runs_in_one_picture(caffe, folder):
 
 
 def test_names_are_drawn_as_they_are(caffe, folder):
-    """For matplotlib, formulas stand between $, and a name with _ before it is not shown."""
+    """To matplotlib, $ encloses formulas, and a name that starts with _ is not shown."""
     name = r"_loss$x$\foo$"
     lines = GOLDEN.read_text().replace(": loss = ", f": {name} = ")
     for log in ("_a$b$.log", r"b$\c{$.log"):
@@ -61,7 +61,7 @@ def test_names_are_drawn_as_they_are(caffe, folder):
 
 
 def test_values_that_no_picture_can_show(caffe, folder):
-    """They leave gaps in the line."""
+    """Such values leave gaps in the line."""
     values = iter(["nan", "inf", "-inf", "1e308", "-1e308", "1e999"])
     lines = re.sub(r"(?<=Test net output #1: loss = )\S+", lambda found: next(values, found[0]), GOLDEN.read_text())
     (folder / "train.log").write_text(lines)

@@ -19,7 +19,7 @@ CAFFE = (
 
 
 def plain_python(folder, *arguments):
-    """What Python itself does with the script."""
+    """Run the script in Python itself."""
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment(), capture_output=True, text=True, check=False
     )
@@ -94,7 +94,7 @@ def test_errors_of_ours_that_it_does_not_catch_have_its_traceback(caffe, folder)
     (folder / "script.py").write_text('import caffe\ncaffe.Net("nowhere.prototxt", caffe.TEST)\n')
     result = caffe("run", "script.py")
     assert result.returncode == 1
-    lines = [line for line in result.stderr.splitlines() if "] Memory that is freed stays" not in line]  # glibc's only
+    lines = [line for line in result.stderr.splitlines() if "] Memory that is freed stays" not in line]  # glibc only
     first, second, *_, last = lines
     assert first == "Traceback (most recent call last):"
     assert second == f'  File "{folder / "script.py"}", line 2, in <module>'
@@ -284,7 +284,7 @@ def test_what_is_on_pythonpath_stays_there_and_a_sitecustomize_runs(folder):
 
 
 def test_caffe_lite_is_the_one_that_runs_it_wherever_it_lies(folder):
-    """Children find it though neither the folder that they start in nor PYTHONPATH leads there."""
+    """Child processes find it, although neither their folder nor PYTHONPATH leads there."""
     (folder / "script.py").write_text("import caffe\nprint(caffe.__file__)\n")
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from caffe_lite.cli import main; main(['run', 'script.py'])"
     env = {key: value for key, value in environment().items() if key != "PYTHONPATH"}

@@ -1,4 +1,4 @@
-"""Training from each kind of source, resumed as if never stopped; and passing its results on in HDF5."""
+"""Training from each kind of source, resumed as if it had never stopped, and writing results to HDF5."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ random_seed: 3 solver_mode: CPU
 
 @pytest.fixture
 def sources(folder: Path) -> Path:
-    """The folder with images, HDF5 files and windows beside the net; all paths in the lists are relative to it."""
+    """Add images, HDF5 files and windows to the folder of the net; all paths in the lists are relative to it."""
     source = image_list(folder / "images", random_images(11))
     source.write_text("".join(f"im{i}.png {i}\n" for i in range(11)), encoding="utf-8")
     rng = np.random.default_rng(0)
@@ -83,7 +83,7 @@ def test_memory_data_says_what_it_needs(caffe: Callable, sources: Path) -> None:
 
 
 def test_results_of_many_batches_in_hdf5(caffe: Callable, sources: Path) -> None:
-    """`caffe-lite test` with HDF5Output gathers what a net makes of all its data."""
+    """`caffe-lite test` with HDF5Output collects a net's results for all its data."""
     text = NET.format(type="HDF5Data", parameters='hdf5_data_param { source: "list.txt" batch_size: 13 }')
     output = """
     layer { name: "out" type: "HDF5Output" bottom: "drop" bottom: "label" hdf5_output_param { file_name: "out.h5" } }

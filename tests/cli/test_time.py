@@ -10,7 +10,7 @@ from .test_test import messages
 def test_every_layer_forward_and_backward(caffe):
     result = caffe("time", "-model", "net.prototxt", "-iterations", "3")
     assert result.returncode == 0, result.stderr
-    # The thread that reads ahead may get a word in anywhere.
+    # The thread that reads ahead may log a line anywhere.
     lines = [line for line in messages(result.stderr) if not line.startswith("Restarting data")]
     begin = lines.index("*** Benchmark begins ***")
     assert lines[begin + 1] == "Testing for 3 iterations."

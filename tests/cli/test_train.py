@@ -41,7 +41,7 @@ def test_a_solver(caffe, folder, engine):
         assert (folder / f"stripes_iter_{iteration}.solverstate").is_file()
     lines = messages(result.stderr)
     assert lines[0] == "Use CPU."
-    lines = [line for line in lines if not line.startswith("Memory that is freed stays")]  # only where there is glibc
+    lines = [line for line in lines if not line.startswith("Memory that is freed stays")]  # logged only with glibc
     assert re.fullmatch(rf"Engine: {engine}, on \d+ threads.*", lines[1])
 
 
@@ -150,7 +150,7 @@ def test_quiet(caffe, monkeypatch):
 
 @contextmanager
 def training(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A training process that has done some iterations."""
+    """Start a training process and wait until it has done some iterations."""
     process = subprocess.Popen(
         command(*TRAIN, *arguments),
         cwd=folder,
@@ -245,7 +245,7 @@ def test_the_progress_bar_and_the_log_never_mix(folder):
     assert out.startswith("Finished after 400 iterations.")
     assert re.search(r"\d+%\|.*\| \d+/400 \[.*it/s, loss [\d.e-]+\]", screen), screen[-2000:]
     assert "\r" in screen
-    # What stays on the screen of each line: the text behind the last carriage return that begins it anew.
+    # The part of each line that stays on the screen: the text after its last carriage return.
     lines = [shown for line in screen.replace("\r\n", "\n").split("\n") if (shown := line.rpartition("\r")[2].strip())]
     logged = [line for line in lines if "] " in line and re.search(r"\.py:\d+\]", line)]
     assert all(re.match(r"[IWE]\d{4} ", line) for line in logged), [
@@ -262,7 +262,7 @@ def test_no_progress_bar_in_a_file(caffe):
 
 
 def on_a_terminal(folder: Path, *arguments: str) -> tuple[str, str]:
-    """What a command writes to standard output, a pipe, and to standard error, a terminal."""
+    """Return what a command writes to standard output, a pipe, and to standard error, a terminal."""
     import fcntl
     import pty
     import termios
@@ -276,7 +276,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> tuple[str, str]:
     while time.monotonic() < deadline:
         try:
             part = os.read(master, 65536)
-        except OSError:  # Linux's way to say that the other end is closed
+        except OSError:  # Linux's sign that the other end is closed
             break
         if not part:
             break
@@ -289,7 +289,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> tuple[str, str]:
 
 # -- the log ---------------------------------------------------------------------------------------------------------
 
-# What only ours says.
+# Lines that only our log has.
 OURS_ONLY = r"Engine: \w+, on \d+ threads.*|Memory that is freed stays with this process, .*"
 NUMBER = r"-?(?:\d[\d.]*(?:e[+-]\d+)?|inf|nan)"
 FORMS = [
@@ -353,7 +353,7 @@ def test_a_log_parser_reads_the_same_tables_from_both(caffe):
 
 
 def parse(log: str) -> dict[str, dict[int, dict[str, float]]]:
-    """Tables of losses and scores by iteration, the way the scripts that people keep for Caffe's logs make them."""
+    """Make tables of losses and scores by iteration, like the scripts that people keep for Caffe's logs."""
     tables: dict[str, dict[int, dict[str, float]]] = {"train": {}, "test": {}}
     iteration, start = -1, None
     for line in log.splitlines():

@@ -1,4 +1,4 @@
-"""upgrade-net and upgrade-solver: older formats in, today's out."""
+"""upgrade-net and upgrade-solver turn older formats into today's."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_solver(caffe, folder: Path) -> None:
 
 
 def test_old_nets_train(caffe, folder: Path) -> None:
-    """Data layers of V1, with their transformation where it was then, in a whole training run."""
+    """Run a whole training with data layers of V1, whose transformation is in its old place."""
     v1 = NET.replace("layer {", "layers {").replace('name: "stripes"', 'name: "stripes"')
     for today, old in (
         ("Data", "DATA"),

@@ -17,7 +17,7 @@ LEARNED = 134_362_751
 
 
 def config(shrunk: int = 1) -> NetParameter:
-    """The net, with fewer maps between image and scores and noise for its databases; its weights zero if not shrunk."""
+    """Return the net with noise instead of databases; fewer maps if shrunk, otherwise weights of zero."""
     param = read_net(FOLDER / "net.prototxt").message
     for layer in param.layer:
         p = layer.convolution_param
@@ -58,7 +58,7 @@ def test_there_is_a_score_for_every_pixel(size: tuple[int, int]) -> None:
 
 
 def test_scores_lie_where_their_pixels_are(engine: str) -> None:
-    """Of an image all zero but for its lower right quarter, that is where scores differ from those of a black image."""
+    """If an image is zero except in its lower right quarter, the scores differ from a black image's mostly there."""
     net = Net(config(shrunk=16), TEST, stages=["deploy"], engine=engine, seed=1)
     net.blobs["data"].reshape(1, 3, 128, 128)
     net.blobs["data"].data[...] = 0
@@ -95,7 +95,7 @@ def test_ignored_pixels_and_accuracy(engine: str) -> None:
 
 @pytest.mark.slow
 def test_layers_of_vgg16_fit() -> None:
-    """As many values under the same names, so that its weights can be brought in."""
+    """The layers have as many values under the same names, so VGG-16's weights can be copied."""
     vgg = read_net(FOLDER.parent / "vgg16" / "net.prototxt").message
     for layer in vgg.layer:
         if layer.type in ("Convolution", "InnerProduct"):

@@ -18,7 +18,7 @@ CLIPS = 8
 
 
 def config(shrunk: int = 1) -> NetParameter:
-    """The net, with fewer maps and smaller frames, and noise for its databases; its weights zero if not shrunk."""
+    """Return the net with noise instead of databases; fewer maps and smaller frames if shrunk, else weights of zero."""
     param = read_net(FOLDER / "net.prototxt").message
     for layer in param.layer:
         if layer.type == "Convolution" and shrunk > 1:
@@ -73,7 +73,7 @@ def test_training_and_testing_have_the_parameters_of_deploy() -> None:
 
 
 def test_clips_do_not_see_each_other(engine: str) -> None:
-    """What frame t of a clip gets depends on the frames of this clip up to t, and on no others."""
+    """The result for frame t of a clip depends on the frames of this clip up to t, and on no others."""
     net = Net(config(shrunk=16), TEST, engine=engine, seed=1)
     net.forward()
     before = net.blobs["fc8-final"].data.copy()

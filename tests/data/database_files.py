@@ -1,4 +1,4 @@
-"""Databases for tests: real LMDBs, made from records."""
+"""Databases for tests: real LMDBs made from records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Record = tuple[bytes, bytes]
 
 
 def write_lmdb(path: Path, records: Iterable[Record], append: bool = False, **options: bool) -> Path:
-    """An LMDB without a lock file, as it looks when it was copied from elsewhere; the options are ``lmdb.open``'s."""
+    """Write an LMDB without a lock file, as if copied from elsewhere; the options are those of ``lmdb.open``."""
     lmdb = pytest.importorskip("lmdb")
     with (
         lmdb.open(str(path), map_size=2**24, lock=False, sync=False, **options) as environment,
@@ -26,7 +26,7 @@ def write_lmdb(path: Path, records: Iterable[Record], append: bool = False, **op
 
 
 def datum(image: np.ndarray, label: int = 0) -> bytes:
-    """A serialized Datum of an image (C, H, W), of bytes or floats."""
+    """Serialize a Datum of an image (C, H, W) of bytes or floats."""
     channels, height, width = image.shape
     message = caffe_pb2.Datum(channels=channels, height=height, width=width, label=label)
     if image.dtype == np.uint8:
@@ -41,5 +41,5 @@ def random_images(count: int, shape: tuple[int, int, int] = (3, 6, 7), seed: int
 
 
 def image_lmdb(folder: Path, images: Iterable[np.ndarray]) -> Path:
-    """An LMDB of images under the keys 00000000, ...; each label is its image's number."""
+    """Write an LMDB of images under the keys 00000000, ...; each label is the number of its image."""
     return write_lmdb(folder, ((b"%08d" % i, datum(image, i)) for i, image in enumerate(images)))

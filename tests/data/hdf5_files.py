@@ -17,7 +17,7 @@ def write_hdf5(path: Path, **datasets: np.ndarray) -> None:
 
 
 def hdf5_list(folder: Path, rows: Sequence[int]) -> Path:
-    """Files part0.h5, ... of so many rows, and their list, ``list.txt``; a row's label, and its data, is its number."""
+    """Write files part0.h5, ... of so many rows, and ``list.txt``; the label and the data of a row are its number."""
     first = 0
     paths = [folder / f"part{i}.h5" for i in range(len(rows))]
     for path, count in zip(paths, rows, strict=True):

@@ -10,13 +10,13 @@ import pytest
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write an image (C, H, W) of bytes; PNG keeps it as it is."""
+    """Write an image (C, H, W) of bytes; PNG stores it without loss."""
     cv2 = pytest.importorskip("cv2")
     assert cv2.imwrite(str(path), np.ascontiguousarray(image.transpose(1, 2, 0)))
 
 
 def image_list(folder: Path, images: Iterable[np.ndarray], labels: Iterable[int] | None = None) -> Path:
-    """A folder of PNG files and the list of them, ``list.txt``; each label is its image's number, if none are given."""
+    """Write a folder of PNG files and ``list.txt``; unless labels are given, each label is the number of its image."""
     folder.mkdir()
     lines = []
     images = list(images)

@@ -1,4 +1,4 @@
-"""Batches of images: what is decoded once, and what again and again."""
+"""Batches of images: small sources are decoded once, large ones again and again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMAGES = random_images(5)
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The records that were decoded."""
+    """Collect the records that are decoded."""
     values = []
     decode_datum = batches.decode_datum
 
@@ -40,7 +40,7 @@ def batches_of(path: Path, size: int) -> DatumBatches:
 
 
 def two_rounds(folder: Path) -> np.ndarray:
-    """Every image of a small database, twice."""
+    """Read every image of a small database twice."""
     source = batches_of(image_lmdb(folder / "lmdb", IMAGES), len(IMAGES))
     loaded = [source.load().arrays[0] for _ in range(2)]
     source.close()
@@ -62,7 +62,7 @@ def test_nothing_is_kept_of_a_large_source(
 
 @pytest.fixture
 def heavy(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Every source is a large one; the names of the threads that decode it."""
+    """Treat every source as large; collect the names of the threads that decode it."""
     threads = set()
     decode_datum = batches.decode_datum
 

@@ -1,4 +1,4 @@
-"""Lists of image files, turned into databases as the original's convert_imageset does it."""
+"""Lists of image files, converted to databases as by the original's convert_imageset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LABELS = [3, 0, -1, 2147483647]
 
 
 class Folder:
-    """A list ``list.txt`` of four colour images of 6 x 7 under ``images``; in ``convert`` a database ``out``."""
+    """A list ``list.txt`` of four colour images of 6 x 7 under ``images``; ``convert`` makes a database ``out``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

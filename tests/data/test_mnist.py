@@ -1,4 +1,4 @@
-"""IDX files to LMDB; and the databases that come with the repository."""
+"""Conversion of IDX files to LMDB, and the databases that come with the repository."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_a_missing_file(files: Files) -> None:
 
 
 def test_gzip_that_holds_far_more_than_it_says(files: Files) -> None:
-    """A gigabyte in one megabyte; of it no more is read than the head tells of."""
+    """The file has a gigabyte in one megabyte; no more is read than the header says."""
     pytest.importorskip("resource")
     zeros = gzip.compress(bytes(2**24))
     Path(files.images).write_bytes(gzip.compress(IMAGES) + 64 * zeros)

@@ -1,4 +1,4 @@
-"""Order: every number once a round, in or out of order, and going on from a place."""
+"""Order: every number once per round, in order or shuffled, and continuing from a position."""
 
 from __future__ import annotations
 

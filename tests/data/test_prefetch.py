@@ -1,4 +1,4 @@
-"""The background thread: what it delivers, how it fails, and that it always ends."""
+"""The background thread: its results, its errors, and that it always ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def threads() -> list[threading.Thread]:
 
 
 def soon(condition: Callable[[], bool]) -> bool:
-    """Whether it becomes true within ten seconds."""
+    """Return whether the condition becomes true within ten seconds."""
     deadline = time.monotonic() + 10
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)

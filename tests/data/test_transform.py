@@ -27,7 +27,7 @@ def mean_file(path: Path, mean: np.ndarray) -> Path:
 
 
 def crops(image: np.ndarray, size: int) -> dict[tuple[int, int, bool], np.ndarray]:
-    """Every crop of an image, mirrored too, by its place."""
+    """Return every crop of an image, also mirrored, by its position."""
     _, height, width = image.shape
     found = {}
     for row in range(height - size + 1):

@@ -16,7 +16,7 @@ Window = tuple[int, float, int, int, int, int]
 
 
 def window_file(folder: Path, images: Sequence[tuple[np.ndarray, Sequence[Window]]]) -> Path:
-    """A folder of PNG files with their window file, ``windows.txt``."""
+    """Write a folder of PNG files with their window file, ``windows.txt``."""
     folder.mkdir()
     lines = []
     for i, (image, windows) in enumerate(images):
@@ -29,7 +29,7 @@ def window_file(folder: Path, images: Sequence[tuple[np.ndarray, Sequence[Window
 
 
 def random_windows(folder: Path, count: int) -> Path:
-    """A window file of so many images, with two objects and three windows of background in each."""
+    """Write a window file of so many images, each with two objects and three windows of background."""
     rng = np.random.default_rng(count)
     images = []
     for i in range(count):

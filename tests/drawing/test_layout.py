@@ -37,7 +37,7 @@ def test_nothing_overlaps(graph):
         assert points[0] == (tail.across + tail.port_offsets[wire.port], tail.along + tail.depth)
         assert points[-1][1] == head.along
         assert abs(points[-1][0] - head.across) <= head.width / 2
-        # Between a straight part's ends only the wire's own path is allowed; curves run where no box is.
+        # Straight parts may not pass through a box; curves run only where there is no box.
         for (x, begin), (_, end) in zip(points[2:-1:2], points[3:-1:2], strict=True):
             for box in placed.boxes:
                 passes = box.along < end and begin < box.along + box.depth
@@ -61,7 +61,7 @@ def test_a_source_stands_above_its_reader():
 
 
 def test_wires_that_need_not_cross_do_not():
-    # Two chains, whose ends are told in the other order.
+    # Two chains whose ends are given in the opposite order.
     boxes = [Box(40, 20, [20]) for _ in range(6)]
     wires = [Wire(0, 0, 3), Wire(1, 0, 2), Wire(2, 0, 5), Wire(3, 0, 4)]
     placed = [box.across for box in layout(boxes, wires).boxes]

@@ -42,7 +42,7 @@ def browser(tmp_path_factory) -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture
 def page(browser, tmp_path):
-    """Open the page of a net; when the test is over, there was no message in the console and no request but for it."""
+    """Open the page of a net; after the test, check that the console has no message and nothing else was requested."""
     opened: list[str] = []
 
     def show(net: Path, rankdir: str = "TB") -> webdriver.Chrome:
@@ -74,7 +74,7 @@ def element(browser, selector: str):
 
 
 def named(browser, name: str):
-    """The layer of this name, in the drawing."""
+    """Find the layer of this name in the drawing."""
     return element(browser, f'.layer[aria-label^="{name},"]')
 
 
@@ -115,7 +115,7 @@ def test_a_click_shows_what_is_known_of_a_layer(page):
     assert "32 x 64 x 112 x 112" in text
     assert "kernel_size: 7" in text
     assert browser.find_elements("css selector", ".wire.near")
-    element(browser, "#panel button").click()  # from the layer that makes its bottom
+    element(browser, "#panel button").click()  # from the layer that computes its bottom
     assert element(browser, "#panel h2").text == "images"
 
 
@@ -162,7 +162,7 @@ def test_zooming_and_moving(page, lenet):
     webdriver.ActionChains(browser).drag_and_drop_by_offset(layer, 60, 40).perform()
     frame(browser)
     assert (layer.rect["x"] - at["x"], layer.rect["y"] - at["y"]) == pytest.approx((60, 40), abs=1)
-    assert "Click a layer" in panel(browser)  # it was moved, not chosen
+    assert "Click a layer" in panel(browser)  # the drawing was moved, nothing was selected
     at, view = layer.rect, element(browser, "#view")
     origin = webdriver.common.actions.wheel_input.ScrollOrigin.from_element(view)
     webdriver.ActionChains(browser).scroll_from_origin(origin, 0, 50).perform()
@@ -224,4 +224,4 @@ def test_a_net_of_400_layers_stays_fluid(page, tmp_path):
         """
     )
     print(f"400 layers: made and loaded in {loaded:.2f} s, {per_frame:.1f} ms a frame")
-    assert per_frame < 500  # without a GPU, on a busy machine: far above what is normal
+    assert per_frame < 500  # far above normal, for machines that are busy or have no GPU

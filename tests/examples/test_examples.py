@@ -1,4 +1,4 @@
-"""The scripts of docs/examples, run as their users run them."""
+"""The scripts of docs/examples, run as users run them."""
 
 from __future__ import annotations
 

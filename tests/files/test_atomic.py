@@ -1,4 +1,4 @@
-"""A written file is the old one or the new one, never a part."""
+"""A written file is always the old one or the new one, never a part."""
 
 import os
 import stat
@@ -76,7 +76,7 @@ def write(target: Path) -> None:
 
 @pytest.mark.parametrize("name", ["run_iter_100.caffemodel", "run_iter_2000.caffemodel"])
 def test_what_a_killed_process_left_is_removed(tmp_path: Path, name: str):
-    """A process really killed while it writes; the next one writes the same file, or the next of its kind."""
+    """Kill a real process while it writes; the next process writes the same file, or the next one of its kind."""
     script = (
         "import sys, time\nfrom caffe_lite.files.atomic import atomic_write\n"
         "with atomic_write('run_iter_100.caffemodel') as part:\n"
@@ -87,7 +87,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, name: str):
     with child:
         assert child.stdout.readline().startswith(b"writing")
         write(tmp_path / name)
-        assert len(os.listdir(tmp_path)) == 2  # while it lives its part stays
+        assert len(os.listdir(tmp_path)) == 2  # its part is kept while the process runs
         child.kill()
     (left,) = (file for file in tmp_path.iterdir() if file.name.startswith("."))
     if os.name == "nt":
@@ -108,7 +108,7 @@ def test_a_folder_that_was_left_is_removed(tmp_path: Path):
 @pytest.mark.parametrize(
     "name",
     [
-        LEFT[1:],  # seen
+        LEFT[1:],  # not hidden
         LEFT.replace("0123456789ab", "0123456789a"),
         LEFT.replace("0123456789ab", "0123456789AB"),
         LEFT.replace(".tmp", ".temp"),
@@ -148,7 +148,7 @@ def test_where_folders_have_no_locks_age_decides(tmp_path: Path, monkeypatch: py
 
 
 def test_a_folder_that_others_lock_can_be_written_to(tmp_path: Path):
-    """As `flock FOLDER command` does."""
+    """The folder is locked as by `flock FOLDER command`."""
     fcntl = pytest.importorskip("fcntl")
     (tmp_path / LEFT).write_bytes(b"x")
     folder = os.open(tmp_path, os.O_RDONLY)
@@ -161,7 +161,7 @@ def test_a_folder_that_others_lock_can_be_written_to(tmp_path: Path):
 
 
 def test_many_processes_write_one_file(tmp_path: Path):
-    """None removes the part of another."""
+    """No process removes the part of another."""
     script = (
         "from caffe_lite.files.atomic import atomic_write\n"
         "for number in range(200):\n"

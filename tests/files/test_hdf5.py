@@ -1,4 +1,4 @@
-"""HDF5 files that are damaged, and libraries that do not survive them."""
+"""Damaged HDF5 files, some of which crash the library."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_an_older_library_is_tried_in_a_process_of_its_own(path: Path, monkeypat
     hdf5._survive.cache_clear()
 
 
-# -- what a file may not lead to, nor claim ----------------------------------------------------------------------------
+# -- forbidden links and false claims ----------------------------------------------------------------------------------
 
 
 def test_links_inside_the_file_are_followed(path: Path) -> None:
@@ -125,7 +125,7 @@ def test_links_around_in_a_circle(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["out", "out/b/numbers", "through", "a/deeper/out/b/numbers", "a/far"])
 def test_links_to_other_files_are_refused(path: Path, name: str) -> None:
-    """Even of files that are not there, or would never end."""
+    """Links to files that do not exist or would never end are refused, too."""
     other = path.with_name("other.h5")
     path.rename(other)
     with h5py.File(path, "w") as file:
@@ -182,7 +182,7 @@ def test_text(path: Path) -> None:
     ],
 )
 def test_values_that_were_never_written(path: Path, options: dict) -> None:
-    """Few are what the file says that they are; more than it could hold are refused."""
+    """Such values are read as the file declares them; more than the file could hold are refused."""
     with h5py.File(path, "a") as file:
         file.create_dataset("large", (2**20, 2**20), "f4", **options)
         if options.get("chunks", (0, 0))[1] <= 1000:
@@ -195,7 +195,7 @@ def test_values_that_were_never_written(path: Path, options: dict) -> None:
 
 
 def test_a_chunk_larger_than_its_dataset(path: Path) -> None:
-    """HDF5 takes memory for all of a chunk, though two values are read."""
+    """HDF5 allocates memory for the whole chunk, even to read two values."""
     with h5py.File(path, "a") as file:
         file.create_dataset("two", (2,), "f4", chunks=(2**29,), maxshape=(None,), compression="gzip")
     with pytest.raises(DataError, match=r"/two of the shape .* is larger than the file"):
@@ -240,7 +240,7 @@ def test_compressed_datasets_are_read(path: Path, options: dict) -> None:
 
 
 def test_a_chunk_that_unpacks_to_more_than_it_says(path: Path) -> None:
-    """300 MB in a megabyte; memory stays below it."""
+    """The chunk has 300 MB in a megabyte; memory use stays below 300 MB."""
     stream = zlib.compressobj(9)
     bomb = b"".join([stream.compress(bytes(2**20)) for _ in range(300)] + [stream.flush()])
     with h5py.File(path, "w") as file:
@@ -261,7 +261,7 @@ def test_a_chunk_that_unpacks_to_more_than_it_says(path: Path) -> None:
 
 
 def test_deflated_twice(path: Path) -> None:
-    """1032 times 1032 bytes of each would be possible."""
+    """1032 times 1032 bytes from each byte would be possible."""
     with h5py.File(path, "w") as file:
         properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         properties.set_chunk((2**20,))
@@ -299,7 +299,7 @@ def test_a_new_file_is_whole_or_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is Linux's")
 def test_a_new_file_that_memory_does_not_hold(tmp_path: Path) -> None:
-    """One error, and the process comes to its end."""
+    """There is one error, and the process ends normally."""
     script = (
         "import resource, numpy as np\nfrom caffe_lite.errors import CaffeError\n"
         "from caffe_lite.files.hdf5 import import_h5py, new_hdf5\nimport_h5py()\narray = np.ones(2**22)\n"

@@ -1,4 +1,4 @@
-"""HDF5 files that grow: whole at every moment, whatever happens to who writes them."""
+"""HDF5 files that grow: they are complete at every moment, whatever happens to the process that writes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from caffe_lite.files.hdf5_rows import GrowingHDF5
 h5py = pytest.importorskip("h5py")
 
 ROWS = 20
-# Passes without end, each of rows that hold its number; a line for each of the first two.
+# Endless passes; each writes rows that hold its number. The first two print a line each.
 ENDLESS = f"""
 import itertools, sys, numpy as np
 from caffe_lite.files.hdf5_rows import GrowingHDF5
@@ -34,7 +34,7 @@ def rows(number: int, width: int = 500) -> dict[str, np.ndarray]:
 
 
 def passes(path: Path) -> int:
-    """How many the file holds, each of which must be whole."""
+    """Return the number of passes in the file, each of which must be complete."""
     with h5py.File(path) as file:
         data, label = file["data"][()], file["label"][()]
     numbers = np.arange(len(label) // ROWS).repeat(ROWS)[:, None]
@@ -128,7 +128,7 @@ def test_killed_at_any_moment(tmp_path: Path, count: int) -> None:
     assert max(seen) > 1
     output = GrowingHDF5(str(tmp_path / "out.h5"))
     output.append(rows(0))
-    if os.name != "nt":  # there it is young
+    if os.name != "nt":  # on Windows, the leftover is too young to be removed
         assert os.listdir(tmp_path) == ["out.h5"]
 
 
@@ -139,7 +139,7 @@ def fill(output: GrowingHDF5) -> None:
 
 @pytest.mark.parametrize("step", [30_000, pytest.param(3000, marks=pytest.mark.slow)])
 def test_a_full_disk(tmp_path: Path, step: int) -> None:
-    """The file stays as it was after the last pass that had room, and the process lives."""
+    """The file stays as it was after the last pass that had room, and the process survives."""
     resource = pytest.importorskip("resource", reason="the limit of a file's size is POSIX's")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     for limit in range(0, 5 * ROWS * 2004, step):
@@ -156,7 +156,7 @@ def test_a_full_disk(tmp_path: Path, step: int) -> None:
         assert path.exists() == bool(number)
         if number:
             assert passes(path) == number
-            output.append(rows(number))  # room has been made
+            output.append(rows(number))  # there is room again
             assert passes(path) == number + 1
         output.close()
         assert os.listdir(path.parent) == (["out.h5"] if number else [])

@@ -1,4 +1,4 @@
-"""Paths that no file can have, and streams that can be read once."""
+"""Paths that no file can have, and streams that can be read only once."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_zero_byte_in_a_path_of_a_solver(field: str, folder: Path) -> None:
 
 
 def piped(script: str, *files: str) -> subprocess.CompletedProcess[str]:
-    """Run caffe-lite with pipes for PIPE1, PIPE2, which hold these files."""
+    """Run caffe-lite with pipes for PIPE1 and PIPE2 that contain these files."""
     words = f"{sys.executable} -m caffe_lite {script}".split()
     for index, file in enumerate(files, 1):
         words = [word.replace(f"PIPE{index}", f"<(cat {file})") for word in words]
@@ -130,7 +130,7 @@ def piped(script: str, *files: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def trained(folder: Path) -> Path:
-    """Weights and a state, in both formats."""
+    """Save weights and a state in both formats."""
     for kind in ("BINARYPROTO", "HDF5"):
         Path("solver.prototxt").write_text(f"{SOLVER} snapshot_format: {kind}")
         solver = caffe.get_solver("solver.prototxt")
@@ -145,7 +145,7 @@ def test_weights_and_states_from_pipes(ending: str, trained: Path) -> None:
     weights, state = f"s_iter_2.caffemodel{ending}", f"s_iter_2.solverstate{ending}"
     done = piped("train --solver PIPE1 --weights PIPE2 --max-iter 0", "solver.prototxt", weights)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("Finetuning from /dev/fd/") == 2  # the training net, and the one for tests
+    assert done.stderr.count("Finetuning from /dev/fd/") == 2  # the training net and the test net
     done = piped("train --solver solver.prototxt --max-iter 3 --snapshot PIPE1", state)
     assert done.returncode == 0, done.stderr
     net = caffe.Net("net.prototxt", caffe.TEST, weights="s_iter_3.caffemodel.h5")

@@ -1,4 +1,4 @@
-"""Checking files: every problem at its place, in the states that a net is meant for, and nothing that is no problem."""
+"""Checking files: every problem at its place, in the states that a net is made for, and no false alarms."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_settings_out_of_range_are_told_at_their_places(tmp_path: Path) -> None:
     ],
 )
 def test_fillers_out_of_range_are_told(filler: str, what: str, tmp_path: Path) -> None:
-    """Without drawing: the other layer's values would fill no memory."""
+    """The check draws no values: those of the other layer would not fit into memory."""
     data = 'layer { name: "%s" type: "DummyData" top: "%s" dummy_data_param { shape { dim: 2 dim: 40000 } %s } }\n'
     net = data % ("d", "data", "")
     for kind, field, sizes, name in (
@@ -137,7 +137,7 @@ def test_all_problems_are_told_at_once_in_their_order(tmp_path: Path) -> None:
 
 
 def test_what_follows_from_a_problem_is_not_told_again(tmp_path: Path) -> None:
-    """Neither what the misspelt field would have given, nor what comes of a blob whose shape it decides."""
+    """A misspelt field is reported once: not its missing value, nor errors in blobs whose shape depends on it."""
     found = checked(
         tmp_path,
         'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n'
@@ -275,13 +275,13 @@ def test_a_parameter_of_a_layer_type_that_is_not_known_names_the_type(tmp_path: 
     ] == "Caffe knows no ROIPooling layer; a fork of Caffe may"
 
 
-# -- what others wrote -------------------------------------------------------------------------------------------------
+# -- published files ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="no published files here")
 def test_published_files_fail_for_what_a_fork_added_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every sixth of them, and all of the original's."""
+    """Test every sixth file, and all of the original's."""
     monkeypatch.chdir(tmp_path)
     files = [path for path in sorted(PUBLISHED.rglob("*")) if path.is_file()]
     for path in files[::6]:

@@ -1,4 +1,4 @@
-"""Outlines: the shapes of real nets, and of nets of which something is unknown, never against what a Net has."""
+"""Outlines: the shapes of real nets, and of nets with unknown sizes, never contradict those of a Net."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_net_and_its_outline_have_the_same_shapes(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in GOLDEN if path.parent.name != "Parameter"])
 def test_what_is_said_of_unknown_inputs_is_true_of_the_real_ones(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever of the inputs is unknown, no layer is refused, and no shape contradicts the net's own."""
+    """Whichever sizes of the inputs are unknown, no layer is refused, and no shape contradicts that of the net."""
     phase = TEST if "test" in path.name else TRAIN
     truth = {node.name: [blob.shape for blob in node.top] for node in Net(path, phase, engine="numpy").nodes}
     net = read_net(path)
@@ -175,7 +175,7 @@ def test_large_nets_take_no_memory() -> None:
 
 
 def test_no_layer_opens_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever file a layer's parameters name."""
+    """This holds for every file that a layer's parameters name."""
     import builtins
 
     real, opened = builtins.open, []

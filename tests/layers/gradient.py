@@ -17,10 +17,10 @@ Values = Callable[[np.random.Generator], np.ndarray]
 
 @dataclass(frozen=True)
 class Bottom:
-    """What a case gives a layer to read.
+    """A bottom of a layer in a test case.
 
-    The values lie between -2 and 2, keep away from 0 and from each other, also across the bottoms of a case, so that
-    no step of a difference meets a kink; or ``values`` makes them.
+    The values lie between -2 and 2, away from 0 and from each other, also across the bottoms of a case, so that no
+    step of a difference crosses a kink; or ``values`` makes them.
     """
 
     shape: tuple[int, ...]
@@ -39,7 +39,7 @@ def positive(*shape: int) -> Bottom:
 
 
 def labels(classes: int, *shape: int) -> Bottom:
-    """Whole numbers from 0 on; every class but the last appears where there is room."""
+    """Draw whole numbers from 0 on; every class except the last appears if there is room."""
     return Bottom(shape, lambda rng: rng.permutation(np.arange(np.prod(shape, dtype=int)) % classes).reshape(shape))
 
 
@@ -54,9 +54,9 @@ def make_net(
     seed: int = 0,
     dtype: str = "float64",
 ) -> Net:
-    """A net of one layer (a prototxt's text without name, bottoms and tops), its inputs and parameters filled.
+    """Make a net of one layer (prototxt without name, bottoms and tops), with its inputs and parameters filled.
 
-    With ``chain``, "in place" or "apart", the layer stands between two Sigmoids.
+    With ``chain``, "in place" or "apart", the layer is between two Sigmoids.
     """
     inputs = [f"x{i}" for i in range(len(bottoms))]
     text = "force_backward: true\n"
@@ -82,5 +82,5 @@ def make_net(
 
 
 def check(net: Net, seed: int = 0, layer: str = "under_test", tops: Sequence[str] | None = None) -> None:
-    """Assert that every gradient of a layer is that of <r, tops> for random weights r; of all tops, or of these."""
+    """Assert that every gradient of a layer is that of <r, tops> for random weights r, over all tops or these."""
     check_gradients(net, layer, seed, tops)

@@ -1,4 +1,4 @@
-"""One layer between an input ``x`` and an output ``y`` of one axis."""
+"""A single layer between an input ``x`` and an output ``y`` with one axis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def neuron(make_net: Callable[..., Net], layer: str, size: int = 1) -> Net:
 
 
 def outcome(make_net: Callable[..., Net], layer: str, x: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """What the layer makes of these numbers, and the gradient in them of the sum of what it makes."""
+    """Return the layer's results for these numbers, and the gradient of their sum."""
     net = neuron(make_net, layer, len(x))
     net.forward(x=np.array(x))
     net.blobs["y"].diff[...] = 1

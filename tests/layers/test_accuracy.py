@@ -69,7 +69,7 @@ def test_each_class_along_any_axis(make_net: MakeNet, axis: int, ignore: int | N
     param = f"axis: {axis} top_k: {top_k}" + (f" ignore_label: {ignore}" if ignore is not None else "")
     net = accuracy_net(make_net, shape, rest, param, 'top: "per_class"')
     assert run(net, x, labels) == pytest.approx(hits.sum() / seen.sum(), rel=1e-6)
-    # The last class has no label, and an ignored one neither: 0.
+    # Neither the last class nor an ignored one has labels: 0.
     np.testing.assert_allclose(net.blobs["per_class"].data, hits / np.maximum(seen, 1), rtol=1e-6)
 
 

@@ -32,12 +32,12 @@ def test_any_shape(samples, behind, ones, margin, legacy, engine) -> None:
     layer = f'type: "ContrastiveLoss" contrastive_loss_param {{ {param} }}'
     net = make_layer_net(layer, [vectors, vectors, labels(2, samples, *[1] * ones)], engine=engine)
     net.forward()
-    margin = float(np.float32(margin))  # as a prototxt holds it
+    margin = float(np.float32(margin))  # as prototxt stores it
     a, b, similar = (net.blobs[f"x{i}"].data for i in range(3))
     assert float(net.blobs["y0"].data) == pytest.approx(by_hand(a, b, similar, margin, legacy), rel=1e-12)
     if legacy:
         check(net)
-    else:  # the 1e-4 in it keeps the gradient from being that of the loss
+    else:  # because of its 1e-4, the gradient is not that of the loss
         net.backward()
         difference, similar = (a - b).reshape(samples, -1), similar.reshape(samples, 1)
         distance = np.linalg.norm(difference, axis=1, keepdims=True)

@@ -17,7 +17,7 @@ def convolution(params: str, *shapes: tuple[int, ...], engine: str):
 
 
 def slowly(x, weight, bias, stride, pad, dilation, group):
-    """The definition, one product at a time."""
+    """Compute the definition, one product at a time."""
     x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in pad)])
     kernel, (outputs, inputs) = weight.shape[2:], weight.shape[:2]
     out = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True)]

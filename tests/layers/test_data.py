@@ -1,4 +1,4 @@
-"""The Data layer: what the original delivered, batch after batch, and going on after a stop."""
+"""The Data layer: the batches of the original, one after the other, and resuming."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_rand_skip_is_ignored_and_says_so(make_net: MakeNet, source: Path, caplo
     assert batch(net)[1].tolist() == [0, 1, 2, 3]
 
 
-# -- stopping and going on -------------------------------------------------------------------------------------------
+# -- stopping and resuming -------------------------------------------------------------------------------------------
 
 RANDOM = "crop_size: 4 mirror: true scale: 0.5"
 

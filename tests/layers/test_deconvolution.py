@@ -18,7 +18,7 @@ def deconvolution(params: str, *shapes: tuple[int, ...], engine: str):
 
 
 def slowly(x, weight, bias, stride, pad, dilation, group):
-    """The definition: every pixel stamps the filters onto an image that is cut to size in the end."""
+    """Compute the definition: every pixel stamps the filters onto an image that is cropped at the end."""
     kernel, (channels, outputs) = weight.shape[2:], weight.shape[:2]
     whole = [s * (n - 1) + d * (k - 1) + 1 for n, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True)]
     y = np.zeros((len(x), outputs * group, *whole))
@@ -63,7 +63,7 @@ def test_the_filters_have_the_inputs_first(engine) -> None:
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_the_bilinear_filler_interpolates(make_net, factor) -> None:
-    """A plane, enlarged, is the same plane with smaller steps, but for its edges."""
+    """An enlarged plane is the same plane with smaller steps, except at its edges."""
     kernel, pad = 2 * factor - factor % 2, (factor - 1 + 1) // 2
     net = make_net(
         'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 dim: 5 dim: 6 } } }\n'

@@ -1,4 +1,4 @@
-"""The HDF5Data layer: the original's batches, any shapes and types, shuffling, files that are not as they should be."""
+"""The HDF5Data layer: the original's batches, any shapes and types, shuffling, and faulty files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def batch(net: Net) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Files of 4, 1 and 5 rows, with labels 0 to 9."""
+    """Write files of 4, 1 and 5 rows, with labels 0 to 9."""
     return hdf5_list(tmp_path, [4, 1, 5])
 
 
@@ -44,7 +44,7 @@ def source(tmp_path: Path) -> Path:
 def test_batches_are_those_of_the_original(
     inside: bool, engine: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """From the folder of the prototxt, and from any other."""
+    """They are the same from the folder of the prototxt and from any other."""
     monkeypatch.chdir(GOLDEN if inside else tmp_path)
     net = Net(GOLDEN / "hdf5.prototxt", TEST, engine=engine)
     with np.load(GOLDEN / "hdf5.npz") as recorded:
@@ -227,7 +227,7 @@ def test_a_file_where_its_list_should_be(make_net: MakeNet, source: Path) -> Non
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_ends_in_an_error_or_in_a_batch(data: st.DataObject, tmp_path: Path, make_net: MakeNet) -> None:
-    """Bytes changed or cut off, in the list or in a file."""
+    """Bytes are changed or cut off, in the list or in a file."""
     for kind in ("contiguous", "chunked"):
         path = tmp_path / f"{kind}.h5"
         with h5py.File(path, "w") as file:

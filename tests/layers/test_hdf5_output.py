@@ -103,7 +103,7 @@ def test_shapes(make_net: MakeNet, tmp_path: Path, data: str, label: str, shapes
 
 
 def test_from_hdf5_to_hdf5(make_net: MakeNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it writes, HDF5Data reads."""
+    """HDF5Data reads the files that it writes."""
     monkeypatch.chdir(tmp_path)
     text = (
         'layer { name: "in" type: "HDF5Data" top: "data" top: "label" '
@@ -125,7 +125,7 @@ def test_from_hdf5_to_hdf5(make_net: MakeNet, tmp_path: Path, monkeypatch: pytes
 
 
 def test_gradients_pass_by(make_net: MakeNet, tmp_path: Path) -> None:
-    """In training, and where every gradient is asked for, it adds none."""
+    """It adds no gradient, in training or where every gradient is requested."""
     net = make_net(
         "force_backward: true "
         + output_net(tmp_path / "out.h5", "dim: 4 dim: 2", "dim: 4 dim: 2")

@@ -1,4 +1,4 @@
-"""The ImageData layer: what the original delivered, and lists and images that are not as they should be."""
+"""The ImageData layer: the batches of the original, and faulty lists and images."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ten(tmp_path: Path) -> Path:
 def test_batches_are_those_of_the_original(
     case: str, inside: bool, engine: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """From the folder of the prototxt, and from any other."""
+    """They are the same from the folder of the prototxt and from any other."""
     monkeypatch.chdir(GOLDEN if inside else tmp_path)
     net = Net(GOLDEN / f"{case}.prototxt", TEST, engine=engine)
     with np.load(GOLDEN / f"{case}.npz") as recorded:
@@ -121,7 +121,7 @@ def test_gray_and_resized_as_opencv_does_it(make_net: MakeNet, ten: Path) -> Non
 
 
 def test_images_of_many_sizes(make_net: MakeNet, tmp_path: Path) -> None:
-    """One by one each top has the size of its image; several need to be made equal."""
+    """With one image per batch, each top has the size of its image; several images must be resized to the same size."""
     images = [random_images(1, (3, 4 + i, 9 - i))[0] for i in range(3)]
     source = image_list(tmp_path / "sizes", images)
     net = make_net(image_layer(source, 1))
@@ -137,7 +137,7 @@ def test_images_of_many_sizes(make_net: MakeNet, tmp_path: Path) -> None:
 
 
 def test_lines_of_every_kind(make_net: MakeNet, tmp_path: Path) -> None:
-    """Spaces and letters of any alphabet in paths, tabs, empty lines, Windows' line ends, no label."""
+    """Spaces and letters of any alphabet in paths, tabs, empty lines, Windows' line endings, no label."""
     names = ["plain.png", "with two spaces.png", "größe.png", "tab.png", "trailing.png", "alone.png"]
     for i, name in enumerate(names):
         image = np.full((3, 2, 2), i, np.uint8)
@@ -228,7 +228,7 @@ def test_lists_that_are_not_as_they_should_be(make_net: MakeNet, tmp_path: Path,
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_ends_in_an_error_or_in_a_batch(data: st.DataObject, tmp_path: Path, make_net: MakeNet) -> None:
-    """Bytes changed or cut off, in the list or in an image of any format."""
+    """Bytes are changed or cut off, in the list or in an image of any format."""
     suffix = data.draw(st.sampled_from([".png", ".jpg", ".bmp"]))
     image = tmp_path / f"image{suffix}"
     write_image(image, random_images(1, (3, 9, 8))[0])

@@ -19,7 +19,7 @@ MATRIX = np.array([[1, 0.5, 0], [0, 2, -0.25], [0.1, 0.2, 0.3]])
 
 
 def by_hand(x: np.ndarray, label: np.ndarray, matrix: np.ndarray, ignore: int | None) -> tuple[float, int]:
-    """The sum over all labels, and how many are not ignored; x is (N, K, inner)."""
+    """Return the sum over all labels, and the number that are not ignored; x is (N, K, inner)."""
     total, valid = 0.0, 0
     for n, p in np.ndindex(label.shape):
         if label[n, p] != ignore:

@@ -34,7 +34,7 @@ def test_within_a_channel(engine, size, shape) -> None:
     for h, w in np.ndindex(*shape[2:]):
         rows, columns = (range(max(0, i - half), min(n, i + half + 1)) for i, n in zip((h, w), shape[2:], strict=True))
         total = (x[:, :, rows.start : rows.stop, columns.start : columns.stop] ** 2).sum((2, 3))
-        # Every window lies within image and padding, so that the mean is over all size * size.
+        # Every window is within image and padding, so the mean is over all size * size values.
         scale = 1 + 0.5 * total / size**2
         np.testing.assert_allclose(y[:, :, h, w], x[:, :, h, w] * scale ** -np.float32(0.6), rtol=1e-7)
     check(net)

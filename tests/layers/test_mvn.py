@@ -25,7 +25,7 @@ def test_any_shape(shape, across, variance, engine) -> None:
     if variance:
         expected = expected / (expected.std(axes, keepdims=True) + 1e-9)
     np.testing.assert_allclose(y, expected, rtol=1e-9, atol=1e-9)
-    if not variance or np.prod(x.shape[axes[0] :]) > 1:  # the deviation of one number is 0: a kink
+    if not variance or np.prod(x.shape[axes[0] :]) > 1:  # the deviation of a single number is 0: a kink
         check(net)
 
 
@@ -52,7 +52,7 @@ def test_eps_is_added_to_the_deviation(engine) -> None:
     np.testing.assert_allclose(net.blobs["y0"].data.ravel(), [-0.75, 0.75])
     net.blobs["y0"].diff[...] = [1, 0]
     net.backward()
-    # The gradient of eps 0 would be 0 here; the original's keeps what eps takes from y.
+    # With eps 0 the gradient would be 0 here; the original's keeps the part that eps takes from y.
     np.testing.assert_allclose(net.blobs["x0"].diff.ravel(), [0.109375, -0.109375])
 
 

@@ -20,7 +20,7 @@ def planes(*rows) -> Bottom:
 
 
 def run(net, dy=None):
-    """y of a forward pass, and dx of a backward pass from dy (ones)."""
+    """Return y of a forward pass, and dx of a backward pass from dy (ones)."""
     net.forward()
     y = net.blobs["y0"].data.copy()
     net.blobs["y0"].diff[...] = 1 if dy is None else dy
@@ -82,7 +82,7 @@ def test_the_mask_of_an_empty_window(engine) -> None:
 def test_a_mean_counts_the_padding_and_nothing_beyond(engine) -> None:
     net = pooling("pool: AVE kernel_size: 3 stride: 2 pad: 1", planes([12] * 4, [12] * 4, [12] * 4, [12] * 4), engine)
     net.forward()
-    # Windows start at -1, 1 and 3: of their 3 rows 2, 3 and 1 lie in the image, 3, 3 and 2 in image and padding.
+    # Windows start at -1, 1 and 3. Of their 3 rows, 2, 3 and 1 are in the image; 3, 3 and 2 are in image and padding.
     part = np.array([2 / 3, 1, 1 / 2])
     np.testing.assert_allclose(net.blobs["y0"].data[0, 0], 12 * np.outer(part, part))
 

@@ -33,7 +33,7 @@ def test_negative_slopes_in_place(engine) -> None:
     results = []
     for net in (apart, in_place):
         net.params["under_test"][0].data[...] = [-2, -0.5, 0]
-        # Between the Sigmoid and the layer under test all values are positive: make some negative.
+        # Between the Sigmoid and the layer under test, all values are positive: make some of them negative.
         middle = HostBlob(net.nodes[-2].bottom[0])
         net.forward(end="before")
         middle.data[...] -= 0.5

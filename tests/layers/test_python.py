@@ -18,7 +18,7 @@ X = np.arange(6).reshape(2, 3)
 
 @pytest.fixture
 def make_python_net(tmp_path, make_net):
-    """A net with one layer of a module that stands beside its prototxt, under a name that no other test uses."""
+    """Make a net with one layer from a module beside its prototxt, under a name that no other test uses."""
 
     def make(source, layer="Mine", top="y", before=FORCED_INPUT, after="", param="", module=None, bottoms=("x",), **kw):
         module = module or f"user_layers_{tmp_path.name}_{len(list(tmp_path.iterdir()))}"
@@ -94,7 +94,7 @@ def test_in_place_leaves_the_arrays_of_others_alone(make_python_net):
 
 
 def test_in_place_leaves_the_gradients_of_others_alone(make_python_net):
-    """A sum hands one array to the gradients of its bottoms and its top."""
+    """A sum uses one array for the gradients of its bottoms and its top."""
     net = make_python_net(SCALE, top="x", before=FORCED_INPUT.replace('top: "x"', 'top: "x" top: "b"'), after=SUM)
     net.forward()
     net.backward(y=np.ones((2, 3)))

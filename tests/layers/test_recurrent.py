@@ -1,4 +1,4 @@
-"""RNN and LSTM: what the layers over sequences have in common, and each against its definition."""
+"""RNN and LSTM: the common properties of layers over sequences, and each layer against its definition."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def recurrent(
     expose: bool = False,
     seed: int = 0,
 ) -> Net:
-    """A layer of its own; cont holds all of 0, 1 and numbers between, also in the first step."""
+    """Make a single layer; cont has 0, 1 and numbers between, also in the first step."""
     shapes = [(steps, streams, *inputs), (steps, streams), *([(streams, *static)] if static is not None else [])]
     shapes += [(1, streams, size)] * (STATES[type] * expose)
     text = f'type: "{type}" recurrent_param {{ num_output: {size} {"expose_hidden: true" if expose else ""} }}'
@@ -45,7 +45,7 @@ def recurrent(
 
 
 def slowly(type: str, net: Net, static: bool, expose: bool) -> list[np.ndarray]:
-    """The definition, one step after the other: the output, and the last states."""
+    """Compute the definition step by step; return the output and the last states."""
     blobs = [blob.data for blob in net.params["under_test"]]
     x, cont, *others = (net.blobs[name].data for name in net.inputs)
     w_x, b = blobs[:2]
@@ -81,7 +81,7 @@ def test_against_the_definition_and_gradients(type, expose, engine, data) -> Non
     net.forward()
     for name, value in zip(net.node("under_test").top_names, wanted, strict=False):
         np.testing.assert_allclose(net.blobs[name].data, value, rtol=1e-9, atol=1e-12)
-    if not expose:  # or each pass would begin where the last one ended
+    if not expose:  # otherwise each pass would begin where the last one ended
         net.blobs["x1"].data[0] = 0
     check(net, tops=["y0"])
 

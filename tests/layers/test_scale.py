@@ -16,7 +16,7 @@ def scale(params: str, *shapes: tuple[int, ...], engine: str):
 
 
 def over_bottom(operand: np.ndarray, first: int) -> np.ndarray:
-    """The operand with 1s for the axes of the bottom that it does not span."""
+    """Return the operand with 1s for the axes of the bottom that it does not span."""
     return operand.reshape((1,) * first + operand.shape + (1,) * (len(SHAPE) - first - operand.ndim))
 
 

@@ -32,7 +32,7 @@ def run(net: Net, x: object, label: object) -> float:
 def by_hand(
     x: np.ndarray, labels: np.ndarray, normalization: str | None, normalize: bool | None, ignore: int | None
 ) -> tuple[float, np.ndarray]:
-    """Loss and gradient for scores (N, C, P) and labels (N, P), label by label in Python's floats."""
+    """Compute loss and gradient for scores (N, C, P) and labels (N, P), label by label in Python's floats."""
     if normalization is None:
         normalization = {None: "VALID", True: "VALID", False: "BATCH_SIZE"}[normalize]
     total, valid, gradient = 0.0, 0, np.zeros(x.shape)

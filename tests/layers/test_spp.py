@@ -24,7 +24,7 @@ def test_an_image_that_divides_evenly(engine, pool, reduce) -> None:
 
 
 def test_bins_of_an_uneven_image_begin_in_the_padding(engine) -> None:
-    """5 rows in 2 bins: 3 rows each, of which the first bin has one in the padding before the image."""
+    """5 rows in 2 bins have 3 rows each; one row of the first bin is in the padding before the image."""
     net = spp("pyramid_height: 2", (1, 1, 5, 4), engine)
     net.forward()
     x = net.blobs["x0"].data[0, 0]

@@ -1,4 +1,4 @@
-"""What every layer must pass on every engine: the original's numbers, right gradients, and right ones in place too."""
+"""Tests of every layer on every engine: the original's numbers, and correct gradients, also in place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CASES = sorted(GOLDEN.glob("*/*.prototxt"))
 
 @pytest.mark.parametrize("path", CASES, ids=[str(path.relative_to(GOLDEN).with_suffix("")) for path in CASES])
 def test_agrees_with_the_original(path: Path, engine: str) -> None:
-    """Tops, diffs and parameter diffs that the original computed from the same bottoms, parameters and top diffs."""
+    """Tops, diffs and parameter diffs are those of the original for the same bottoms, parameters and top diffs."""
     net = Net(path, TEST if "test" in path.name else TRAIN, engine=engine)
     params = net.params.get("under_test", [])
     with np.load(path.with_suffix(".npz")) as record:
@@ -65,10 +65,10 @@ def assert_close(got: np.ndarray, wanted: np.ndarray, what: str) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """A layer whose gradients are checked: its name, its prototxt, its bottoms; how many tops; in which phase.
+    """A layer whose gradients are checked: its name, prototxt, bottoms, number of tops, and phase.
 
-    ``in_place``: its one top has the shape of its one bottom, so it must work in place. ``batch``: the axis of each
-    bottom along which samples lie, the first unless it says so, or None. ``batch_in_blobs``: so do its parameters.
+    ``in_place``: its only top has the shape of its only bottom, so it must work in place. ``batch``: the axis of the
+    samples in each bottom, the first by default, or None. ``batch_in_blobs``: its parameters have such an axis, too.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Entry:
     batch_in_blobs: bool = False
 
     def of_batch(self, size: int) -> list[Bottom]:
-        """The bottoms for so many samples, filled with zeros where they are none."""
+        """Return the bottoms for so many samples, filled with zeros if there are none."""
         bottoms = []
         for bottom, axis in zip(self.bottoms, self.batch or [0] * len(self.bottoms), strict=True):
             if axis is not None:
@@ -102,7 +102,7 @@ class Entry:
 IMAGES = Bottom((2, 3, 5, 4))
 ROWS = Bottom((4, 6))
 SIMILAR = labels(2, 4)
-APART = Bottom((4, 6), lambda rng: rng.uniform(-2000, 2000, (4, 6)))  # so far that 1e-4 added to a distance is nothing
+APART = Bottom((4, 6), lambda rng: rng.uniform(-2000, 2000, (4, 6)))  # so far that adding 1e-4 changes no distance
 SCORES, LABELS = Bottom((4, 5)), labels(5, 4)
 STEPS, CONT = Bottom((3, 2, 4)), Bottom((3, 2), lambda rng: np.array([[0, 0], [1, 0.5], [0, 1]]))
 MAPS, MAP_LABELS = Bottom((2, 5, 3, 2)), labels(5, 2, 1, 3, 2)
@@ -292,7 +292,7 @@ def test_gradients(entry: Entry, engine: str) -> None:
 
 @pytest.mark.parametrize("entry", TABLE, ids=lambda entry: entry.name)
 def test_what_forward_keeps_is_in_saved(entry: Entry, engine: str) -> None:
-    """So that passes which are fused or traced can exchange it, and a layer is as it was once it is taken away."""
+    """So fused or traced passes can exchange it, and removing it leaves the layer unchanged."""
     net = make_net(entry.text, entry.bottoms, entry.tops, engine=engine, phase=entry.phase)
     net.forward()
     (node,) = (node for node in net.nodes if node.name == "under_test")
@@ -308,7 +308,7 @@ def test_what_forward_keeps_is_in_saved(entry: Entry, engine: str) -> None:
 
 @pytest.mark.parametrize("entry", [e for e in TABLE if e.in_place], ids=lambda entry: entry.name)
 def test_in_place(entry: Entry, engine: str) -> None:
-    """Between two other layers in place, the tops and gradients are what they are with a blob for each."""
+    """Between two other in-place layers, tops and gradients are the same as with a separate blob for each layer."""
 
     def run(chain: str) -> dict[str, np.ndarray]:
         net = make_net(entry.text, entry.bottoms, engine=engine, phase=entry.phase, chain=chain)
@@ -335,7 +335,7 @@ ALONE_AND_IN_PLACE = [*((e, False) for e in TABLE), *((e, True) for e in TABLE i
 
 @pytest.mark.parametrize(("entry", "in_place"), ALONE_AND_IN_PLACE, ids=lambda part: getattr(part, "name", None))
 def test_backward_before_forward(entry: Entry, in_place: bool, engine: str) -> None:
-    """The gradients are those after a forward pass over the same blobs, and nothing but diffs has changed."""
+    """The gradients are those after a forward pass over the same blobs, and only diffs have changed."""
     text, tops = (f'{entry.text} top: "x0"', 0) if in_place else (entry.text, entry.tops)
     ran, fresh = (make_net(text, entry.bottoms, tops, engine=engine, phase=entry.phase) for _ in range(2))
     names = ran.top_names["under_test"]
@@ -345,7 +345,7 @@ def test_backward_before_forward(entry: Entry, in_place: bool, engine: str) -> N
         blob, values = fresh.blobs[name], rng.standard_normal(ran.blobs[name].shape)
         written[name] = values
         if not in_place:
-            blob.reshape(*values.shape)  # a Filter knows how many it selects when it runs
+            blob.reshape(*values.shape)  # a Filter only knows how many samples it selects when it runs
             blob.data[...] = -7
         blob.diff[...] = ran.blobs[name].diff[...] = values
     before = everything(fresh)
@@ -374,7 +374,7 @@ def gradients(net: Net, entry: Entry) -> list[np.ndarray]:
 
 
 def everything(net: Net) -> dict[str, object]:
-    """Copies of all that a backward pass must leave alone."""
+    """Copy everything that a backward pass must not change."""
     return {
         **{f"data of {name}": blob.data.copy() for name, blob in net.blobs.items()},
         **{f"param {i}": blob.data.copy() for i, blob in enumerate(net.params.get("under_test", []))},
@@ -413,7 +413,7 @@ EMPTY = [entry for entry in TABLE if entry.bottoms] + [*_losses(), *WITHOUT_GRAD
 @pytest.mark.parametrize("made_so", [True, False], ids=["made so", "reshaped"])
 @pytest.mark.parametrize("entry", EMPTY, ids=lambda entry: entry.name)
 def test_a_batch_of_nothing(entry: Entry, made_so: bool, dtype: str, engine: str) -> None:
-    """Tops have their shapes, sums and gradients of parameters are 0, and running statistics stay as they are."""
+    """Tops have their shapes, sums and gradients of parameters are 0, and running statistics do not change."""
 
     def net_of_batch(size: int | None) -> Net:
         bottoms = entry.bottoms if size is None else entry.of_batch(size)
@@ -434,7 +434,7 @@ def test_a_batch_of_nothing(entry: Entry, made_so: bool, dtype: str, engine: str
     for i, top in enumerate(tops):
         shapes = (one.blobs[f"y{i}"].shape, two.blobs[f"y{i}"].shape)
         assert top.shape == top.data.shape == tuple(2 * n - m for n, m in zip(*shapes, strict=True))
-        assert not np.any(top.data)  # nor NaN
+        assert not np.any(top.data)  # and not NaN
         top.diff[...] = 1
     net.backward()
     for i in range(len(entry.bottoms)):
@@ -447,7 +447,7 @@ def test_a_batch_of_nothing(entry: Entry, made_so: bool, dtype: str, engine: str
 
 @pytest.mark.parametrize("entry", [*TABLE, *WITHOUT_GRADIENT], ids=lambda entry: entry.name)
 def test_an_axis_of_nothing(entry: Entry, engine: str) -> None:
-    """Wherever it is, the layer takes it, or says what is wrong."""
+    """Wherever the axis is, the layer accepts it or says what is wrong."""
     for i, bottom in enumerate(entry.bottoms):
         for axis in range(len(bottom.shape)):
             for together in (False, True):
@@ -471,7 +471,7 @@ def _without(bottom: Bottom, axis: int) -> Bottom:
 
 
 def test_every_layer_with_a_gradient_is_in_the_table() -> None:
-    """A new layer must be added to TABLE; Python layers are whatever their users make of them."""
+    """A new layer must be added to TABLE. Python layers are defined by users."""
     with_gradient = {
         cls.type
         for cls in map(layer_class, layer_type_list())

@@ -1,4 +1,4 @@
-"""The WindowData layer: which windows it draws, how it warps them, and window files that are not as they should be."""
+"""The WindowData layer: the windows that it draws, how it warps them, and faulty window files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def batch(net: Net) -> tuple[np.ndarray, np.ndarray]:
 def one_window(
     make_net: MakeNet, folder: Path, image: np.ndarray, box: tuple[int, ...], *args: str, **kw
 ) -> np.ndarray:
-    """What comes of one window of one image."""
+    """Return the crop of one window of one image."""
     if not folder.exists():
         window_file(folder, [(image, [(1, 1.0, *box)])])
     return batch(make_net(window_layer(folder / "windows.txt", 1, "fg_fraction: 1 " + args[0], args[1]), **kw))[0][0]
@@ -47,7 +47,7 @@ def one_window(
 def by_the_book(
     image: np.ndarray, box: tuple[int, ...], crop_size: int, context_pad: int, square: bool, mirrored: bool
 ) -> np.ndarray:
-    """R-CNN's warping, pixel by pixel; -1 where nothing is written. ``image`` is (H, W, 3), the crop (3, H, W)."""
+    """Warp as in R-CNN, pixel by pixel; -1 where nothing is written. ``image`` is (H, W, 3), the crop (3, H, W)."""
     f, crop = np.float32, np.full((3, crop_size, crop_size), -1, np.float32)
     x1, y1, x2, y2 = box
     pad_w = pad_h = 0
@@ -94,7 +94,7 @@ def by_the_book(
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_windows_are_warped_by_the_book(data: st.DataObject, make_net: MakeNet, tmp_path_factory) -> None:
-    """Any window that touches the image, any context, warped or square, mirrored or not."""
+    """Test windows that touch the image, with any context, warped or square, mirrored or not."""
     height, width = data.draw(st.integers(1, 40), "height"), data.draw(st.integers(1, 40), "width")
     crop_size = data.draw(st.integers(3, 24), "crop_size")
     context_pad = data.draw(st.integers(0, (crop_size - 1) // 2), "context_pad")
@@ -121,7 +121,7 @@ def test_a_window_that_fits_is_the_image_itself(make_net: MakeNet, tmp_path: Pat
 
 
 def test_mean_and_scale_and_zeros_outside(make_net: MakeNet, tmp_path: Path) -> None:
-    """The middle of the mean image is subtracted, at the place in the crop; outside of the image it is 0."""
+    """The centre of the mean image is subtracted at each position in the crop; outside the image the result is 0."""
     image = random_images(1, (3, 20, 20))[0]
     mean = np.random.default_rng(0).normal(100, 20, (3, 14, 12)).astype(np.float32)
     path = tmp_path / "mean.binaryproto"
@@ -154,7 +154,7 @@ def test_background_first_then_so_many_objects(
 
 def test_thresholds_choose_and_every_window_has_its_turn(make_net: MakeNet, tmp_path: Path) -> None:
     images: list[tuple[np.ndarray, list[Window]]] = []
-    for value in range(6):  # what a window shows tells its overlap and class
+    for value in range(6):  # the pixels of a window encode its overlap and class
         overlap = value / 10
         images.append((np.full((3, 9, 9), value, np.uint8), [(value + 1, overlap, 0, 0, 8, 8)]))
     source = window_file(tmp_path / "images", images)
@@ -322,7 +322,7 @@ def test_an_image_that_cannot_be_read(make_net: MakeNet, tmp_path: Path, content
 
 @pytest.fixture
 def sound(tmp_path: Path) -> tuple[Path, bytes]:
-    """A window file, and what it holds."""
+    """Write a window file; return it and its contents."""
     source = random_windows(tmp_path / "images", 2)
     return source, source.read_bytes()
 

@@ -12,7 +12,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "logs" / "train_lenet_fashion_mn
 
 
 def written(*lines: str, head: str = "I1121 10:00:{:02d}.500000  7 solver.py:1] ") -> list[str]:
-    """Lines as a log has them, a second apart."""
+    """Write lines like those of a log, one second apart."""
     return [head.format(second) + line + "\n" for second, line in enumerate(lines)]
 
 
@@ -40,7 +40,7 @@ def test_the_originals_log():
         assert [row[name] for row in rows] == [float(value) for value in expected]
     assert [loss for _, _, loss in log.losses] == [float(value) for value in re.findall(r", loss = (\S+)", text)]
     rates = [float(rate) for rate in re.findall(r"lr = (\S+)", text)]
-    # A row is begun before its own rate is logged: it has the one before.
+    # A row begins before its own rate is logged, so it has the previous rate.
     assert [row["LearningRate"] for row in log.train] == [rates[0], *rates[:-1]]
     begun, shown = (
         re.search(rf"19:(\d\d):(\S+) .*{what}", text) for what in (r"\] Solving", r"Train .*loss = 2\.314 ")

@@ -96,7 +96,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def solver(text: str, compile: bool = True, type: str = "SGD", **settings: Any) -> SGDSolver:
-    """A solver in torch for the net of this text, whose inputs hold always the same random numbers."""
+    """Make a torch solver for the net of this text, whose inputs always hold the same random numbers."""
     settings = {"base_lr": 0.1, "lr_policy": "exp", "gamma": 0.9, "weight_decay": 0.01, "random_seed": 3, **settings}
     param = SolverParameter(type=type, **settings)
     text_format.Parse(text, param.net_param)
@@ -112,7 +112,7 @@ def feed(net: Net) -> None:
 
 
 def state(of: SGDSolver) -> dict[str, np.ndarray]:
-    """All that one can read after an iteration."""
+    """Return everything that can be read after an iteration."""
     arrays = {name: of.net.blobs[name].data for name in of.net.outputs}
     for layer, blobs in of.net.params.items():
         for index, blob in enumerate(blobs):

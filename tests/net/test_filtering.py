@@ -155,7 +155,7 @@ def test_a_blob_that_another_state_would_bring(blob, state, hint):
     with pytest.raises(NetError) as caught:
         layers_in_state(placed(STAGED % blob), state)
     assert f"unknown bottom blob {blob!r}" in str(caught.value) and hint in str(caught.value)
-    if "_state {" in hint:  # it is so
+    if "_state {" in hint:  # the hint is right
         fields = hint.split("{ ")[1].split(" }")[0]
         asked = parse_text(f"phase: {'TEST' if state.phase == TEST else 'TRAIN'} {fields}", NetState).message
         asked.level = asked.level or state.level

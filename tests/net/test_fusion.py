@@ -1,4 +1,4 @@
-"""Fusion: whatever runs as one kernel, every blob and every gradient is what the layers one by one would have made."""
+"""Fusion: whatever runs as one kernel, every blob and gradient is the same as layer by layer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def conv(name: str, bottom: str, top: str = "", more: str = "kernel_size: 3 pad:
 
 
 def block(in_place: bool = True) -> str:
-    """Convolution, BatchNorm, Scale, ReLU: c, or c, b, s and r."""
+    """Write Convolution, BatchNorm, Scale, ReLU, in place on c, or with tops c, b, s and r."""
     b, s, r = ("c",) * 3 if in_place else ("b", "s", "r")
     return (
         conv("c", "data")
@@ -49,7 +49,7 @@ def block(in_place: bool = True) -> str:
 
 
 def loss(bottom: str) -> str:
-    """A loss on an array of the input's shape."""
+    """Write a loss on an array of the input's shape."""
     target = INPUT.replace('"data"', '"target"')
     return target + layer("loss", "EuclideanLoss", f"{bottom} target", "loss")
 
@@ -90,7 +90,7 @@ def same(fused: Net, plain: Net, gradients: bool = False) -> None:
 
 
 def runs(net: Net) -> list[list[str]]:
-    """The layers of each run."""
+    """Return the layers of each run."""
     return [[node.name for node in step.nodes] for step in net.fusion.steps(0, None, False) if len(step.nodes) > 1]
 
 
@@ -99,7 +99,7 @@ def runs(net: Net) -> list[list[str]]:
 
 @st.composite
 def chains(draw) -> str:
-    """Layers in a row, in place or not; shortcuts across them; a linear layer and a loss at the end."""
+    """Draw layers in a row, in place or not, with shortcuts, and with a linear layer and a loss at the end."""
     text, blob, earlier = INPUT, "data", []
     kinds = draw(
         st.lists(
@@ -161,7 +161,7 @@ def test_random_chains(text, kind, force):
         fused.forward_pass()
         one_by_one(plain)
         same(fused, plain)
-    if dtype == "float32":  # for oneDNN's kernels; gradients that are 0 but for rounding take float64 to compare
+    if dtype == "float32":  # for oneDNN's kernels; gradients that are 0 except for rounding need float64 to compare
         return
     fused.backward_pass()
     for i in reversed(range(len(plain.nodes))):
@@ -169,7 +169,7 @@ def test_random_chains(text, kind, force):
     same(fused, plain, gradients=True)
 
 
-# -- what fuses ------------------------------------------------------------------------------------------------------
+# -- layers that fuse ------------------------------------------------------------------------------------------------
 
 
 class Calls(TorchDispatchMode):
@@ -316,7 +316,7 @@ def test_configs(name, size):
     same(fused, one_by_one(plain))
 
 
-# -- what a user may do between two passes ---------------------------------------------------------------------------
+# -- actions of a user between two passes ----------------------------------------------------------------------------
 
 
 @pytest.fixture(params=[True, False], ids=["in place", "apart"])
@@ -329,7 +329,7 @@ def folded(request) -> Net:
 
 
 def check(net: Net) -> None:
-    """That the net sees the parameters as they are, in this pass and in those that fold again."""
+    """Check that the net uses the current parameters, in this pass and in those that fold again."""
     plain = net_of(INPUT + block("b" not in net.blobs))
     plain.share_with(net)
     plain.blobs["data"].data[...] = net.blobs["data"].data
@@ -406,7 +406,7 @@ def test_a_test_net_sees_what_its_solver_learns():
 
 
 def test_blobs_between_show_the_pass_they_belong_to():
-    """Neither a later image nor later weights change what a blob holds that nobody had read yet."""
+    """Neither a later image nor later weights change a blob that nobody has read yet."""
     net, plain = net_of(INPUT + block(False)), one_by_one(net_of(INPUT + block(False)))
     for _ in range(2):
         net.forward_pass()
@@ -452,7 +452,7 @@ def test_backward_over_a_part_of_a_run(phase):
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
 def test_backward_before_a_part_of_a_run_went_forward(phase, in_place, end):
-    """Fused, and with callbacks, which keep the layers apart: the layers after ``end`` go by what is in the blobs."""
+    """Fused, or with callbacks, which prevent fusion, the layers after ``end`` use the values in the blobs."""
     text = "force_backward: true\n" + INPUT + block(in_place) + loss("c" if in_place else "r")
     net, plain = (net_of(text, phase, dtype="float64") for _ in range(2))
     plain.after_forward(lambda index: None)
@@ -503,7 +503,7 @@ def test_a_user_who_reads_parameters_leaves_them_folded(folded):
 
 
 def test_parameters_of_nets_made_in_inference_mode():
-    """Torch does not count the writes into such tensors: nothing is folded."""
+    """Torch does not count the writes into such tensors, so nothing is folded."""
     with torch.inference_mode():
         net, plain = net_of(INPUT + block()), net_of(INPUT + block())
         for value in (0.5, 1.5, 2.5):

@@ -132,7 +132,7 @@ def test_the_same_seed_fills_the_same_weights():
     assert (drawn[0][0] != drawn[0][1]).any()
 
 
-# -- gradients: who gets one ---------------------------------------------------------------------------------------
+# -- which blobs get a gradient ------------------------------------------------------------------------------------
 
 
 def needs(net):
@@ -412,7 +412,7 @@ def test_two_layers_of_one_name_are_refused_where_both_learn():
 
 @pytest.mark.parametrize("ending", [".caffemodel", ".caffemodel.h5"])
 def test_a_layer_may_have_the_name_of_one_that_learns(tmp_path, ending):
-    """The original trains such a net, but its weights neither load nor are they shared."""
+    """The original trains such a net, but its weights are neither loaded nor shared."""
     pytest.importorskip("h5py")
     text = INPUT + relu("f", "data", "r") + ip("f", "r") + relu("f", "f", "s")
     train, test = net_of(text), net_of(text, TEST, seed=2)
@@ -438,7 +438,7 @@ def test_two_layers_of_one_name_in_a_weights_file_are_refused(tmp_path):
 
 
 def test_layers_of_one_name_keep_states_of_their_own():
-    """As with two sources of data, which many nets call data both."""
+    """Many nets have two sources of data that are both called data."""
     text = "".join(
         f'layer {{ name: "data" type: "MemoryData" top: "{name}" top: "l{name}"'
         f" memory_data_param {{ batch_size: {size} channels: 1 height: 1 width: 1 }} }}\n"
@@ -462,7 +462,7 @@ def test_layers_of_one_name_keep_states_of_their_own():
         "a": [1], "la": [1], "b": [2, 3], "lb": [2, 3]
     }  # fmt: skip
     assert all((got[name] == wanted[name]).all() for name in wanted)
-    state["layers"] = {"data": state["layers"][0][-1]}  # as it was written before
+    state["layers"] = {"data": state["layers"][0][-1]}  # the older form
     again.restore_state(state)
     assert again.forward()["a"].ravel().tolist() == [1]
 
@@ -554,7 +554,7 @@ def test_a_net_in_float64():
     assert net.params["f"][0].diff.dtype == np.float64
 
 
-# -- backward, where layers have not run forward -------------------------------------------------------------------
+# -- backward through layers that have not run forward -------------------------------------------------------------
 
 DEEP = (
     "force_backward: true\n"
@@ -584,7 +584,7 @@ def gradients_of(net):
 
 @pytest.mark.parametrize("end", [None, "a", "drop", "norm", "s", "drop2", "b", "loss"])
 def test_backward_before_the_rest_of_the_forward_pass(end, engine):
-    """Layers behind ``end`` go by what lies in the blobs, and draw what the forward pass would have drawn."""
+    """Layers after ``end`` use the values in the blobs, and draw the same numbers as a forward pass would have."""
     ran = filled(net_of(DEEP, engine=engine))
     ran.forward()
     net = copy_of_blobs(net_of(DEEP, engine=engine), ran)
@@ -616,7 +616,7 @@ def test_backward_before_the_first_part_of_the_forward_pass(engine):
 
 
 def test_backward_over_other_values_in_the_blobs(engine):
-    """A single layer: its gradient in what a user has put into its bottom and into its top's diff."""
+    """The gradient of a single layer follows from the values a user has written to its bottom and its top's diff."""
     net = net_of(DEEP, engine=engine)
     x, dy = np.random.default_rng(0).normal(size=(2, 2, 3)).astype("f")
     net.blobs["norm"].data[...] = x

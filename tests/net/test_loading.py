@@ -1,4 +1,4 @@
-"""Weights into nets: what fits is loaded and reported, what does not fit changes nothing."""
+"""Loading weights into nets: fitting weights are loaded and reported; others change nothing."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def test_a_file_that_does_not_fit_changes_nothing_not_even_by_those_before_it(ne
 
 
 def test_the_time_grows_with_the_layers_and_no_faster(tmp_path: Path) -> None:
-    """Eight times the layers take about eight times as long, to load and to share (64 times, if each looks for its
-    layer among all)."""
+    """Loading and sharing eight times the layers takes about eight times as long (64 times if each layer searched
+    all others)."""
     seconds: dict[int, float] = {}
     for count in (500, 4000):
         text = 'layer { name: "x" type: "Input" top: "x0" input_param { shape { dim: 1 } } }\n' + "".join(
@@ -106,7 +106,7 @@ def test_the_time_grows_with_the_layers_and_no_faster(tmp_path: Path) -> None:
 
 
 def test_half_precision_of_nvidia_s_fork(net: Net, tmp_path: Path) -> None:
-    """As its files are: in field 10 the type 2, in field 12 the bytes, and fields that here have another wire type."""
+    """As in its files: type 2 in field 10, the bytes in field 12, and fields with another wire type than here."""
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=shape).astype(np.float16) for shape in ((4, 3), (4,))]
     blobs = []
@@ -140,7 +140,7 @@ def test_published_weights_of_nets_whose_data_are_elsewhere(model: str, shapes: 
         layer.type = "Input"
         layer.input_param.shape.extend(BlobShape(dim=shape) for shape in shapes)
     bridge = next((i for i, layer in enumerate(net.layer) if layer.type == "Python"), len(net.layer))
-    del net.layer[bridge:]  # layers whose module is not published
+    del net.layer[bridge:]  # the module of these layers is not published
     (weights,) = (SHARED / model).glob("weights.*")
     report = Net(net, TEST).copy_from(weights)
     assert report.loaded and not report.kept

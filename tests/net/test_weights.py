@@ -195,7 +195,7 @@ def test_a_solver_s_state_is_no_weights_and_gets_a_hint_of_its_own(name: str) ->
 def test_a_file_larger_than_protobuf_s_limit_is_not_even_read(tmp_path: Path) -> None:
     path = tmp_path / "large.caffemodel"
     path.write_bytes(b"\x0a\x00")
-    os.truncate(path, 2**31)  # takes no room on the disk
+    os.truncate(path, 2**31)  # takes no space on the disk
     with pytest.raises(WeightsError, match=r"it has 2\.0 GB, files of protobuf hold 2 GB at most"):
         read_weights(path)
 
@@ -245,7 +245,7 @@ def test_a_group_inside_itself_is_refused(tmp_path: Path) -> None:
 def test_a_dataset_that_claims_more_than_the_file_holds_is_not_read(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("data/a/0", (2**20, 2**20), "f4")  # never written: HDF5 gives it no room
+        file.create_dataset("data/a/0", (2**20, 2**20), "f4")  # never written: HDF5 allocates no space
     with pytest.raises(WeightsError, match="larger than the file"):
         read_weights(tmp_path / "a.h5")
 
@@ -261,7 +261,7 @@ def test_hdf5_weights_in_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_hdf5_weights_larger_than_their_file(tmp_path: Path) -> None:
-    """A terabyte of values never written, in some kilobytes."""
+    """A few kilobytes declare a terabyte of values that were never written."""
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("data/ip/0", (2**20, 2**18), "f4", fillvalue=1)

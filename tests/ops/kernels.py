@@ -1,4 +1,4 @@
-"""What tests of the compiled kernels share: nets run on them, and a count of the operators that ran."""
+"""Shared code for tests of the compiled kernels: nets that run on them, and a count of the operators called."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ native = pytest.importorskip("caffe_lite.ops.torch.kernels.native")
 
 
 def needs(source: str) -> None:
-    """Skips the calling module where the kernels cannot be compiled, but not in CI."""
+    """Skip the calling module if the kernels cannot be compiled, except in CI."""
     if native.library(source) is None and "CI" not in os.environ:
         pytest.skip(f"{source} cannot be compiled here", allow_module_level=True)
 
@@ -42,7 +42,7 @@ def arrays(seed: int, *shapes):
 
 
 def close(mine, exact, of: float = 3e-5, size=0.0):
-    """Whether the largest difference is small beside the largest value, or beside ``size`` where terms may cancel."""
+    """Assert that the largest difference is small relative to the largest value, or to ``size`` if terms may cancel."""
     assert (mine - exact).abs().max() <= of * max(exact.abs().max(), size)
 
 
@@ -58,7 +58,7 @@ class Counted(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
     def of(self, part: str) -> dict[str, int]:
-        """Those with this in their names, without what stands before its end."""
+        """Return the counts of the operators with this in their names, named by what follows it."""
         return {name.partition(part)[2]: n for name, n in self.calls.items() if part in name}
 
 
@@ -89,7 +89,7 @@ def agree(mine: list[np.ndarray], others: list[np.ndarray]) -> None:
 
 
 def compiled_runs(text: str, part: str, operators: dict[str, int], rate: float) -> None:
-    """A compiled iteration calls these operators, as one that is not does, and learns the same."""
+    """Check that a compiled iteration calls these operators, like one that is not compiled, and learns the same."""
     param = SolverParameter(base_lr=rate, lr_policy="fixed", random_seed=5)
     param.net_param.CopyFrom(parse_text(text, NetParameter, "net.prototxt").message)
     weights = []

@@ -1,4 +1,4 @@
-"""The plain formulas of base.Ops, and geometries to try what is faster on."""
+"""The plain formulas of base.Ops, and geometries on which to test faster ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from caffe_lite.ops.base import Ops
 
 
 class ArrayApi:
-    """NumPy under the array API's names, which 1.26 lacks in part."""
+    """NumPy under the names of the array API, some of which 1.26 lacks."""
 
     permute_dims = staticmethod(np.transpose)
 
@@ -25,7 +25,7 @@ class ArrayApi:
 
 
 class Plain(Ops):
-    """The formulas as they stand."""
+    """The unchanged formulas."""
 
     array_type = np.ndarray
 
@@ -47,7 +47,7 @@ class Geometry:
 
 @st.composite
 def poolings(draw: st.DrawFn, channels: tuple[int, int] = (1, 3)) -> tuple[Geometry, tuple[int, ...]]:
-    """Any geometry of pooling and its outputs: windows may overlap, leave gaps, stand over the edge or lie past it."""
+    """Draw any geometry of pooling and its outputs: windows may overlap, leave gaps, cross the edge or be beyond it."""
 
     def sizes(least: int, most: int) -> tuple[int, int]:
         return draw(st.integers(least, most)), draw(st.integers(least, most))

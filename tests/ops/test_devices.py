@@ -1,4 +1,4 @@
-"""The torch engine computes on its own device alone: seen on torch's device of arrays without values."""
+"""The torch engine computes only on its own device; tested on torch's device of arrays without values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NETS = sorted((Path(__file__).parents[1] / "golden" / "layers").rglob("*.prototx
 
 
 class NothingDrawnOrChecked:
-    """Stands where a traced pass notes what happens on the host."""
+    """A stand-in for the object in which a traced pass records what happens on the host."""
 
     constant = False
 

@@ -142,7 +142,7 @@ def counting(dtype, device):
 
 @pytest.fixture
 def registry(monkeypatch):
-    """What a test registers is gone after it."""
+    """Remove the engines of a test when it ends."""
     monkeypatch.setattr(ops, "_registered", {})
 
 

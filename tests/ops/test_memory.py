@@ -1,4 +1,4 @@
-"""What the process frees must serve again: training neither grows nor maps its memory anew in every iteration."""
+"""Freed memory must be used again: training neither grows its memory nor maps it again in every iteration."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ print(recycled, *found, sep="\\n")
 """
 
 
-# Eight threads at C's malloc, with more blocks than a thread keeps to itself.
+# Eight threads call C's malloc, with more blocks than a thread caches.
 HOST = """
 #include <pthread.h>
 #include <stdlib.h>
@@ -127,7 +127,7 @@ def kept_or_skip(recycled: str) -> None:
 def test_an_iteration_uses_the_memory_of_the_one_before() -> None:
     recycled, faults, faults_in_a_thread, growth, faults_of_a_large_one = run(TRAIN)
     kept_or_skip(recycled)
-    # Its arrays cover some 6,000 pages.
+    # Its arrays cover about 6,000 pages.
     assert float(faults) < 100
     assert float(faults_in_a_thread) < 100
     assert int(growth) < 4096, "kilobytes"
@@ -144,7 +144,7 @@ def test_other_threads_do_not_wait_for_each_other(tmp_path) -> None:
     source.write_text(HOST)
     subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-pthread", "-o", host, source], check=True)
     waits = {beside: int(run(WAITS, str(host), beside)[0]) for beside in ("net", "one heap")}
-    # The eight that are joined, and what chance adds; at the lock of one heap they wait hundreds of times.
+    # Eight threads are joined, plus some waits by chance; at the lock of one heap they would wait hundreds of times.
     assert waits["net"] < 40, waits
 
 
@@ -162,7 +162,7 @@ def test_it_is_said_once_and_can_be_switched_off_and_on() -> None:
     assert first == again == said and back == "The C library gives freed memory back to the system again"
     assert [line.split()[0] for line in (on, off, on_again)] == ["True", "False", "True"]
     kept, fresh, kept_again = (int(line.split()[1]) for line in (on, off, on_again))
-    # The array covers 768 pages; at most 512 of them may come as one large page.
+    # The array covers 768 pages, of which at most 512 may come as one large page.
     assert kept < 100 and kept_again < 100
     assert fresh > 200
 

@@ -95,14 +95,14 @@ def test_windows_of_a_convolution(size: int, kernel: int, stride: int, pad: int,
         (7, 3, 2, 0, 3, 3),
         (112, 3, 2, 0, 56, 55),
         (7, 3, 2, 1, 4, 4),
-        # The last window would start in the padding behind the image.
+        # The last window would start in the padding after the image.
         (5, 2, 2, 1, 3, 3),
         (4, 2, 2, 1, 3, 3),
         (3, 2, 4, 1, 1, 1),
         (4, 3, 3, 1, 2, 2),
         # The kernel exceeds the image, but by less than the stride.
         (2, 3, 2, 0, 1, None),
-        # The last window lies past the edge: without padding it stays.
+        # The last window is beyond the edge: without padding it stays.
         (3, 1, 4, 0, 2, 1),
         (4, 1, 4, 0, 2, 1),
         (6, 2, 5, 0, 2, 1),

@@ -1,4 +1,4 @@
-"""The tree that the grammar makes of a text, and the mistakes in it, of which each has its explanation."""
+"""The tree that the grammar makes of a text, and the mistakes in it, each with its explanation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from caffe_lite.proto.source import Source
 from caffe_lite.proto.tokens import tokenize
 from caffe_lite.proto.tree import Block, Entry, Fault, Mistake
 
-# A text for each mistake; {} marks where its fault starts.
+# A text for each mistake; {} marks where the mistake starts.
 MISTAKES = {
     Mistake.NEVER_CLOSED: "layer { {}",
     Mistake.WRONG_CLOSER: "layer { {}> }",
@@ -44,7 +44,7 @@ MISTAKES = {
 
 
 def tree_of(text: str) -> tuple[Block, list[int]]:
-    """The tree, and the offset of each token."""
+    """Return the tree, and the offset of each token."""
     tokens = tokenize(text)
     return read_tree(Source(text, "n.prototxt"), tokens, NetParameter.DESCRIPTOR), [token.offset for token in tokens]
 

@@ -1,4 +1,4 @@
-"""Nets of the V0 and V1 formats mean what they meant to the Caffe of their time."""
+"""Nets of the V0 and V1 formats mean the same as in the Caffe of their time."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_net_inside_a_solver_keeps_its_places_too(tmp_path: Path) -> None:
 
 
 def test_every_type_of_v1_has_its_name_of_today() -> None:
-    """Those that have a layer here, by the registry; the rest, of which there are few, by name."""
+    """Types that exist here are checked against the registry, the few others by name."""
     from caffe_lite.layer import layer_type_list
 
     names = [name for name in V1LayerParameter.LayerType.keys() if name != "NONE"]  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""The messages work under every protobuf we promise, under both of its runtimes, and beside another caffe.proto."""
+"""The messages work with every promised version of protobuf, with both its runtimes, and beside another caffe.proto."""
 
 import os
 import re
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(code: str, folder: Path, runtime: str, *paths: Path) -> str:
-    """Run code in a process of its own that finds its packages in `paths` first, then ours."""
+    """Run code in a separate process that searches `paths` for packages before ours."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT))),
         "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": runtime,
@@ -29,7 +29,7 @@ def run(code: str, folder: Path, runtime: str, *paths: Path) -> str:
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def protobuf(request, tmp_path_factory):
-    """A folder with one version of protobuf, and the version's beginning."""
+    """Return a folder with one version of protobuf, and the start of its version number."""
     folder = tmp_path_factory.mktemp("protobuf")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
     subprocess.run([*command, "--target", str(folder), VERSIONS[request.param]], check=True)
@@ -105,7 +105,7 @@ def test_training(protobuf, runtime, tmp_path):
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory):
-    """A folder with the generated module of another caffe.proto: same file name, same package, other fields."""
+    """Make a folder with the generated module of another caffe.proto: same file name, same package, other fields."""
     protoc = pytest.importorskip("grpc_tools.protoc")
     folder = tmp_path_factory.mktemp("foreign")
     (folder / "caffe.proto").write_text(

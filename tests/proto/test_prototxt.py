@@ -1,4 +1,4 @@
-"""Text in and out: what is accepted, where everything stands, and what is said about each mistake."""
+"""Reading and writing text: accepted forms, the places of fields, and the messages for mistakes."""
 
 import gc
 import time
@@ -29,7 +29,7 @@ def problems(text: str, message_class=Net) -> list[str]:
     return [str(problem) for problem in parse_text(text, message_class, "n.prototxt", collect=True).problems]
 
 
-# ---- What is accepted ------------------------------------------------------------------------------------------------
+# ---- Accepted text ---------------------------------------------------------------------------------------------------
 
 ACCEPTED = [
     "",
@@ -74,14 +74,14 @@ def test_reads_what_protobuf_reads(text: str):
 
 
 def test_reads_what_only_the_original_reads():
-    """Python's own reader is stricter than the C++ one that Caffe used."""
+    """Protobuf's reader in Python is stricter than the C++ one that Caffe used."""
     assert list(parse_text("input_dim: - 3", Net).message.input_dim) == [-3]
     assert parse_text(r'name: "what\?"', Net).message.name == "what?"
     assert list(parse_text("layer { loss_weight: 1.5F }", Net).message.layer[0].loss_weight) == [1.5]
 
 
 def test_the_largest_float_is_not_infinite():
-    """As C's printf shortens it, it lies above itself, and some versions of protobuf make it infinite."""
+    """C's printf shortens it to a larger number, which some versions of protobuf make infinite."""
     weights = parse_text("layer { loss_weight: 3.4028235e+38 loss_weight: -1e39 }", Net).message.layer[0].loss_weight
     assert tuple(weights) == (2.0**128 - 2.0**104, float("-inf"))
 
@@ -196,10 +196,10 @@ def test_a_long_net_is_read_at_once():
     ],
 )
 def test_one_long_line_is_read_in_linear_time(line):
-    """Of eight times the length, in eight times the processor's time: 64 times would be quadratic.
+    """Eight times the length takes eight times the processor time; 64 times would be quadratic.
 
-    Other work on the machine may disturb a round; what is quadratic fails in each. Collecting garbage takes as long as
-    what other tests have left is large.
+    Other work on the machine may disturb a round, but a quadratic reader fails in each. The time of garbage collection
+    depends on how much other tests have left.
     """
 
     def seconds(text: str) -> float:
@@ -217,7 +217,7 @@ def test_one_long_line_is_read_in_linear_time(line):
         gc.enable()
 
 
-# ---- How it is written -----------------------------------------------------------------------------------------------
+# ---- Written text ----------------------------------------------------------------------------------------------------
 
 
 def test_writes_as_the_original_prints(tmp_path: Path):
@@ -245,7 +245,7 @@ def test_writes_what_the_original_logged():
     assert to_text(parse_text(net, Net).message) == net
 
 
-# ---- Where everything stands -----------------------------------------------------------------------------------------
+# ---- Places ----------------------------------------------------------------------------------------------------------
 
 
 def test_every_field_has_its_place():
@@ -441,7 +441,7 @@ def test_what_can_be_read_around_mistakes_is_read():
 @pytest.mark.parametrize(
     ("text", "place", "block", "advice"),
     [
-        (  # the brace that is there stands in the layer's column
+        (  # the existing brace is in the layer's column
             'layer {\n  name: "c"\n  convolution_param {\n    pad: 1\n}\nlayer {\n  name: "d"\n}\n',
             "3:3",
             "convolution_param",

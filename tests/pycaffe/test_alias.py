@@ -1,4 +1,4 @@
-"""`import caffe` as a script sees it; each case in a process of its own, as it changes what imports find."""
+"""`import caffe` in a script; each case runs in its own process, because it changes the result of imports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def python(code: str, folder: Path, *options: str) -> str:
-    """What the code prints, or the last line of what it complains."""
+    """Return the output of the code, or the last line of its error."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(
         [sys.executable, *options, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -40,7 +40,7 @@ INSTALL = "import caffe_lite; caffe_lite.install_as_caffe()\n"
         "from caffe.io import array_to_datum; print(array_to_datum is caffe_lite.io.array_to_datum)",
         "import caffe.proto.caffe_pb2 as pb; import caffe_lite.proto.caffe_pb2 as own; print(pb is own)",
         "from caffe import layers as L, params as P; print(L.ReLU and P is caffe_lite.params)",
-        # Not imported before under its own name, and a whole package with relative imports in it.
+        # Not imported before under its own name, and a whole package with relative imports.
         "import caffe.inspection.gradient_check as a; import caffe_lite.inspection.gradient_check as b; print(a is b)",
         "import caffe.cli.check as a; a.run; import caffe_lite.cli.check as b; print(a is b)",
         "import caffe.files.hdf5, caffe_lite.files.hdf5 as b; print(b.__spec__.name == 'caffe_lite.files.hdf5')",

@@ -39,7 +39,7 @@ def test_resizing_by_hand():
     same = io.resize_image(image, (2, 2))
     assert same.dtype == np.float32 and same.tolist() == image.tolist()
     assert io.resize_image(image, (1, 1)).tolist() == [[[6]]]
-    # The rows' borders are blended with what lies outside, which is as the darkest pixel.
+    # The borders of rows are blended with the outside, which has the value of the darkest pixel.
     assert io.resize_image(image + 1, (2, 4))[1, :, 0].tolist() == [7, 10, 12, 10]
     assert io.resize_image(np.full((2, 2, 3), 9.0), (3, 3)).tolist() == np.full((3, 3, 3), 9.0).tolist()
 
@@ -74,7 +74,7 @@ def test_splines_are_scikit_images(channels):
 def test_resize_is_scikit_images_of_old(shape, order):
     transform = pytest.importorskip("skimage.transform")
     image = RANDOM.random(shape)
-    image[:, 3] = image.min()  # at its ends, mixed with what is outside, it would be darker than any pixel
+    image[:, 3] = image.min()  # at its ends, blended with the outside, it would be darker than any pixel
     for size in ((9, 5), (3, 11), (6, 7)):
         expected = transform.resize(image, (*size, *shape[2:]), order=order, mode="constant", anti_aliasing=False)
         np.testing.assert_allclose(io.resize(image, size, order=order), expected, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The face of a Net that pycaffe's scripts know."""
+"""The interface of a Net that pycaffe's scripts use."""
 
 import subprocess
 import sys
@@ -509,7 +509,7 @@ def test_levels_and_stages(tmp_path, options, outputs):
 
 
 def test_a_python_layer_of_a_script(tmp_path, monkeypatch):
-    """A user's layer as scripts have them: derived from caffe.Layer, in a module on the path."""
+    """A user's layer as in scripts: derived from caffe.Layer, in a module on the path."""
     (tmp_path / "layer_of_a_script.py").write_text(
         "import caffe_lite as caffe\n"
         "class Counting(caffe.Layer):\n"
@@ -559,7 +559,7 @@ def solver(loss_file, tmp_path, monkeypatch):
 
 
 def test_a_solver_trains_what_the_layer_has(solver):
-    """A blob that a script has put in goes on being learned; one that two layers have is updated once."""
+    """A blob that a script has assigned is trained; one that two layers share is updated once."""
     other = Net("loss.prototxt", TRAIN, seed=5)
     blobs, mine = solver.net.params["fc"], other.params["fc"][0]
     old = blobs[0]

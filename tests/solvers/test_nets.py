@@ -1,4 +1,4 @@
-"""Which nets a solver makes, in which state, from which of its fields."""
+"""The nets that a solver makes, their states, and the fields that they come from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from caffe_lite.solvers import SGDSolver, get_solver
 
 
 def layers(name: str) -> str:
-    """A net's layers, of which the rules let some in: by phase, level and stage."""
+    """Return the layers of a net, some of which are included by phase, level and stage."""
     rules = {
         "train": "include { phase: TRAIN }",
         "test": "include { phase: TEST }",

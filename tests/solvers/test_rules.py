@@ -21,7 +21,7 @@ def params(solver: SGDSolver) -> list[np.ndarray]:
 
 
 def start(case: str, engine: str) -> SGDSolver:
-    """The solver of a case, with the parameters and inputs that the original began with."""
+    """Make the solver of a case, with the original's initial parameters and inputs."""
     inputs = np.load(GOLDEN / "inputs.npz")
     solver = get_solver(f"{case}/solver.prototxt", engine=engine)
     for index, param in enumerate(params(solver)):
@@ -74,7 +74,7 @@ def get_type(case: str) -> str:
 
 
 def small(rule: str, extra: str = "", **settings: object) -> SGDSolver:
-    """A solver over y = w x with the parameter w = 2 of shape (1, 1); the gradient is what the callback puts there."""
+    """Make a solver over y = w x with the parameter w = 2 of shape (1, 1); the callback sets the gradient."""
     from google.protobuf import text_format
 
     param = SolverParameter(**{"type": rule, "lr_policy": "fixed", "base_lr": 0.1, "random_seed": 1} | settings)

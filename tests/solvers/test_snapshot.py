@@ -1,4 +1,4 @@
-"""Snapshots: what they hold, that training goes on from them exactly, and what is refused."""
+"""Snapshots: their contents, that training resumes from them exactly, and the ones that are refused."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def solvers() -> Iterator[list[SGDSolver]]:
-    """The solvers of a test; their threads end with it."""
+    """Collect the solvers of a test; their threads end with it."""
     made: list[SGDSolver] = []
     yield made
     for solver in made:
@@ -115,7 +115,7 @@ get_solver("solver.prototxt", engine="{engine}").solve("s_iter_4.solverstate")""
 
 
 def test_the_fields_are_the_original_s(solvers: list[SGDSolver]) -> None:
-    """Apart from the one field that the original skips, state and weights look like those that the original wrote."""
+    """Apart from the one field that the original skips, state and weights have the original's fields."""
     write_solver("Adam")
     solvers.append(solver := get_solver("solver.prototxt"))
     solver.step(2)
@@ -233,7 +233,7 @@ def test_a_state_of_another_rule_or_net_is_refused_and_changes_nothing(solvers: 
 def test_another_type_of_solver_is_told(
     rule: str, resumed: str, hdf5: bool, solvers: list[SGDSolver], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also where both remember arrays of the same shapes: AdaGrad's are sums of squares, SGD's are velocities."""
+    """It is reported even if both keep arrays of the same shapes: AdaGrad's are sums of squares, SGD's velocities."""
     write_solver(rule, hdf5)
     solvers.append(solver := get_solver("solver.prototxt"))
     solver.step(1)
@@ -255,7 +255,7 @@ def test_another_type_of_solver_is_told(
 def test_a_state_beside_other_weights_is_refused_and_the_pair_that_fits_is_named(
     hdf5: bool, solvers: list[SGDSolver]
 ) -> None:
-    """As a run leaves them that was killed between the two files of a snapshot, where an earlier run had taken one."""
+    """A run killed between the two files of a snapshot leaves such a pair if an earlier run took the same snapshot."""
     weights, states = (f".{kind}" + (".h5" if hdf5 else "") for kind in ("caffemodel", "solverstate"))
     write_solver(hdf5=hdf5)
     solvers.append(first := get_solver("solver.prototxt"))
@@ -267,7 +267,7 @@ def test_a_state_beside_other_weights_is_refused_and_the_pair_that_fits_is_named
         second.step(2)
         second.net.params["ip1"][0].data[...] += 0.5
         second.snapshot()
-    for suffix in (states, weights):  # of another run, and the latest
+    for suffix in (states, weights):  # files of another run, which are the latest
         shutil.copy(f"s_iter_2{suffix}", f"other_iter_2{suffix}")
     Path(f"s_iter_4{states}").write_bytes(old_state)
     solvers.append(resumed := get_solver("solver.prototxt"))
@@ -300,7 +300,7 @@ def test_a_state_beside_other_weights_is_refused_and_the_pair_that_fits_is_named
 
 
 def test_a_state_without_a_checksum_takes_the_weights_that_are_there(solvers: list[SGDSolver]) -> None:
-    """As those do that the original wrote, or an earlier version."""
+    """The original and earlier versions wrote such states."""
     write_solver()
     solvers.append(solver := get_solver("solver.prototxt"))
     solver.step(1)

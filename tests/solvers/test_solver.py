@@ -1,4 +1,4 @@
-"""The loop: what falls due when, what it logs, and what stops it."""
+"""The loop: when events are due, what it logs, and what stops it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ Make = Callable[..., SGDSolver]
 
 @pytest.fixture
 def make(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """``make(settings, net)``: a solver read from a file in the working directory, a temporary folder."""
+    """Return ``make(settings, net)``, which reads a solver from a file in the working directory, a temporary folder."""
     monkeypatch.chdir(tmp_path)
 
     def make_solver(settings: str = "", net: str = NET) -> SGDSolver:
         Path("net.prototxt").write_text(net)
         text = SOLVER
-        for field in re.findall(r"(\w+):", settings):  # in place of the one above
+        for field in re.findall(r"(\w+):", settings):  # replaces the one above
             text = re.sub(rf"\b{field}: \S+", "", text)
         Path("solver.prototxt").write_text(text + settings)
         return get_solver("solver.prototxt", engine=engine)
@@ -73,7 +73,7 @@ def test_equal_seeds_train_equally_and_others_do_not(make: Make) -> None:
 
 
 def test_the_log_is_the_original_s(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    """Each line, with its numbers taken out, is one that the original logged; the first ones come in its order."""
+    """Each line, without its numbers, is one that the original logged; the first lines are in the same order."""
     original = [
         line.partition("] ")[2]
         for line in GOLDEN_LOG.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""200 iterations of a small LeNet on real images, from the first weights that the original had."""
+"""200 iterations of a small LeNet on real images, from the original's initial weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_training_goes_the_way_of_the_original(engine: str, monkeypatch: pytest.
         losses.append(float(solver.net.blobs["loss"].data))
     gap = np.abs(losses - wanted["loss"])
     assert gap[:20].max() < 5e-6
-    # Then some activation lies so near to zero that rounding decides about it. Weights changed by 1e-7 of themselves
+    # After that, some activation is so close to zero that rounding decides its sign. Weights changed by a relative 1e-7
     # end 0.001 to 0.007 away from the original, and so does another BLAS.
     assert gap.mean() < 1.5e-2
 

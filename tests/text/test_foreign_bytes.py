@@ -1,4 +1,4 @@
-"""Names and paths that are not UTF-8, here in GBK: the bytes they are, in every file and for the system."""
+"""Names and paths that are not UTF-8 (here GBK) keep their bytes, in every file and for the system."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_text_and_binary() -> None:
     assert parse_binary(NetParameter, data) == net
     assert r'bottom: "\312\375\276\335"' in to_text(net)
     assert parse_text(to_text(net), NetParameter).message == net
-    raw = NetParameter.FromString(data)  # as other programs see it
+    raw = NetParameter.FromString(data)  # as other programs read it
     assert raw.layer[0].bottom[1] == gbk("数据") and raw.SerializeToString() == data
 
 
@@ -98,7 +98,7 @@ layer { name: "出" type: "HDF5Output" bottom: "全连" bottom: "多" hdf5_outpu
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A net and all that it reads, under names in GBK."""
+    """Make a net and everything that it reads, with names in GBK."""
     if sys.platform != "linux":
         pytest.skip("names of files are characters here, not bytes")
     cv2, h5py = pytest.importorskip("cv2"), pytest.importorskip("h5py")

@@ -1,4 +1,4 @@
-"""Databases: the order of records, the place in it, and how they are found."""
+"""Databases: the order of records, the position in it, and how databases are found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datum records: raw, float and encoded, and what may be wrong with them."""
+"""Datum records: raw, float and encoded ones, and their possible errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGE = random_images(1, (3, 5, 4))[0]
 
 
 def encoded(image: np.ndarray, extension: str = ".png") -> bytes:
-    """An encoded image of shape (C, H, W), channels in the order B, G, R."""
+    """Encode an image of shape (C, H, W), with channels in the order B, G, R."""
     cv2 = pytest.importorskip("cv2")
     ok, data = cv2.imencode(extension, image.transpose(1, 2, 0))
     assert ok

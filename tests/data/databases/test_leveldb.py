@@ -1,4 +1,4 @@
-"""LevelDBs: the records are those that were written, and what lies on the disk stays as it is."""
+"""LevelDBs: the records are those that were written, and the files on disk do not change."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RECORDS = [(b"%06d" % i, b"%d" % i * 40 + random.Random(i).randbytes(60)) for i 
 
 
 def write_leveldb(path: Path, records: list[Record] = RECORDS, **options: object) -> Path:
-    """A LevelDB of several tables and a log, as LevelDB leaves it."""
+    """Write a LevelDB of several tables and a log, as LevelDB leaves it."""
     with plyvel.DB(str(path), create_if_missing=True, write_buffer_size=100_000, **options) as database:
         for key, value in records:
             database.put(key, value)
@@ -40,7 +40,7 @@ def write_leveldb(path: Path, records: list[Record] = RECORDS, **options: object
 
 @pytest.fixture(autouse=True)
 def _temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folders with links are made where a test can look at them."""
+    """Make the folders with links where a test can look at them."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
 
@@ -237,14 +237,14 @@ def damage(file: Path, rng: random.Random) -> None:
         start = rng.randrange(len(content))
         content[start : start + 300] = rng.randbytes(min(300, len(content) - start))
     else:
-        for _ in range(rng.randint(1, 5)):  # as often near the end, where a table has its index and its footer
+        for _ in range(rng.randint(1, 5)):  # half of them near the end, where a table has its index and its footer
             near_the_end = max(0, len(content) - 1 - rng.randrange(200))
             content[rng.choice([rng.randrange(len(content)), near_the_end])] = rng.randrange(256)
     file.write_bytes(content)
 
 
 def test_damage_ends_in_an_error_or_is_harmless(folder: Path, tmp_path: Path) -> None:
-    """In the log a torn end is what a crash leaves, so records may be missing there; what is read is never wrong."""
+    """A crash leaves a torn end in the log, so records may be missing there; but no record is read wrongly."""
     rng, messages, known = random.Random(0), [], set(RECORDS)
     for _ in range(300):
         damaged = Path(shutil.copytree(folder, tmp_path / "damaged"))

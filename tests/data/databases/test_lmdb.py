@@ -1,4 +1,4 @@
-"""The LMDB reader beside liblmdb: what that one wrote, the same records; whatever is damaged, an error and no crash."""
+"""The LMDB reader against liblmdb: it reads the same records, and any damage ends in an error, not in a crash."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read(path: Path) -> list[Record]:
         database.close()
 
 
-# -- databases, as many kinds as there are ---------------------------------------------------------------------------
+# -- databases of every kind -----------------------------------------------------------------------------------------
 
 
 def numbered(path: Path) -> Path:
@@ -81,7 +81,7 @@ def mapped_for_writing(path: Path) -> Path:
 
 
 def much_changed(path: Path, seed: int = 3) -> Path:
-    """Written to, deleted from and overwritten in many transactions."""
+    """Write, delete and overwrite records in many transactions."""
     rng = random.Random(seed)
     with lmdb.open(str(path), map_size=2**24, lock=False, sync=False) as environment:
         for _ in range(rng.randint(2, 40)):
@@ -184,7 +184,7 @@ def test_a_single_file(tmp_path: Path) -> None:
 
 
 def test_a_file_may_end_before_its_last_page(tmp_path: Path) -> None:
-    """liblmdb leaves out pages at the end that a transaction took and gave back."""
+    """liblmdb does not write pages at the end that a transaction allocated and freed again."""
     short = 0
     for seed in range(60):
         path, rng = tmp_path / str(seed), random.Random(seed)
@@ -341,8 +341,8 @@ def test_a_torn_meta_page_leaves_the_other(tmp_path: Path, caplog: pytest.LogCap
     assert not caplog.messages
     for offset, size, expected in [
         (0, META_SIZE, [(b"a", b"1")]),
-        (16, 30, [(b"a", b"1")]),  # its magic and the size of its pages
-        (0, 1, [(b"a", b"1")]),  # its number
+        (16, 30, [(b"a", b"1")]),  # the magic number and the page size
+        (0, 1, [(b"a", b"1")]),  # the page number
         (second, META_SIZE, [(b"a", b"1"), (b"b", b"2")]),
     ]:
         change(path, offset, b"\1" * size)
@@ -363,7 +363,7 @@ def test_a_damaged_page_is_named(tmp_path: Path) -> None:
 
 
 def one_leaf(path: Path) -> tuple[Path, int]:
-    """A database whose records stand in a single page, one with a big value; and where in the file that page begins."""
+    """Write a database whose records are in a single page, one with a big value; return it and that page's offset."""
     write_lmdb(path, [(b"aaaa", b"value"), (b"bbbb", b"value"), (b"cccc", bytes(100_000))])
     page = page_size(path)
     return path, (path / "data.mdb").read_bytes().index(b"aaaa") // page * page
@@ -440,7 +440,7 @@ def test_keys_must_lie_where_the_branch_says(tmp_path: Path) -> None:
 
 
 def root_page(content: bytes, page: int) -> int:
-    """Of a database written in one transaction: that of the other meta page is 2**64 - 1, which stands for none."""
+    """Find the root page after one transaction; that of the other meta page is 2**64 - 1, which means none."""
     return min(struct.unpack_from("<Q", content, meta + 128)[0] for meta in (0, page))
 
 
@@ -456,7 +456,7 @@ def test_only_the_pages_on_the_way_to_a_key_are_read(tmp_path: Path) -> None:
 
 
 def test_a_loop_is_noticed(tmp_path: Path) -> None:
-    """A child that is its own parent, and one that is its own sister."""
+    """Test a page that is its own parent, and one that is its own sibling."""
     path = deep(tmp_path / "db")
     content, page = (path / "data.mdb").read_bytes(), page_size(path)
     root = root_page(content, page)
@@ -475,7 +475,7 @@ def test_a_file_cut_short_is_refused_when_it_is_opened(tmp_path: Path) -> None:
 
 
 def outcome(path: Path) -> list[Record] | DataError:
-    """The records, or the error, and both soon."""
+    """Return the records or the error, within a short time."""
     start = time.process_time()
     result: list[Record] | DataError
     try:
@@ -505,14 +505,14 @@ def test_truncation(tmp_path: Path, kind: Callable[[Path], Path]) -> None:
 
 
 def fuzz(folder: Path, times: int) -> None:
-    """Damage of one place, again and again: it is noticed, or it is confined to the records it lies in."""
+    """Damage one place, again and again: it is noticed, or it affects only the records at that place."""
     rng = random.Random(5)
     refused = 0
     for kind in (numbered, deep, large_values, much_changed):
         path = kind(folder / kind.__name__)
         expected, page = by_liblmdb(path), page_size(path)
         content = (path / "data.mdb").read_bytes()
-        states = []  # those that a damaged meta page leaves
+        states = []  # the transactions that remain after damage to a meta page
         for meta in (0, page):
             change(path, meta, bytes(META_SIZE))
             states.append(outcome(path))

@@ -1,4 +1,4 @@
-"""New databases of both kinds: complete or not there at all."""
+"""New databases of both kinds: either complete or absent."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path, backe
 @backends
 @pytest.mark.skipif(os.name == "nt", reason="the limit of a file's size is POSIX's")
 def test_a_full_disk(tmp_path: Path, backend: str) -> None:
-    """A process that may write files of 300 kB only, which fails as a full disk does."""
+    """A process that may only write files of 300 kB fails as on a full disk."""
     script = (
         "import random, resource, signal\n"
         "from caffe_lite.data.databases.writing import new_database\nfrom caffe_lite.errors import DataError\n"

@@ -1,4 +1,4 @@
-"""Encoded images come out as OpenCV's imread gives them, which the original calls."""
+"""Encoded images are decoded as by OpenCV's imread, which the original calls."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def written(path: Path, image: np.ndarray) -> Path:
 
 @pytest.fixture(params=["color.jpg", "color.png", "gray.png", "alpha.png", "deep.png", "color.bmp", "turned.jpg"])
 def image(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Images of many kinds."""
+    """Return images of many kinds."""
     rng = np.random.default_rng(0)
     shape = {"gray": (9, 14), "alpha": (9, 14, 4)}.get(request.param.partition(".")[0], (9, 14, 3))
     kind = np.uint16 if request.param == "deep.png" else np.uint8
@@ -82,14 +82,14 @@ def test_sizes_that_cannot_be() -> None:
 
 
 def png(width: int, height: int) -> bytes:
-    """A black image in color, which PNG makes a thousandth of what it is."""
+    """Return a black colour image, which PNG compresses to a thousandth of its size."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     row = bytes(1 + 3 * width)
     stream = zlib.compressobj(9, wbits=-15)
-    packed = stream.compress(row) + stream.flush(zlib.Z_FULL_FLUSH)  # of which each row can be made
+    packed = stream.compress(row) + stream.flush(zlib.Z_FULL_FLUSH)  # every row can be built from this
     checksum = len(row) * height % 65521 << 16 | 1
     pixels = b"\x78\xda" + height * packed + b"\x03\x00" + checksum.to_bytes(4, "big")
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -97,7 +97,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def stated(image: bytes, width: int, height: int) -> bytes:
-    """The image, with other sizes in the head of its PNG."""
+    """Return the image with other sizes in the header of its PNG."""
     head = b"IHDR" + struct.pack(">II", width, height) + image[24:29]
     return image[:12] + head + struct.pack(">I", zlib.crc32(head)) + image[33:]
 
@@ -105,7 +105,7 @@ def stated(image: bytes, width: int, height: int) -> bytes:
 @pytest.mark.parametrize("imported_before", [False, True])
 @pytest.mark.parametrize("kind", ["png", "pgm"])
 def test_an_image_that_would_fill_the_memory(tmp_path: Path, kind: str, imported_before: bool) -> None:
-    """1.9 gigabytes out of less than two megabytes, refused in little memory; a pgm by OpenCV alone."""
+    """1.9 gigabytes in less than two megabytes are refused with little memory; a pgm is refused only by OpenCV."""
     pytest.importorskip("resource")
     if kind == "pgm" and imported_before:
         pytest.skip("nobody knows the size of such a one")

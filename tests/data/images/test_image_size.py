@@ -1,4 +1,4 @@
-"""The size that an image's head tells is the one that OpenCV decodes."""
+"""The size in an image's header is the one that OpenCV decodes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_what_opencv_writes(kind: str, channels: int) -> None:
 
 
 def test_other_jpegs() -> None:
-    """Progressive; with restarts; with bytes to fill before a marker, and one that holds another image."""
+    """Progressive ones; with restarts; with fill bytes before a marker; with another image inside."""
     cv2 = pytest.importorskip("cv2")
     data = encoded("jpg", 3, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
     assert stated_size(data) == SIZE
@@ -52,7 +52,7 @@ def test_webp_with_losses() -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("kind", ["H", "I", "Q"])
 def test_tiffs(order: str, kind: str) -> None:
-    """Of both byte orders, the sizes as each of their types; 64 bits are of BigTIFF."""
+    """Test both byte orders, and each type that the sizes may have; 64 bits are for BigTIFF."""
     number = {"H": 3, "I": 4, "Q": 16}[kind]
     mark = b"II" if order == "<" else b"MM"
     entries = [(256, SIZE[1]), (257, SIZE[0]), (258, 8)]

@@ -1,4 +1,4 @@
-"""Scripts of old in processes of their own, with and without --compat."""
+"""Old scripts in their own processes, with and without --compat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """``run(code, *options)``: `caffe-lite run *options script.py`, in the folder tmp_path."""
+    """Return ``run(code, *options)``, which calls `caffe-lite run *options script.py` in the folder tmp_path."""
 
     def run(code: str, *options: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "script.py").write_text(code, encoding="utf-8")

@@ -1,6 +1,6 @@
 """Images as scikit-image 0.13.1 and SciPy 1.1.0 (NumPy 1.14.6, Pillow 5.4.1, Python 3.6) computed them.
 
-`of_their_time.npz` holds expressions and what they were worth there.
+`of_their_time.npz` holds expressions and their values in those versions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Modules that protoc 3.12 made of box.proto and point.proto, and what those before it wrote otherwise."""
+"""Modules that protoc 3.12 made from box.proto and point.proto, and the variants that older versions wrote."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print(caffe_pb2.NetParameter(name="n").name, api_implementation.Type(), box_pb2.
 
 @pytest.fixture(params=["3.12", "3.0", "2.6"])
 def folder(request, tmp_path):
-    """A folder with the modules, as protoc of a version writes them."""
+    """Write the modules to a folder, as protoc of a version writes them."""
     for name in ("box_pb2.py", "point_pb2.py"):
         text = (GENERATED / name).read_text()
         if request.param != "3.12":

@@ -1,4 +1,4 @@
-"""What each library's compat module gives back: what a script prints with it, what is said, what stops it without."""
+"""The compat module of each library: a script's output with it, the reported lines, and its error without it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @dataclass
 class Old:
-    """Code of old; what it prints under --compat; the old things that lines tell of. Without it, it may still run."""
+    """Old code; its output under --compat; the old names that are reported. Without --compat it may still run."""
 
     code: str
     prints: str
@@ -153,7 +153,7 @@ TABLE = {
 
 
 def is_gone(what: str) -> bool:
-    """Whether this version of a library has it no more."""
+    """Return whether this version of a library no longer has it."""
     module, _, name = what.rpartition(".")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -182,7 +182,7 @@ def test_without_it_the_error_leads_to_it(run, old):
     for package in old.needs.split():
         pytest.importorskip(package)
     done = run(old.code)
-    if done.returncode:  # an older version of the library may still have it all
+    if done.returncode:  # an older version of the library may still have everything
         last = "caffe-lite: caffe-lite run --compat gives back what today's packages lack here"
         assert done.stderr.splitlines()[-1] == last, done.stderr
 
@@ -194,7 +194,7 @@ def test_nothing_is_imported_that_the_script_does_not_import(run):
 
 
 def test_each_place_is_named_and_packages_are_passed_over(run, tmp_path):
-    """A package that tries which NumPy it has is no script of the user's."""
+    """Packages that probe their NumPy are not scripts of the user."""
     (tmp_path / "site-packages").mkdir()
     (tmp_path / "site-packages" / "package.py").write_text("import numpy\nname = numpy.int.__name__\n")
     (tmp_path / "beside.py").write_text("import numpy as np\n\nkind = np.float\nagain = np.float\n")
@@ -210,7 +210,7 @@ def test_children_have_it(run, tmp_path):
 
 
 def test_what_today_has_stays_todays(run):
-    """Names that are there, errors that are the script's own, and no hint at either."""
+    """Existing names and the script's own errors stay, and there is no hint about either."""
     code = "import numpy as np\nprint(np.fromiter([1], float), np.uint8)\ntry:\n    np.nothing\n"
     done = run(f"{code}except AttributeError as e:\n    print(e)\nnp.zeros(2).xyz", "--compat")
     assert done.stdout == "[1.] <class 'numpy.uint8'>\nmodule 'numpy' has no attribute 'nothing'\n"

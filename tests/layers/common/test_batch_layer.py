@@ -1,4 +1,4 @@
-"""What holds for every layer that reads batches: one seed one run, going on after a stop, threads that end."""
+"""Tests for every layer that reads batches: the same seed gives the same run, runs resume, and threads end."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SOURCES = [data, image_data, shuffled, hdf5_data, hdf5_shuffled, window_data]
 
 @pytest.fixture(params=SOURCES, ids=lambda source: source.__name__)
 def make_source(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int], str]:
-    """``make_source(count)``: a layer that reads so many images from files of its own."""
+    """Return ``make_source(count)``, which makes a layer that reads so many images from its own files."""
 
     def make(count: int) -> str:
         folder = tmp_path / f"of_{count}"
@@ -159,7 +159,7 @@ def test_tops_are_in_the_dtype_of_the_net(make_net: MakeNet, text: str) -> None:
 
 
 def test_what_is_foreseen_of_the_shapes_comes_true(make_net: MakeNet, text: str, tmp_path: Path) -> None:
-    """Without a look at the source; of HDF5Data nothing can be told."""
+    """The outline does not look at the source; for HDF5Data it knows nothing."""
     net = make_net(text)
     param = net.nodes[0].layer.param
     assert isinstance(net.nodes[0].layer, BatchLayer)

@@ -80,7 +80,7 @@ def test_bilinear_of_odd_size_has_its_peak_in_the_middle(ops):
 
 @pytest.mark.parametrize("name", sorted(FILLERS))
 def test_a_seed_fills_as_in_one_draw(ops, name):
-    """However many values are drawn at once."""
+    """The values are the same, however many are drawn at once."""
     shapes = [(), (7,), (300, 500), (3, 70_000), (1, 200_000), (200_000, 1)]
     for shape in [(2, 3, 300, 300)] if name == "bilinear" else shapes:
         rng, sparse = np.random.default_rng(4), "sparse: 1" if name == "gaussian" and shape else ""

@@ -18,7 +18,7 @@ READS_LOSS_LABELS = ["SoftmaxWithLoss", "MultinomialLogisticLoss"]
 
 
 def labelled(layer: str, scores: tuple[int, ...], labels: tuple[int, ...]) -> str:
-    """A net of one layer over two inputs, x and label."""
+    """Make a net of one layer over two inputs, x and label."""
     text = ""
     for name, shape in (("x", scores), ("label", labels)):
         dims = " ".join(f"dim: {n}" for n in shape)

@@ -1,4 +1,4 @@
-"""What the NumPy engine does faster must be what the plain formulas of base.Ops say, for every geometry."""
+"""The NumPy engine's faster operations give the results of base.Ops's plain formulas, for every geometry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ dtypes = st.sampled_from(["float32", "float64"])
 
 @st.composite
 def convolutions(draw: st.DrawFn) -> tuple[Geometry, int, int]:
-    """Any geometry in which a window fits, the group, and the outputs."""
+    """Draw any geometry in which a window fits, the group, and the outputs."""
     axes = draw(st.integers(1, 3))
 
     def sizes(least: int, most: int) -> tuple[int, ...]:
@@ -30,13 +30,13 @@ def convolutions(draw: st.DrawFn) -> tuple[Geometry, int, int]:
     )
     group = draw(st.integers(1, 3))
     channels, outputs = group * draw(st.integers(1, 3)), group * draw(st.integers(1, 3))
-    # Batches on both sides of what makes a row wide enough for a product of its own.
+    # Batches on both sides of the size that makes a row wide enough for its own product.
     batch = draw(st.sampled_from([1, 2, 5, 60, 210])) if axes < 3 else draw(st.sampled_from([1, 2]))
     return Geometry((batch, channels, *image), kernel, stride, pad, dilation), group, outputs
 
 
 def array(draw: Any, shape: tuple[int, ...], dtype: str, ties: bool = False) -> np.ndarray:
-    """Random numbers that cannot be written to, in one of the memory orders that a layer may meet."""
+    """Draw a read-only array of random numbers, in one of the memory orders that a layer may meet."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     values = rng.integers(-2, 3, shape).astype(dtype) if ties else rng.standard_normal(shape).astype(dtype)
     order = draw(st.sampled_from(["batch first", "batch last", "every other"]))
@@ -53,7 +53,7 @@ def assert_same(fast: Any, plain: Any, dtype: str) -> None:
         assert fast is None
         return
     assert isinstance(fast, np.ndarray), "a NumPy scalar in place of a 0-d array"
-    if plain.ndim:  # NumPy 1.26 makes float64 of a 0-d array and a Python number, and a Blob what it should be
+    if plain.ndim:  # NumPy 1.26 turns a 0-d array and a Python number into float64; a Blob converts it back
         assert fast.dtype == plain.dtype == np.dtype(dtype)
     size = float(np.abs(plain).max(initial=1.0))
     tolerance = 1e-12 if dtype == "float64" else 1e-5
@@ -107,7 +107,7 @@ def test_convolution_gradients_are_its_adjoints(case: tuple[Geometry, int, int],
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("channels", [(16, 16), (4, 24), (24, 4)])
 def test_convolution_of_an_image_as_in_a_real_net(kernel: int, channels: tuple[int, int]) -> None:
-    """Wide rows, several blocks; both ways to the data gradient."""
+    """Test wide rows, several blocks, and both ways to compute the data gradient."""
     rng = np.random.default_rng(kernel)
     x = rng.standard_normal((32, channels[0], 14, 14))
     weight = rng.standard_normal((channels[1], channels[0], kernel, kernel))

@@ -1,4 +1,4 @@
-"""The torch engine's memory order: what goes to ATen and oneDNN has the strides of a fresh array."""
+"""The torch engine's memory order: arrays passed to ATen and oneDNN have the strides of a fresh array."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fresh(shape: tuple[int, ...]) -> torch.Tensor:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_strides_are_those_of_a_fresh_array(shape):
-    """Whatever the strides of axes with one element; only an array in another order is copied."""
+    """This holds for any strides of axes with one element; only an array in another order is copied."""
     wanted = torch.empty(shape, memory_format=torch.channels_last if len(shape) == 4 else torch.contiguous_format)
     values = fresh(shape)
     odd = values.as_strided(shape, [7 if n == 1 else stride for n, stride in zip(shape, values.stride(), strict=True)])
@@ -55,8 +55,8 @@ def test_strides_are_those_of_a_fresh_array(shape):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_gradients_of_a_batch_of_one(count):
-    """What LRN makes of one image has a stride of 16 from image to image, which oneDNN's grouped gradient misreads on
-    one thread."""
+    """LRN of one image returns a stride of 16 from image to image, which oneDNN's grouped gradient misreads on one
+    thread."""
     with threads(count):
         single = gradients(net_of(LAYERS, "torch"))
     double = gradients(net_of(LAYERS, "numpy", dtype="float64"))

@@ -43,7 +43,7 @@ print("child", os.waitpid(child, 0)[1], "parent", compute() == loss)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS's libraries do not outlive a fork")
 def test_a_forked_child_computes_on(tmp_path):
-    """OpenMP's threads, which the parent has started, are not in the child."""
+    """The child does not have the OpenMP threads that the parent has started."""
     done = subprocess.run(
         [sys.executable, "-c", FORKED],
         cwd=tmp_path,

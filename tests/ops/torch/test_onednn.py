@@ -30,7 +30,7 @@ WINDOWS_BEFORE_A_VOLUME = [
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("case", [*ONE_CHANNEL_ONE_WINDOW_WIDE, *WINDOWS_BEFORE_A_VOLUME], ids=str)
 def test_what_it_leaves_unwritten(case, count):
-    """Tops and gradients of the convolution, and of the deconvolution that is its transpose."""
+    """Check tops and gradients of the convolution, and of the deconvolution that is its transpose."""
     x_shape, weight_shape, *windows = case
     single, double = get_ops("torch"), get_ops("torch", "float64")
     make = torch.Generator().manual_seed(0)
@@ -47,7 +47,7 @@ def test_what_it_leaves_unwritten(case, count):
             *(back, *ops.deconvolution_backward(dx, dy.to(y.dtype), weight, *windows, 1, need)),
         ]
 
-    for _ in range(3):  # what happens to lie in memory may be right
+    for _ in range(3):  # the values that happen to be in memory may be right
         with threads(count):
             freed = torch.full((20_000,), 1e20)
             del freed
@@ -59,7 +59,7 @@ def test_what_it_leaves_unwritten(case, count):
 
 @pytest.mark.parametrize("case", ONE_CHANNEL_ONE_WINDOW_WIDE, ids=str)
 def test_folded_weights(case):
-    """A TEST net, which keeps weights as oneDNN wants them from its second pass on."""
+    """From its second pass on, a TEST net keeps weights in oneDNN's format."""
     x_shape, (outs, _, *kernel), stride, pad, dilation = case
     sizes = {"kernel_size": kernel, "stride": stride, "pad": pad, "dilation": dilation}
     fields = " ".join(f"{name}: {n}" for name, each in sizes.items() for n in each)

@@ -1,4 +1,4 @@
-"""The compiled BatchNorm: what it computes, and that training nets run it."""
+"""The compiled BatchNorm: its results, and that training nets use it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def test_values_and_gradients(shape, of_threads, slope, shifted, needed):
         rectified = None if slope == 1 else y
         dx, dscale, dshift = batch_norm.batch_norm_backward(dy, 3 * x + 10, rectified, saved, scale, slope, needed)
     close(y, exact.detach())
-    # Where rounding has put a result on the other side of 0, its gradient is another, too.
+    # If rounding moves a result to the other side of 0, its gradient differs, too.
     exact.backward(torch.where((y > 0) == (exact > 0), dy, 0.0).double())
     if not ((y > 0) == (exact > 0)).all():
         return
     close(mean, leaves[0].detach().mean((0, 2, 3)))
     close(variance, leaves[0].detach().var((0, 2, 3)))
     if needed:
-        factor = (scale * saved.inverse_std).abs().max()  # dx itself may be near 0
+        factor = (scale * saved.inverse_std).abs().max()  # dx itself may be close to 0
         assert (dx - leaves[0].grad).abs().max() <= 1e-4 * factor * dy.abs().max()
     else:
         assert dx.numel() == 0
@@ -123,6 +123,6 @@ layer { name: "loss" type: "Reduction" bottom: "ip" top: "loss" loss_weight: 1 r
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_batch_of_one_in_odd_strides(dtype):
-    """What torch's pooling makes of one image has the strides (7, 1, 21, 7), which its BatchNorm misreads."""
+    """Torch's pooling of one image has the strides (7, 1, 21, 7), which its BatchNorm misreads."""
     mine, others = (gradients(net_of(BATCH_OF_ONE, engine, dtype=dtype)) for engine in ("torch", "numpy"))
     agree(mine, others)

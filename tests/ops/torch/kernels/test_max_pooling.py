@@ -1,4 +1,4 @@
-"""The compiled max pooling: what it computes, where it serves, and that nets run it."""
+"""The compiled max pooling: its results, where it is used, and that nets use it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ max_pooling = pytest.importorskip("caffe_lite.ops.torch.kernels.max_pooling")
 def test_it_is_what_the_plain_formulas_say(case: tuple[Geometry, tuple[int, ...]], of_threads: int, seed: int) -> None:
     g, out = case
     windows, rng, plain = (g.kernel, g.stride, g.pad), np.random.default_rng(seed), Plain("float32")
-    x = rng.integers(-2, 3, g.shape).astype(np.float32)  # with equals
+    x = rng.integers(-2, 3, g.shape).astype(np.float32)  # with equal values
     expected, expected_choice = plain.max_pool(x, *windows, out)
     dy = rng.standard_normal(expected.shape).astype(np.float32)
     with threads(of_threads):

@@ -1,4 +1,4 @@
-"""C++ compiled where it is used: once, for whoever comes after, and never to anybody's harm."""
+"""C++ compiled on the machine that uses it: only once, for all later processes, and never to anyone's harm."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from caffe_lite.ops.torch.kernels import native
 {before}
 print("there" if native.library("winograd.cpp") else "not there")
 """
-USER = 4242  # nobody's number
+USER = 4242  # a user ID that nobody has
 
 needs_compiler = pytest.mark.skipif(
     "CI" not in os.environ and (sys.platform == "win32" or which(os.environ.get("CXX", "g++")) is None),
@@ -49,7 +49,7 @@ def start(cache: Path, before: str = "", **more: str) -> subprocess.Popen[str]:
 
 
 def run(cache: Path, before: str = "", **more: str) -> tuple[str, str]:
-    """What a process of its own, with this cache, says and logs."""
+    """Return the output and the log of a separate process with this cache."""
     process = start(cache, before, **more)
     out, log = process.communicate(timeout=300)
     assert process.returncode == 0, log
@@ -57,7 +57,7 @@ def run(cache: Path, before: str = "", **more: str) -> tuple[str, str]:
 
 
 def kept(cache: Path) -> list[str]:
-    """The kernels in the cache; two of the same name are two entries."""
+    """Return the kernels in the cache; two of the same name are two entries."""
     return sorted(path.name.partition("-")[0] for path in cache.rglob("*.so"))
 
 
@@ -72,7 +72,7 @@ ALL = ["batch_norm", "max_pooling", "winograd", "winograd_rows"]
 
 @pytest.fixture
 def house() -> Iterator[Path]:
-    """A folder that every user can enter, as pytest's own are not."""
+    """Make a folder that every user can enter, unlike those of pytest."""
     folder = Path(os.path.realpath(tempfile.mkdtemp()))
     folder.chmod(0o755)
     yield folder
@@ -94,7 +94,7 @@ __attribute__((constructor)) static void mark(void) {
 
 @pytest.fixture
 def cxx(quick_compiler: Callable[..., str], tmp_path: Path) -> str:
-    """A compiler whose libraries for winograd.cpp make a file ``loaded`` when somebody loads them."""
+    """Make a compiler whose libraries for winograd.cpp create a file ``loaded`` when they are loaded."""
     return quick_compiler("marking", code=MARK.replace("PATH", str(tmp_path / "loaded")))
 
 
@@ -216,11 +216,11 @@ def test_a_cache_below_a_folder_that_is_no_path_is_at_home(tmp_path, cxx):
     assert kept(tmp_path / ".cache") == ALL
 
 
-# -- what is trusted -------------------------------------------------------------------------------------------------
+# -- trust -----------------------------------------------------------------------------------------------------------
 
 
 def loads(tmp_path: Path, harm: Callable[[Path], object], cxx: str, other: str, before: str = "") -> tuple[bool, str]:
-    """Whether a kernel in the cache is loaded after ``harm`` to it, and the log of the process that may."""
+    """Return whether a kernel in the cache is loaded after ``harm`` to it, and the log of the loading process."""
     cache = tmp_path / "a" / "b"
     assert run(cache, CXX=cxx)[0] == "there"
     (built,) = cache.rglob("winograd-*.so")
@@ -304,7 +304,7 @@ def test_root_trusts_no_file_of_a_user(tmp_path, cxx, quick_compiler):
     assert {path.stat().st_uid for path in tmp_path.rglob("*.so")} == {0}
 
 
-# Everything is imported by then: the interpreter itself may lie where this user cannot go.
+# Everything is imported by then: the interpreter itself may be where this user has no access.
 BECOME = f"os.setgroups([]); os.setgid({USER}); os.setuid({USER}); open(native.__file__).close()"
 
 
@@ -342,7 +342,7 @@ def test_a_user_keeps_kernels_of_their_own(house, quick_compiler):
     assert as_user(house / "home", cxx) == ("there", "")
 
 
-# -- for whom a kernel is --------------------------------------------------------------------------------------------
+# -- the machines that a kernel is for -------------------------------------------------------------------------------
 
 
 @posix

@@ -1,4 +1,4 @@
-"""Winograd's convolutions: what they compute, where they serve, and that nets run them."""
+"""Winograd convolutions: their results, where they are used, and that nets use them."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ layer { name: "d" type: "Convolution" bottom: "c" top: "d"
   convolution_param { num_output: 33 kernel_size: 5 pad: 2 weight_filler { type: "xavier" } } }
 layer { name: "loss" type: "Reduction" bottom: "d" top: "loss" loss_weight: 1 reduction_param { operation: SUMSQ } }
 """
-# Of a pass forward and backward: the images of the first layer need no gradient.
+# In a forward and a backward pass; the images of the first layer need no gradient.
 OPERATORS = {"convolution_once": 3, "weight_gradient": 2}
 
 

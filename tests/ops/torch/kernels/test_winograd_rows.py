@@ -1,4 +1,4 @@
-"""Winograd's convolutions along rows: what they compute, where they serve, and that nets run them."""
+"""Winograd convolutions along rows: their results, where they are used, and that nets use them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_values_and_gradients(case, of_threads, slope, biased):
     _, dw, _ = torch.ops.aten.convolution_backward(
         *(dy.double(), x.double(), w.double(), None, stride, pad, ONES, False, [0, 0], 1, [False, True, False])
     )
-    # What a sum of terms of these sizes usually is: a single one may be near 0 by chance.
+    # The usual size of a sum of such terms; a single one may be close to 0 by chance.
     usual = torch.conv2d(x.double() ** 2, w.double() ** 2, None, stride, pad).sqrt().max()
     with threads(of_threads):
         y = winograd_rows.convolution(x, w, bias if biased else None, stride, pad, slope)
