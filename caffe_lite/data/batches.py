@@ -6,7 +6,7 @@ import abc
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..ops.cores import usable_cores
 from ..proto import caffe_pb2
 from .databases.database import Database, Record
 from .databases.datum import decode_datum
+from .order import Place
 from .transform import DataTransformer, Shape, by
 
 R = TypeVar("R")
@@ -33,7 +34,7 @@ class Batch:
     """An array (N, ...) in float32 for each top, and the state from which the next batch follows."""
 
     arrays: tuple[np.ndarray, ...]
-    state: dict[str, Any]
+    state: Place
 
 
 class Batches(abc.ABC):
@@ -53,17 +54,17 @@ class Batches(abc.ABC):
         """Return the next batch."""
 
     @abc.abstractmethod
-    def place(self) -> dict[str, Any]:
+    def place(self) -> Place:
         """Return the place where the next batch begins."""
 
     @abc.abstractmethod
-    def seek(self, place: dict[str, Any]) -> None:
+    def seek(self, place: Place) -> None:
         """Go on from a place; this may leave ``rng`` in any state."""
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Place:
         return {**self.place(), "rng": self.rng.bit_generator.state}
 
-    def restore_state(self, state: dict[str, Any]) -> None:
+    def restore_state(self, state: Place) -> None:
         self.seek(state)
         self.rng.bit_generator.state = state["rng"]
 
@@ -202,10 +203,10 @@ class DatumBatches(ImageBatches[Record]):
     def error(self, record: Record, what: str, hint: str) -> DataError:
         return DataError(f"record {record[0]!r} of the database {self.database.path!r} {what}", hint=hint)
 
-    def place(self) -> dict[str, Any]:
+    def place(self) -> Place:
         return {"next_key": self.database.position.hex()}
 
-    def seek(self, place: dict[str, Any]) -> None:
+    def seek(self, place: Place) -> None:
         self.database.seek(bytes.fromhex(place["next_key"]))
 
     def close(self) -> None:

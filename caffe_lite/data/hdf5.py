@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..errors import DataError, Where
 from ..files.hdf5 import SIGNATURE, HDF5File, open_hdf5
 from .batches import Batch, Batches
-from .order import Order
+from .order import Order, Place
 from .paths import read_lines, resolve, searched
 from .transform import Shape, by
 
@@ -65,10 +64,10 @@ class HDF5Batches(Batches):
                 self._load_file()
         return Batch(tuple(map(np.concatenate, zip(*pieces, strict=True))), self.state())
 
-    def place(self) -> dict[str, Any]:
+    def place(self) -> Place:
         return {"files": self.files.place(), "rows": self.rows.place()}
 
-    def seek(self, place: dict[str, Any]) -> None:
+    def seek(self, place: Place) -> None:
         self.files.seek(place["files"])
         self._load_file()
         self.rows.seek(place["rows"])

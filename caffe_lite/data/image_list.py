@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from ..logs.log import logger
 from ..proto import caffe_pb2
 from .batches import Decoded, ImageBatches
 from .images.image import channels_first, decode_image, read_image_file, resize_image
-from .order import Order
+from .order import Order, Place
 from .paths import read_lines, resolve
 from .transform import DataTransformer
 
@@ -107,8 +106,8 @@ class ListBatches(ImageBatches[int]):
     def error(self, record: int, what: str, hint: str) -> DataError:
         return DataError(f"the image {self.path(record)!r} {what}", where=self.images.where(record), hint=hint)
 
-    def place(self) -> dict[str, Any]:
+    def place(self) -> Place:
         return {"order": self.order.place()}
 
-    def seek(self, place: dict[str, Any]) -> None:
+    def seek(self, place: Place) -> None:
         self.order.seek(place["order"])

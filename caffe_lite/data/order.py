@@ -8,6 +8,8 @@ import numpy as np
 
 from ..errors import DataError
 
+Place = dict[str, Any]  # to go on from, as JSON
+
 
 class Order:
     """The numbers from 0 to ``count`` - 1, round after round; with a generator, each round is shuffled again.
@@ -47,10 +49,10 @@ class Order:
                 self._begin_round()
         return taken
 
-    def place(self) -> dict[str, Any]:
+    def place(self) -> Place:
         return {"next": self.next, "count": self.count, "before": self._before}
 
-    def seek(self, place: dict[str, Any]) -> None:
+    def seek(self, place: Place) -> None:
         """Go on from where ``place()`` was called; leave the generator as it was after the shuffle of that round."""
         count, following = int(place["count"]), int(place["next"])
         if count != self.count:

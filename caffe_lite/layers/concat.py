@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..proto.caffe_pb2 import LayerParameter
+from ..proto.caffe_pb2 import ConcatParameter, LayerParameter, SliceParameter
 
 
 @register_layer("Concat")
@@ -59,7 +58,7 @@ def span(axis: int, start: int, end: int) -> tuple[slice, ...]:
     return (*[slice(None)] * axis, slice(start, end))
 
 
-def axis_or_dim(layer: Layer, param: Any, formerly: str) -> tuple[int, str]:
+def axis_or_dim(layer: Layer, param: ConcatParameter | SliceParameter, formerly: str) -> tuple[int, str]:
     """Return the axis given in ``axis`` or in the field that it replaced, and the name of that field."""
     if param.HasField(formerly):
         if param.HasField("axis"):

@@ -119,7 +119,7 @@ class PythonLayer(Layer):
             raise missing_method(self.user_layer, name)
         return method
 
-    def _call(self, name: str, *args: Any) -> None:
+    def _call(self, name: str, *args: object) -> None:
         method = self._method(name)
         with self._noted(name):
             method(*args)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..blobs import Blob
 from ..blobs.changes import stamp
@@ -52,7 +52,7 @@ class CompiledPass:
         self.kept = [*(blob for blob in self.made if id(blob) in kept), *self.carried]
         self.dropped = [blob for blob in self.made if id(blob) not in kept]
         self._shapes: dict[tuple, list] = {}
-        self.frozen: tuple[Any, list[Array]] | None = None
+        self.frozen: tuple[list[tuple[int, ...] | None], list[Array]] | None = None
         self.changed = False
         self.held_back = False
         self.learned = self._params()

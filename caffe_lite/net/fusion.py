@@ -20,7 +20,7 @@ from ..blobs.changes import stamp
 from ..blobs.later import Later
 from ..layer import Layer
 from ..ops.array import Array
-from ..ops.base import Ops
+from ..ops.base import Fused, Ops
 from ..ops.roles import ChannelMap, LearnedChannelMap, Linear, Normalization, Rectifier, Role, Sum
 from ..proto.caffe_pb2 import TEST
 from .wiring import Node
@@ -65,7 +65,7 @@ class Fusion:
 class Run(ABC):
     """Nodes in a row, each the only reader of the previous one's top."""
 
-    def __init__(self, first: int, nodes: Sequence[Node], kernels: Any) -> None:
+    def __init__(self, first: int, nodes: Sequence[Node], kernels: Fused[Array]) -> None:
         self.first = first
         self.nodes = nodes
         self.kernels = kernels
@@ -157,7 +157,7 @@ class Folded(Run):
     computed when they are read, from copies of the input and the parameters.
     """
 
-    def __init__(self, first: int, nodes: Sequence[Node], kernels: Any) -> None:
+    def __init__(self, first: int, nodes: Sequence[Node], kernels: Fused[Array]) -> None:
         super().__init__(first, nodes, kernels)
         self.other = next((_other_bottom(b, a) for a, b in pairwise(nodes) if len(b.bottom) > 1), None)
         self.between = [(i, a.top[0]) for i, (a, b) in enumerate(pairwise(nodes)) if a.top[0] is not b.top[0]]
@@ -165,7 +165,7 @@ class Folded(Run):
         self.keeps_addend = any(len(node.bottom) > 1 for node in nodes[: last + 1])
         self.differentiable = any(node.need_backward for node in nodes)
         self.differentiated = False
-        self.key: Any = None
+        self.key: tuple[object, ...] | None = None
         self.arrays: list[Array] = []
         self.kernel: Kernel | None = None
         self.copies: list[list[Blob]] = []
@@ -296,17 +296,17 @@ class Normalized(Run):
         if not self.nodes[1].need_backward:
             return
         need_x = self.nodes[0].need_backward and self.nodes[0].bottom_need_backward[0]
-        need = need_x, *[*scale.param_propagate_down, False][:2]
+        need_factor, need_shift = (*scale.param_propagate_down, False)[:2]
+        need = need_x, need_factor, need_shift
         dx, *gradients = self.kernels.batch_norm_backward(
-            *map(norm.rows, (dy, self.x, self.y)),
-            *(factor, self.kept, norm.eps, slope, need),
+            norm.rows(dy), norm.rows(self.x), norm.rows(self.y), factor, self.kept, norm.eps, slope, need
         )
-        for blob, gradient, needed in zip(scale.blobs, gradients, need[1:], strict=False):
-            if needed:
+        for blob, gradient in zip(scale.blobs, gradients, strict=False):
+            if gradient is not None:
                 blob.add_diff(gradient)
         if self.nodes[1].bottom_need_backward[0]:
             self.top.diff = Later(partial(self._before_scale, dy, self.y, slope, self.ops.copy(factor)))
-        if need_x:
+        if dx is not None:
             self.bottom.diff = self.ops.reshape(dx, self.bottom.shape)
 
     def _before_scale(self, dy: Array, y: Array, slope: float | None, factor: Array) -> Array:

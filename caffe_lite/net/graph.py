@@ -25,9 +25,9 @@ class Callbacks:
     """The functions to call, with a layer's index, when the layer has run or is about to run, by the moment's name."""
 
     def __init__(self) -> None:
-        self._at: dict[str, list[Callable[[int], Any]]] = {}
+        self._at: dict[str, list[Callable[[int], object]]] = {}
 
-    def add(self, moment: str, callback: Callable[[int], Any]) -> None:
+    def add(self, moment: str, callback: Callable[[int], object]) -> None:
         self._at.setdefault(moment, []).append(callback)
 
     def call(self, moment: str, index: int) -> None:

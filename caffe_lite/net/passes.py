@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..blobs import Blob
 from ..blobs.lending import data_is_held, diff_is_held, refresh
@@ -44,7 +44,7 @@ def forward(
 
     An array that a user holds of a blob shows the blob's data as soon as the last step that makes it has run.
     """
-    loss: Any = 0.0
+    loss: Array | float = 0.0
     held = _held_data(steps)
     with _located(explain) as at, ops.quiet():
         for number, step in enumerate(steps):

@@ -197,7 +197,9 @@ class Structure:
             met[node.name] += 1
 
 
-def _parameter_of(network: Any) -> tuple[caffe_pb2.NetParameter, Sequence[Where | None]]:
+def _parameter_of(
+    network: str | os.PathLike[str] | Parsed[caffe_pb2.NetParameter] | caffe_pb2.NetParameter,
+) -> tuple[caffe_pb2.NetParameter, Sequence[Where | None]]:
     """Return a copy of the NetParameter, which may be changed, and the place of each of its layers."""
     if isinstance(network, (str, os.PathLike)):
         network = read_net(network)

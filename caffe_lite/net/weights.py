@@ -45,7 +45,7 @@ def read_weights(path: StrPath) -> list[LayerWeights]:
     if file.is_hdf5:
         return _read_hdf5(file)
     where = file.where
-    net = _parse_net(file)
+    net: Any = _parse_net(file)
     if net.layers:
         version = "V0" if net.layers[0].HasField("layer") else "V1"
         logger.info("Attempting to upgrade input file specified using deprecated %sLayerParameter: %s", version, path)

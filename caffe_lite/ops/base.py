@@ -21,6 +21,8 @@ from .windows import Ints, convolved, deconvolved, spanned
 
 # What picks an element for every window.
 Tap = tuple[Any, ...]
+# Which element was chosen in each window: the engine's own affair.
+Choice = Any
 # What a compiled function gives: arrays, and a note, any object.
 Results = tuple[Sequence[A], Any]
 Function = Callable[..., Results[A]]
@@ -136,7 +138,7 @@ class Ops(Generic[A]):
         """For an engine that runs nets as a whole: a net's program, or None where its layers run one by one."""
         return None
 
-    def quiet(self) -> AbstractContextManager[Any]:
+    def quiet(self) -> AbstractContextManager[object]:
         """A context for arithmetic whose overflows are no news: what becomes of them is seen in the loss."""
         return nullcontext()
 
@@ -152,7 +154,7 @@ class Ops(Generic[A]):
     def full(self, shape: Ints, value: float) -> A:
         return self.xp.full(tuple(shape), value, dtype=self.dtype)
 
-    def scalar(self, value: Any) -> A:
+    def scalar(self, value: A | float) -> A:
         """A 0-d array, as the top of a loss layer holds it."""
         return self.xp.asarray(value, dtype=self.dtype)
 
@@ -491,7 +493,7 @@ class Ops(Generic[A]):
         ]
         return self.pad(x, pad, after, value), self._taps(kernel, stride, [1] * len(out), out)
 
-    def max_pool(self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[A, Any]:
+    def max_pool(self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[A, Choice]:
         """The largest element of each window, and the choice: which one that was, the first of equals.
 
         The choice is the engine's own affair; ``max_pool_index`` and ``max_pool_backward`` understand it. A window
@@ -506,7 +508,7 @@ class Ops(Generic[A]):
         empty = best == -xp.inf
         return xp.where(empty, self.scalar(0), best), xp.where(empty, self.scalar(-1), choice)
 
-    def max_pool_index(self, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> A:
+    def max_pool_index(self, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> A:
         """Where the chosen elements lie in the flattened plane (H * W), in the net's dtype; -1 for empty windows."""
         xp = self.xp
         out = choice.shape[2:]
@@ -517,7 +519,7 @@ class Ops(Generic[A]):
             index = xp.where(choice == k, places[tap], index)
         return index
 
-    def max_pool_backward(self, dy: A, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> A:
+    def max_pool_backward(self, dy: A, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> A:
         """Each window's gradient goes to the element that ``choice`` (as ``max_pool`` gave it) names."""
         dx, taps = self._padded_to_windows(self.zeros(x_shape), kernel, stride, pad, dy.shape[2:], 0.0)
         dx = self.copy(dx)
@@ -560,7 +562,9 @@ class Ops(Generic[A]):
             area = area * self.reshape(self.asarray(np.array(counts)), shape)
         return area
 
-    def stochastic_pool(self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints, thresholds: A) -> tuple[A, Any]:
+    def stochastic_pool(
+        self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints, thresholds: A
+    ) -> tuple[A, Choice]:
         """From each window an element drawn with probability proportional to its value, and the choice as in max_pool.
 
         ``thresholds`` (N, C, *out) in (0, 1]: the drawn element is the first at which the running sum passes

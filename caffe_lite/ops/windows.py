@@ -5,9 +5,10 @@ Layers and engines count by the functions here, which know one axis and nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from google.protobuf.message import Message
 
 from ..errors import LayerError
 
@@ -99,7 +100,7 @@ class Windows:
         return tuple(out)
 
 
-def read_windows(param: Any, num_axes: int) -> Windows:
+def read_windows(param: Message, num_axes: int) -> Windows:
     """What a ConvolutionParameter or a PoolingParameter says, for so many spatial axes.
 
     ``kernel_size``, ``stride``, ``pad`` and ``dilation`` stand once for all axes or, where the field is repeated, once
@@ -116,7 +117,9 @@ def read_windows(param: Any, num_axes: int) -> Windows:
     return Windows(kernel, stride, pad, tuple(d if k > 1 else 1 for k, d in zip(kernel, dilation, strict=True)))
 
 
-def _sizes(param: Any, field: str, stem: str | None, num_axes: int, default: int | None, least: int) -> tuple[int, ...]:
+def _sizes(
+    param: Message, field: str, stem: str | None, num_axes: int, default: int | None, least: int
+) -> tuple[int, ...]:
     value = getattr(param, field)
     given = (value,) * param.HasField(field) if isinstance(value, int) else tuple(value)
     high, wide = f"{stem}_h", f"{stem}_w"
@@ -148,12 +151,12 @@ def _sizes(param: Any, field: str, stem: str | None, num_axes: int, default: int
     return sizes
 
 
-def by(sizes: Any) -> str:
+def by(sizes: Iterable[object]) -> str:
     """Sizes as people write them: 3 x 5."""
     return " x ".join(map(str, sizes))
 
 
-def windows_text(param: Any) -> str:
+def windows_text(param: Message) -> str:
     """The same in a few words, "7 x 7 /2, pad 3": the kernel, and what else is not as usual, right or wrong."""
     kernel = _sizes_text(param, "kernel_size", "kernel", "?")
     stride = _sizes_text(param, "stride", "stride", "1")
@@ -167,7 +170,7 @@ def windows_text(param: Any) -> str:
     return ", ".join(words)
 
 
-def _sizes_text(param: Any, field: str, stem: str, usual: str) -> str:
+def _sizes_text(param: Message, field: str, stem: str, usual: str) -> str:
     if hasattr(param, f"{stem}_h") and (param.HasField(f"{stem}_h") or param.HasField(f"{stem}_w")):
         return by((getattr(param, f"{stem}_h"), getattr(param, f"{stem}_w")))
     value = getattr(param, field)

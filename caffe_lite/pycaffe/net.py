@@ -171,22 +171,22 @@ class Net:
     def _backward(self, start: int, end: int) -> None:
         self._caffe_graph.backward_pass(start, end)
 
-    def before_forward(self, callback: Callable[[int], Any]) -> None:
+    def before_forward(self, callback: Callable[[int], object]) -> None:
         """Call ``callback`` with a layer's index before the layer runs forward.
 
         While a net has callbacks, nothing in it is fused or compiled.
         """
         self._caffe_graph.callbacks.add("before_forward", callback)
 
-    def after_forward(self, callback: Callable[[int], Any]) -> None:
+    def after_forward(self, callback: Callable[[int], object]) -> None:
         """Call ``callback`` with a layer's index after the layer has run forward."""
         self._caffe_graph.callbacks.add("after_forward", callback)
 
-    def before_backward(self, callback: Callable[[int], Any]) -> None:
+    def before_backward(self, callback: Callable[[int], object]) -> None:
         """Call ``callback`` with a layer's index before the layer runs backward."""
         self._caffe_graph.callbacks.add("before_backward", callback)
 
-    def after_backward(self, callback: Callable[[int], Any]) -> None:
+    def after_backward(self, callback: Callable[[int], object]) -> None:
         """Call ``callback`` with a layer's index after the layer has run backward."""
         self._caffe_graph.callbacks.add("after_backward", callback)
 

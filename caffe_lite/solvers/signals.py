@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
 
 
 class SolverAction(enum.Enum):
@@ -28,7 +28,7 @@ class SignalHandler:
         if hasattr(signal, "SIGHUP"):
             self._effects[signal.SIGHUP] = SolverAction(sighup)
         self._received: dict[int, SolverAction] = {}
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, signal.Handlers | Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> SignalHandler:
         for number in self._effects:

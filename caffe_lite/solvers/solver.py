@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
@@ -84,7 +84,7 @@ class Solver:
         self.history = []
         self.on_iteration: list[Callable[[Solver], None]] = []
         self.requested_action: Callable[[], SolverAction] = lambda: SolverAction.NONE
-        self._callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
+        self._callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
         self.test_scores: dict[int, dict[str, np.ndarray]] = {}
         self.tested = 0
         self._stopping = False
@@ -190,7 +190,7 @@ class Solver:
     def smoothed_loss(self) -> float:
         return self._losses.mean
 
-    def add_callback(self, on_start: Callable[[], Any], on_gradient: Callable[[], Any]) -> None:
+    def add_callback(self, on_start: Callable[[], object], on_gradient: Callable[[], object]) -> None:
         """Call ``on_start`` before each iteration's forward pass, and ``on_gradient`` before its update."""
         self._callbacks.append((on_start, on_gradient))
 
@@ -264,7 +264,7 @@ class Solver:
 
     def _forward_backward(self) -> float:
         """Add up the gradients of ``iter_size`` batches; return the mean of their losses."""
-        loss: Any = 0.0
+        loss = self.ops.scalar(0)
         for _ in range(self.param.iter_size):
             loss = loss + self.net.forward_backward_pass()
         return self.ops.number(loss) / self.param.iter_size
@@ -494,7 +494,9 @@ class SmoothedLoss:
         return [self.mean, *self._window]
 
 
-def parsed_solver(param: Any) -> Parsed[SolverParameter]:
+def parsed_solver(
+    param: str | os.PathLike[str] | SolverParameter | Parsed[SolverParameter],
+) -> Parsed[SolverParameter]:
     """Read a solver from a file, or upgrade a copy of the message given; the result is ours to change."""
     if isinstance(param, (str, os.PathLike)):
         return read_solver(param)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import copysign, floor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ...errors import DataError, Where
 from ...proto import caffe_pb2
 from ..batches import Batch, Batches
 from ..images.image import decode_image, read_image_file, resize_image
+from ..order import Place
 from ..transform import DataTransformer, Shape, by, lay_out
 from .window_file import IMAGE, LABEL, X1, Y2, WindowFile
 
@@ -59,10 +60,10 @@ class WindowBatches(Batches):
         labels[:] = chosen[:, LABEL]
         return Batch((lay_out(data, self.order), labels), self.state())
 
-    def place(self) -> dict[str, Any]:
+    def place(self) -> Place:
         return {"windows": [len(self.windows.background), len(self.windows.foreground)]}
 
-    def seek(self, place: dict[str, Any]) -> None:
+    def seek(self, place: Place) -> None:
         if place["windows"] != self.place()["windows"]:
             raise DataError(
                 "the numbers of windows of background and foreground are {} and {}, and were {} and {} when the "

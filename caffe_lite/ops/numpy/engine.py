@@ -11,12 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from ..array import Gradients, Need
-from ..base import Ops
+from ..base import Choice, Ops
 from ..cores import usable_cores
 from ..memory import recycle_freed_memory
 from ..windows import Ints
@@ -39,7 +38,7 @@ class NumpyOps(Ops[np.ndarray]):
     def describe(self) -> str:
         return f"{self.name}, on {_threads()} threads"
 
-    def quiet(self) -> AbstractContextManager[Any]:
+    def quiet(self) -> AbstractContextManager[object]:
         return np.errstate(all="ignore")
 
     def row_major(self, x: np.ndarray) -> np.ndarray:
@@ -155,7 +154,7 @@ class NumpyOps(Ops[np.ndarray]):
 
     # -- pooling -----------------------------------------------------------------------------------------------------
 
-    def max_pool(self, x: np.ndarray, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[np.ndarray, Any]:
+    def max_pool(self, x: np.ndarray, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[np.ndarray, Choice]:
         """As the base does; a NaN spreads. The choice is found when someone asks: a TEST net never does."""
         grid = Grid.of_pooling(x.shape[2:], kernel, stride, pad, out)
         x = _batch_last(x)
@@ -164,11 +163,11 @@ class NumpyOps(Ops[np.ndarray]):
             y[nothing] = 0
         return _batch_first(y), partial(_first_largest, x, y, grid)
 
-    def max_pool_index(self, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> np.ndarray:
+    def max_pool_index(self, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> np.ndarray:
         return super().max_pool_index(choice() if callable(choice) else choice, x_shape, kernel, stride, pad)
 
     def max_pool_backward(
-        self, dy: np.ndarray, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints
+        self, dy: np.ndarray, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints
     ) -> np.ndarray:
         grid = Grid.of_pooling(x_shape[2:], kernel, stride, pad, dy.shape[2:])
         choice = _batch_last(choice() if callable(choice) else choice)

@@ -16,6 +16,7 @@ import torch
 import torch._inductor
 import torch._inductor.config
 from torch import Tensor, fx
+from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -159,7 +160,7 @@ class _Tracer:
         self.checks.append(check)
 
 
-def _draw_from_arguments(module: Any, place: int, drawn: Sequence[Tensor]) -> None:
+def _draw_from_arguments(module: fx.GraphModule, place: int, drawn: Sequence[Tensor]) -> None:
     """Turn what was drawn while tracing, constants of the trace, into arguments from the ``place``-th on."""
     graph = module.graph
     constants = {id(getattr(module, node.target)): node for node in graph.nodes if node.op == "get_attr"}
@@ -175,7 +176,7 @@ def _draw_from_arguments(module: Any, place: int, drawn: Sequence[Tensor]) -> No
     module.recompile()
 
 
-def _embed(module: Any, values: Sequence[Tensor]) -> None:
+def _embed(module: fx.GraphModule, values: Sequence[Tensor]) -> None:
     """Turn the last arguments of a trace into constants."""
     nodes = [node for node in module.graph.nodes if node.op == "placeholder"][-len(values) :] if values else []
     for number, (node, array) in enumerate(zip(nodes, values, strict=True)):
@@ -188,14 +189,14 @@ def _embed(module: Any, values: Sequence[Tensor]) -> None:
     module.recompile()
 
 
-def _split_off(module: Any, results: int) -> Any:
+def _split_off(module: fx.GraphModule, results: int) -> fx.GraphModule:
     """Leave a trace its first ``results`` results; the others become those of a module of its own."""
     (output,) = (node for node in module.graph.nodes if node.op == "output")
     wanted = output.args[0]
     output.args = (wanted[:results],)
     ahead = fx.Graph()
-    copies: dict[Any, Any] = {}
-    needed: set[Any] = set()
+    copies: dict[fx.Node, fx.Node] = {}
+    needed: set[fx.Node] = set()
     todo = list(wanted[results:])
     while todo:
         node = todo.pop()
@@ -211,17 +212,19 @@ def _split_off(module: Any, results: int) -> Any:
     return fx.GraphModule(module, ahead)
 
 
-def _opaque(ops: Ops[Tensor]) -> dict[Any, Any]:
+def _opaque(ops: Ops[Tensor]) -> dict[OpOverload, Callable[..., Any]]:
     """Operators that the compiler must not see into."""
     return {} if ops.on_gpu else dict(OPAQUE)
 
 
-def _compiled(module: Any, examples: Sequence[Tensor], freezing: bool) -> Callable[..., Sequence[Tensor]]:
+def _compiled(module: fx.GraphModule, examples: Sequence[Tensor], freezing: bool) -> Callable[..., Sequence[Tensor]]:
     with torch._inductor.config.patch(freezing=freezing, size_asserts=False):
         return torch._inductor.compile(module, list(examples))
 
 
-def _captured(module: Any, moving: Sequence[Tensor], staying: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
+def _captured(
+    module: fx.GraphModule, moving: Sequence[Tensor], staying: Sequence[Tensor]
+) -> Callable[..., Sequence[Tensor]]:
     """The trace as a CUDA graph, which reads the arguments that move from arrays of its own, the others in place."""
     own = [x.clone() for x in moving]
     arguments = [*own, *staying]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..array import Gradients, Need
-from ..base import Compiled, Function, Ops
+from ..base import Choice, Compiled, Function, Ops
 from ..memory import recycle_freed_memory
 from ..windows import Ints, pooled
 from . import fused, onednn
@@ -59,7 +59,7 @@ class TorchOps(Ops[Tensor]):
 
         return CompiledFunction(self, name, function)
 
-    def quiet(self) -> AbstractContextManager[Any]:
+    def quiet(self) -> AbstractContextManager[object]:
         # Not inference_mode: a user may write into what a pass has made.
         return torch.no_grad()
 
@@ -75,7 +75,7 @@ class TorchOps(Ops[Tensor]):
     def full(self, shape: Ints, value: float) -> Tensor:
         return torch.full(tuple(shape), value, dtype=self.dtype, device=self.device)
 
-    def scalar(self, value: Any) -> Tensor:
+    def scalar(self, value: Tensor | float) -> Tensor:
         return torch.as_tensor(value, dtype=self.dtype, device=self.device)
 
     def asarray(self, values: np.ndarray) -> Tensor:
@@ -268,7 +268,7 @@ class TorchOps(Ops[Tensor]):
 
     # -- pooling -----------------------------------------------------------------------------------------------------
 
-    def max_pool(self, x: Tensor, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Tensor, Any]:
+    def max_pool(self, x: Tensor, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Tensor, Choice]:
         """As the base does, and a NaN spreads. The choice is the base's or, where torch pools, torch's index."""
         if self.native and max_pooling.serves(x.shape):
             return max_pooling.max_pool(x, kernel, stride, pad, out)
@@ -277,13 +277,13 @@ class TorchOps(Ops[Tensor]):
             return super().max_pool(x, kernel, stride, pad, out)
         return aten.max_pool2d_with_indices(channels_last(x), list(kernel), list(stride), list(pad), [1, 1], rounds_up)
 
-    def max_pool_index(self, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Tensor:
+    def max_pool_index(self, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Tensor:
         if choice.dtype == torch.int64:
             return choice.to(self.dtype)
         return super().max_pool_index(choice, x_shape, kernel, stride, pad)
 
     def max_pool_backward(
-        self, dy: Tensor, choice: Any, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints
+        self, dy: Tensor, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints
     ) -> Tensor:
         if choice.dtype != torch.int64:
             if self.native and max_pooling.serves(x_shape):

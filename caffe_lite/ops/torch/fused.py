@@ -116,9 +116,10 @@ def batch_norm_backward(
     if isinstance(saved, own.Saved):
         rectified = None if slope is None else y
         gradients = own.batch_norm_backward(dy, x, rectified, saved, scale, slope or 0.0, need[0])
-        dx, dscale, dshift = (gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
-        return dx, dscale, dshift
-    if slope is not None:
-        dy = aten.threshold_backward(dy, y, 0) if slope == 0 else aten.leaky_relu_backward(dy, y, slope, False)
-    dy, x = channels_last(dy), channels_last(x)
-    return aten.native_batch_norm_backward(dy, x, scale, None, None, *saved, True, eps, list(need))
+    else:
+        if slope is not None:
+            dy = aten.threshold_backward(dy, y, 0) if slope == 0 else aten.leaky_relu_backward(dy, y, slope, False)
+        dy, x = channels_last(dy), channels_last(x)
+        gradients = aten.native_batch_norm_backward(dy, x, scale, None, None, *saved, True, eps, list(need))
+    dx, dscale, dshift = (gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
+    return dx, dscale, dshift

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 
 aten = torch.ops.aten
 Ints = list[int]
@@ -61,7 +62,7 @@ def _like(x: Tensor, size: Ints, values: Tensor) -> Tensor:
 
 
 def _traced_max_pool(
-    x: Tensor, kernel: Ints, stride: Ints, pad: Sequence[int] = (0, 0), dilation: Any = 1, ceil: bool = False
+    x: Tensor, kernel: Ints, stride: Ints, pad: Sequence[int] = (0, 0), dilation: Ints | int = 1, ceil: bool = False
 ) -> tuple[Tensor, Tensor]:
     return _max_pool(x, kernel, stride, list(pad), ceil)
 
@@ -79,7 +80,7 @@ def _traced_ave_pool_backward(
 
 
 # Given to make_fx: what a trace notes in the place of ATen's operators.
-OPAQUE = {
+OPAQUE: dict[OpOverload, Callable[..., Any]] = {
     aten.max_pool2d_with_indices.default: _traced_max_pool,
     aten.max_pool2d_with_indices_backward.default: _traced_max_pool_backward,
     aten.avg_pool2d_backward.default: _traced_ave_pool_backward,
