@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ class _Worker(threading.Thread, Generic[T]):
 
 
 # A thread still in C code when the interpreter shuts down can crash the process: wait for all threads.
-_workers: weakref.WeakSet[_Worker] = weakref.WeakSet()
+_workers: weakref.WeakSet[_Worker[Any]] = weakref.WeakSet()
 
 
 @atexit.register

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..proto import caffe_pb2
 from .common.fillers import fill
 from .input import sizes
+
+T = TypeVar("T")
 
 
 @register_layer("DummyData")
@@ -56,7 +59,7 @@ class DummyDataLayer(Layer):
             self.error("both shape and num, channels, height, width are given", "give shape alone")
         return list(zip(*(self._per_top(field, values, tops) for field, values in formerly.items()), strict=True))
 
-    def _per_top(self, field: str, values: Sequence, tops: int) -> list:
+    def _per_top(self, field: str, values: Sequence[T], tops: int) -> list[T]:
         if len(values) not in (1, tops):
             self.error(f"{field} is given {len(values)} times for {tops} tops", f"give {field} once, or once per top")
         return list(values) * (tops if len(values) == 1 else 1)

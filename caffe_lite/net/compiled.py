@@ -51,7 +51,7 @@ class CompiledPass:
         kept = {id(blob) for blob in [*self.roots, *self.given]}
         self.kept = [*(blob for blob in self.made if id(blob) in kept), *self.carried]
         self.dropped = [blob for blob in self.made if id(blob) not in kept]
-        self._shapes: dict[tuple, list] = {}
+        self._shapes: dict[tuple[tuple[int, ...], ...], list[tuple[int, ...]]] = {}
         self.frozen: tuple[list[tuple[int, ...] | None], list[Array]] | None = None
         self.changed = False
         self.held_back = False
