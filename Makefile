@@ -28,7 +28,7 @@ format: $(VENV)/.dev ## Fix imports and formatting
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-proto: $(VENV)/.dev ## Generate caffe_pb2 from proto/caffe.proto
+proto: $(VENV)/.dev ## Generate caffe_pb2 from proto/*.proto
 	$(BIN)/python tools/make_proto.py
 
 bench: $(VENV)/.bench ## Time training iterations against PyTorch

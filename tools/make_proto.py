@@ -1,11 +1,13 @@
-"""Write caffe_lite/proto/caffe_pb2.py and its types from proto/caffe.proto; --check only reports if they are stale."""
+"""Write caffe_lite/proto/caffe_pb2.py and its types from proto/*.proto; --check only reports if they are stale."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +16,14 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "proto" / "caffe.proto"
+FORKS = ROOT / "proto" / "forks.proto"
+EXTENSION = re.compile(r"^extend ([\w.]+) \{\n(.*?)^\}\n", re.MULTILINE | re.DOTALL)
 MODULE = ROOT / "caffe_lite" / "proto" / "caffe_pb2.py"
 TYPES = MODULE.with_suffix(".pyi")
 WIDTH = 110
 
 HEAD = '''\
-"""Caffe's messages. Made from proto/caffe.proto by tools/make_proto.py: do not edit.
+"""Caffe's messages. Made from proto/*.proto by tools/make_proto.py: do not edit.
 
 The messages live in a descriptor pool of their own, so that another package's caffe.proto in the same process does not
 clash with them, and are built with protobuf's public interface, so that one file serves protobuf 5, 6 and 7.
@@ -46,15 +50,30 @@ for _name, _enum in DESCRIPTOR.enum_types_by_name.items():
 """
 
 
+def merged() -> str:
+    """Return caffe.proto with what forks.proto adds to its messages and enums, and with the forks' own messages."""
+    schema, forks = (path.read_text(encoding="utf-8") for path in (SCHEMA, FORKS))
+    for extension in EXTENSION.finditer(forks):
+        outer, _, enum = extension[1].partition(".")
+        start = schema.index(f"\nmessage {outer} {{\n")
+        start = schema.index(f"\n  enum {enum} {{\n", start) if enum else start
+        indent = "  " if enum else ""
+        end = schema.index(f"\n{indent}}}\n", start) + 1
+        schema = schema[:end] + textwrap.indent(extension[2], indent) + schema[end:]
+    return f"{schema}\n{EXTENSION.sub('', forks)}"
+
+
 def compile_schema() -> tuple[descriptor_pb2.FileDescriptorProto, str]:
     """Return the schema's descriptor and the type stubs that protoc makes for it."""
     with tempfile.TemporaryDirectory() as folder:
         compiled, stubs = Path(folder, "descriptors"), Path(folder, "caffe_pb2.pyi")
-        arguments = [f"-I{SCHEMA.parent}", f"--descriptor_set_out={compiled}", f"--pyi_out={folder}", SCHEMA.name]
+        Path(folder, SCHEMA.name).write_text(merged(), encoding="utf-8")
+        arguments = [f"-I{folder}", f"--descriptor_set_out={compiled}", f"--pyi_out={folder}", SCHEMA.name]
         if protoc.main(["protoc", *arguments]) != 0:
-            sys.exit(f"protoc could not compile {SCHEMA}")
+            sys.exit(f"protoc could not compile {SCHEMA} and {FORKS}")
         (schema,) = descriptor_pb2.FileDescriptorSet.FromString(compiled.read_bytes()).file
-        return schema, stubs.read_text(encoding="utf-8")
+        # protoc gives this argument, which stands for fields whose names are keywords of Python, no type.
+        return schema, stubs.read_text(encoding="utf-8").replace("**kwargs)", "**kwargs: object)")
 
 
 def normalise(schema: descriptor_pb2.FileDescriptorProto) -> None:

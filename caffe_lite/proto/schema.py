@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from ..text.spelling import nearest
+from .forks import is_of_forks
 
 _INTEGERS = {
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
@@ -122,7 +123,7 @@ def advise_field(word: str, path: Sequence[tuple[Descriptor, str]], layer_type: 
         return f"write {OF_PARAM[word]} in a param of the layer, one for each of its blobs: param {{ " + (
             'name: "..." share_mode: ... }' if word == "blob_share_mode" else "lr_mult: ... decay_mult: ... }"
         )
-    inside = [name for name, field in fields_of(message).items() if _holds(field, word)]
+    inside = _bvlc_first(message, [name for name, field in fields_of(message).items() if _holds(field, word)])
     own = [name for name in inside if layer_type and _same_words(name.removesuffix("_param"), layer_type)]
     for outer, name in reversed(path[:-1]):
         if word in fields_of(outer):
@@ -148,6 +149,11 @@ def _holds(field: Field, word: str) -> bool:
     return field.message is not None and word in fields_of(field.message)
 
 
+def _bvlc_first(message: Descriptor, names: list[str]) -> list[str]:
+    """The fields that are BVLC's, or all if none is."""
+    return [name for name in names if not is_of_forks(message, name)] or names
+
+
 def _same_words(name: str, layer_type: str) -> bool:
     return name.replace("_", "") == layer_type.lower().replace("deconvolution", "convolution")
 
@@ -160,7 +166,7 @@ def _either(names: Sequence[str]) -> str:
 
 def advise_enum(word: str, enum: EnumDescriptor) -> str:
     """What to do about a value that an enum does not have: the nearest and the whole list."""
-    names = [value.name for value in enum.values]
+    names = [value.name for value in enum.values if not is_of_forks(enum, value.name)]
     close = nearest(word, names)
     return (f"Did you mean {close}? " if close else "") + f"It is one of {', '.join(names)}"
 

@@ -11,6 +11,7 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import FieldDescriptor
 
 from caffe_lite.proto import caffe_pb2
+from caffe_lite.proto.forks import added_fields, is_of_forks
 from caffe_lite.proto.schema import MOVED_TO_TRANSFORM, replacement
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,9 +135,46 @@ def test_field(row):
 
 def test_the_counts_of_bvlc_caffe():
     messages = caffe_pb2.DESCRIPTOR.message_types_by_name
-    counts = {name: len(messages[name].fields) for name in ("LayerParameter", "V1LayerParameter", "SolverParameter")}
+    counts = {
+        name: sum(not is_of_forks(messages[name], field.name) for field in messages[name].fields)
+        for name in ("LayerParameter", "V1LayerParameter", "SolverParameter")
+    }
     assert counts == {"LayerParameter": 60, "V1LayerParameter": 43, "SolverParameter": 42}
     assert len(messages["V1LayerParameter"].enum_types_by_name["LayerType"].values) == 40
+
+
+def test_fields_of_forks_are_in_the_schema():
+    for owner, names in added_fields().items():
+        message, _, enum = owner.partition(".")
+        descriptor = caffe_pb2.DESCRIPTOR.message_types_by_name[message]
+        known = descriptor.enum_types_by_name[enum].values_by_name if enum else descriptor.fields_by_name
+        assert set(names) <= set(known)
+
+
+FORKS = """
+LayerParameter permute_param 202 message
+LayerParameter prior_box_param 203 message
+LayerParameter roi_pooling_param 8266711 message
+LayerParameter smooth_l1_loss_param 8266712 message
+LayerParameter forward_type 2008 enum 1
+PoolingParameter ceil_mode 2001 bool True
+PoolingParameter axis 14 int32 1
+TransformationParameter resize_param 8 message
+UpsampleParameter scale 1 uint32 0
+NormalizedBBox difficult 6 bool False
+AnnotatedDatum annotation_group 3 message
+"""
+
+
+@pytest.mark.parametrize("row", FORKS.strip().splitlines())
+def test_field_of_a_fork(row):
+    test_field(row)
+
+
+def test_values_of_enums_that_forks_add():
+    assert caffe_pb2.LossParameter.NONE == 3
+    assert caffe_pb2.LossParameter.PRE_FIXED == 2001
+    assert caffe_pb2.ConvolutionParameter.MKL2017 == 3
 
 
 def test_only_clip_has_required_fields():
