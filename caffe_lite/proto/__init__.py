@@ -1,4 +1,4 @@
-"""The messages of Caffe (`caffe_pb2`), and how they are read from text, upgraded and written."""
+"""The messages of Caffe (`caffe_pb2`): reading them from text, upgrading and writing them."""
 
 from . import caffe_pb2
 

@@ -1,4 +1,4 @@
-"""Arrays to and from the messages of weights files, mean files and databases."""
+"""Conversion of arrays to and from the messages of weights files, mean files and databases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import ArrayError, DataError
 from . import caffe_pb2
 from .binary import DecodeError, parse_binary
 
-# The largest message in bytes.
+# The size of the largest message, in bytes.
 PROTOBUF_LIMIT = 2**31 - 1
 
 _LEGACY_DIMS = ("num", "channels", "height", "width")
@@ -25,10 +25,10 @@ _RAW_TYPES: dict[int, np.dtype[Any]] = {
 
 
 def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> np.ndarray:
-    """The array in a BlobProto, or its diff; in the old four-dimensional form it has four axes.
+    """Return the array in a BlobProto, or its diff; in the old four-dimensional form it has four axes.
 
-    float32, or float64 where the file holds doubles (pycaffe always gives float64, and drops what is stored as double).
-    The bytes that NVIDIA's fork stores, of half precision or another, are read too.
+    It is float32, or float64 if the file holds doubles (pycaffe always returns float64, and loses values stored as
+    doubles). The raw bytes that NVIDIA's fork stores, in half or another precision, are read too.
     """
     field = "diff" if return_diff else "data"
     values = _values(blob, field)
@@ -57,7 +57,7 @@ def _values(blob: caffe_pb2.BlobProto, field: str) -> np.ndarray:
 
 
 def array_to_blobproto(arr: Any, diff: Any = None) -> caffe_pb2.BlobProto:
-    """A BlobProto with an array of any shape, and its diff if given; both are stored as floats."""
+    """Make a BlobProto from an array of any shape, and its diff if given; both are stored as floats."""
     arr = np.asarray(arr)
     blob = caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=arr.shape))
     _add_floats(blob, "data", arr)
@@ -67,7 +67,7 @@ def array_to_blobproto(arr: Any, diff: Any = None) -> caffe_pb2.BlobProto:
 
 
 def _add_floats(blob: caffe_pb2.BlobProto, field: str, values: np.ndarray) -> None:
-    """Append to a packed field in its wire form: ten times faster than number by number."""
+    """Append to a packed field in its wire form, which is ten times faster than number by number."""
     if 4 * values.size > PROTOBUF_LIMIT:
         raise DataError(
             f"an array of {values.size} floats is larger than the 2 GB that protobuf can hold", hint="Use HDF5 files"
@@ -83,7 +83,7 @@ def _add_floats(blob: caffe_pb2.BlobProto, field: str, values: np.ndarray) -> No
 
 
 def array_to_datum(arr: Any, label: int | None = None) -> caffe_pb2.Datum:
-    """A Datum with an image (C, H, W): bytes for uint8, else floats."""
+    """Make a Datum from an image (C, H, W): with bytes for uint8, else with floats."""
     arr = np.asarray(arr)
     if arr.ndim != 3:
         raise ArrayError(f"a Datum holds an image of shape (C, H, W), not {arr.shape}")
@@ -96,13 +96,13 @@ def array_to_datum(arr: Any, label: int | None = None) -> caffe_pb2.Datum:
 
 
 def datum_to_array(datum: caffe_pb2.Datum) -> np.ndarray:
-    """The image (C, H, W) in a Datum: uint8 from bytes, else float32. One that is `encoded` has to be decoded first."""
+    """Return the image (C, H, W) in a Datum: uint8 from bytes, else float32. Decode an `encoded` one first."""
     if datum.encoded:
         raise DataError(
             "the Datum holds an encoded image (JPEG, PNG, ...), not an array",
             hint="Decode its data first, as in cv2.imdecode(np.frombuffer(datum.data, np.uint8), cv2.IMREAD_COLOR)",
         )
-    # A bytearray, so that the array can be written into.
+    # A bytearray makes the array writable.
     values = np.frombuffer(bytearray(datum.data), np.uint8) if datum.data else np.array(datum.float_data, np.float32)
     shape = (datum.channels, datum.height, datum.width)
     if prod(shape) != values.size:
@@ -111,15 +111,15 @@ def datum_to_array(datum: caffe_pb2.Datum) -> np.ndarray:
 
 
 def arraylist_to_blobprotovector_str(arraylist: Iterable[Any]) -> bytes:
-    """Arrays as one string of bytes, a BlobProtoVector."""
+    """Serialize arrays into one string of bytes, a BlobProtoVector."""
     return caffe_pb2.BlobProtoVector(blobs=[array_to_blobproto(array) for array in arraylist]).SerializeToString()
 
 
-arraylist_to_blobprotovecor_str = arraylist_to_blobprotovector_str  # as it was spelled until 2015
+arraylist_to_blobprotovecor_str = arraylist_to_blobprotovector_str  # its spelling until 2015
 
 
 def blobprotovector_str_to_arraylist(str: bytes) -> list[np.ndarray]:
-    """The arrays in what ``arraylist_to_blobprotovector_str`` gave."""
+    """Return the arrays in a result of ``arraylist_to_blobprotovector_str``."""
     try:
         vector = parse_binary(caffe_pb2.BlobProtoVector, str)
     except (DecodeError, TypeError) as error:

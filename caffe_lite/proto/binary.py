@@ -1,4 +1,4 @@
-"""Messages in protobuf's binary form, which may be damaged."""
+"""Messages in protobuf's binary form, which may be damaged when they are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ M = TypeVar("M", bound=Message)
 
 
 def parse_binary(message_class: type[M], data: bytes) -> M:
-    """The message, or a DecodeError; protobuf without its C part raises others for some kinds of damage."""
+    """Parse a message or raise a DecodeError, also for damage for which protobuf without its C part raises others."""
     try:
         message = message_class.FromString(data)
     except (RecursionError, UnicodeDecodeError) as error:
@@ -27,13 +27,13 @@ def parse_binary(message_class: type[M], data: bytes) -> M:
     if not _holds_text(message.DESCRIPTOR):
         return message
     for inner, name, texts in _texts(message):
-        if any(isinstance(text, bytes) for text in texts):  # as protobuf gives what is not UTF-8
+        if any(isinstance(text, bytes) for text in texts):  # protobuf's form of text that is not UTF-8
             _put(inner, name, [from_bytes(text) if isinstance(text, bytes) else text for text in texts])
     return message
 
 
 def to_binary(message: Message) -> bytes:
-    """The message in protobuf's binary form; text that is not UTF-8 becomes the bytes it stands for."""
+    """Return the message in protobuf's binary form; text that is not UTF-8 becomes the bytes that it stands for."""
     foreign = [
         (inner, name, texts) for inner, name, texts in _texts(message) if any(is_foreign(text) for text in texts)
     ]
@@ -45,7 +45,7 @@ def to_binary(message: Message) -> bytes:
         for inner, name, texts in _texts(copy):
             if any(is_foreign(text) for text in texts):
                 _put(inner, name, map(to_bytes, texts))
-    except UnicodeError:  # of protobuf's runtime in Python, which checks what it parses
+    except UnicodeError:  # from protobuf's runtime in Python, which checks the text that it parses
         raise CaffeError(
             "this protobuf cannot write text that is not UTF-8",
             hint="Do not set PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python, or save as HDF5",
@@ -54,7 +54,7 @@ def to_binary(message: Message) -> bytes:
 
 
 def _texts(message: Message) -> Iterator[tuple[Message, str, list[Any]]]:
-    """The text fields that are set in a message and those inside it, each with its message, name and values."""
+    """Yield the text fields set in a message and in those inside it, each with its message, name and values."""
     for field, value in message.ListFields():
         repeated = fields_of(message.DESCRIPTOR)[field.name].repeated
         if field.type == FieldDescriptor.TYPE_STRING:
@@ -73,7 +73,7 @@ def _holds_text(message: Descriptor) -> bool:
 
 
 def _put(message: Message, name: str, texts: Iterable[bytes | str]) -> None:
-    """Give a text field its values; bytes in protobuf's binary form, in which alone it takes what is not UTF-8."""
+    """Set a text field's values through protobuf's binary form, the only one that accepts text that is not UTF-8."""
     message.ClearField(name)
     tag = _varint(message.DESCRIPTOR.fields_by_name[name].number << 3 | 2)
     for text in texts:

@@ -1,4 +1,4 @@
-"""From the tree to a message, and the place of every field."""
+"""Building a message from the tree, with the place of every field."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .tree import Block, Blocks, Entry, Fault, Mistake
 
 @dataclass
 class Built:
-    """A message as far as it can be read, the places of its fields, and the faults that were met, in that order.
+    """A message as far as it can be read, the places of its fields, and the faults in the order in which they were met.
 
-    Each fault has the blocks around it. If there are too many faults it is not ``finished``.
+    Each fault comes with the blocks around it. If there are too many faults, building is not ``finished``.
     """
 
     message: Any
@@ -28,7 +28,7 @@ class Built:
 
 
 def build(tree: Block, tokens: list[Token], message: Message, most_faults: int) -> Built:
-    """Fill a message with what stands in a text."""
+    """Fill a message with the fields of a text."""
     built = Built(message)
     with suppress(_Enough):
         _Builder(built, tokens, most_faults).fill(message, (tree,), ())
@@ -37,7 +37,7 @@ def build(tree: Block, tokens: list[Token], message: Message, most_faults: int) 
 
 
 class _Enough(Exception):
-    """So much is wrong that the rest is not worth reading."""
+    """There are so many faults that the rest is not worth reading."""
 
 
 class _Builder:
@@ -87,7 +87,7 @@ class _Builder:
             setattr(message, name, value)
 
     def _place_once(self, message: Any, entry: Entry, around: Blocks, path: Path) -> None:
-        """Note where a field stands that may stand there once; of two, the later one is read on with."""
+        """Note the place of a field that may be set only once; if it is set again, the later one counts."""
         before = self.offsets.get(path)
         if before is not None:
             self._fault(Fault(Mistake.GIVEN_TWICE, entry.start, entry.start + 1, entry.field, before), around)

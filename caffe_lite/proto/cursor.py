@@ -1,4 +1,4 @@
-"""A place among tokens, and the steps from there that need to know nothing of what is read."""
+"""A place among tokens, and the steps from there that do not depend on the field that is being read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .tokens import CLOSING, END, NAME, OPENING, STRING, Token
 
 
 class Cursor:
-    """Stands at a token, the last of which is an END."""
+    """A position in a list of tokens, the last of which is an END."""
 
     def __init__(self, source: Source, tokens: list[Token]) -> None:
         self.source = source
@@ -15,7 +15,7 @@ class Cursor:
         self.index = 0
 
     def take(self, mark: str) -> bool:
-        """Step over a mark, if it is there."""
+        """Step over a mark if it comes next, and return whether it did."""
         if self.tokens[self.index].text != mark:
             return False
         self.index += 1
@@ -27,7 +27,7 @@ class Cursor:
             self.index += 1
 
     def skip_word(self) -> None:
-        """Step over a token and those that it is written together with."""
+        """Step over a token and those that follow it without a gap."""
         offset = self.tokens[self.index].offset
         self.skip_to(offset + max(len(self.source.rest_of_word(offset)), 1))
 
@@ -48,12 +48,12 @@ class Cursor:
             self.skip_word()
 
     def skip_strings(self) -> None:
-        """Step over the strings that one value is written in."""
+        """Step over the strings that make up one value."""
         while self.tokens[self.index].kind is STRING:
             self.index += 1
 
     def starts_field(self) -> bool:
-        """Whether a name stands here that opens another field: on a later line than the token before it."""
+        """Return whether the token here is a name that begins another field, on a later line than the token before."""
         token, before = self.tokens[self.index], self.tokens[self.index - 1]
         if token.kind is not NAME or self.source.line(token.offset) == self.source.line(before.offset):
             return False

@@ -1,4 +1,4 @@
-"""All that is wrong with a text, as errors with their places, in the text's order."""
+"""All mistakes in a text, as errors with their places, in the text's order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .tree import Block
 def diagnose(
     source: Source, tokens: list[Token], tree: Block, built: Built, odd: Sequence[LookAlike]
 ) -> list[PrototxtError]:
-    """Explain odd characters, the faults that were met in building a message, and what it lacks."""
+    """Explain odd characters, the faults met in building a message, and the required fields that it lacks."""
     if not odd and not built.faults and built.message.IsInitialized():
         return []
     names = LayerNames(tokens)

@@ -1,4 +1,4 @@
-"""What to say of each mistake, and what to do about it."""
+"""The explanations of each mistake: what is wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .source import Source
 from .tokens import END, Token
 from .tree import Block, Blocks, Fault, Mistake
 
-# Of a mistake that can be explained by itself. `word` is what the first token is written together with.
+# Explanations and hints for mistakes that need no context. `word` is the first token with all that follows it directly.
 _PLAIN = {
     Mistake.WEB_PAGE: (
         "{token} stands where a field's name should",
@@ -52,7 +52,7 @@ _PLAIN = {
 
 
 class Explanation(NamedTuple):
-    """What is wrong, what to do, where if not at the fault's first token, and which error that is."""
+    """The problem, the hint, the offset if it is not that of the fault's first token, and the class of the error."""
 
     what: str
     hint: str = ""
@@ -91,7 +91,7 @@ class Explanations:
     # Blocks
 
     def _never_closed(self, fault: Fault, around: Blocks) -> Explanation:
-        """Tell which block lacks its brace: one whose brace stands in another's column, or else the innermost."""
+        """Say which block lacks its brace: one whose brace is in another block's column, else the innermost."""
         line, indent = self._source.line, self._source.indent
         kind, _, offset = self._tokens[fault.start]
         layers = [outer for outer in around[1:] if is_layer(outer.message)]
@@ -189,7 +189,7 @@ class Explanations:
         kind = UnknownLayerType if fault.field.enum.name == "LayerType" else UnknownField
         return Explanation(what, advise_enum(value.text, fault.field.enum), value.offset, kind)
 
-    # What stands in the text
+    # Parts of the text
 
     def _word(self, fault: Fault) -> str:
         return self._source.rest_of_word(self._tokens[fault.start].offset)
@@ -202,7 +202,7 @@ class Explanations:
         sign = self._tokens[fault.start].text
         return ("-", self._tokens[fault.start + 1]) if sign == "-" else ("", self._tokens[fault.start])
 
-    # Blocks that were closed before an offset, with the offsets of their braces
+    # Blocks that are closed before an offset, with the offsets of their braces
 
     @functools.cached_property
     def _closed(self) -> list[tuple[Block, int]]:
@@ -214,7 +214,7 @@ class Explanations:
 
     @functools.cached_property
     def _all_closed_elsewhere(self) -> list[tuple[Block, int]]:
-        """Those whose brace stands first in its line, and not in the column of the line that they began in."""
+        """The blocks whose brace is the first on its line, but is not indented like the line on which they began."""
         line, indent, first_on_line = self._source.line, self._source.indent, self._source.first_on_line
         return [
             (block, end)

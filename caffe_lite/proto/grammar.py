@@ -1,7 +1,7 @@
-"""The grammar of protobuf's text format: from tokens to a tree, whatever is wrong with them.
+"""The grammar of protobuf's text format: from tokens to a tree, whatever mistakes they have.
 
-Where a text is wrong, only the schema can tell what was to come, and so where to go on: of a field, the grammar asks
-whether the block knows it and what it takes.
+If a text has a mistake, only the schema can tell what should have come there, and so where reading can go on. So the
+grammar asks for each field whether the block has it and what value it takes.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ class _Grammar:
         self.cursor = Cursor(source, tokens)
         self.around: list[Block] = []
 
-    # What reads a value tells whether it has an end. A block has none if the text ends in it, or if a layer opens in it
-    # that belongs further out: then a brace is missing, and reading goes on as if it were there.
+    # The methods that read a value return whether it has an end. A block has none if the text ends inside it, or if a
+    # layer opens inside it that belongs further out: then a brace is missing, and reading goes on as if it were there.
 
     def block(self, block: Block) -> bool:
-        """Read what stands in a block, and the brace that closes it."""
+        """Read the content of a block, and the brace that closes it."""
         self.around.append(block)
         block.end = self._entries(block)
         self.around.pop()
         return block.end is not None
 
     def _entries(self, block: Block) -> int | None:
-        """Read what stands in a block, up to the brace that closes it; where that is."""
+        """Read the content of a block, up to the brace that closes it; return the brace's offset, or None."""
         cursor, tokens, fields = self.cursor, self.tokens, fields_of(block.message)
         while True:
             kind, text, offset = tokens[cursor.index]
@@ -129,7 +129,7 @@ class _Grammar:
         return True
 
     def _list(self, block: Block, field: Field, read_one: Callable[[Block, Field, int], bool]) -> bool:
-        """Read `[a, b]`, standing at the bracket."""
+        """Read `[a, b]` from the bracket on."""
         cursor, bracket = self.cursor, self.cursor.index
         cursor.index += 1
         while not cursor.take("]"):
@@ -150,7 +150,7 @@ class _Grammar:
         if self.tokens[self.cursor.index].text in (";", ","):
             self.cursor.index += 1
 
-    # What does not fit
+    # Mistakes
 
     def _fault(self, block: Block, mistake: Mistake, start: int | None = None, field: Field | None = None) -> None:
         start = self.cursor.index if start is None else start
@@ -170,7 +170,7 @@ class _Grammar:
         self._separator()
 
     def _layer_in_layer(self, field: Field | None) -> bool:
-        """Whether a layer opens inside another."""
+        """Return whether a layer opens inside another one."""
         if field and field.message:
             return False
         behind = self.cursor.index + 1
@@ -179,7 +179,7 @@ class _Grammar:
         return self.tokens[behind].text in _CLOSER and any(is_layer(outer.message) for outer in self.around[1:])
 
     def _layer_belongs(self, block: Block) -> bool:
-        """Whether a layer that opened inside another is one of this block's."""
+        """Return whether a layer that opened inside another one belongs to this block."""
         field = fields_of(block.message).get(self.tokens[self.cursor.index].text)
         return field is not None and field.message is not None and is_layer(field.message)
 
@@ -199,6 +199,6 @@ class _Grammar:
                 cursor.index += 1
 
     def _goes_on(self, offset: int) -> bool:
-        """Whether the line of an offset does, before a mark that closes something."""
+        """Return whether the line of an offset goes on, before any mark that closes something."""
         kind, text, here = self.tokens[self.cursor.index]
         return kind is not END and text not in CLOSING and self.source.line(here) == self.source.line(offset)

@@ -1,4 +1,4 @@
-"""The names and types of the layers around what is wrong."""
+"""The names and types of the layers around mistakes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Told = tuple[int, PrototxtError]  # a problem at an offset
 
 
 class LayerNames:
-    """Finds them among tokens: they may stand behind the mistake, and where no tree could be made of them."""
+    """Finds them among tokens, because they may come after the mistake, or be missing in the tree."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
         self._known: dict[int, tuple[str | None, str | None]] = {}
 
     def of(self, around: Blocks) -> tuple[str | None, str | None]:
-        """The name and type of the innermost layer among blocks."""
+        """Return the name and type of the innermost layer among these blocks."""
         layers = [block for block in around[1:] if is_layer(block.message)]
         return self._of(layers[-1].first) if layers else (None, None)
 
     def add_to(self, problems: Iterable[Told]) -> None:
-        """Name the layers around problems that are known by their places alone."""
+        """Add the names of the layers around problems of which only the places are known."""
         index, tokens = 0, self._tokens
         around: list[int | None] = [None]  # for each open block, where the innermost layer around it starts
         for offset, problem in sorted(problems, key=lambda told: told[0]):
@@ -42,7 +42,7 @@ class LayerNames:
                 problem.located(None, *self._of(around[-1]))
 
     def _of(self, first: int) -> tuple[str | None, str | None]:
-        """The name and type of the layer whose block starts at a token."""
+        """Return the name and type of the layer whose block starts at a token."""
         if first in self._known:
             return self._known[first]
         found: dict[str, str] = {}

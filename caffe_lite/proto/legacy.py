@@ -1,4 +1,4 @@
-"""Nets of the V0 and V1 formats (`layers { ... }`) as today's, by the rules of the original's upgrade_proto.cpp."""
+"""Upgrading nets of the V0 and V1 formats (`layers { ... }`) by the rules of the original's upgrade_proto.cpp."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .schema import MOVED_TO_TRANSFORM, OF_PARAM, fields_of
 if TYPE_CHECKING:
     from .parsed import Parsed, Path
 
-# V1's types that today are not spelled like the enum's words joined: INNER_PRODUCT is InnerProduct, but ...
+# V1's types whose spelling today is not that of the enum's words joined: INNER_PRODUCT is InnerProduct, but ...
 _TODAY = {
     "ABSVAL": "AbsVal",
     "ARGMAX": "ArgMax",
@@ -28,7 +28,7 @@ _TODAY = {
     "TANH": "TanH",
 }
 
-# V0's types that are not V1's in small letters.
+# V0's types that are not V1's in lower case.
 _V1 = {"conv": "CONVOLUTION", "images": "IMAGE_DATA", "innerproduct": "INNER_PRODUCT", "pool": "POOLING"}
 _SAME = (
     "accuracy bnll concat data dropout euclidean_loss flatten hdf5_data hdf5_output im2col infogain_loss lrn "
@@ -36,7 +36,7 @@ _SAME = (
 )
 _V0_TYPES = _V1 | {name: name.upper() for name in _SAME.split()}
 
-# Where V0's fields stand in V1's layer: the field's name there, and in the parameters of which types.
+# V0's fields: for each the name of V1's field, and the types of layers in whose parameters it is.
 _LEARNED = ("conv", "innerproduct")
 _SPATIAL = ("conv", "pool")
 _SOURCES = ("data", "hdf5_data", "images", "window_data")
@@ -84,10 +84,10 @@ _TRANSFORMED = {
 
 
 def upgrade_layers(parsed: Parsed[Any], net_path: Path = ()) -> bool:
-    """Turn `layers`, if there are any, into `layer`, in place and with the log's lines of the original.
+    """Turn `layers`, if there are any, into `layer`, in place and with the original's log lines.
 
-    False if a V0 layer had fields that mean nothing to its type: they are logged and left out, as in the original.
-    Where the original aborts, a PrototxtError tells the layer.
+    Return False if a V0 layer had fields that mean nothing to its type: they are logged and left out, as in the
+    original. Where the original aborts, raise a PrototxtError that names the layer.
     """
     net: NetParameter = parsed.at(*net_path)
     complete = True
@@ -125,7 +125,7 @@ def upgrade_layers(parsed: Parsed[Any], net_path: Path = ()) -> bool:
 
 
 def type_today(layer: V1LayerParameter) -> str:
-    """The type of a V0 or V1 layer as it is spelled today; empty if it has none that Caffe knows."""
+    """Return the type of a V0 or V1 layer in today's spelling; an empty string if it has none that Caffe knows."""
     name = V1LayerParameter.LayerType.Name(layer.type)
     if layer.HasField("layer"):
         name = _V0_TYPES.get(layer.layer.type, "NONE")
@@ -136,7 +136,7 @@ def type_today(layer: V1LayerParameter) -> str:
 
 
 def _fold_padding(parsed: Parsed[Any], net_path: Path) -> None:
-    """Drop the padding layers: the convolution or pooling that reads one pads by itself."""
+    """Drop the padding layers: the convolution or pooling that reads one does the padding itself."""
     net: NetParameter = parsed.at(*net_path)
     maker: dict[str, V1LayerParameter | None] = dict.fromkeys(net.input)
     kept = []
@@ -167,7 +167,7 @@ def _fold_padding(parsed: Parsed[Any], net_path: Path) -> None:
 
 
 def _v0_to_v1(parsed: Parsed[Any], net_path: Path, index: int) -> bool:
-    """Rewrite one layer; whether all its fields have a place in V1."""
+    """Rewrite one layer, and return whether all its fields have a place in V1."""
     layer: V1LayerParameter = parsed.at(*net_path).layers[index]
     if not layer.HasField("layer"):
         raise _error(parsed, net_path, index, "this layer is in the V1 format, others of the net in the V0 format",
@@ -201,7 +201,7 @@ def _v0_to_v1(parsed: Parsed[Any], net_path: Path, index: int) -> bool:
 
 
 def _transforms_in(layer: V1LayerParameter) -> Iterator[str]:
-    """The fields of a data layer that have moved to transform_param."""
+    """Yield the fields set in a data layer that have moved to transform_param."""
     param = getattr(layer, _TRANSFORMED.get(layer.type, ""), None)
     return (name for name in MOVED_TO_TRANSFORM if param is not None and param.HasField(name))
 
@@ -242,7 +242,7 @@ def _upgrade_v1_layer(old: V1LayerParameter, new: LayerParameter) -> None:
 
 
 def _put(message: Any, name: str, value: Any) -> None:
-    """Give a field a value, or add it to a repeated one."""
+    """Set a field to a value, or add the value to a repeated field."""
     field = fields_of(message.DESCRIPTOR)[name]
     if field.repeated:
         getattr(message, name).extend(value if hasattr(value, "extend") else [value])

@@ -1,4 +1,4 @@
-"""Characters that look like one of the text format's and are another: full-width punctuation, curly quotes, blanks."""
+"""Characters that only look like those of the text format: full-width punctuation, curly quotes, odd blanks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEANT = {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "–": "-"
 
 
 class LookAlike(NamedTuple):
-    """One such character, where it stands, and the one that was meant."""
+    """One look-alike: its offset, the character found, and the one that was meant."""
 
     offset: int
     found: str
@@ -28,7 +28,7 @@ class LookAlike(NamedTuple):
 
 
 def look_alikes(text: str) -> Iterator[LookAlike]:
-    """Find them outside strings and comments."""
+    """Yield the look-alikes outside strings and comments."""
     for match in () if text.isascii() else _LOOK_ALIKE.finditer(text):
         found = match.group()
         if found[0] in "#\"'":
@@ -39,7 +39,7 @@ def look_alikes(text: str) -> Iterator[LookAlike]:
 
 
 def mended(text: str, found: Sequence[LookAlike]) -> str:
-    """The text with what was meant; as long as before, so that offsets stay true."""
+    """Replace look-alikes by the characters that were meant; the length stays the same, so offsets stay valid."""
     if not found:
         return text
     characters = list(text)

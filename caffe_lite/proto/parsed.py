@@ -1,4 +1,4 @@
-"""A message that was read from text, and where in the text its fields stand."""
+"""A message that was read from text, and the places of its fields in the text."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Path = tuple[str | int, ...]
 
 @dataclass
 class Parsed(Generic[M]):
-    """A message, and where in which file each of its fields stands.
+    """A message, and the place of each of its fields in its file.
 
-    ``elsewhere`` has the places of fields, by name, that were set otherwise: on the command line.
+    ``elsewhere`` has the places of fields that were set elsewhere, on the command line, by name.
     """
 
     message: M
@@ -30,11 +30,11 @@ class Parsed(Generic[M]):
 
     @property
     def file(self) -> str:
-        """The name of the file, as it was given."""
+        """The name of the file, as given."""
         return self.source.file
 
     def where(self, *path: str | int) -> Where:
-        """The place of a field, as in `where("layer", 3, "bottom", 0)`; of what holds it, if it is not in the file."""
+        """Return a field's place, as in `where("layer", 3, "bottom", 0)`; its block's if the file lacks it."""
         if path and path[0] in self.elsewhere:
             return self.elsewhere[path[0]]
         while path:
@@ -49,20 +49,20 @@ class Parsed(Generic[M]):
         return [self.where("layer", index) for index in range(len(getattr(self.message, "layer", ())))]
 
     def at(self, *path: str | int) -> Any:
-        """The message, or value, at a path."""
+        """Return the message or value at a path."""
         found: Any = self.message
         for step in path:
             found = found[step] if isinstance(step, int) else getattr(found, step)
         return found
 
     def sub(self, *path: str | int) -> Parsed[Any]:
-        """A message inside this one, with its places: `solver.sub("net_param").layers`."""
+        """Return a message inside this one, with its places: `solver.sub("net_param").layers`."""
         depth = len(path)
         offsets = {at[depth:]: offset for at, offset in self.offsets.items() if at[:depth] == path}
         return Parsed(self.at(*path), self.source, [], offsets)
 
     def move(self, old: Path, new: Path, kept: Sequence[int]) -> None:
-        """Note that a repeated field became another one, of which the elements at `kept` are left, in that order."""
+        """Record that a repeated field became another one with the elements at `kept`, in that order."""
         depth, index = len(old), {before: after for after, before in enumerate(kept)}
         moved = {at: self.offsets.pop(at) for at in list(self.offsets) if at[:depth] == old}
         self.offsets.update(
@@ -72,7 +72,7 @@ class Parsed(Generic[M]):
         )
 
     def insert(self, path: Path, place: Path) -> None:
-        """Note that an element was put in at a path that ends in its index; it takes over the place of a field."""
+        """Record that an element was inserted at a path that ends with its index; it gets the place of a field."""
         depth, index = len(path), int(path[-1])
         offset = self.offsets.get(place)
         beside = [at for at in self.offsets if len(at) >= depth and at[: depth - 1] == path[:-1]]

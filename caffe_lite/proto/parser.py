@@ -1,4 +1,4 @@
-"""Reads a message from protobuf's text: the place of every field, and all the mistakes that there are."""
+"""Reads a message from protobuf's text, with the place of every field and all mistakes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_PROBLEMS = 200
 
 
 def parse_text(text: str, message_class: type[M], file: str = "<string>", collect: bool = False) -> Parsed[M]:
-    """Read a message from text. With `collect` every mistake goes to `.problems`; otherwise the first is raised."""
+    """Read a message from text. With `collect` all mistakes go into `.problems`; otherwise the first one is raised."""
     source = Source(text, file)
     message: Any = message_class()
     odd = list(islice(look_alikes(text), _MOST_PROBLEMS + 1))

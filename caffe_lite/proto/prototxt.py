@@ -1,4 +1,4 @@
-"""Nets and solvers in files: read with the place of every field, and written in the original's form."""
+"""Nets and solvers in files: reading them with the place of every field, writing them in the original's form."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ M = TypeVar("M", bound=Message)
 
 
 def read_net(path: StrPath) -> Parsed[caffe_pb2.NetParameter]:
-    """Read a net and bring it to today's form, as the original does: inputs become a layer, and so on."""
+    """Read a net and upgrade it to today's format, as the original does: inputs become a layer, and so on."""
     parsed = read_net_as_written(path)
     upgrade_net(parsed)
     return parsed
 
 
 def read_net_as_written(path: StrPath) -> Parsed[caffe_pb2.NetParameter]:
-    """Read a net in whatever form it is."""
+    """Read a net without upgrading it."""
     return _read(path, caffe_pb2.NetParameter, caffe_pb2.SolverParameter)
 
 
 def read_solver(path: StrPath) -> Parsed[caffe_pb2.SolverParameter]:
-    """Read a solver, with the nets inside it, and bring both to today's form."""
+    """Read a solver with the nets inside it, and upgrade both to today's format."""
     parsed = read_solver_as_written(path)
     upgrade_solver(parsed)
     default_snapshot_prefix(parsed)
@@ -51,14 +51,14 @@ def read_solver(path: StrPath) -> Parsed[caffe_pb2.SolverParameter]:
 
 
 def read_solver_as_written(path: StrPath) -> Parsed[caffe_pb2.SolverParameter]:
-    """Read a solver in whatever form it is."""
+    """Read a solver without upgrading it."""
     return _read(path, caffe_pb2.SolverParameter, caffe_pb2.NetParameter)
 
 
 def read_text(path: StrPath) -> str:
-    """Read a text file; what is no text, or not there, is a PrototxtError that says so.
+    """Read a text file; raise a PrototxtError if it is not text or does not exist.
 
-    Bytes that are not UTF-8 survive as surrogates.
+    Bytes that are not UTF-8 are kept as surrogates.
     """
     where = Where(os.fspath(path) or "''")
     path = system_path(path, PrototxtError)
@@ -84,7 +84,7 @@ def read_text(path: StrPath) -> str:
 
 
 def is_text(data: bytes) -> bool:
-    """Whether this may be the content of a text file in UTF-8 or a like encoding."""
+    """Return whether this may be the content of a text file in UTF-8 or a similar encoding."""
     return b"\0" not in data and all(byte > 8 for byte in data[:4096])
 
 
@@ -105,7 +105,7 @@ def _read(path: StrPath, wanted: type[M], other: type[Message]) -> Parsed[M]:
 
 
 def top_fields(text: str) -> Iterator[tuple[Token, Token]]:
-    """The names of the fields outside of any block, and the tokens where their values begin."""
+    """Yield the names of the fields outside any block, and the tokens where their values begin."""
     tokens, depth = tokenize(text), 0
     for token, after, value in zip(tokens, tokens[1:], [*tokens[2:], tokens[-1]], strict=False):
         if token.kind is MARK:
@@ -115,7 +115,7 @@ def top_fields(text: str) -> Iterator[tuple[Token, Token]]:
 
 
 def _refuse_other_kind(source: Source, wanted: type[Message], other: type[Message]) -> None:
-    """Say so, if the text is a solver where a net is wanted, or a net where a solver is."""
+    """Raise if the text is a solver and a net is wanted, or if it is a net and a solver is wanted."""
     mine, others = fields_of(wanted.DESCRIPTOR), fields_of(other.DESCRIPTOR)
     foreign, net = [], ""
     for token, value in top_fields(source.text):
@@ -143,7 +143,7 @@ def write_text(path: StrPath, message: Message) -> None:
 
 
 def to_text(message: Message) -> str:
-    """A message as text, exactly as the original prints it: whole floats without a point, no UTF-8 in strings."""
+    """Return a message as text, exactly as in the original: whole floats without a point, no UTF-8 in strings."""
     return "".join(_lines(message, ""))
 
 
@@ -174,7 +174,7 @@ def _scalar(field: Any, value: Any) -> str:
 
 
 def _float(value: float, digits: tuple[int, ...], exact: Any) -> str:
-    """The first precision that reads back as the same number, in C's %g."""
+    """Write a number in C's %g, with the first precision that reads back as the same number."""
     if not math.isfinite(value):
         return str(value)
     return next((text for count in digits if exact(text := f"{value:.{count}g}")), f"{value:.{digits[-1]}g}")

@@ -1,4 +1,4 @@
-"""How values of each kind are written: from tokens to Python's values."""
+"""Reading values of each kind: from tokens to Python's values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_DIGITS = 100
 
 
 class Misread(Exception):
-    """A value that cannot be read, or not as it stands; the cursor is where to go on."""
+    """A value cannot be read, or only with faults; the cursor is where reading goes on."""
 
     def __init__(self, *faults: Fault, value: Any = None) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Misread(Exception):
 
 
 def read_scalar(cursor: Cursor, field: Field) -> Any:
-    """Read the value of a field and step over it."""
+    """Read the value of a field, and step over it."""
     kind, text, _ = cursor.tokens[cursor.index]
     if kind is END or (kind is MARK and (text in CLOSING or text in ";,")) or cursor.starts_field():
         raise Misread(Fault(Mistake.NO_VALUE, cursor.index - 1, cursor.index, field))
@@ -149,8 +149,8 @@ _READERS = {"string": _string, "bytes": _string, "int": _number, "float": _numbe
 
 
 def _integer(text: str) -> int:
-    """The value of an integer in C's notation: 0x is hexadecimal, a leading 0 octal."""
-    if len(text) > _MOST_DIGITS:  # Python refuses to read some thousand of them
+    """Read an integer in C's notation: 0x is hexadecimal, a leading 0 is octal."""
+    if len(text) > _MOST_DIGITS:  # Python refuses to read several thousand digits
         return 1 << 8 * _MOST_DIGITS
     if text[:2] in ("0x", "0X"):
         return int(text, 16)
@@ -158,7 +158,7 @@ def _integer(text: str) -> int:
 
 
 def _to_single(value: float) -> float:
-    """The nearest 32-bit float: some versions of protobuf make the largest one, as printf writes it, infinite."""
+    """Round to the nearest 32-bit float: some versions of protobuf make the largest one, in printf's form, infinite."""
     try:
         return struct.unpack("f", struct.pack("f", value))[0]
     except OverflowError:

@@ -1,4 +1,4 @@
-"""What the schema knows about a message's fields, and what it can say about a name it does not know."""
+"""The schema's facts about a message's fields, and its advice about names that it does not know."""
 
 from __future__ import annotations
 
@@ -51,24 +51,24 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Field:
-    """One field as a reader needs it; `kind` is int, float, bool, string, bytes, enum or message."""
+    """One field, for reading it; `kind` is int, float, bool, string, bytes, enum or message."""
 
     name: str
     kind: str
     repeated: bool
-    single: bool  # a float of 32 bits
+    single: bool  # True for a float of 32 bits
     range: tuple[int, int]
     message: Descriptor | None
     enum: EnumDescriptor | None
 
     @property
     def is_path(self) -> bool:
-        """Whether its text is the path of a file or a folder, or begins one."""
+        """True if its text is the path of a file or a folder, or the beginning of one."""
         return self.name in _PATHS
 
     @property
     def takes(self) -> str:
-        """What may stand behind the field's colon, in words."""
+        """The values that the field takes, in words."""
         return {
             "int": "an integer" if self.range[0] else "an integer of 0 or more",
             "float": "a number",
@@ -82,7 +82,7 @@ class Field:
 
 @functools.cache
 def fields_of(message: Descriptor) -> dict[str, Field]:
-    """The fields of a message by name."""
+    """Return the fields of a message by name."""
     return {
         field.name: Field(
             name=field.name,
@@ -98,26 +98,26 @@ def fields_of(message: Descriptor) -> dict[str, Field]:
 
 
 def _is_repeated(field: Any) -> bool:
-    # protobuf 6.31 brought is_repeated and deprecated label.
+    # protobuf 6.31 introduced is_repeated and deprecated label.
     return bool(field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED)
 
 
 def is_layer(message: Descriptor) -> bool:
-    """Whether it is a layer, of today's format or of V1."""
+    """Return whether a message is a layer, in today's format or in V1."""
     return message.name in ("LayerParameter", "V1LayerParameter")
 
 
 def title(message: Descriptor, name: str) -> str:
-    """What to call a block in an error: "a layer", or the name of the field that opened it."""
+    """Return a block's title for an error: "a layer", or the name of the field that opened it."""
     return _TITLES.get(message.name, name)
 
 
-# What V1's layers said of their blobs, and a `param` of today's layer says; by the names of the fields there.
+# The fields of V1's layers about their blobs, and the fields of today's `param` that replace them.
 OF_PARAM = {"param": "name", "blob_share_mode": "share_mode", "blobs_lr": "lr_mult", "weight_decay": "decay_mult"}
 
 
 def advise_field(word: str, path: Sequence[tuple[Descriptor, str]], layer_type: str | None) -> str:
-    """What to do about an unknown field, given the messages around it, outermost first, with their names."""
+    """Say what to do about an unknown field, given the messages around it, outermost first, with their names."""
     message = path[-1][0]
     if word in OF_PARAM and any(outer.name == "LayerParameter" for outer, _ in path):
         return f"write {OF_PARAM[word]} in a param of the layer, one for each of its blobs: param {{ " + (
@@ -165,13 +165,13 @@ def _either(names: Sequence[str]) -> str:
 
 
 def advise_enum(word: str, enum: EnumDescriptor) -> str:
-    """What to do about a value that an enum does not have: the nearest and the whole list."""
+    """Say what to do about a value that an enum does not have: give the nearest one and the whole list."""
     names = [value.name for value in enum.values if not is_of_forks(enum, value.name)]
     close = nearest(word, names)
     return (f"Did you mean {close}? " if close else "") + f"It is one of {', '.join(names)}"
 
 
-# What the parameters of data layers held before transform_param came; there it has the same names.
+# Fields of the data layers' parameters before transform_param existed, where they have the same names.
 MOVED_TO_TRANSFORM = ("scale", "mean_file", "crop_size", "mirror")
 _MOVED = dict.fromkeys(MOVED_TO_TRANSFORM, "the field of that name of transform_param")
 _REPLACED = {
@@ -190,7 +190,7 @@ _DEPRECATED = frozenset(name for fields in _REPLACED.values() for name in fields
 
 
 def replacement(message: Descriptor, names: Sequence[str]) -> str | None:
-    """What has taken the place of a deprecated field, given the names of the blocks around it and its own."""
+    """Return what replaces a deprecated field, or None; ``names`` are those of the blocks around it and its own."""
     if names[-1] not in _DEPRECATED:
         return None
     inner: Descriptor | None = message

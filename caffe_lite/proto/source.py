@@ -20,26 +20,26 @@ class Source:
     def __init__(self, text: str, file: str) -> None:
         self.text = text
         self.file = file
-        self._first_words: dict[int, int] = {}  # where the line's first word starts, by line
+        self._first_words: dict[int, int] = {}  # the offset of each line's first word
 
     @functools.cached_property
     def _line_starts(self) -> list[int]:
         return [0] + [match.end() for match in re.finditer("\n", self.text)]
 
     def line(self, offset: int) -> int:
-        """The line of an offset, counted from 1."""
+        """Return the line of an offset, counted from 1."""
         return bisect.bisect_right(self._line_starts, offset)
 
     def column(self, offset: int) -> int:
-        """The column of an offset in its line, counted from 1."""
+        """Return the column of an offset in its line, counted from 1."""
         return offset - self._line_starts[self.line(offset) - 1] + 1
 
     def where(self, offset: int) -> Where:
-        """The place of an offset."""
+        """Return the place of an offset."""
         return Where(self.file, self.line(offset), self.column(offset))
 
     def indent(self, offset: int) -> int:
-        """How far the line of an offset is indented, up to it."""
+        """Return how far the line of an offset is indented, at most up to the offset."""
         line = self.line(offset)
         if line not in self._first_words:
             blanks = _BLANKS.match(self.text, self._line_starts[line - 1])
@@ -47,20 +47,20 @@ class Source:
         return min(offset, self._first_words[line]) - self._line_starts[line - 1]
 
     def first_on_line(self, offset: int) -> bool:
-        """Whether nothing but blanks stands before an offset in its line."""
+        """Return whether an offset has only blanks before it on its line."""
         return self.column(offset) - 1 == self.indent(offset)
 
     def rest_of_word(self, offset: int) -> str:
-        """What an offset starts, up to a blank, a comment or a mark that ends a field."""
+        """Return the text from an offset up to a blank, a comment or a mark that ends a field."""
         match = _WORD.match(self.text, offset)
         return match.group() if match else ""
 
     def excerpt(self, start: int, end: int) -> str:
-        """What stands between two offsets, in one line and shortened."""
+        """Return the text between two offsets, on one line and shortened."""
         text = " ".join(self.text[start : min(end, start + _MOST_SHOWN)].split())
         return text if len(text) <= _MOST_QUOTED else text[: _MOST_QUOTED - 3] + "..."
 
 
 def printable(text: str) -> str:
-    """The head of a long text, with escapes for bytes that are not UTF-8."""
+    """Shorten a long text to its head, and escape bytes that are not UTF-8."""
     return shown(text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "...")

@@ -1,4 +1,4 @@
-"""The words of protobuf's text format: what they are, where each stands, and what a quoted one means."""
+"""The words of protobuf's text format: their kinds and offsets, and the bytes of quoted ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class TokenKind(enum.Enum):
-    """What a word is."""
+    """The kinds of words."""
 
     NAME = "a name"
     NUMBER = "a number"
@@ -21,7 +21,7 @@ class TokenKind(enum.Enum):
 NAME, NUMBER, STRING, MARK, OTHER, END = KINDS = tuple(TokenKind)
 OPENING, CLOSING = ("{", "<", "["), ("}", ">", "]")
 
-# Not behind a backslash: in a line whose last quote is open, no escaped one is then tried as another beginning.
+# Not after a backslash: if the last quote on a line is never closed, escaped quotes after it are not tried as others.
 STRING_PATTERN = r"""(?<!\\)(?:"[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*')"""
 _TOKEN = re.compile(
     rf"""
@@ -37,7 +37,7 @@ _TOKEN = re.compile(
 
 
 class Token(NamedTuple):
-    """One word: its kind, its text and where it starts."""
+    """One word: its kind, its text and its offset."""
 
     kind: TokenKind
     text: str
@@ -45,7 +45,7 @@ class Token(NamedTuple):
 
 
 def tokenize(text: str) -> list[Token]:
-    """Cut a text into its words; blanks and comments vanish, an END closes the list."""
+    """Cut a text into words, without blanks and comments; an END closes the list."""
     tokens = [
         Token(KINDS[match.lastindex - 1], match.group(), match.start())
         for match in _TOKEN.finditer(text)
@@ -60,7 +60,7 @@ _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v"
 
 
 def unquote(literal: str) -> bytes:
-    """The bytes that a quoted string stands for; ValueError names an escape that does not exist."""
+    """Return the bytes of a quoted string; raise a ValueError that names an escape if it does not exist."""
     body = literal[1:-1]
     if "\\" not in body:
         return body.encode("utf-8", "surrogateescape")

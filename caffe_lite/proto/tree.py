@@ -1,4 +1,4 @@
-"""What the grammar makes of a text: blocks of fields with their values, and the mistakes between them."""
+"""The tree that the grammar makes from a text: blocks of fields with their values, and the mistakes among them."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from .schema import Field
 
 
 class Mistake(enum.Enum):
-    """What can be wrong with a text; beside each, the token that a fault of that kind starts at."""
+    """The mistakes that a text can have; beside each, the token at which a fault of that kind starts."""
 
     # Of blocks
     NEVER_CLOSED = enum.auto()  # the end of the text, or the layer that opens inside another
     WRONG_CLOSER = enum.auto()  # a closing mark that is not the block's
     SURPLUS_CLOSER = enum.auto()  # a closing mark outside of every block
-    STRAY = enum.auto()  # what stands where a name should
-    WEB_PAGE = enum.auto()  # the first word of one
+    STRAY = enum.auto()  # the token in the place of a name
+    WEB_PAGE = enum.auto()  # the first word of the page
     # Of fields
-    STANDS_ALONE = enum.auto()  # a name with nothing behind it
-    UNKNOWN_FIELD = enum.auto()  # a name that the block does not know
-    GIVEN_TWICE = enum.auto()  # the name, where it stands again
-    TAKES_BLOCK = enum.auto()  # the name of a field whose value is no block
-    TAKES_NO_BLOCK = enum.auto()  # the name of a field whose value is one
-    NO_COLON = enum.auto()  # what stands behind the name
+    STANDS_ALONE = enum.auto()  # a name with no value after it
+    UNKNOWN_FIELD = enum.auto()  # a name that the block does not have
+    GIVEN_TWICE = enum.auto()  # the name, where it occurs again
+    TAKES_BLOCK = enum.auto()  # the name of a field whose value is not a block
+    TAKES_NO_BLOCK = enum.auto()  # the name of a field whose value is a block
+    NO_COLON = enum.auto()  # the token after the name
     # Of lists
-    NO_BLOCK_IN_LIST = enum.auto()  # the value that is no block
+    NO_BLOCK_IN_LIST = enum.auto()  # the value that is not a block
     LIST_NOT_CLOSED = enum.auto()  # the bracket
-    NO_LAST_VALUE = enum.auto()  # the bracket behind the last comma
+    NO_LAST_VALUE = enum.auto()  # the bracket after the last comma
     # Of values
-    NO_VALUE = enum.auto()  # what stands before the place of the value
+    NO_VALUE = enum.auto()  # the token before the place of the value
     WRONG_KIND = enum.auto()  # the value
     OPEN_QUOTE = enum.auto()  # the quote
     NOT_QUOTED = enum.auto()  # the value
     NO_ESCAPE = enum.auto()  # the string
     ZERO_BYTE = enum.auto()  # the first string of the value
     PLUS_SIGN = enum.auto()  # the sign
-    NO_NUMBER = enum.auto()  # the number that a word begins with
+    NO_NUMBER = enum.auto()  # the number at the beginning of a word
     LEADING_ZERO = enum.auto()  # the number, without its sign
     NOT_WHOLE = enum.auto()  # the number, with its sign
     OUT_OF_RANGE = enum.auto()  # the number, with its sign
@@ -51,9 +51,9 @@ class Mistake(enum.Enum):
 
 
 class Fault(NamedTuple):
-    """A mistake, the indices of the tokens that it begins at and ends before, and the field that it is about.
+    """A mistake, the indices of its first token and of the token after its last, and the field that it is about.
 
-    ``detail`` is the escape of a NO_ESCAPE, and the offset of the first one for a field GIVEN_TWICE.
+    ``detail`` is the escape of a NO_ESCAPE, and the offset of the first occurrence of a field GIVEN_TWICE.
     """
 
     mistake: Mistake
@@ -64,7 +64,7 @@ class Fault(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A field, the index of the token that is its place, and one value: a Block or Python's, None if unreadable."""
+    """A field, the index of the token at its place, and its value: a Block, or Python's, or None if unreadable."""
 
     field: Field
     start: int
@@ -74,19 +74,19 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """What stands between two braces, with the name before them, or in the whole text, with neither."""
+    """The content of a pair of braces, with the name before them; or of the whole text, without either."""
 
     message: Descriptor
     name: str = ""
     offset: int = 0
-    first: int = 0  # the token behind the brace
+    first: int = 0  # the index of the token after the brace
     opener: str = ""
     closer: str = ""
     entries: list[Entry | Fault] = dataclass_field(default_factory=list)
     end: int | None = None  # the offset of the brace that closes it
 
     def closed(self) -> Iterator[Block]:
-        """The blocks in this one that a brace closes, in the order of these braces."""
+        """Yield this block and those inside it, if a brace closes them, in the order of these braces."""
         for entry in self.entries:
             if isinstance(entry, Entry) and isinstance(entry.value, Block):
                 yield from entry.value.closed()
@@ -94,4 +94,4 @@ class Block:
             yield self
 
 
-Blocks = tuple[Block, ...]  # those around a place, from the whole text to the innermost
+Blocks = tuple[Block, ...]  # the blocks around a place, from the whole text to the innermost one

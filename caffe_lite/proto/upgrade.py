@@ -1,4 +1,4 @@
-"""Brings what older Caffes wrote to today's form, by the original's rules."""
+"""Upgrading nets and solvers of older Caffes to today's format, by the original's rules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SOLVER_TYPES = {
 
 
 def upgrade_net(parsed: Parsed[Any], net_path: Path = ()) -> bool:
-    """Bring a net to today's form in place; its places stay right. False if something in it meant nothing."""
+    """Upgrade a net in place; the places of its fields stay right. Return False if some field in it meant nothing."""
     net: caffe_pb2.NetParameter = parsed.at(*net_path)
     complete = upgrade_layers(parsed, net_path)
     if net.input:
@@ -41,16 +41,16 @@ def upgrade_net(parsed: Parsed[Any], net_path: Path = ()) -> bool:
 
 
 def is_old_net(net: caffe_pb2.NetParameter) -> bool:
-    """Whether ``upgrade_net`` has something to do."""
+    """Return whether ``upgrade_net`` would change something."""
     return bool(net.layers or net.input or any(_is_old_batch_norm(layer) for layer in net.layer))
 
 
 def _upgrade_inputs(parsed: Parsed[Any], net_path: Path) -> None:
     """Turn `input` with `input_shape` or `input_dim` into one Input layer at the front.
 
-    Shapes win over dims, and shapes without an `input` mean nothing, as in the original. It also drops inputs without
-    any shape, and crashes where there are too few: here the first is an error unless a layer makes the input, the
-    second always.
+    Shapes take precedence over dims, and shapes without an `input` mean nothing, as in the original. The original drops
+    inputs if there are no shapes at all, and crashes if there are too few. Here the first is an error unless layers
+    make the inputs, and the second is always an error.
     """
     net: caffe_pb2.NetParameter = parsed.at(*net_path)
     shapes = list(net.input_shape)
@@ -80,7 +80,7 @@ def _upgrade_inputs(parsed: Parsed[Any], net_path: Path) -> None:
 
 
 def _upgrade_batch_norm(net: caffe_pb2.NetParameter) -> None:
-    """Freeze the statistics of BatchNorm layers that give all three of them a `param`, as once was needed."""
+    """Freeze the statistics of BatchNorm layers that give each of the three a `param`, as was once necessary."""
     for layer in filter(_is_old_batch_norm, net.layer):
         for spec in layer.param:
             spec.lr_mult = 0.0
@@ -92,7 +92,7 @@ def _is_old_batch_norm(layer: caffe_pb2.LayerParameter) -> bool:
 
 
 def upgrade_solver(parsed: Parsed[caffe_pb2.SolverParameter]) -> bool:
-    """Turn `solver_type` into `type`, and upgrade the nets written inside the solver; False as for ``upgrade_net``."""
+    """Turn `solver_type` into `type`, and upgrade the nets inside the solver; return False as ``upgrade_net`` does."""
     solver = parsed.message
     if solver.HasField("solver_type"):
         kind = "'solver_type' field (enum)"
@@ -114,7 +114,7 @@ def upgrade_solver(parsed: Parsed[caffe_pb2.SolverParameter]) -> bool:
 
 
 def is_old_solver(parsed: Parsed[caffe_pb2.SolverParameter]) -> bool:
-    """Whether ``upgrade_solver`` has something to do."""
+    """Return whether ``upgrade_solver`` would change something."""
     solver = parsed.message
     return solver.HasField("solver_type") or any(is_old_net(parsed.at(*path)) for path in _nets_in(solver))
 
@@ -126,7 +126,7 @@ def _nets_in(solver: caffe_pb2.SolverParameter) -> list[Path]:
 
 
 def default_snapshot_prefix(parsed: Parsed[caffe_pb2.SolverParameter]) -> None:
-    """Name snapshots after the solver's file, if the solver does not name them or only gives a folder."""
+    """Name snapshots after the solver's file if the solver gives no name for them, or only a folder."""
     solver = parsed.message
     stem = path_field(os.path.splitext(parsed.file)[0])
     if not solver.HasField("snapshot_prefix"):
