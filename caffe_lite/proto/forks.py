@@ -1,4 +1,4 @@
-"""What forks of Caffe add to BVLC's messages, and which numbers they give it."""
+"""The fields and values that forks of Caffe add to BVLC's messages, with their numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 
-# By the short names that the table has.
+# The repositories, by the short names in the table.
 FORKS = {
     "SSD": "weiliu89/caffe (SSD)",
     "Microsoft": "Microsoft/caffe (R-FCN)",
@@ -35,9 +35,9 @@ FORKS = {
 
 @functools.cache
 def added_fields() -> dict[str, dict[str, dict[str, int]]]:
-    """By message or enum of BVLC, the fields or values that forks add, each with the number that it has in each fork.
+    """Return, for each message or enum of BVLC, the fields or values that forks add, with their number in each fork.
 
-    The number is 0 where only files in text are known.
+    The number is 0 if only text files of the fork are known.
     """
     added: dict[str, dict[str, dict[str, int]]] = {}
     for line in TABLE.strip().splitlines():
@@ -54,11 +54,12 @@ def added_fields() -> dict[str, dict[str, dict[str, int]]]:
 
 
 def is_of_forks(owner: Descriptor | EnumDescriptor, name: str) -> bool:
-    """Whether a field of a message, or a value of an enum, is not BVLC's."""
+    """Return whether a field of a message, or a value of an enum, is a fork's and not BVLC's."""
     return name in added_fields().get(owner.full_name.removeprefix(f"{owner.file.package}."), {})
 
 
-# A message or enum of BVLC; under it what forks add: its number, and the forks where it has that number.
+# Each message or enum of BVLC; under it the fields or values that forks add, each with its number and the forks in
+# which it has that number.
 TABLE = """
 LayerParameter
   annotated_data_param: 200 SSD MobileNet-YOLO intel NVIDIA openvino synopsys Xilinx

@@ -150,7 +150,7 @@ def _holds(field: Field, word: str) -> bool:
 
 
 def _bvlc_first(message: Descriptor, names: list[str]) -> list[str]:
-    """The fields that are BVLC's, or all if none is."""
+    """Return the fields that are BVLC's, or all if none of them is."""
     return [name for name in names if not is_of_forks(message, name)] or names
 
 
