@@ -21,8 +21,8 @@ from .native import had_memory, library
 # How many results a tile has, by the taps of a filter in a row over the stride, as winograd_rows.cpp has them.
 _TILES = {3: 4, 4: 5, 5: 4}
 
-# Least sizes of a filter that make up for the transforms: its columns, and its elements in a column and a stride. Images
-# with more channels than this are better transformed in both directions.
+# Least sizes of a filter that make up for the transforms: its columns, and its elements in a column and a stride.
+# Images with more channels than this are better transformed in both directions.
 _LEAST_COLUMNS, _LEAST_INNER, _MOST_CHANNELS = 5, 15, 4
 
 
