@@ -380,7 +380,7 @@ class Ops(Generic[A]):
             self.sum(dy, 0) if need[2] else None,
         )
 
-    # -- windows: shared by convolution and pooling -------------------------------------------------------------------
+    # -- windows: shared by convolution and pooling ------------------------------------------------------------------
 
     @staticmethod
     def _taps(kernel: Ints, stride: Ints, dilation: Ints, out: Ints) -> list[Tap]:
@@ -639,7 +639,7 @@ class Ops(Generic[A]):
         """Reshape (C,) to (C, 1, 1, ...), to broadcast along axis 1 of an array with ``num_axes`` axes."""
         return self.reshape(x, (-1, *[1] * (num_axes - 2))) if num_axes > 1 else x
 
-    # -- in place: the updates of a solver's arrays -------------------------------------------------------------------
+    # -- in place: the updates of a solver's arrays ------------------------------------------------------------------
 
     def momentum_step(self, w: A, g: A, v: A, rate: A | float, momentum: float, decay: float) -> None:
         """Set v = momentum v + rate (g + decay w), then w -= v, in place."""
