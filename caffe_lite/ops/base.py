@@ -196,8 +196,8 @@ class Ops(Generic[A]):
         """Return how often the engine has written into an array, None if unknown; a user's writes do not count."""
         raise NotImplementedError
 
-    def indices(self, x: A) -> A:
-        """Convert labels, which blobs hold as floats, to whole numbers."""
+    def indices(self, x: A | np.ndarray) -> A:
+        """Convert labels, which blobs hold as floats, or numbers of the host, to whole numbers."""
         return self.xp.asarray(x, dtype=self.xp.int64)
 
     def astype(self, x: A) -> A:

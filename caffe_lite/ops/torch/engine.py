@@ -90,6 +90,8 @@ class TorchOps(Ops[Tensor]):
         return x.contiguous()
 
     def host_view(self, x: Tensor) -> np.ndarray:
+        if self.tracer is not None:
+            raise NotImplementedError("it computes on the host, from the values that it is given")
         values = x.numpy(force=True)
         if not self.shares_memory:
             values = values.copy(order="K")
@@ -102,8 +104,8 @@ class TorchOps(Ops[Tensor]):
         except RuntimeError:  # torch does not count in a user's inference mode
             return None
 
-    def indices(self, x: Tensor) -> Tensor:
-        return x.to(torch.int64)
+    def indices(self, x: Tensor | np.ndarray) -> Tensor:
+        return x.to(torch.int64) if isinstance(x, Tensor) else torch.as_tensor(x, dtype=torch.int64, device=self.device)
 
     def astype(self, x: Tensor) -> Tensor:
         return x.to(self.dtype)
