@@ -25,7 +25,7 @@ def loss_net(
 
 
 def by_hand(values: list[np.ndarray], sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """The loss of each element and its derivative in the first bottom, element by element."""
+    """Return the loss of each element and its derivative in the first bottom."""
     a, b, w, v = (*values, *[np.ones(values[0].shape)] * 2)[:4]
     losses, slopes = np.zeros(a.shape), np.zeros(a.shape)
     for i in np.ndindex(*a.shape):
