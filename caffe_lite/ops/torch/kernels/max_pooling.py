@@ -37,9 +37,13 @@ def _kernel(name: str) -> ctypes._NamedFuncPointer:
 
 
 def _shape(images: Tensor, windows: Tensor, kernel: Ints, stride: Ints, pad: Ints) -> ctypes.Array[c_int64]:
-    """Make the Shape of max_pooling.cpp."""
-    axes = zip(images.shape[2:], windows.shape[2:], kernel, stride, pad, strict=True)
-    numbers = [*images.shape[:2], *(number for axis in axes for number in axis)]
+    return _packed(images.shape, windows.shape[2:], tuple(kernel), tuple(stride), tuple(pad))
+
+
+@functools.lru_cache(maxsize=1024)
+def _packed(images: tuple[int, ...], *axes: tuple[int, ...]) -> ctypes.Array[c_int64]:
+    """Make the Shape of max_pooling.cpp, which reads it."""
+    numbers = [*images[:2], *(number for axis in zip(images[2:], *axes, strict=True) for number in axis)]
     return (c_int64 * len(numbers))(*numbers)
 
 

@@ -38,6 +38,21 @@ def best_tile(
     gradient: bool = False,
 ) -> int:
     """Return the best tile for a convolution, or for the gradient of its weights; 0 if oneDNN is as fast."""
+    sizes = (tuple(numbers) for numbers in (x_shape, weight_shape, stride, pad, dilation))
+    tile = _cheapest_tile(*sizes, group, gradient)
+    return tile if tile and _library() is not None else 0
+
+
+@functools.lru_cache(maxsize=4096)
+def _cheapest_tile(
+    x_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    stride: tuple[int, ...],
+    pad: tuple[int, ...],
+    dilation: tuple[int, ...],
+    group: int,
+    gradient: bool,
+) -> int:
     n, channels, *image = x_shape
     outs, _, *kernel = weight_shape
     size = kernel[0]
@@ -57,9 +72,7 @@ def best_tile(
 
     tile = min(_TILES[size], key=cost)
     direct = (n * height * width + _TAP) * ins * outs * size * size
-    if cost(tile) > 0.9 * direct or _library() is None:
-        return 0
-    return tile
+    return 0 if cost(tile) > 0.9 * direct else tile
 
 
 @functools.cache
