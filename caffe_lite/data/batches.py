@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -14,12 +14,14 @@ from ..errors import DataError
 from ..logs.log import logger
 from ..ops.cores import usable_cores
 from ..proto import caffe_pb2
+from .augmentation.objects import NO_OBJECTS
 from .databases.database import Database, Record
 from .databases.datum import decode_datum
 from .order import Place
 from .transform import DataTransformer, Shape, by
 
 R = TypeVar("R")
+L = TypeVar("L")
 Decoded = tuple[np.ndarray, int]
 
 # Bytes of decoded images that a source may keep, and the bytes that an image takes besides its pixels.
@@ -72,18 +74,19 @@ class Batches(abc.ABC):
         """Close the files."""
 
 
-class ImageBatches(Batches, Generic[R]):
+class ImageBatches(Batches, Generic[R, L]):
     """Images (N, C, H, W) and labels (N) from records of any kind, ``batch_size`` at a time, transformed.
 
     A small source is decoded once: its images are kept until they turn out to take more than 128 MB; then none are.
-    The images of a larger source are decoded by as many threads as there are cores, unless they are tiny.
+    The images of a larger source are decoded by as many threads as there are cores, unless they are tiny. These
+    threads augment images, too; each image gets a generator of its own, so that their order does not matter.
     """
 
     def __init__(self, transformer: DataTransformer, batch_size: int, rng: np.random.Generator) -> None:
         self.transformer = transformer
         self.batch_size = batch_size
         self.rng = rng
-        self._kept: dict[Hashable, Decoded] | None = {}
+        self._kept: dict[Hashable, tuple[np.ndarray, L]] | None = {}
         self._room = KEPT
         self._weight = 0  # bytes of decoded images in the previous batch
         self._threads: ThreadPoolExecutor | None = None
@@ -101,8 +104,16 @@ class ImageBatches(Batches, Generic[R]):
         """Return a name that no other record has."""
 
     @abc.abstractmethod
-    def decode(self, record: R) -> Decoded:
+    def decode(self, record: R) -> tuple[np.ndarray, L]:
         """Decode a record to its image (C, H, W) and its label."""
+
+    def augment(self, image: np.ndarray, label: L, rng: np.random.Generator) -> tuple[np.ndarray, L]:
+        """Change an image at random, and its label with it."""
+        return self.transformer.augmentation(image, NO_OBJECTS, rng)[0], label
+
+    def transform(self, images: Sequence[np.ndarray], labels: Sequence[L]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the arrays of a batch."""
+        return self.transformer(images, self.rng), np.array(labels, np.float32)
 
     @abc.abstractmethod
     def error(self, record: R, what: str, hint: str) -> DataError:
@@ -111,13 +122,15 @@ class ImageBatches(Batches, Generic[R]):
     def shapes(self) -> list[Shape]:
         record = self.peek()
         image, _ = self._decode(record)
-        return [(self.batch_size, *self._transformed(record, image.shape)), (self.batch_size,)]
+        augmented = self.transformer.augmentation.shape(image.shape)
+        return [(self.batch_size, *self._transformed(record, augmented)), (self.batch_size,)]
 
     def load(self) -> Batch:
         """Return the next batch; all its images must come out in the shape of the first."""
         records = self.read(self.batch_size)
-        images, labels = zip(*self._decode_all(records), strict=True)
-        self._weight = sum(image.nbytes for image in images)
+        decoded = list(self._decode_all(records))
+        self._weight = sum(image.nbytes for image, _ in decoded)
+        images, labels = zip(*self._augment_all(records, decoded), strict=True)
         expected = self._transformed(records[0], images[0].shape)
         for record, image in zip(records, images, strict=True):
             if image.shape != images[0].shape and (shape := self._transformed(record, image.shape)) != expected:
@@ -126,16 +139,34 @@ class ImageBatches(Batches, Generic[R]):
                     f"gives an image of {by(shape)}, the first of its batch one of {by(expected)}",
                     "Set crop_size in transform_param, or a batch_size of 1, or make the images equal",
                 )
-        return Batch((self.transformer(images, self.rng), np.array(labels, np.float32)), self.state())
+        return Batch(self.transform(images, labels), self.state())
 
-    def _decode_all(self, records: Sequence[R]) -> Iterator[Decoded]:
+    def _decode_all(self, records: Sequence[R]) -> Iterator[tuple[np.ndarray, L]]:
         if self._kept is not None or self._weight < HEAVY:
             return map(self._decode, records)
+        return self._pool().map(self._decode, records)
+
+    def _augment_all(
+        self, records: Sequence[R], decoded: Sequence[tuple[np.ndarray, L]]
+    ) -> Iterable[tuple[np.ndarray, L]]:
+        if not self.transformer.augmentation:
+            return decoded
+        seeds = self.rng.integers(2**63, size=len(records)).tolist()
+        each = map if self._weight < HEAVY else self._pool().map
+        return each(self._augment, records, decoded, seeds)
+
+    def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(usable_cores(), "caffe_lite decode")
-        return self._threads.map(self._decode, records)
+        return self._threads
 
-    def _decode(self, record: R) -> Decoded:
+    def _augment(self, record: R, decoded: tuple[np.ndarray, L], seed: int) -> tuple[np.ndarray, L]:
+        try:
+            return self.augment(*decoded, np.random.Generator(np.random.PCG64(seed)))
+        except DataError as error:
+            raise self._unusable(record, error) from error.__cause__
+
+    def _decode(self, record: R) -> tuple[np.ndarray, L]:
         """Return the image and the label of a record, from those kept if they are there."""
         if self._kept is not None and (kept := self._kept.get(self.name(record))):
             return kept
@@ -165,8 +196,8 @@ class ImageBatches(Batches, Generic[R]):
             self._threads.shutdown(cancel_futures=True)
 
 
-class DatumBatches(ImageBatches[Record]):
-    """Batches from a database of Datum records."""
+class RecordBatches(ImageBatches[Record, L]):
+    """Batches from a database of records that hold images."""
 
     def __init__(
         self,
@@ -182,9 +213,13 @@ class DatumBatches(ImageBatches[Record]):
         self.force_color = force_color
         self.force_gray = force_gray
 
+    @abc.abstractmethod
+    def datum(self, record: Record) -> caffe_pb2.Datum:
+        """Return the image of a record as it is stored."""
+
     def shapes(self) -> list[Shape]:
         shapes = super().shapes()
-        if (self.force_color or self.force_gray) and not caffe_pb2.Datum.FromString(self.peek()[1]).encoded:
+        if (self.force_color or self.force_gray) and not self.datum(self.peek()).encoded:
             logger.error("force_color and force_gray only for encoded datum")
         return shapes
 
@@ -196,9 +231,6 @@ class DatumBatches(ImageBatches[Record]):
 
     def name(self, record: Record) -> bytes:
         return record[0]
-
-    def decode(self, record: Record) -> Decoded:
-        return decode_datum(record[1], self.force_color, self.force_gray)
 
     def error(self, record: Record, what: str, hint: str) -> DataError:
         return DataError(f"record {record[0]!r} of the database {self.database.path!r} {what}", hint=hint)
@@ -212,3 +244,13 @@ class DatumBatches(ImageBatches[Record]):
     def close(self) -> None:
         super().close()
         self.database.close()
+
+
+class DatumBatches(RecordBatches[int]):
+    """Batches from a database of Datum records."""
+
+    def datum(self, record: Record) -> caffe_pb2.Datum:
+        return caffe_pb2.Datum.FromString(record[1])
+
+    def decode(self, record: Record) -> Decoded:
+        return decode_datum(record[1], self.force_color, self.force_gray)

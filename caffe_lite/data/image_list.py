@@ -65,7 +65,7 @@ class ImageList:
         return Where(self.file, self._lines[index], 1)
 
 
-class ListBatches(ImageBatches[int]):
+class ListBatches(ImageBatches[int, int]):
     """Batches from a list of images; the records are the numbers of the entries, beginning with number ``skip``."""
 
     def __init__(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import DataError, LayerError, Where
 from ..logs.log import logger
 from ..proto import caffe_pb2
+from .augmentation.augmentation import Augmentation, check_augmentation
 from .binaryproto import read_binaryproto
 from .images.image import BYTE
 
@@ -33,16 +35,35 @@ def check_transform(param: caffe_pb2.TransformationParameter) -> None:
     """Refuse a transform_param that contradicts itself."""
     if param.mean_file and param.mean_value:
         raise LayerError("mean_file and mean_value exclude each other", hint="Keep one of them in transform_param")
+    if bool(param.crop_h) != bool(param.crop_w):
+        raise LayerError("one of crop_h and crop_w is given", hint="Give both, or crop_size, or none")
+    check_augmentation(param)
+
+
+def crop_shape(param: caffe_pb2.TransformationParameter) -> tuple[int, int]:
+    """Return the height and width of the crop that transform_param asks for, or zeros."""
+    return (param.crop_size, param.crop_size) if param.crop_size else (param.crop_h, param.crop_w)
+
+
+class Crops(NamedTuple):
+    """For each image of a batch, the first row and column of its crop, and -1 if it is mirrored, else 1."""
+
+    rows: list[int]
+    columns: list[int]
+    steps: list[int]
 
 
 class DataTransformer:
     """y = (x - mean) * scale over a crop of x, mirrored or not.
 
-    Reads ``transform_param``: crop_size (0, the whole image), at a random place in the TRAIN phase and the centre in
-    TEST; mirror (false), which flips each image with probability 1/2, in TEST too, as in the original; mean_file, a
-    mean image that is cropped and flipped with the image, or mean_value, one or one per channel; scale (1).
+    Reads ``transform_param``: crop_size (0, the whole image), or crop_h and crop_w, at a random place in the TRAIN
+    phase and the centre in TEST; mirror (false), which flips each image with probability 1/2, in TEST too, as in the
+    original; mean_file, a mean image that is cropped and flipped with the image, or mean_value, one or one per channel;
+    scale (1). Before that, as in SSD and in this order: distort_param, other colours; expand_param, a larger image
+    around it, of the mean colour; resize_param; noise_param. SSD reads the first two in AnnotatedData only, and
+    compresses images as JPEG between the steps.
     ``order`` is the order of a batch's axes in memory: an engine's ``image_order``.
-    Source: the original's data_transformer.cpp.
+    Source: the original's data_transformer.cpp, and SSD's.
     """
 
     def __init__(
@@ -51,23 +72,32 @@ class DataTransformer:
         phase: int,
         where: Where | None = None,
         order: Sequence[int] = ROW_MAJOR,
+        samplers: Sequence[caffe_pb2.BatchSampler] = (),
     ) -> None:
         check_transform(param)
         self.crop_size = param.crop_size
-        self.random_crop = bool(param.crop_size) and phase == caffe_pb2.TRAIN
+        self.crop = crop_shape(param)
+        self.random_crop = phase == caffe_pb2.TRAIN
         self.mirror = param.mirror
         self.scale = np.float32(param.scale)
         self.mean_values = np.array(param.mean_value, np.float32)
         self.mean_image = _read_mean(param.mean_file, where) if param.mean_file else None
         self.order = order
+        self.augmentation = Augmentation(param, self._mean_color(), samplers)
+
+    def _mean_color(self) -> Sequence[float]:
+        mean: np.ndarray = self.mean_values if self.mean_image is None else self.mean_image.mean((1, 2))
+        return mean.tolist() or [0]
 
     def shape(self, image: Shape) -> Shape:
-        """Return the shape to which an image (C, H, W) is transformed; raise DataError if it cannot be."""
+        """Return the shape to which an augmented image (C, H, W) is transformed; raise DataError if it cannot be."""
         channels, height, width = image
-        if self.crop_size > min(height, width):
+        crop_height, crop_width = self.crop
+        if crop_height > height or crop_width > width:
+            name, size = ("crop_size", self.crop_size) if self.crop_size else ("crop_h x crop_w", by(self.crop))
             raise DataError(
-                f"crop_size {self.crop_size} is larger than the image: {height} x {width}",
-                hint="Make crop_size smaller, or the images larger",
+                f"{name} {size} is larger than the image: {height} x {width}",
+                hint=f"Make {name} smaller, or the images larger",
             )
         if self.mean_image is not None and self.mean_image.shape != image:
             raise DataError(
@@ -79,14 +109,18 @@ class DataTransformer:
                 f"mean_value is given {self.mean_values.size} times, the image has {channels} channels",
                 hint="Give it once, or once per channel",
             )
-        return (channels, self.crop_size or height, self.crop_size or width)
+        return (channels, crop_height or height, crop_width or width)
 
     def __call__(self, images: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-        """Transform images, for which ``shape`` gives one shape, to a batch (N, C, H, W) in float32."""
+        """Transform augmented images, for which ``shape`` gives one shape, to a batch (N, C, H, W) in float32."""
+        return self.apply(images, self.choose([image.shape for image in images], rng))
+
+    def apply(self, images: Sequence[np.ndarray], crops: Crops) -> np.ndarray:
+        """Return the batch with these crops of the images."""
         bytes_only = self.mean_image is None and {image.dtype for image in images} == {BYTE}
         dtype = BYTE if bytes_only else np.dtype(np.float32)
-        if self.crop_size or self.mirror:
-            pixels = self._patches(images, rng, dtype)
+        if any(self.crop) or self.mirror:
+            pixels = self._patches(images, crops, dtype)
         else:
             pixels = np.array(images, dtype)
             pixels = pixels if self.mean_image is None else pixels - self.mean_image
@@ -95,28 +129,24 @@ class DataTransformer:
             batch = batch - self.mean_values[:, None, None]
         return np.multiply(batch, self.scale, dtype=np.float32)
 
-    def _patches(self, images: Sequence[np.ndarray], rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+    def _patches(self, images: Sequence[np.ndarray], crops: Crops, dtype: np.dtype) -> np.ndarray:
         """Return the crop of each image, minus that of the mean image, mirrored or not."""
         channels, height, width = self.shape(images[0].shape)
         pixels: np.ndarray = np.empty((len(images), channels, height, width), dtype)
-        rows, columns, steps = self._choices([image.shape for image in images], rng)
-        for i, image in enumerate(images):
-            window = (slice(None), slice(rows[i], rows[i] + height), slice(columns[i], columns[i] + width))
+        for i, (image, row, column, step) in enumerate(zip(images, *crops, strict=True)):
+            window = (slice(None), slice(row, row + height), slice(column, column + width))
             patch = image[window] if self.mean_image is None else image[window] - self.mean_image[window]
-            pixels[i, :, :, :: steps[i]] = patch
+            pixels[i, :, :, ::step] = patch
         return pixels
 
-    def _choices(self, shapes: Sequence[Shape], rng: np.random.Generator) -> tuple[list[int], list[int], list[int]]:
-        """Return, for every image, the first row and column of its crop, and -1 if it is mirrored, else 1.
-
-        All random numbers are drawn here: mirroring for the whole batch, then rows, then columns.
-        """
+    def choose(self, shapes: Sequence[Shape], rng: np.random.Generator) -> Crops:
+        """Draw the crops of augmented images: mirroring for the whole batch, then rows, then columns."""
         steps = 1 - 2 * rng.integers(2, size=len(shapes)) if self.mirror else np.ones(len(shapes), int)
-        if not self.crop_size:
-            return [0] * len(shapes), [0] * len(shapes), steps.tolist()
-        room = np.array(shapes).T[1:] - self.crop_size
+        if not any(self.crop):
+            return Crops([0] * len(shapes), [0] * len(shapes), steps.tolist())
+        room = np.array(shapes).T[1:] - np.array(self.crop)[:, None]
         rows, columns = rng.integers(room + 1) if self.random_crop else room // 2
-        return rows.tolist(), columns.tolist(), steps.tolist()
+        return Crops(rows.tolist(), columns.tolist(), steps.tolist())
 
 
 def _read_mean(file: str, where: Where | None) -> np.ndarray:

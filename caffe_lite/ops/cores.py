@@ -1,4 +1,4 @@
-"""The number of threads that can run at the same time."""
+"""How many threads can run at the same time."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use, or of all cores if the system does not tell."""
+    """The processor's cores that this process may use; where the system does not tell, all of them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

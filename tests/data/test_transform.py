@@ -87,6 +87,17 @@ def test_crop_and_mirror_are_random_in_the_train_phase_and_the_mean_goes_along(t
     assert max(seen.values()) < 85
 
 
+def test_a_crop_that_is_not_square() -> None:
+    image = random_images(1, (2, 6, 9))[0]
+    batch = transformer("crop_h: 3 crop_w: 5", TEST)([image], np.random.default_rng(0))
+    assert (batch[0] == image[:, 1:4, 2:7]).all()
+    batch = transformer("crop_h: 3 crop_w: 5")([image] * 300, np.random.default_rng(0))
+    parts = [image[:, y : y + 3, x : x + 5] for y in range(4) for x in range(5)]
+    assert {next(i for i, part in enumerate(parts) if (part == crop).all()) for crop in batch} == set(range(20))
+    batch = transformer("crop_size: 2 crop_h: 3 crop_w: 5", TEST)([image], np.random.default_rng(0))
+    assert (batch[0] == image[:, 2:4, 3:5]).all()
+
+
 def test_mirroring_is_random_in_the_test_phase_too() -> None:
     images = random_images(200)
     batch = transformer("mirror: true", TEST)(list(images), np.random.default_rng(0))
@@ -180,6 +191,10 @@ def test_mean_file_and_mean_value_exclude_each_other() -> None:
 def test_images_that_cannot_be_transformed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="crop_size 7 is larger than the image: 6 x 7"):
         transformer("crop_size: 7").shape((3, 6, 7))
+    with pytest.raises(DataError, match="crop_h x crop_w 7 x 2 is larger than the image: 6 x 7"):
+        transformer("crop_h: 7 crop_w: 2").shape((3, 6, 7))
+    with pytest.raises(LayerError, match="one of crop_h and crop_w is given"):
+        transformer("crop_w: 2")
     with pytest.raises(DataError, match="mean_value is given 2 times, the image has 3 channels"):
         transformer("mean_value: 1 mean_value: 2").shape((3, 6, 7))
     for other in ((3, 6, 8), (1, 6, 7)):

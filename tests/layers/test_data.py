@@ -15,6 +15,7 @@ import pytest
 
 from caffe_lite import TEST, TRAIN, Net
 from caffe_lite.errors import CaffeError, DataError, LayerError
+from caffe_lite.io import array_to_blobproto
 from caffe_lite.proto import caffe_pb2
 from tests.data.database_files import datum, image_lmdb, random_images, write_lmdb
 
@@ -285,3 +286,39 @@ def test_errors_name_the_layer(
         make_net(text.replace(*change))
     assert 'net.prototxt:1:1, layer "images" (Data): ' in str(caught.value)
     assert message in str(caught.value)
+
+
+RESIZED = "resize_param { height: 8 width: 4 resize_mode: FIT_LARGE_SIZE_AND_PAD pad_value: 7 interp_mode: NEAREST }"
+
+
+def test_images_of_different_sizes_become_equal(make_net: MakeNet, tmp_path: Path) -> None:
+    """Both are doubled; one is padded above and below, the other at its sides."""
+    pytest.importorskip("cv2")
+    wide, high = random_images(1, (3, 2, 2))[0], random_images(1, (3, 4, 1))[0]
+    source = image_lmdb(tmp_path / "sizes", [wide, high])
+    net = make_net(data_layer(source, 2, RESIZED + " mean_value: 5 scale: 2"), TEST)
+    assert net.blobs["data"].shape == (2, 3, 8, 4)
+    expected = np.full((2, 3, 8, 4), 7.0)
+    expected[0, :, 2:6] = wide.repeat(2, 1).repeat(2, 2)
+    expected[1, :, :, 1:3] = high.repeat(2, 1).repeat(2, 2)
+    assert (batch(net)[0] == 2 * (expected - 5)).all()
+
+
+def test_the_mean_image_is_as_large_as_a_resized_one(make_net: MakeNet, source: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    mean = tmp_path / "mean.binaryproto"
+    mean.write_bytes(array_to_blobproto(np.full((1, 3, 12, 14), 3)).SerializeToString())
+    transform = f'resize_param {{ height: 12 width: 14 interp_mode: NEAREST }} mean_file: "{mean.as_posix()}"'
+    net = make_net(data_layer(source, transform=transform + " crop_size: 12"), TEST)
+    doubled = random_images(4).repeat(2, 2).repeat(2, 3)
+    assert (batch(net)[0] == doubled[..., 1:13] - 3.0).all()
+    with pytest.raises(DataError, match=r"the image is 3 x 6 x 7 \(C x H x W\), the one in mean_file 3 x 12 x 14"):
+        make_net(data_layer(source, transform=f'mean_file: "{mean.as_posix()}"'))
+
+
+def test_a_step_that_an_image_does_not_allow_names_the_record(make_net: MakeNet, tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    source = image_lmdb(tmp_path / "floats", random_images(3).astype(np.float32))
+    net = make_net(data_layer(source, 2, "distort_param { brightness_prob: 1 }"))
+    with pytest.raises(DataError, match=r"record b'00000000' .* distort_param changes images of bytes only"):
+        net.forward()

@@ -11,23 +11,28 @@ from ..images.image import BYTE, channels_first, decode_image
 
 
 def decode_datum(value: bytes, force_color: bool = False, force_gray: bool = False) -> tuple[np.ndarray, int]:
-    """Return the image (C, H, W), of bytes or float32, and the label. Encoded images come in the order B, G, R.
-
-    ``force_color`` and ``force_gray`` choose how an encoded image is read; without them, it keeps its channels.
-    The original reads past the end of a Datum whose data is too short; here it is an error.
-    """
+    """Return the image and the label of a serialized Datum; see ``image_of``."""
     try:
         datum = parse_binary(caffe_pb2.Datum, value)
     except DecodeError:
         raise DataError("it is not a Datum", hint="A Data layer reads databases of Datum messages only") from None
+    return image_of(datum, force_color, force_gray), datum.label
+
+
+def image_of(datum: caffe_pb2.Datum, force_color: bool = False, force_gray: bool = False) -> np.ndarray:
+    """Return the image (C, H, W), of bytes or float32. Encoded images come in the order B, G, R.
+
+    ``force_color`` and ``force_gray`` choose how an encoded image is read; without them, it keeps its channels.
+    The original reads past the end of a Datum whose data is too short; here it is an error.
+    """
     if datum.encoded:
-        return _decode_image(datum.data, force_color, force_gray), datum.label
+        return _decode_image(datum.data, force_color, force_gray)
     shape = (datum.channels, datum.height, datum.width)
     if min(shape) < 1:
         raise DataError(f"it is not an image: channels, height, width are {shape}")
     values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
     try:
-        return values.reshape(shape), datum.label
+        return values.reshape(shape)
     except ValueError:
         raise DataError(
             f"it has {values.size} values, but channels, height, width are {shape}",

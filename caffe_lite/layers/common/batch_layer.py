@@ -12,10 +12,11 @@ from ...blobs import Blob
 from ...blobs.unknown import Shape, Undetermined, UnknownSize
 from ...data.batches import Batch, Batches
 from ...data.prefetch import Prefetcher
-from ...data.transform import check_transform
+from ...data.transform import check_transform, crop_shape
 from ...errors import CaffeError
 from ...layer import Kind, Layer
 from ...logs.log import logger
+from ...proto.caffe_pb2 import ResizeParameter
 from ...proto.schema import MOVED_TO_TRANSFORM
 
 
@@ -114,7 +115,11 @@ class BatchLayer(Layer, abc.ABC):
         check_transform(p)
         if not channels and len(p.mean_value) > 1:
             channels = len(p.mean_value)
-        sizes = (channels, p.crop_size or height, p.crop_size or width)
+        if p.HasField("resize_param"):
+            keeps_aspect = p.resize_param.resize_mode == ResizeParameter.FIT_SMALL_SIZE
+            height, width = (0, 0) if keeps_aspect else (p.resize_param.height, p.resize_param.width)
+        crop_height, crop_width = crop_shape(p)
+        sizes = (channels, crop_height or height, crop_width or width)
         return (batch_size, *(size or UnknownSize() for size in sizes))
 
     def check_source(self, name: str) -> None:

@@ -16,7 +16,6 @@ from ...proto.caffe_pb2 import AccuracyParameter, LossParameter
 from .indices import first_wrong
 
 FULL, VALID, BATCH_SIZE, NONE = LossParameter.FULL, LossParameter.VALID, LossParameter.BATCH_SIZE, LossParameter.NONE
-PRE_FIXED = LossParameter.PRE_FIXED
 
 
 class LossLayer(Layer):
@@ -72,34 +71,23 @@ def ignored_label(param: LossParameter | AccuracyParameter) -> int | None:
     return param.ignore_label if param.HasField("ignore_label") else None
 
 
-class Normalization(NamedTuple):
-    """How a summed loss is divided; ``fixed`` is the divisor for the mode PRE_FIXED."""
-
-    mode: int
-    fixed: float = 1.0
-
-
-def normalization(param: LossParameter, default: int = VALID) -> Normalization:
+def normalization(param: LossParameter, default: int = VALID) -> int:
     """Return the mode in force: ``normalization`` if set, else what ``normalize`` stands for, else the default."""
     if param.HasField("normalization"):
-        return Normalization(param.normalization, param.pre_fixed_normalizer)
+        return param.normalization
     if param.HasField("normalize"):
-        return Normalization(VALID if param.normalize else BATCH_SIZE)
-    return Normalization(default)
+        return VALID if param.normalize else BATCH_SIZE
+    return default
 
 
-def normalizer(
-    ops: Ops[Array], normalization: Normalization, samples: int, labels: int, valid: Array | None
-) -> float | Array:
+def normalizer(ops: Ops[Array], mode: int, samples: int, labels: int, valid: Array | None) -> float | Array:
     """Return the divisor of the sum over all labels, never less than 1.
 
-    FULL: ``labels``, their number. VALID: the number of ``valid`` ones (None: all). BATCH_SIZE: ``samples``.
-    PRE_FIXED: a number from the prototxt. NONE: 1.
+    FULL: ``labels``, their number. VALID: the number of ``valid`` ones (None: all). BATCH_SIZE: ``samples``. NONE: 1.
     """
-    mode, fixed = normalization
     if mode == VALID and valid is not None:
         return ops.at_least(ops.sum(ops.astype(valid)), 1.0)
-    divisors: dict[int, float] = {FULL: labels, VALID: labels, BATCH_SIZE: samples, PRE_FIXED: fixed, NONE: 1}
+    divisors: dict[int, int] = {FULL: labels, VALID: labels, BATCH_SIZE: samples, NONE: 1}
     return float(max(1, divisors[mode]))
 
 

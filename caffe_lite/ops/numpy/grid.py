@@ -1,4 +1,4 @@
-"""Index arithmetic, without any array: where the windows of convolution and pooling meet the image."""
+"""Where the windows of convolution and pooling meet the image: the index arithmetic, without any array."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Index = tuple[slice, ...]
 
 
 class Grid(NamedTuple):
-    """``out`` windows of ``kernel`` elements over an image of ``size``; one entry per spatial axis.
+    """Windows of ``kernel`` elements over an image of ``size``, ``out`` of them; one entry per spatial axis.
 
-    Its indices are for arrays (C, *spatial, N). They leave out the padding, so no image is copied to widen it.
+    Its indices are for arrays (C, *spatial, N). They leave the padding out, so no image need be copied to widen it.
     """
 
     size: tuple[int, ...]
@@ -35,35 +35,33 @@ class Grid(NamedTuple):
         return cls(tuple(size), tuple(kernel), tuple(stride), tuple(pad), (1,) * len(kernel), tuple(out))
 
     def transposed(self) -> Grid:
-        """Return, for stride 1, the windows over the outputs: each sees the outputs that one image element affects."""
+        """Of stride 1: the windows over the outputs that see, for each element of the image, where it has a part."""
         pad = tuple(extent(k, d) - 1 - p for k, p, d in zip(self.kernel, self.pad, self.dilation, strict=True))
         return Grid(self.out, self.kernel, self.stride, pad, self.dilation, self.size)
 
     def with_unit_axis(self) -> Grid:
-        """Return the same windows with an axis of length 1 before the others."""
+        """The same windows, with an axis of length 1 before the others."""
         return Grid(
             (1, *self.size), (1, *self.kernel), (1, *self.stride), (0, *self.pad), (1, *self.dilation), (1, *self.out)
         )
 
     def inner(self) -> Grid:
-        """Return the grid without its first axis."""
+        """The grid without its first axis."""
         return Grid(*(field[1:] for field in self))
 
     def taps(self) -> list[tuple[Index, Index]]:
-        """Return, for every kernel position in row-major order, its windows inside the image and the elements met."""
+        """For every kernel position, in row-major order: the windows where it meets the image, and the elements met."""
         return _taps(self)
 
     def along(self, axis: int) -> list[tuple[Index, Index]]:
-        """Return the ``taps`` of one spatial axis alone."""
+        """``taps`` of one spatial axis alone."""
         before = (slice(None),) * (axis + 1)
         line = Grid(*(field[axis : axis + 1] for field in self))
         return [((*before, windows[1]), (*before, elements[1])) for windows, elements in line.taps()]
 
     def rows(self) -> Iterator[tuple[int, slice, slice]]:
-        """Yield every window along the first axis: its place, and the rows of the kernel and of the image that meet.
-
-        The windows must not be dilated along this axis.
-        """
+        """For every window along the first axis, undilated: its place, the rows of the kernel that meet the image, and
+        the rows of the image met."""
         for place in range(self.out[0]):
             start = place * self.stride[0] - self.pad[0]
             first, last = max(0, -start), min(self.kernel[0], self.size[0] - start)
@@ -71,7 +69,7 @@ class Grid(NamedTuple):
             yield place, slice(first, last), slice(start + first, start + last)
 
     def empty(self) -> list[Index]:
-        """Return the indices of the windows that meet no element."""
+        """Indices of the windows that meet no element."""
         indices: list[Index] = []
         for axis, (n, k, s, p, o) in enumerate(
             zip(self.size, self.kernel, self.stride, self.pad, self.out, strict=True)
@@ -90,7 +88,7 @@ def _taps(grid: Grid) -> list[tuple[Index, Index]]:
 
 
 def _meeting(size: int, stride: int, offset: int, out: int) -> tuple[slice, slice]:
-    """Return the windows i with 0 <= i * stride + offset < size, and these elements."""
+    """The windows i with 0 <= i * stride + offset < size, and those elements."""
     first = max(0, -(offset // stride))
     last = min(out, -((offset - size) // stride))
     if first >= last:

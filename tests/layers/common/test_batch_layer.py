@@ -15,6 +15,7 @@ from caffe_lite import TRAIN, Net
 from caffe_lite.blobs.unknown import Undetermined, UnknownSize
 from caffe_lite.errors import DataError, LayerError
 from caffe_lite.layers.common.batch_layer import BatchLayer
+from tests.data.annotated_files import random_annotated_lmdb
 from tests.data.database_files import image_lmdb, random_images
 from tests.data.hdf5_files import hdf5_list
 from tests.data.image_files import image_list
@@ -55,7 +56,19 @@ def window_data(folder: Path, count: int) -> str:
     )
 
 
-SOURCES = [data, image_data, shuffled, hdf5_data, hdf5_shuffled, window_data]
+def annotated_data(folder: Path, count: int) -> str:
+    source = random_annotated_lmdb(folder / "lmdb", count)
+    return (
+        'type: "AnnotatedData" transform_param { mirror: true expand_param { max_expand_ratio: 2 } '
+        "resize_param { height: 9 width: 8 interp_mode: LINEAR interp_mode: AREA } "
+        "noise_param { saltpepper: true saltpepper_param { fraction: 0.1 value: 9 } } "
+        "distort_param { hue_prob: 0.5 hue_delta: 9 contrast_prob: 0.5 contrast_lower: 0.5 contrast_upper: 2 } } "
+        "annotated_data_param { batch_sampler { sampler { min_scale: 0.3 } max_trials: 5 } } "
+        f'data_param {{ source: "{source.as_posix()}" backend: LMDB batch_size: 3 }}'
+    )
+
+
+SOURCES = [data, annotated_data, image_data, shuffled, hdf5_data, hdf5_shuffled, window_data]
 
 
 @pytest.fixture(params=SOURCES, ids=lambda source: source.__name__)
@@ -146,8 +159,8 @@ def test_it_reads_ahead_and_close_ends_the_thread(make_net: MakeNet, text: str) 
 
 def test_prefetch_of_0_is_refused(make_net: MakeNet, text: str) -> None:
     text = (
-        text.replace("data_param {", "data_param { prefetch: 0")
-        if '"Data"' in text
+        text.replace(" data_param {", " data_param { prefetch: 0")
+        if " data_param {" in text
         else text[:-1] + ("data_param { prefetch: 0 } }")
     )
     with pytest.raises(LayerError, match="prefetch is 0"):

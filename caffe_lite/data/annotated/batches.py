@@ -1,0 +1,95 @@
+"""Batches of images with the boxes of their objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from ...errors import DataError
+from ...proto.caffe_pb2 import AnnotatedDatum, Datum
+from ..augmentation.objects import mirror, project
+from ..augmentation.resizing import rescale
+from ..batches import Decoded, RecordBatches
+from ..databases.database import Record
+from ..databases.datum import image_of
+from ..transform import Shape
+from .annotated_datum import objects_of, parse_annotated_datum
+
+L = TypeVar("L")
+
+_NOTHING = -np.ones((1, 8), np.float32)
+
+
+class _AnnotatedDatumBatches(RecordBatches[L]):
+    """Batches from a database of AnnotatedDatum records."""
+
+    def datum(self, record: Record) -> Datum:
+        return parse_annotated_datum(record[1]).datum
+
+    def image(self, record: AnnotatedDatum) -> np.ndarray:
+        return image_of(record.datum, self.force_color, self.force_gray)
+
+
+class AnnotatedBatches(_AnnotatedDatumBatches[np.ndarray]):
+    """Images (N, C, H, W), and rows (1, 1, n, 8) of the objects that are still in them after augmentation.
+
+    A row is the number of the image in its batch, label, instance_id, xmin, ymin, xmax, ymax, difficult. A batch
+    without any object has one row of -1. ``boxes`` says that records without a type hold boxes, too.
+    """
+
+    boxes = False
+
+    def shapes(self) -> list[Shape]:
+        """Return the shapes of the next batch, unless patches are drawn: then those of an unlucky draw."""
+        images, _ = super().shapes()
+        _, objects = self.decode(self.peek())
+        return [images, (1, 1, max(1, len(objects)), 8)]
+
+    def decode(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
+        annotated = parse_annotated_datum(record[1])
+        if not (self.boxes or annotated.HasField("type")):
+            raise DataError(
+                "it has no annotation type, and the first has",
+                hint="Set anno_type: BBOX in annotated_data_param if all annotations are boxes",
+            )
+        if annotated.type != AnnotatedDatum.BBOX and not self.boxes:
+            raise DataError(
+                f"its annotations are of type {AnnotatedDatum.AnnotationType.Name(annotated.type)}",
+                hint="Only boxes, BBOX, can be read",
+            )
+        return self.image(annotated), objects_of(annotated.annotation_group)
+
+    def augment(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return self.transformer.augmentation(image, label, rng)
+
+    def transform(self, images: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        crops = self.transformer.choose([image.shape for image in images], self.rng)
+        batch = self.transformer.apply(images, crops)
+        height, width = batch.shape[2:]
+        augmentation = self.transformer.augmentation
+        rows = []
+        for number, (image, objects, row, column, step) in enumerate(zip(images, labels, *crops, strict=True)):
+            crop = np.array([column, row, column + width, row + height], np.float32)
+            crop /= np.array(image.shape[:0:-1] * 2, np.float32)
+            inside = project(objects, crop, augmentation.emit)
+            inside = rescale(augmentation.resize, mirror(inside) if step < 0 else inside, height, width)
+            rows.append(np.insert(inside, 0, number, axis=1))
+        found = np.concatenate(rows)
+        return batch, (found if len(found) else _NOTHING)[None, None]
+
+
+class LabelledBatches(_AnnotatedDatumBatches[int]):
+    """Images (N, C, H, W) and labels (N) from AnnotatedDatum records without annotations.
+
+    ``labelled`` requires each of them to have a label.
+    """
+
+    labelled = True
+
+    def decode(self, record: Record) -> Decoded:
+        annotated = parse_annotated_datum(record[1])
+        if self.labelled and not annotated.datum.HasField("label"):
+            raise DataError("it has neither annotations nor a label", hint="Leave out the second top, or make it again")
+        return self.image(annotated), annotated.datum.label

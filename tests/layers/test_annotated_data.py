@@ -1,0 +1,249 @@
+"""AnnotatedData: rows of real databases by hand; boxes that stay around the pixels that they belong to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from caffe_lite import TEST, TRAIN, Net
+from caffe_lite.data.databases.writing import new_database
+from caffe_lite.errors import DataError, LayerError
+from caffe_lite.proto import caffe_pb2
+from tests.data.annotated_files import Object, annotated, annotated_lmdb, records
+from tests.data.database_files import image_lmdb, random_images, write_lmdb
+
+pytest.importorskip("cv2")
+
+MakeNet = Callable[..., Net]
+OBJECTS: list[list[Object]] = [
+    [(5, 0, 0.125, 0.25, 0.5, 0.75, 0), (2, 0, 0, 0, 1, 1, 1), (5, 1, 0.5, 0.5, 0.75, 1, 0)],
+    [],
+    [(1, 0, 0.25, 0.25, 0.5, 0.5, 0)],
+]
+# In the order of their groups
+ROWS = np.array(
+    [
+        [0, 5, 0, 0.125, 0.25, 0.5, 0.75, 0],
+        [0, 5, 1, 0.5, 0.5, 0.75, 1, 0],
+        [0, 2, 0, 0, 0, 1, 1, 1],
+        [2, 1, 0, 0.25, 0.25, 0.5, 0.5, 0],
+    ]
+)
+IMAGES = random_images(3, (3, 8, 16))
+
+
+def layer(
+    source: Path,
+    batch_size: int = 3,
+    transform: str = "",
+    more: str = "",
+    backend: str = "LMDB",
+    tops: str = 'top: "data" top: "label"',
+) -> str:
+    return (
+        f'layer {{ name: "objects" type: "AnnotatedData" {tops} '
+        f"transform_param {{ {transform} }} annotated_data_param {{ {more} }} "
+        f'data_param {{ source: "{source.as_posix()}" batch_size: {batch_size} backend: {backend} }} }}'
+    )
+
+
+def batch(net: Net) -> tuple[np.ndarray, np.ndarray]:
+    net.forward()
+    return np.copy(net.blobs["data"].data), np.copy(net.blobs["label"].data)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return annotated_lmdb(tmp_path / "lmdb", IMAGES, OBJECTS)
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_images_and_rows(make_net: MakeNet, tmp_path: Path, encoded: bool) -> None:
+    net = make_net(layer(annotated_lmdb(tmp_path / "lmdb", IMAGES, OBJECTS, encoded)))
+    assert net.blobs["data"].shape == (3, 3, 8, 16)
+    assert net.blobs["label"].shape == (1, 1, 3, 8)
+    for _ in range(3):
+        data, label = batch(net)
+        assert (data == IMAGES).all()
+        assert label.shape == (1, 1, 4, 8)
+        assert (label == ROWS).all()
+
+
+def test_a_batch_without_objects_has_one_row_of_minus_1(make_net: MakeNet, source: Path) -> None:
+    net = make_net(layer(source, 1))
+    labels = [batch(net)[1] for _ in range(3)]
+    assert (labels[0] == ROWS[:3]).all()
+    assert (labels[1] == -np.ones((1, 1, 1, 8))).all()
+    assert (labels[2][0, 0] == [0, *ROWS[3, 1:]]).all()
+
+
+def test_a_leveldb(make_net: MakeNet, tmp_path: Path) -> None:
+    pytest.importorskip("plyvel")
+    with new_database(str(tmp_path / "leveldb"), "leveldb") as put:
+        for record in records(map(annotated, IMAGES, OBJECTS)):
+            put(*record)
+    data, label = batch(make_net(layer(tmp_path / "leveldb", backend="LEVELDB")))
+    assert (data == IMAGES).all()
+    assert (label == ROWS).all()
+
+
+def test_only_labels(make_net: MakeNet, tmp_path: Path) -> None:
+    found = [annotated(image, []) for image in IMAGES]
+    for number, record in enumerate(found):
+        record.ClearField("type")
+        record.datum.label = 7 + number
+    source = write_lmdb(tmp_path / "lmdb", records(found))
+    net = make_net(layer(source))
+    assert net.blobs["label"].shape == (3,)
+    assert batch(net)[1].tolist() == [7, 8, 9]
+    assert batch(make_net(layer(source, more="anno_type: BBOX")))[1].tolist() == [[[[-1] * 8]]]
+
+
+def test_the_label_top_may_be_left_out(make_net: MakeNet, source: Path) -> None:
+    net = make_net(layer(source, tops='top: "data"'))
+    net.forward()
+    assert list(net.blobs) == ["data"]
+
+
+def test_mirrored_images_have_mirrored_boxes(make_net: MakeNet, tmp_path: Path) -> None:
+    net = make_net(layer(annotated_lmdb(tmp_path / "lmdb", IMAGES[:1], OBJECTS[:1]), 1, "mirror: true"))
+    mirrored = ROWS[:3].copy()
+    mirrored[:, [3, 5]] = 1 - ROWS[:3][:, [5, 3]]
+    seen = [0, 0]
+    for _ in range(30):
+        data, label = batch(net)
+        flipped = bool((data[0] == IMAGES[0, :, :, ::-1]).all())
+        assert (data[0] == (IMAGES[0, :, :, ::-1] if flipped else IMAGES[0])).all()
+        assert (label[0, 0] == (mirrored if flipped else ROWS[:3])).all()
+        seen[flipped] += 1
+    assert min(seen) > 5
+
+
+def test_the_central_crop(make_net: MakeNet, tmp_path: Path) -> None:
+    """Of an image of 8 x 16, rows 2 to 6 and columns 6 to 10."""
+    source = annotated_lmdb(tmp_path / "lmdb", IMAGES[:1], OBJECTS[:1])
+    net = make_net(layer(source, 1, "crop_h: 4 crop_w: 4 emit_constraint { emit_type: CENTER }"), TEST)
+    data, label = batch(net)
+    assert (data[0] == IMAGES[0, :, 2:6, 6:10]).all()
+    # The first object's centre is left of the crop; the second's is at x = 10, its border; the third is everywhere.
+    assert label[0, 0].tolist() == [[0, 5, 1, 0.5, 0.5, 1, 1, 0], [0, 2, 0, 0, 0, 1, 1, 1]]
+
+
+def test_an_image_fitted_by_its_small_side(make_net: MakeNet, source: Path) -> None:
+    fit = "resize_param { height: 4 width: 4 resize_mode: FIT_SMALL_SIZE %s }"
+    data, label = batch(make_net(layer(source, 1, fit % "")))
+    assert data.shape == (1, 3, 4, 8)
+    assert (label == ROWS[:3]).all()
+    _, label = batch(make_net(layer(source, 1, fit % "height_scale: 2 width_scale: 4")))
+    assert (label[0, 0, :, 3:7] == 2 * ROWS[:3, 3:7]).all()
+    with pytest.raises(LayerError, match="batch_size is 3, and FIT_SMALL_SIZE gives images of different sizes"):
+        make_net(layer(source, 3, fit % ""))
+
+
+FULL = """
+    mirror: true mean_value: 104 mean_value: 117 mean_value: 123
+    resize_param { height: 60 width: 60 resize_mode: WARP interp_mode: LINEAR interp_mode: AREA interp_mode: CUBIC }
+    emit_constraint { emit_type: CENTER }
+    distort_param { brightness_prob: 0.5 brightness_delta: 32 contrast_prob: 0.5 contrast_lower: 0.5
+        contrast_upper: 1.5 hue_prob: 0.5 hue_delta: 18 saturation_prob: 0.5 saturation_lower: 0.5
+        saturation_upper: 1.5 }
+    expand_param { prob: 0.5 max_expand_ratio: 3 }
+"""
+SAMPLERS = """
+    batch_sampler { max_sample: 1 max_trials: 1 }
+    batch_sampler { max_sample: 1 max_trials: 50 sampler { min_scale: 0.3 min_aspect_ratio: 0.5 max_aspect_ratio: 2 }
+        sample_constraint { min_jaccard_overlap: 0.3 } }
+"""
+
+
+def test_boxes_stay_around_their_objects_through_every_step(make_net: MakeNet, tmp_path: Path) -> None:
+    """A white rectangle on black: after all steps, what is bright is where the box says, to a pixel or so."""
+    image = np.zeros((3, 240, 360), np.uint8)
+    image[:, 60:180, 90:270] = 255
+    source = annotated_lmdb(tmp_path / "lmdb", [image], [[(1, 0, 0.25, 0.25, 0.75, 0.75, 0)]], encoded=True)
+    transform = FULL.replace("brightness_prob: 0.5", "brightness_prob: 0").replace("ratio: 3", "ratio: 2")
+    transform = transform.replace("mean_value: 104 mean_value: 117 mean_value: 123", "mean_value: 0")
+    net = make_net(layer(source, 1, transform, SAMPLERS), seed=1)
+    sizes = []
+    for _ in range(60):
+        data, label = batch(net)
+        assert label.shape == (1, 1, 1, 8)
+        if label[0, 0, 0, 0] == -1:
+            continue
+        rows, columns = np.nonzero(data[0].max(0) > 60)
+        box = label[0, 0, 0, 3:7] * 60
+        expected = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        np.testing.assert_allclose(box, expected, atol=2)
+        sizes.append((box[2] - box[0]) * (box[3] - box[1]) / 3600)
+    assert len(sizes) > 40
+    assert min(sizes) < 0.15
+    assert max(sizes) > 0.4
+
+
+def test_the_threads_give_the_batches_of_one(
+    make_net: MakeNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, objects = random_images(6, (3, 40, 50)), [OBJECTS[0]] * 6
+    text = layer(annotated_lmdb(tmp_path / "lmdb", images, objects), 3, FULL, SAMPLERS)
+    runs = []
+    for heavy in (1, 2**40):
+        monkeypatch.setattr("caffe_lite.data.batches.HEAVY", heavy)
+        net = make_net(text, seed=3)
+        runs.append([batch(net) for _ in range(4)])
+    for one, other in zip(*runs, strict=True):
+        assert (one[0] == other[0]).all()
+        assert one[1].tolist() == other[1].tolist()
+
+
+def test_settings_that_cannot_work(make_net: MakeNet, source: Path) -> None:
+    for text, message in [
+        (layer(source, 0), "batch_size is 0"),
+        (layer(source, more="anno_type: LANE"), "anno_type is LANE. Only boxes, BBOX, can be read"),
+        (layer(source, more="yolo_data_type: 1"), "yolo_data_type in annotated_data_param cannot be read here"),
+        (layer(source, more="batch_sampler { sampler { min_scale: 0 } }"), "a sampler draws scales from 0 to 1"),
+        (layer(source, transform="resize_param { height: 5 }"), "height and width in resize_param are 5 and 0"),
+        (layer(source, transform="crop_h: 5"), "one of crop_h and crop_w is given"),
+    ]:
+        with pytest.raises(LayerError) as caught:
+            make_net(text)
+        assert message in str(caught.value)
+        assert 'layer "objects" (AnnotatedData)' in str(caught.value)
+
+
+def test_records_of_another_kind(make_net: MakeNet, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"record b'00000000' of the database .* it is not an AnnotatedDatum") as caught:
+        make_net(layer(image_lmdb(tmp_path / "plain", random_images(3))))
+    assert "a Data layer reads Datum messages" in str(caught.value)
+    mixed = [annotated(image, []) for image in IMAGES]
+    mixed[1].ClearField("type")
+    net = make_net(layer(write_lmdb(tmp_path / "mixed", records(mixed))))
+    with pytest.raises(DataError, match=r"record b'00000001' .* it has no annotation type, and the first has"):
+        net.forward()
+    for record in mixed:
+        record.ClearField("type")
+        record.datum.ClearField("label")
+    net = make_net(layer(write_lmdb(tmp_path / "none", records(mixed)), tops='top: "data"'))
+    net.forward()
+    with pytest.raises(DataError, match="it has neither annotations nor a label"):
+        make_net(layer(write_lmdb(tmp_path / "none2", records(mixed))))
+
+
+def test_images_of_different_sizes_need_a_resize_param(make_net: MakeNet, tmp_path: Path) -> None:
+    images = [random_images(1, (3, 8, 9))[0], random_images(1, (3, 7, 9))[0]]
+    source = annotated_lmdb(tmp_path / "lmdb", images, [[], []])
+    with pytest.raises(DataError, match="gives an image of 3 x 7 x 9, the first of its batch one of 3 x 8 x 9"):
+        make_net(layer(source, 2)).forward()
+    net = make_net(layer(source, 2, "resize_param { height: 5 width: 6 }"), TRAIN)
+    assert net.blobs["data"].shape == (2, 3, 5, 6)
+    assert batch(net)[0].shape == (2, 3, 5, 6)
+
+
+def test_force_color_on_raw_images_is_noted(make_net: MakeNet, source: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "caffe_lite")
+    make_net(layer(source, transform="force_color: true"))
+    assert "force_color and force_gray only for encoded datum" in caplog.messages
+    assert caffe_pb2.AnnotatedDatum.BBOX == 0
