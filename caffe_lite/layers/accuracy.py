@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from .common.loss import VALID, check_label_count, class_labels, ignored_label, normalizer
+from .common.loss import VALID, Normalization, check_label_count, class_labels, ignored_label, normalizer
 
 
 @register_layer("Accuracy")
@@ -56,7 +56,7 @@ class AccuracyLayer(Layer):
         if valid is not None:
             right = right & valid
         right = ops.astype(right)
-        top[0].data = ops.scalar(ops.sum(right) / normalizer(ops, VALID, 1, labels.count, valid))
+        top[0].data = ops.scalar(ops.sum(right) / normalizer(ops, Normalization(VALID), 1, labels.count, valid))
         if len(top) > 1:
             per_class = ops.one_hot(index, self.classes, axis)
             others = tuple(i for i in range(scores.num_axes) if i != axis)

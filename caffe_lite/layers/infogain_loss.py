@@ -22,7 +22,7 @@ class InfogainLossLayer(LossLayer):
     same order; optionally H, (1, 1, K, K), with a row for each label. Tops: the loss, (); optionally p, shaped like the
     scores. Reads ``infogain_loss_param``: source, a .binaryproto with H, if H is not a bottom; axis (1; may be
     negative).
-    Reads ``loss_param``: ignore_label, normalization and normalize, all as SoftmaxWithLoss does.
+    Reads ``loss_param``: ignore_label, normalization, pre_fixed_normalizer and normalize, all as SoftmaxWithLoss does.
     Source: the original's infogain_loss_layer.cpp. As in the original, a probability below 1e-20 counts as 1e-20, but
     the gradient ignores this limit. Differences: a label that is not a class is an error (the original reads memory
     beyond the scores); H may have the shape (K, K); a gradient that reaches p counts (the original drops it).

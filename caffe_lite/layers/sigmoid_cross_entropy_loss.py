@@ -16,8 +16,9 @@ class SigmoidCrossEntropyLossLayer(LossLayer):
     Computed as max(x, 0) - x t + ln(1 + exp(-|x|)), which never overflows.
     Bottoms: scores (N, ...); as many targets, from 0 to 1, in the same order. Top: ().
     Reads ``loss_param``: ignore_label (none); normalization (BATCH_SIZE, unlike other losses), which sets Z: N for
-    BATCH_SIZE, the number of targets for FULL, of those not ignored for VALID, 1 for NONE, and never less than 1;
-    normalize, if normalization is not set: true stands for VALID, false for BATCH_SIZE.
+    BATCH_SIZE, the number of targets for FULL, of those not ignored for VALID, pre_fixed_normalizer (1) for PRE_FIXED,
+    1 for NONE, and never less than 1; normalize, if normalization is not set: true stands for VALID, false for
+    BATCH_SIZE.
     Source: the original's sigmoid_cross_entropy_loss_layer.cpp. As in the original, targets are truncated before they
     are compared with ignore_label: with ignore_label 0, a target of 0.5 is ignored too.
     """

@@ -18,18 +18,22 @@ class SoftmaxWithLossLayer(LossLayer):
     """loss = 1/Z sum_i -ln p_i(y_i), with p = softmax(x) and y the labels; dloss/dx = (p - onehot(y)) / Z.
 
     Bottoms: scores x (N, C, ...) with the classes along ``axis``; labels, one for each of the other positions, in the
-    same order: (N), (N, 1, H, W) and (N, H, W) all work. Tops: the loss, (); optionally p, shaped like the scores.
+    same order: (N), (N, 1, H, W) and (N, H, W) all work. Tops: the loss, (); optionally p, shaped like the scores, and
+    after it the loss of each label, not divided by Z, shaped like the labels.
     Reads ``softmax_param``: axis (1; may be negative). Reads ``loss_param``: ignore_label (none), a label that costs
     nothing and gets no gradient; normalization (VALID), which sets Z: the number of labels for FULL, of those not
-    ignored for VALID, the product of the axes before ``axis`` for BATCH_SIZE, 1 for NONE, and never less than 1;
-    normalize, if normalization is not set: true stands for VALID, false for BATCH_SIZE.
-    Source: the original's softmax_loss_layer.cpp. As in the original, a label is truncated to a whole number.
-    Differences: a label that is not a class is an error (the original reads memory beyond the scores); two tops need no
-    loss_weight; a gradient that reaches p counts (the original drops it); with axis 0, the first axes need not agree.
+    ignored for VALID, the product of the axes before ``axis`` for BATCH_SIZE, pre_fixed_normalizer (1) for PRE_FIXED,
+    1 for NONE, and never less than 1; normalize, if normalization is not set: true stands for VALID, false for
+    BATCH_SIZE.
+    Source: the original's softmax_loss_layer.cpp; the third top: cascade-rcnn; PRE_FIXED: R-FCN's Caffe. As in the
+    original, a label is truncated to a whole number.
+    Differences: a label that is not a class is an error (the original reads memory beyond the scores); further tops
+    need no loss_weight; gradients that reach p and the losses of labels count (the original drops them); with axis 0,
+    the first axes need not agree.
     """
 
     formula = r"L = -\frac{1}{Z} \sum_i \ln p_i(y_i), \quad p_i(k) = \frac{e^{x_i(k)}}{\sum_l e^{x_i(l)}}"
-    tops = (1, 2)
+    tops = (1, 3)
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.ignore = ignored_label(self.param.loss_param)
@@ -43,8 +47,8 @@ class SoftmaxWithLossLayer(LossLayer):
         check_label_count(self, scores, labels, self.class_axis)
         self.samples = prod(scores.shape[: self.class_axis])
         top[0].Reshape(())
-        if len(top) > 1:
-            top[1].Reshape(scores.shape)
+        for blob, like in zip(top[1:], bottom, strict=False):
+            blob.Reshape(like.shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops, (scores, labels) = self.ops, bottom
@@ -58,15 +62,18 @@ class SoftmaxWithLossLayer(LossLayer):
         top[0].data = ops.scalar((0.0 - ops.sum(logs)) / self.saved.normalizer)
         if len(top) > 1:
             top[1].data = self.saved.prob
+        if len(top) > 2:
+            top[2].data = ops.reshape(0.0 - logs, labels.shape)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
         if not propagate_down[0]:
             return
         ops = self.ops
-        dx = ops.cross_entropy_backward(
-            self.saved.prob, self.saved.index, top[0].diff / self.saved.normalizer, self.class_axis
-        )
+        scale = top[0].diff / self.saved.normalizer
+        if len(top) > 2 and top[2].has_diff:
+            scale = scale + ops.reshape(top[2].diff, self.saved.index.shape)
+        dx = ops.cross_entropy_backward(self.saved.prob, self.saved.index, scale, self.class_axis)
         if self.saved.valid is not None:
             dx = ops.where(self.saved.valid, dx, ops.scalar(0))
         if len(top) > 1 and top[1].has_diff:

@@ -1,4 +1,4 @@
-"""Engines: each does the arithmetic of layers on one kind of array."""
+"""Engines: each does the arithmetic of layers with one kind of array."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
     "set_mode_gpu",
 ]
 
-# Makes the operations of an engine, from a dtype ("float32", "float64") and a device ("cpu", "cuda:0").
+# Makes the operations of an engine from a dtype ("float32", "float64") and a device ("cpu", "cuda:0").
 Factory = Callable[[str, str], Ops[Any]]
 
 _chosen: str | None = None
@@ -58,10 +58,10 @@ _registered: dict[str, Factory] = {}
 
 
 def register_engine(name: str, factory: Factory) -> None:
-    """Let nets choose an engine by this name: ``factory(dtype, device)`` gives its operations.
+    """Let nets choose an engine by this name: ``factory(dtype, device)`` returns its operations.
 
-    A distribution may name its factory in the entry point group ``caffe_lite.engines`` instead; then it is imported
-    when somebody chooses the engine.
+    A distribution may name its factory in the entry point group ``caffe_lite.engines`` instead; it is then
+    imported when somebody chooses the engine.
     """
     if name in _OWN or _registered.get(name, factory) is not factory:
         raise ValueError(f"the name {name!r} of an engine is taken")
@@ -69,15 +69,15 @@ def register_engine(name: str, factory: Factory) -> None:
 
 
 def available_engines() -> list[str]:
-    """The engines installed here, the reference first."""
+    """Return the names of the engines installed here, the reference first."""
     own = [name for name in _OWN if is_installed(name)]
     return list(dict.fromkeys([*own, *_registered, *engine_names()]))
 
 
 def set_engine(name: str | None) -> None:
-    """Choose the engine of nets made from now on: "numpy", "torch", or "auto", the fastest that is installed.
+    """Choose the engine of nets created from now on: "numpy", "torch", or "auto", the fastest that is installed.
 
-    None goes back to CAFFE_LITE_ENGINE, or numpy.
+    None restores the default: CAFFE_LITE_ENGINE, or numpy.
     """
     global _chosen
     if name is not None:
@@ -86,16 +86,16 @@ def set_engine(name: str | None) -> None:
 
 
 def set_mode_cpu() -> None:
-    """Let nets made from now on compute on the CPU, as they do without a word."""
+    """Let nets created from now on compute on the CPU, which is the default."""
     global _on_gpu
     _on_gpu = False
 
 
 def set_mode_gpu() -> None:
-    """Let nets made from now on compute on the GPU of ``set_device``, with the torch engine.
+    """Let nets created from now on compute on the GPU of ``set_device``, with the torch engine.
 
-    An EngineError if there is no such GPU that torch can use. With CAFFE_LITE_CPU=1 (``caffe-lite run --cpu``) it only
-    warns, and the CPU computes.
+    Raises an EngineError if torch cannot use a GPU with that number. With CAFFE_LITE_CPU=1 (``caffe-lite run --cpu``)
+    it only warns, and the CPU computes.
     """
     global _on_gpu
     if _stay_on_cpu():
@@ -105,9 +105,9 @@ def set_mode_gpu() -> None:
 
 
 def set_device(index: int) -> None:
-    """Choose the GPU that ``set_mode_gpu`` means, counted from 0; an EngineError if it is not there.
+    """Choose the GPU for ``set_mode_gpu``, counted from 0; raise an EngineError if there is none with that number.
 
-    With CAFFE_LITE_CPU=1 it only warns, as that does.
+    With CAFFE_LITE_CPU=1 it only warns, as ``set_mode_gpu`` does.
     """
     global _gpu
     if _stay_on_cpu():
@@ -117,19 +117,19 @@ def set_device(index: int) -> None:
 
 
 def on_gpu() -> bool:
-    """Whether nets made from now on compute on a GPU."""
+    """Return whether nets created from now on compute on a GPU."""
     return _on_gpu
 
 
 def get_ops(
     engine: str | Ops[Any] | None = None, dtype: str | None = None, device: str | int | None = None
 ) -> Ops[Any]:
-    """The operations of an engine by name; without one, of the engine in force.
+    """Return the operations of the engine with this name; without a name, those of the engine in force.
 
     Args:
-        engine: its name, or its operations, which are taken as they are.
+        engine: its name, or its operations, which are returned as they are.
         dtype: "float32", which is the default, or "float64".
-        device: "cpu", "cuda:0" or a GPU's number; without one what ``set_mode_gpu`` and ``set_device`` say.
+        device: "cpu", "cuda:0" or a GPU's number; by default the choice of ``set_mode_gpu`` and ``set_device``.
     """
     place = _device(device)
     if isinstance(engine, Ops):
@@ -160,7 +160,7 @@ def _device(device: str | int | None) -> str:
 
 
 def _stay_on_cpu() -> bool:
-    """Whether CAFFE_LITE_CPU asks to take calls for a GPU and compute on the CPU; the first such call warns."""
+    """Return whether CAFFE_LITE_CPU asks to accept calls for a GPU and use the CPU; the first such call warns."""
     if os.environ.get("CAFFE_LITE_CPU", "0") in ("", "0"):
         return False
     _warn_of_cpu()

@@ -1,4 +1,4 @@
-"""Arrays as layers see them, whichever library makes them."""
+"""Arrays as layers see them, whichever library they come from."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 class Array(Protocol):
-    """What an array can do by itself; all else is done by the ``Ops`` of its engine.
+    """An array of any engine. Whatever is not an operator or a method here is done by the engine's ``Ops``.
 
-    The other operand may be an array of the same engine or a number.
+    The other operand of an operator is an array of the same engine or a number.
     """
 
     @property
@@ -79,10 +79,10 @@ class Array(Protocol):
     def __ne__(self, other: Any, /) -> Any: ...
 
 
-# The arrays of one engine: np.ndarray, or torch.Tensor.
+# The arrays of one engine: np.ndarray or torch.Tensor.
 A = TypeVar("A", bound=Array)
 
-# Which gradients are needed: in x, weight and bias.
+# Which gradients are needed: those of x, weight and bias.
 Need = tuple[bool, bool, bool]
-# Those gradients, None where not needed.
+# These gradients; None for one that is not needed.
 Gradients = tuple[A | None, A | None, A | None]

@@ -1,7 +1,7 @@
 """The arithmetic of layers, written once over an array namespace; engines override what they do faster.
 
-Every operation is a function: arrays in, arrays out, no argument written to. Arrays that a Net calls (N, C, H, W) have
-that shape here too, in whatever memory layout the engine likes.
+Every operation is a function: it takes and returns arrays and writes to no argument. Arrays that a Net calls
+(N, C, H, W) have that shape here, too, in any memory layout that suits the engine.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from .array import A, Array, Gradients, Need
 from .roles import Windows
 from .windows import Ints, convolved, deconvolved, spanned
 
-# What picks an element for every window.
+# An index that picks one element for every window.
 Tap = tuple[Any, ...]
-# Which element was chosen in each window: the engine's own affair.
+# Which element was chosen in each window, in the engine's own form.
 Choice = Any
-# What a compiled function gives: arrays, and a note, any object.
+# The results of a compiled function: arrays, and a note, which is any object.
 Results = tuple[Sequence[A], Any]
 Function = Callable[..., Results[A]]
 LEAVE_OUT = "leave out --compile (compile=True, CAFFE_LITE_COMPILE)"
 
 
 class Tracer(Protocol[A]):
-    """What a pass that is traced does with what must happen anew on the host in every run.
+    """Takes note, while a pass is traced, of all that must happen on the host in every run.
 
     ``constant``: the values of the parameters are compiled in.
     """
@@ -43,9 +43,9 @@ class Tracer(Protocol[A]):
 
 
 class Compiled(Protocol[A]):
-    """A function that is compiled anew for each set of shapes that it meets; it may write into its arguments.
+    """A function that is compiled for each new set of shapes; it may write into its arguments.
 
-    ``takes_constants``: whether values can be compiled in.
+    ``takes_constants``: values can be compiled in.
     """
 
     takes_constants: bool
@@ -53,34 +53,34 @@ class Compiled(Protocol[A]):
     def __call__(
         self, moving: Sequence[A], staying: Sequence[A], settings: Hashable = (), constant: bool = False
     ) -> Results[A]:
-        """``function(*moving, *staying)``; the arrays that stay are those that seldom are others than before.
+        """Return ``function(*moving, *staying)``; ``staying`` are arrays that are seldom exchanged for others.
 
-        ``settings`` is whatever else the function depends on: with others it is compiled again. With ``constant`` the
-        values of the arrays that stay become part of what is compiled: they must never change. The note that the
-        function gave is given again with the results of every later run.
+        ``settings`` is everything else that the function depends on; if it changes, the function is compiled again.
+        With ``constant`` the values of ``staying`` are compiled in and must never change. The note that the function
+        returned when it was traced is returned with the results of every later run.
         """
         ...
 
 
 class Program(Protocol):
-    """A whole pass over a net, run at once: the forward pass, or with ``backward`` the forward and backward pass."""
+    """A whole pass over a net, run at once: the forward pass or, with ``backward``, the forward and backward pass."""
 
     backward: bool
 
     def __call__(self) -> Array:
-        """Run it: bind the blobs that it keeps, add up the parameters' diffs; the sum of the weighted losses."""
+        """Bind the blobs that it keeps, add to the parameters' diffs, and return the sum of the weighted losses."""
         ...
 
     def serves(self, read: Iterable[Any] = ()) -> bool:
-        """Whether it keeps all of these blobs, and all of which a user holds an array."""
+        """Return whether it keeps all of these blobs, and all blobs of which a user holds an array."""
         ...
 
     def rerun(self) -> None:
-        """Make every blob readable: run the layers of the last pass over the same data."""
+        """Make every blob readable by running the layers of the last pass over the same data."""
         ...
 
     def parameters_are_others(self) -> None:
-        """Be told that the net's layers have got other blobs for parameters."""
+        """Take note that the parameters of the net's layers are other blobs now."""
         ...
 
 
@@ -103,18 +103,18 @@ class Fused(Protocol[A]):
 
 
 class Ops(Generic[A]):
-    """All operations over ``xp``, a namespace in the style of the Python array API standard.
+    """All operations, over ``xp``, a namespace in the style of the Python array API standard.
 
-    ``dtype`` is the type of every blob of the net: float32, or float64 where gradients are checked.
+    ``dtype`` is the type of every blob of the net: float32, or float64 if gradients are checked.
     """
 
     name: ClassVar[str] = "base"
     array_type: type[A]
-    shares_memory: bool = True  # with the host: no array lies on a device that NumPy cannot see
-    image_order: ClassVar[tuple[int, ...]] = (0, 1, 2, 3)  # the axes of (N, C, H, W) as they best lie in memory
+    shares_memory: bool = True  # with the host: no array is on a device that NumPy cannot see
+    image_order: ClassVar[tuple[int, ...]] = (0, 1, 2, 3)  # the best order of the axes (N, C, H, W) in memory
     device: str = "cpu"  # as torch spells it: "cuda:0"
     fused: Fused[A] | None = None
-    tracer: Tracer[A] | None = None  # while a pass is traced to be compiled
+    tracer: Tracer[A] | None = None  # set while a pass is traced to be compiled
 
     def __init__(self, xp: Any, dtype: str = "float32") -> None:
         self.xp = xp
@@ -127,23 +127,23 @@ class Ops(Generic[A]):
         return self.device != "cpu"
 
     def describe(self) -> str:
-        """Name, device and threads, for the log."""
+        """Return name, device and threads, for the log."""
         return self.name
 
     def compile(self, name: str, function: Function[A]) -> Compiled[A]:
-        """A function from arrays to arrays, compiled; the log and errors call it by ``name``."""
+        """Compile a function from arrays to arrays; the log and errors call it ``name``."""
         raise EngineError(f"the {self.name} engine cannot compile", hint=f"choose the torch engine, or {LEAVE_OUT}")
 
     def program(self, net: Any) -> Program | None:
-        """For an engine that runs nets as a whole: a net's program, or None where its layers run one by one."""
+        """Return the program of a net if the engine runs nets as a whole; None if the layers run one by one."""
         return None
 
     def quiet(self) -> AbstractContextManager[object]:
-        """A context for arithmetic whose overflows are no news: what becomes of them is seen in the loss."""
+        """Return a context for arithmetic, without warnings of overflows: the loss shows their effect."""
         return nullcontext()
 
     def ran_out_of_memory(self, error: Exception) -> bool:
-        """Whether this is how the library tells that there is no memory left."""
+        """Return whether this error of the library means that there is no memory left."""
         return isinstance(error, MemoryError)
 
     # -- arrays ------------------------------------------------------------------------------------------------------
@@ -155,53 +155,53 @@ class Ops(Generic[A]):
         return self.xp.full(tuple(shape), value, dtype=self.dtype)
 
     def scalar(self, value: A | float) -> A:
-        """A 0-d array, as the top of a loss layer holds it."""
+        """Return a 0-d array, as the top of a loss layer holds it."""
         return self.xp.asarray(value, dtype=self.dtype)
 
     def asarray(self, values: np.ndarray) -> A:
-        """The engine's array of these values; shares memory where it can."""
+        """Return these values as an array of the engine, which shares their memory if possible."""
         return self.xp.asarray(values, dtype=self.dtype)
 
     def filled(self, shape: Ints, fill: Callable[[], np.ndarray]) -> A:
-        """What ``fill`` makes on the host, a parameter of this shape; an engine of shapes alone does without it."""
+        """Return a parameter of this shape that ``fill`` makes on the host; an engine of mere shapes skips that."""
         return self.asarray(fill())
 
     def copy(self, x: A) -> A:
         return self.xp.asarray(x, copy=True)
 
     def row_major(self, x: A) -> A:
-        """The same array, or if it lies otherwise in memory a copy in row-major order."""
+        """Return the array itself if it is in row-major order, else a copy that is."""
         raise NotImplementedError
 
     def host_view(self, x: A) -> np.ndarray:
-        """A NumPy array of the same values: the same memory; where none is shared, a copy that cannot be written to."""
+        """Return a NumPy array over the same memory or, if no memory is shared with the host, a read-only copy."""
         raise NotImplementedError
 
     def write(self, x: A, values: np.ndarray) -> None:
-        """Put the host's values into an array, in place."""
+        """Copy values from the host into an array, in place."""
         x[...] = self.asarray(values)
 
     def drawn(self, draw: Callable[[], np.ndarray]) -> A:
-        """What ``draw`` gives, random numbers; a compiled pass draws anew in every run."""
+        """Return the random numbers that ``draw`` makes; a compiled pass draws new ones in every run."""
         return self.asarray(draw()) if self.tracer is None else self.tracer.drawn(draw)
 
     def inspect(self, x: A, check: Callable[[np.ndarray], None]) -> None:
-        """Let ``check`` see the values, and raise if they will not do; a compiled pass checks them in every run."""
+        """Pass the values to ``check``, which raises if they are invalid; a compiled pass checks them in every run."""
         if self.tracer is None:
             check(self.host_view(x))
         else:
             self.tracer.inspect(x, check)
 
     def version(self, x: A) -> int | None:
-        """How often this engine has written into an array, if it can tell; what a user writes does not count."""
+        """Return how often the engine has written into an array, None if unknown; a user's writes do not count."""
         raise NotImplementedError
 
-    def indices(self, x: A) -> A:
-        """Labels, kept in blobs as floats, as whole numbers."""
+    def indices(self, x: A | np.ndarray) -> A:
+        """Convert labels, which blobs hold as floats, or numbers of the host, to whole numbers."""
         return self.xp.asarray(x, dtype=self.xp.int64)
 
     def astype(self, x: A) -> A:
-        """Indices, counts or conditions as the net's dtype."""
+        """Convert indices, counts or conditions to the net's dtype."""
         return self.xp.asarray(x, dtype=self.dtype)
 
     def concat(self, arrays: Sequence[A], axis: int) -> A:
@@ -211,11 +211,11 @@ class Ops(Generic[A]):
         return self.xp.permute_dims(x, tuple(axes))
 
     def reshape(self, x: A, shape: Ints) -> A:
-        """The same values in row-major order under another shape; may share memory with ``x``."""
+        """Return the same values in row-major order in another shape; may share memory with ``x``."""
         return self.xp.reshape(x, tuple(shape))
 
     def pad(self, x: A, before: Ints, after: Ints, value: float = 0.0) -> A:
-        """``x`` with its last axes widened by ``before`` and ``after``."""
+        """Widen the last axes by ``before`` and ``after``, filled with ``value``."""
         if not any(before) and not any(after):
             return x
         lead = x.ndim - len(before)
@@ -263,7 +263,7 @@ class Ops(Generic[A]):
         return self.xp.where(x > bound, self.scalar(bound), x)
 
     def affine(self, x: A, scale: float, shift: float) -> A:
-        """``scale * x + shift``; a scale of 1 and a shift of 0 cost nothing."""
+        """Return ``scale * x + shift``; a scale of 1 and a shift of 0 cost nothing."""
         y = x if scale == 1 else x * scale
         return y if shift == 0 else y + shift
 
@@ -285,18 +285,18 @@ class Ops(Generic[A]):
         return self.xp.flip(x, axis=axis)
 
     def argsort(self, x: A, axis: int) -> A:
-        """The positions along ``axis`` in the order of rising values; equals stay in order."""
+        """Return the positions along ``axis`` in ascending order of the values; equal values stay in order."""
         return self.xp.argsort(x, axis=axis, stable=True)
 
     def largest(self, x: A, count: int, axis: int) -> A:
-        """Where along ``axis`` the ``count`` largest are, the largest first; of equals the later first."""
+        """Return the positions along ``axis`` of the ``count`` largest, the largest first; of equals the later."""
         before = (slice(None),) * axis
         if count == 1:
             return (x.shape[axis] - 1 - self.argmax(self.flip(x, axis), axis))[(*before, None)]
         return self.flip(self.argsort(x, axis), axis)[(*before, slice(count))]
 
     def number(self, x: A) -> float:
-        """A 0-d array as a Python number; on a device this waits for it."""
+        """Convert a 0-d array to a Python number; on a device this waits for the result."""
         return float(x)
 
     def sum_of_squares(self, x: A) -> A:
@@ -305,17 +305,17 @@ class Ops(Generic[A]):
     # -- rows --------------------------------------------------------------------------------------------------------
 
     def take_rows(self, x: A, index: A) -> A:
-        """``x[i]`` for each i of ``index``, which may have any shape."""
+        """Return ``x[i]`` for each i in ``index``, which may have any shape."""
         return x[index]
 
     def sum_rows(self, rows: A, index: A, count: int) -> A:
-        """An array of ``count`` rows, to row ``index[i]`` of which each ``rows[i]`` is added: take_rows' gradient."""
+        """Add each ``rows[i]`` to row ``index[i]`` of an array of ``count`` rows: the gradient of ``take_rows``."""
         picked = self.one_hot(self.reshape(index, (-1, 1)), count, 1)
         flat = self.reshape(rows, (rows.shape[0], prod(rows.shape[1:])))
         return self.reshape(picked.T @ flat, (count, *rows.shape[1:]))
 
     def nonzero(self, x: A) -> A:
-        """Where a 1-D array is not 0."""
+        """Return the positions at which a 1-D array is not 0."""
         if self.tracer is not None:
             raise NotImplementedError("how many samples it passes on depends on the values it is given")
         return self.xp.where(self.xp.not_equal(x, 0))[0]
@@ -326,15 +326,15 @@ class Ops(Generic[A]):
         return self.xp.where(x > 0, x, slope * x)
 
     def relu_backward(self, dy: A, x: A, slope: float) -> A:
-        """``x`` is what went in; where ``slope`` is not negative, what came out serves as well."""
+        """Return the gradient of ``relu``; ``x`` is its input or, unless ``slope`` is negative, its result."""
         return self.xp.where(x > 0, dy, slope * dy)
 
     def prelu(self, x: A, slope: A) -> A:
-        """``slope`` has one element, or one for each channel, shaped to broadcast."""
+        """Rectify with ``slope``, which has one element, or one for each channel, shaped to broadcast."""
         return self.xp.where(x > 0, x, slope * x)
 
     def dropout_mask(self, rng: np.random.Generator, shape: Ints, ratio: float) -> A:
-        """0 with probability ``ratio``, else 1 / (1 - ratio)."""
+        """Draw 0 with probability ``ratio``, else 1 / (1 - ratio)."""
         return self.drawn(lambda: rng.random(tuple(shape), dtype=np.float32) >= ratio) * (1.0 / (1.0 - ratio))
 
     # -- classes along an axis ---------------------------------------------------------------------------------------
@@ -344,47 +344,47 @@ class Ops(Generic[A]):
         return e / self.sum(e, axis, keepdims=True)
 
     def pick(self, x: A, index: A, axis: int) -> A:
-        """``x[..., index, ...]`` along ``axis``; ``index`` has the shape of ``x`` with 1 at that axis."""
+        """Return ``x[..., index, ...]`` along ``axis``; ``index`` has the shape of ``x``, but size 1 at that axis."""
         return self.xp.take_along_axis(x, index, axis=axis)
 
     def one_hot(self, index: A, classes: int, axis: int) -> A:
-        """1 where the position along ``axis`` is ``index`` (which has size 1 there), else 0."""
+        """Return 1 where the position along ``axis`` is ``index`` (which has size 1 there), else 0."""
         shape = [1] * index.ndim
         shape[axis] = classes
         return self.astype(self.xp.reshape(self.xp.arange(classes), tuple(shape)) == index)
 
     def softmax_backward(self, dy: A, y: A, axis: int) -> A:
-        """``y`` is what ``softmax`` gave."""
+        """Return the gradient of ``softmax``, given its result ``y``."""
         return (dy - self.sum(dy * y, axis, keepdims=True)) * y
 
     def cross_entropy_backward(self, prob: A, index: A, scale: A, axis: int) -> A:
-        """Gradient of ``-scale * log(pick(prob, index))`` in what ``prob`` is the softmax of."""
+        """Return the gradient of ``-scale * log(pick(prob, index))`` in the scores; ``prob`` is their softmax."""
         return (prob - self.one_hot(index, prob.shape[axis], axis)) * scale
 
     def sigmoid_cross_entropy(self, x: A, target: A) -> A:
-        """``-target * log(p) - (1 - target) * log(1 - p)`` with p = sigmoid(x), element by element, for any x."""
+        """Return ``-target * log(p) - (1 - target) * log(1 - p)`` by element, with p = sigmoid(x), for any x."""
         return self.at_least(x, 0.0) - x * target + self.log1p(self.exp(-self.abs(x)))
 
     # -- affine ------------------------------------------------------------------------------------------------------
 
     def inner_product(self, x: A, weight: A, bias: A | None) -> A:
-        """(M, K) by (N, K) to (M, N)."""
+        """Multiply x (M, K) by the transpose of weight (N, K), add bias: (M, N)."""
         y = x @ weight.T
         return y if bias is None else y + bias
 
     def inner_product_backward(self, dy: A, x: A, weight: A, need: Need) -> Gradients[A]:
-        """Gradients in x, weight and bias; None where not needed."""
+        """Return the gradients of x, weight and bias; None for one that is not needed."""
         return (
             dy @ weight if need[0] else None,
             dy.T @ x if need[1] else None,
             self.sum(dy, 0) if need[2] else None,
         )
 
-    # -- windows: shared by convolution and pooling -------------------------------------------------------------------
+    # -- windows: shared by convolution and pooling ------------------------------------------------------------------
 
     @staticmethod
     def _taps(kernel: Ints, stride: Ints, dilation: Ints, out: Ints) -> list[Tap]:
-        """For every kernel position the index that picks, from a padded input, the element it meets in each window."""
+        """Return, for every kernel position, the index of its element in each window of a padded input."""
         return [
             (
                 ...,
@@ -397,7 +397,7 @@ class Ops(Generic[A]):
         ]
 
     def convolution(self, x: A, weight: A, bias: A | None, stride: Ints, pad: Ints, dilation: Ints, group: int) -> A:
-        """Cross-correlation of x (N, C, *spatial) with weight (M, C / group, *kernel) to (N, M, *out).
+        """Cross-correlate x (N, C, *spatial) with weight (M, C / group, *kernel): (N, M, *out).
 
         ``stride``, ``pad`` and ``dilation`` have one entry per spatial axis.
         """
@@ -419,7 +419,7 @@ class Ops(Generic[A]):
         group: int,
         need: Need,
     ) -> Gradients[A]:
-        """Gradients in x, weight and bias; None where not needed."""
+        """Return the gradients of x, weight and bias; None for one that is not needed."""
         n, m = dy.shape[:2]
         out = dy.shape[2:]
         kernel, taps = weight.shape[2:], prod(weight.shape[1:])
@@ -437,8 +437,11 @@ class Ops(Generic[A]):
         return dx, dw, db
 
     def deconvolution(self, x: A, weight: A, bias: A | None, stride: Ints, pad: Ints, dilation: Ints, group: int) -> A:
-        """The transpose of convolution, which is its gradient in the image: x (N, C, *spatial) with weight
-        (C, M / group, *kernel) to (N, M, *out), as large as an image must be to have ``spatial`` windows."""
+        """Transpose a convolution, which gives its gradient with respect to the image.
+
+        x (N, C, *spatial) with weight (C, M / group, *kernel) becomes (N, M, *out), where an image must have the size
+        ``out`` to have ``spatial`` windows.
+        """
         axes = zip(x.shape[2:], weight.shape[2:], stride, pad, dilation, strict=True)
         out = [deconvolved(*axis) for axis in axes]
         m = weight.shape[1] * group
@@ -458,7 +461,7 @@ class Ops(Generic[A]):
         group: int,
         need: Need,
     ) -> Gradients[A]:
-        """Gradients in x, weight and bias; None where not needed."""
+        """Return the gradients of x, weight and bias; None for one that is not needed."""
         geometry = stride, pad, dilation, group
         return (
             self.convolution(dy, weight, None, *geometry) if need[0] else None,
@@ -467,15 +470,17 @@ class Ops(Generic[A]):
         )
 
     def im2col(self, x: A, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> A:
-        """The windows of x (N, C, *spatial) as columns (N, C * prod(kernel), *out): at each place all elements that its
-        window meets, channel by channel."""
+        """Return the windows of x (N, C, *spatial) as columns (N, C * prod(kernel), *out).
+
+        Each place holds all elements that its window meets, channel by channel.
+        """
         out = tuple(convolved(*axis) for axis in zip(x.shape[2:], kernel, stride, pad, dilation, strict=True))
         padded = self.pad(x, pad, pad)
         columns = self.xp.stack([padded[tap] for tap in self._taps(kernel, stride, dilation, out)], axis=2)
         return self.reshape(columns, (x.shape[0], x.shape[1] * prod(kernel), *out))
 
     def col2im(self, columns: A, size: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> A:
-        """The transpose of ``im2col``: every element of the columns added to where it came from in (N, C, *size)."""
+        """Add every element of the columns to its place of origin in (N, C, *size): the transpose of ``im2col``."""
         n, rows, *out = columns.shape
         columns = self.reshape(columns, (n, rows // prod(kernel), prod(kernel), *out))
         padded = self.zeros((n, columns.shape[1], *(s + 2 * p for s, p in zip(size, pad, strict=True))))
@@ -486,7 +491,7 @@ class Ops(Generic[A]):
     def _padded_to_windows(
         self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints, value: float
     ) -> tuple[A, list[Tap]]:
-        """x with ``value`` around it, wide enough for every window (those past the edge too), and the taps into it."""
+        """Surround x with ``value``, for all windows, also those past the edge; return that and the taps into it."""
         after = [
             max(0, spanned(n, k, s) - size - p)
             for n, s, k, size, p in zip(out, stride, kernel, x.shape[2:], pad, strict=True)
@@ -494,10 +499,10 @@ class Ops(Generic[A]):
         return self.pad(x, pad, after, value), self._taps(kernel, stride, [1] * len(out), out)
 
     def max_pool(self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[A, Choice]:
-        """The largest element of each window, and the choice: which one that was, the first of equals.
+        """Return the largest element of each window, and the choice: which element that was, of equals the first.
 
-        The choice is the engine's own affair; ``max_pool_index`` and ``max_pool_backward`` understand it. A window
-        that meets no element gives 0.
+        The choice has the engine's own form, for its ``max_pool_index`` and ``max_pool_backward``. The result for a
+        window that meets no element is 0.
         """
         xp = self.xp
         padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, -xp.inf)
@@ -509,7 +514,7 @@ class Ops(Generic[A]):
         return xp.where(empty, self.scalar(0), best), xp.where(empty, self.scalar(-1), choice)
 
     def max_pool_index(self, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> A:
-        """Where the chosen elements lie in the flattened plane (H * W), in the net's dtype; -1 for empty windows."""
+        """Return the indices of the chosen elements in the plane (H * W), in the net's dtype; -1 for empty windows."""
         xp = self.xp
         out = choice.shape[2:]
         plane = self.reshape(self.asarray(np.arange(prod(x_shape[2:]))), (1, 1, *x_shape[2:]))
@@ -520,7 +525,7 @@ class Ops(Generic[A]):
         return index
 
     def max_pool_backward(self, dy: A, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> A:
-        """Each window's gradient goes to the element that ``choice`` (as ``max_pool`` gave it) names."""
+        """Give each window's gradient to the element that ``choice`` names, which ``max_pool`` returned."""
         dx, taps = self._padded_to_windows(self.zeros(x_shape), kernel, stride, pad, dy.shape[2:], 0.0)
         dx = self.copy(dx)
         for k, tap in enumerate(taps):
@@ -528,7 +533,7 @@ class Ops(Generic[A]):
         return dx[(..., *(slice(p, p + s) for s, p in zip(x_shape[2:], pad, strict=True)))]
 
     def ave_pool(self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> A:
-        """The mean of each window. Elements of the padding count as zeros, those beyond it do not count."""
+        """Return the mean of each window. Elements of the padding count as zeros, elements beyond it do not count."""
         padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, 0.0)
         total = padded[taps[0]]
         for tap in taps[1:]:
@@ -545,7 +550,7 @@ class Ops(Generic[A]):
         return dx[(..., *(slice(p, p + s) for s, p in zip(x_shape[2:], pad, strict=True)))]
 
     def _window_sizes(self, size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> A:
-        """How many elements of image and padding each window meets, at least 1; shape ``out``."""
+        """Return how many elements of image and padding each window meets, at least 1; shape ``out``."""
         area = self.full([1] * len(out), 1.0)
         for axis in range(len(out)):
             counts = [
@@ -565,10 +570,10 @@ class Ops(Generic[A]):
     def stochastic_pool(
         self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints, thresholds: A
     ) -> tuple[A, Choice]:
-        """From each window an element drawn with probability proportional to its value, and the choice as in max_pool.
+        """Draw an element of each window, with probability proportional to its value; return the choice as in max_pool.
 
-        ``thresholds`` (N, C, *out) in (0, 1]: the drawn element is the first at which the running sum passes
-        threshold times the window's sum.
+        ``thresholds`` (N, C, *out) are in (0, 1]: the drawn element is the first one at which the running sum reaches
+        the threshold times the window's sum.
         """
         xp = self.xp
         padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, 0.0)
@@ -582,7 +587,7 @@ class Ops(Generic[A]):
         return self.pick(values, chosen, 0)[0], choice
 
     def weighted_pool(self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> A:
-        """Each window's mean weighted by its own values, sum(x^2) / sum(x): STOCHASTIC pooling in the TEST phase."""
+        """Return each window's mean weighted by its own values, sum(x^2) / sum(x): STOCHASTIC pooling in TEST."""
         padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, 0.0)
         total = sum((padded[tap] for tap in taps[1:]), padded[taps[0]])
         squares = sum((padded[tap] * padded[tap] for tap in taps[1:]), padded[taps[0]] * padded[taps[0]])
@@ -591,7 +596,7 @@ class Ops(Generic[A]):
     # -- normalisation -----------------------------------------------------------------------------------------------
 
     def lrn_across(self, x: A, size: int, alpha: float, beta: float, k: float) -> tuple[A, A]:
-        """y = x * s**-beta with s = k + alpha / size * (sum of x**2 over ``size`` channels around); gives y and s."""
+        """Return y = x * s**-beta and s = k + alpha / size * (sum of x**2 over ``size`` channels around)."""
         scale = k + (alpha / size) * self._channel_window_sum(x * x, size)
         return x * scale**-beta, scale
 
@@ -611,7 +616,7 @@ class Ops(Generic[A]):
         return self.transpose(total, (0, lead, *range(1, lead)))
 
     def moments(self, x: A) -> tuple[A, A]:
-        """Mean and (biased) variance of each channel, over all other axes; shape (C,). Those of nothing are 0."""
+        """Return mean and (biased) variance of each channel, over all other axes, as (C,); 0 for an empty batch."""
         axes = (0, *range(2, x.ndim))
         size = max(1, x.shape[0] * prod(x.shape[2:]))
         mean = self.sum(x, axes) / size
@@ -619,11 +624,11 @@ class Ops(Generic[A]):
         return mean, self.sum(centred * centred, axes) / size
 
     def normalize(self, x: A, mean: A, inverse_std: A) -> A:
-        """(x - mean) * inverse_std, channel by channel."""
+        """Return (x - mean) * inverse_std, channel by channel."""
         return (x - self.along_channels(mean, x.ndim)) * self.along_channels(inverse_std, x.ndim)
 
     def normalize_backward(self, dy: A, y: A, inverse_std: A) -> A:
-        """Gradient through ``normalize`` where mean and deviation are those of the batch itself; y is its result."""
+        """Return the gradient of ``normalize`` if mean and deviation are those of the batch; y is its result."""
         axes = (0, *range(2, dy.ndim))
         size = max(1, dy.shape[0] * prod(dy.shape[2:]))
         mean_dy = self.along_channels(self.sum(dy, axes) / size, dy.ndim)
@@ -631,13 +636,13 @@ class Ops(Generic[A]):
         return (dy - mean_dy - y * mean_dy_y) * self.along_channels(inverse_std, dy.ndim)
 
     def along_channels(self, x: A, num_axes: int) -> A:
-        """(C,) as (C, 1, 1, ...), to broadcast along axis 1 of an array with ``num_axes`` axes."""
+        """Reshape (C,) to (C, 1, 1, ...), to broadcast along axis 1 of an array with ``num_axes`` axes."""
         return self.reshape(x, (-1, *[1] * (num_axes - 2))) if num_axes > 1 else x
 
-    # -- in place: what a solver does to its arrays ------------------------------------------------------------------
+    # -- in place: the updates of a solver's arrays ------------------------------------------------------------------
 
     def momentum_step(self, w: A, g: A, v: A, rate: A | float, momentum: float, decay: float) -> None:
-        """v = momentum v + rate (g + decay w), then w -= v, written into v and w."""
+        """Set v = momentum v + rate (g + decay w), then w -= v, in place."""
         if decay:
             g = g + decay * w
         v *= momentum

@@ -1,8 +1,8 @@
-"""How engines recycle memory: what a training iteration frees stays with the process, for the next one to use.
+"""Recycling of memory: what a training iteration frees stays with the process, for the next one to use.
 
-Fresh pages cost more than arithmetic. By default the C library maps every large array anew from the system and gives
-it back when freed, so each pass pays for clearing its pages; glibc can be told to keep them. Where there is no glibc
-(macOS, Windows, musl) nothing is changed: those allocators are slower or cleverer, never wrong.
+Fresh pages cost more than arithmetic. By default the C library maps each large array from the system and returns it
+when it is freed, so every pass pays for clearing its pages; glibc can be told to keep them. Without glibc (macOS,
+Windows, musl) nothing is changed: those allocators are slower or cleverer, never wrong.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
 _M_MMAP_MAX = -4
 
-# No array is mapped on its own; the end of a heap is never given back; and heaps grow by as much as those of threads
-# are large, without which glibc unmaps such a heap as soon as it is empty. How many heaps there are is left alone: one
-# for all would keep less, but the other threads of a program would wait for each other at its lock.
+# No array is mapped on its own, and the end of a heap is never returned. Heaps grow by the size of a thread's heap;
+# otherwise glibc unmaps a thread's heap as soon as it is empty. The number of heaps is left alone: a single one would
+# keep less memory, but the other threads of a program would wait for each other at its lock.
 _POLICY = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 64 << 20}
 _GLIBC = {_M_MMAP_MAX: 65536, _M_TRIM_THRESHOLD: 128 << 10, _M_TOP_PAD: 128 << 10}
 
@@ -31,10 +31,10 @@ _in_force = False
 
 
 def set_memory_recycling(wanted: bool | None) -> None:
-    """Choose whether freed memory stays with the process, from the next net on; False also gives back now what is free.
+    """Choose whether freed memory stays with the process, from the next net on; False also returns what is free now.
 
-    None goes back to CAFFE_LITE_RECYCLE_MEMORY: unless that is 0, it stays. The whole process is concerned. What other
-    parts of a program free stays, too, to serve any array; no thread waits for another on its account.
+    None restores the default: it stays unless CAFFE_LITE_RECYCLE_MEMORY is 0. This concerns the whole process: memory
+    that other parts of a program free stays, too, and any array may use it. It makes no thread wait for another.
     """
     global _wanted, _in_force
     _wanted = wanted
@@ -46,7 +46,7 @@ def set_memory_recycling(wanted: bool | None) -> None:
 
 
 def recycle_freed_memory() -> bool:
-    """Keep freed memory from now on, if that is wanted; whether it is kept. Calling it again does nothing."""
+    """Keep freed memory from now on, if that is wanted; return whether it is kept. A second call does nothing."""
     global _in_force
     if not _in_force and _is_wanted() and _tell(_POLICY):
         _in_force = True
@@ -62,14 +62,14 @@ def _is_wanted() -> bool:
 
 
 def _tell(options: dict[int, int]) -> bool:
-    """Set glibc's options; whether it is there. Each call says 1 where it agrees."""
+    """Set glibc's options; return whether glibc is there. ``mallopt`` returns 1 if it accepts an option."""
     mallopt = _of_c("mallopt")
     return mallopt is not None and all(mallopt(option, value) for option, value in options.items())
 
 
 @functools.cache
 def _of_c(name: str) -> Any:
-    """A function of the C library, or None where there is no glibc."""
+    """Return a function of the C library, or None without glibc."""
     if not sys.platform.startswith("linux"):
         return None
     try:

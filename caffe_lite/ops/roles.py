@@ -1,4 +1,4 @@
-"""Roles: what a layer is to its neighbours, so that several in a row can run as one kernel (``fusion``)."""
+"""Roles: what a layer tells its neighbours, so that several in a row can run as one kernel (``fusion``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .windows import Ints
 
 @dataclass(frozen=True)
 class Rectifier:
-    """y = x where x > 0, else ``slope * x``; ``remember`` is told y where another has computed it for the layer."""
+    """y = x where x > 0, else ``slope * x``; ``remember`` is given y when a kernel has computed it for the layer."""
 
     slope: float
     remember: Callable[[Array], None]
@@ -19,7 +19,7 @@ class Rectifier:
 
 @dataclass(frozen=True)
 class Sum:
-    """The sum of the bottoms; ``plain`` if each counts once."""
+    """The sum of the bottoms; ``plain`` if all coefficients are 1."""
 
     plain: bool
 
@@ -40,7 +40,7 @@ class LearnedChannelMap(ChannelMap):
 class Normalization:
     """y = (x - mean) / sqrt(variance + eps) with the batch's own statistics, channel by channel.
 
-    ``rows`` brings x into the shape (N, C, ...); ``remember`` is told the batch's mean and unbiased variance.
+    ``rows`` gives x the shape (N, C, ...); ``remember`` is given the batch's mean and unbiased variance.
     """
 
     eps: float
@@ -50,7 +50,7 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Windows:
-    """How the filters of a convolution lie."""
+    """The geometry of a convolution's windows."""
 
     stride: Ints
     pad: Ints
@@ -60,9 +60,9 @@ class Windows:
 
 @dataclass(frozen=True)
 class Linear:
-    """y = W x + b, each row of W makes a channel of y; ``along_channels`` if these are its axis 1.
+    """y = W x + b, where each row of W makes one channel of y; ``along_channels`` if the channels are axis 1 of y.
 
-    ``rows`` brings x into the shape that ``apply(x, weight, bias)`` takes; a convolution has ``windows``.
+    ``rows`` gives x the shape that ``apply(x, weight, bias)`` takes; a convolution has ``windows``.
     """
 
     along_channels: bool

@@ -1,6 +1,6 @@
 """Windows that slide over an image: how many fit, how far they reach, and how a prototxt describes them.
 
-Layers and engines count by the functions here, which know one axis and nothing of layers.
+Layers and engines count with the functions here, which deal with one axis and know nothing of layers.
 """
 
 from __future__ import annotations
@@ -16,28 +16,31 @@ Ints = Sequence[int]
 
 
 def extent(kernel: int, dilation: int = 1) -> int:
-    """How many elements of the image lie between the ends of a window, both counted."""
+    """Return how many elements of the image a window spans, both ends included."""
     return dilation * (kernel - 1) + 1
 
 
 def spanned(windows: int, kernel: int, stride: int, dilation: int = 1) -> int:
-    """How many elements lie between the ends of the first and of the last of so many windows."""
+    """Return how many elements this many windows span, from the start of the first to the end of the last."""
     return stride * (windows - 1) + extent(kernel, dilation)
 
 
 def convolved(size: int, kernel: int, stride: int, pad: int, dilation: int = 1) -> int:
-    """How many windows fit into so many elements and the padding of both sides; below 1, where none does."""
+    """Return how many windows fit into ``size`` elements with ``pad`` more on either side; less than 1 if none fits."""
     return (size + 2 * pad - extent(kernel, dilation)) // stride + 1
 
 
 def deconvolved(windows: int, kernel: int, stride: int, pad: int, dilation: int = 1) -> int:
-    """How many elements there must be for so many windows."""
+    """Return how many elements there must be for this many windows."""
     return spanned(windows, kernel, stride, dilation) - 2 * pad
 
 
 def pooled(size: int, kernel: int, stride: int, pad: int, round_up: bool, past_edge: bool = False) -> int:
-    """``convolved`` by the rule of pooling: a last window that fits in part counts if ``round_up``; one that starts
-    behind the elements only if windows may lie ``past_edge``."""
+    """Count as ``convolved``, but by the rule of pooling.
+
+    A last window that fits in part counts if ``round_up``; one that starts behind the elements counts only if windows
+    may lie ``past_edge``.
+    """
     windows = convolved(size + (stride - 1 if round_up else 0), kernel, stride, pad)
     if not past_edge and (windows - 1) * stride >= size + pad:
         windows -= 1
@@ -46,8 +49,11 @@ def pooled(size: int, kernel: int, stride: int, pad: int, round_up: bool, past_e
 
 @dataclass(frozen=True)
 class Windows:
-    """One entry per spatial axis: how large a window is, how far apart windows start, how many zeros surround the
-    image, and how far apart the elements are that a window meets."""
+    """The geometry of windows, with one entry per spatial axis.
+
+    It says how large a window is, how far apart windows start, how many zeros surround the image, and how far apart
+    the elements are that a window meets.
+    """
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -55,12 +61,12 @@ class Windows:
     dilation: tuple[int, ...]
 
     def convolved(self, image: Ints) -> tuple[int, ...]:
-        """How many windows fit into image and padding, along each axis."""
+        """Return how many windows fit into image and padding, along each axis."""
         self._refuse_empty(image)
         return self._at_least_one(image, [convolved(*axis) for axis in self._axes(image)])
 
     def deconvolved(self, image: Ints) -> tuple[int, ...]:
-        """How large an image is that has ``image`` windows; as large as its last window needs it."""
+        """Return the size of an image that has ``image`` windows and is just large enough for the last one."""
         self._refuse_empty(image)
         out = [deconvolved(*axis) for axis in self._axes(image)]
         if any(n < 1 for n in out):
@@ -71,8 +77,11 @@ class Windows:
         return tuple(out)
 
     def pooled(self, image: Ints, round_up: bool) -> tuple[int, ...]:
-        """The same by the rule of pooling: a last window that fits in part counts if ``round_up``; where any axis is
-        padded, a window must start before the padding that follows the image."""
+        """Count as ``convolved``, but by the rule of pooling.
+
+        A last window that fits in part counts if ``round_up``. If any axis is padded, a window must start before the
+        padding that follows the image.
+        """
         self._refuse_empty(image)
         past_edge = not any(self.pad)
         axes = zip(image, self.kernel, self.stride, self.pad, strict=True)
@@ -101,13 +110,13 @@ class Windows:
 
 
 def read_windows(param: Message, num_axes: int) -> Windows:
-    """What a ConvolutionParameter or a PoolingParameter says, for so many spatial axes.
+    """Read the windows of a ConvolutionParameter or a PoolingParameter, for this many spatial axes.
 
-    ``kernel_size``, ``stride``, ``pad`` and ``dilation`` stand once for all axes or, where the field is repeated, once
-    for each; of two axes the first three may also be given as ``kernel_h`` and ``kernel_w`` and so on. Defaults:
-    stride 1, pad 0, dilation 1; of pad_h and pad_w one alone leaves the other 0. Along an axis where a window has one
-    element the dilation means nothing, and is 1. The original divides by a stride of 0, takes a dilation of 0, and
-    ignores a kernel_h beside a pooling's kernel_size; here all three are errors.
+    ``kernel_size``, ``stride``, ``pad`` and ``dilation`` are given once for all axes or, if the field is repeated, once
+    for each. With two axes, the first three may also be given as ``kernel_h`` and ``kernel_w`` and so on. Defaults:
+    stride 1, pad 0, dilation 1; if only one of pad_h and pad_w is given, the other is 0. Along an axis where a window
+    has one element, the dilation has no meaning and is set to 1. The original divides by a stride of 0, accepts a
+    dilation of 0, and ignores a kernel_h beside a pooling's kernel_size; here all three are errors.
     """
     kernel = _sizes(param, "kernel_size", "kernel", num_axes, None, 1)
     stride = _sizes(param, "stride", "stride", num_axes, 1, 1)
@@ -152,12 +161,15 @@ def _sizes(
 
 
 def by(sizes: Iterable[object]) -> str:
-    """Sizes as people write them: 3 x 5."""
+    """Format sizes as people write them: 3 x 5."""
     return " x ".join(map(str, sizes))
 
 
 def windows_text(param: Message) -> str:
-    """The same in a few words, "7 x 7 /2, pad 3": the kernel, and what else is not as usual, right or wrong."""
+    """Describe the windows of a message in a few words, "7 x 7 /2, pad 3": the kernel, and all that is not the default.
+
+    The settings are not checked.
+    """
     kernel = _sizes_text(param, "kernel_size", "kernel", "?")
     stride = _sizes_text(param, "stride", "stride", "1")
     words = [f"{kernel} x {kernel}" if kernel.isdecimal() else kernel]

@@ -264,12 +264,35 @@ TABLE = [
     Entry("Slice one", "", [IMAGES], in_place=True),
     Entry("Softmax channels", "", [IMAGES], in_place=True),
     Entry("Softmax last", "softmax_param { axis: -1 }", [IMAGES], in_place=True),
+    Entry("SmoothL1Loss", "", [ROWS, ROWS]),
+    Entry("SmoothL1Loss sigma", "smooth_l1_loss_param { sigma: 3 }", [IMAGES, IMAGES], tops=2),
+    Entry("SmoothL1Loss SSD", "loss_weight: 0.3", [ROWS, ROWS, positive(4, 6)]),
+    Entry(
+        "SmoothL1Loss Fast R-CNN",
+        "loss_weight: 0.3 loss_weight: 2 smooth_l1_loss_param { sigma: 0.8 }",
+        [ROWS, ROWS, positive(4, 6), positive(4, 6)],
+        tops=2,
+    ),
+    Entry("SmoothL1LossOHEM", "loss_param { normalization: BATCH_SIZE }", [IMAGES, IMAGES]),
+    Entry(
+        "SmoothL1LossOHEM fixed",
+        "loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 7 }",
+        [IMAGES, IMAGES, positive(2, 3, 5, 4)],
+        tops=2,
+    ),
     Entry("SoftmaxWithLoss", "", [SCORES, LABELS]),
     Entry("SoftmaxWithLoss weighted", "loss_weight: 0.3", [SCORES, LABELS]),
     Entry("SoftmaxWithLoss maps", "loss_param { ignore_label: 2 }", [MAPS, MAP_LABELS]),
     Entry("SoftmaxWithLoss full", "loss_param { ignore_label: 2 normalization: FULL }", [MAPS, MAP_LABELS]),
     Entry("SoftmaxWithLoss batch", "loss_param { normalization: BATCH_SIZE }", [MAPS, MAP_LABELS]),
+    Entry("SoftmaxWithLoss of each", "loss_param { ignore_label: 2 }", [MAPS, MAP_LABELS], tops=3),
     Entry("SoftmaxWithLoss last axis", "softmax_param { axis: -1 }", [Bottom((2, 3, 5)), labels(5, 2, 3)]),
+    Entry(
+        "SoftmaxWithLossOHEM",
+        "loss_weight: 3 loss_weight: 0 loss_weight: 2 loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 2 }",
+        [MAPS, MAP_LABELS],
+        tops=3,
+    ),
     Entry("Split", "", [ROWS], tops=3),
     Entry("Split one", "", [ROWS], in_place=True),
     Entry("Swish", "", [IMAGES], in_place=True),
@@ -383,7 +406,7 @@ def everything(net: Net) -> dict[str, object]:
 
 
 def _losses() -> Iterator[Entry]:
-    for mode in ("FULL", "VALID", "BATCH_SIZE", "NONE"):
+    for mode in ("FULL", "VALID", "BATCH_SIZE", "PRE_FIXED", "NONE"):
         for ignore in ("", " ignore_label: 2"):
             text = f"loss_param {{ normalization: {mode}{ignore} }}"
             yield Entry(f"SoftmaxWithLoss {mode}{ignore}", text, [MAPS, MAP_LABELS], tops=2)
@@ -398,6 +421,12 @@ WITHOUT_GRADIENT = [
     Entry("ArgMax", "argmax_param { top_k: 2 }", [IMAGES]),
     Entry("ArgMax both", "argmax_param { top_k: 3 out_max_val: true }", [IMAGES]),
     Entry("ArgMax axis", "argmax_param { axis: 2 out_max_val: true }", [IMAGES]),
+    Entry(
+        "BoxAnnotatorOHEM",
+        "box_annotator_ohem_param { roi_per_img: 2 }",
+        [Bottom((4, 5), lambda rng: np.eye(4, 5)), Bottom((4, 1)), labels(3, 4), Bottom((4, 8))],
+        tops=2,
+    ),
     Entry("Threshold", "", [IMAGES]),
     Entry("Silence", "", [IMAGES, ROWS], tops=0),
     Entry("Pooling stochastic test", "pooling_param { pool: STOCHASTIC kernel_size: 2 }", [IMAGES], phase=TEST),

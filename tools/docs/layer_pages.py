@@ -10,6 +10,7 @@ from docstrings import as_markdown, cleaned, docstrings, form_errors, parts
 
 from caffe_lite.layer import Kind, Layer, layer_class, layer_type_list
 from caffe_lite.proto import caffe_pb2
+from caffe_lite.proto.forks import is_of_forks
 from caffe_lite.proto.schema import fields_of, replacement
 
 _LAYER: Any = caffe_pb2.LayerParameter.DESCRIPTOR
@@ -103,7 +104,9 @@ def _fields_to_tell(param: str, text: str) -> dict[str, str | None]:
     return {
         field.name: _default(field) or None
         for field in message.fields
-        if not replacement(_LAYER, [param, field.name]) and field.name not in _ACCEPTED
+        if not replacement(_LAYER, [param, field.name])
+        and field.name not in _ACCEPTED
+        and not is_of_forks(message, field.name)
     }
 
 
@@ -117,16 +120,19 @@ def _default(field: Any) -> str:
     return f"{field.default_value:.7g}" if isinstance(field.default_value, float) else str(field.default_value)
 
 
-def _table(param: str, heading: str) -> list[str]:
+def _table(param: str, heading: str, text: str) -> list[str]:
     message = fields_of(_LAYER)[param].message
     assert message is not None
-    rows = _rows(message, lambda name: replacement(_LAYER, [param, name]))
+    rows = _rows(message, lambda name: replacement(_LAYER, [param, name]), text)
     return [heading, "", "| field | takes | default |", "| --- | --- | --- |", *rows, ""]
 
 
-def _rows(message: Any, replaced: Any) -> list[str]:
+def _rows(message: Any, replaced: Any, text: str = "") -> list[str]:
+    """Return the rows of a message's fields; those that forks add, only if the text names them."""
     rows = []
     for field in message.fields:
+        if is_of_forks(message, field.name) and not re.search(rf"\b{field.name}\b", text):
+            continue
         known = fields_of(message)[field.name]
         takes = known.takes + (", any number of times" if known.repeated else "")
         if known.message is not None:
@@ -146,7 +152,7 @@ def _page(cls: type[Layer], text: str, used: list[str], others: dict[str, str]) 
     if used:
         lines += ["## Parameters", ""]
     for param in used:
-        lines += _table(param, f"### {param}")
+        lines += _table(param, f"### {param}", text)
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ def _hold(*args: Any, **kw: Any) -> None:
 
 
 def _ishold() -> bool:
-    """True, as plots are always added."""
+    """True, as plots are always added."""  # noqa: D401 (users are shown it)
     return True
 
 

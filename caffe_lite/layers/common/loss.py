@@ -16,6 +16,7 @@ from ...proto.caffe_pb2 import AccuracyParameter, LossParameter
 from .indices import first_wrong
 
 FULL, VALID, BATCH_SIZE, NONE = LossParameter.FULL, LossParameter.VALID, LossParameter.BATCH_SIZE, LossParameter.NONE
+PRE_FIXED = LossParameter.PRE_FIXED
 
 
 class LossLayer(Layer):
@@ -71,23 +72,34 @@ def ignored_label(param: LossParameter | AccuracyParameter) -> int | None:
     return param.ignore_label if param.HasField("ignore_label") else None
 
 
-def normalization(param: LossParameter, default: int = VALID) -> int:
+class Normalization(NamedTuple):
+    """How a summed loss is divided; ``fixed`` is the divisor for the mode PRE_FIXED."""
+
+    mode: int
+    fixed: float = 1.0
+
+
+def normalization(param: LossParameter, default: int = VALID) -> Normalization:
     """Return the mode in force: ``normalization`` if set, else what ``normalize`` stands for, else the default."""
     if param.HasField("normalization"):
-        return param.normalization
+        return Normalization(param.normalization, param.pre_fixed_normalizer)
     if param.HasField("normalize"):
-        return VALID if param.normalize else BATCH_SIZE
-    return default
+        return Normalization(VALID if param.normalize else BATCH_SIZE)
+    return Normalization(default)
 
 
-def normalizer(ops: Ops[Array], mode: int, samples: int, labels: int, valid: Array | None) -> float | Array:
+def normalizer(
+    ops: Ops[Array], normalization: Normalization, samples: int, labels: int, valid: Array | None
+) -> float | Array:
     """Return the divisor of the sum over all labels, never less than 1.
 
-    FULL: ``labels``, their number. VALID: the number of ``valid`` ones (None: all). BATCH_SIZE: ``samples``. NONE: 1.
+    FULL: ``labels``, their number. VALID: the number of ``valid`` ones (None: all). BATCH_SIZE: ``samples``.
+    PRE_FIXED: a number from the prototxt. NONE: 1.
     """
+    mode, fixed = normalization
     if mode == VALID and valid is not None:
         return ops.at_least(ops.sum(ops.astype(valid)), 1.0)
-    divisors: dict[int, int] = {FULL: labels, VALID: labels, BATCH_SIZE: samples, NONE: 1}
+    divisors: dict[int, float] = {FULL: labels, VALID: labels, BATCH_SIZE: samples, PRE_FIXED: fixed, NONE: 1}
     return float(max(1, divisors[mode]))
 
 

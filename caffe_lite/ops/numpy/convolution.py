@@ -1,8 +1,8 @@
 """Convolution for the NumPy engine, on arrays with the batch innermost: (C, *spatial, N).
 
-The image is unrolled along all spatial axes but the first, one of whose rows then holds every element that the
-windows of a row meet, for one row of the kernel. The rows under a row of windows lie next to each other, so they are a
-matrix already: no element is copied as often as the kernel is high, and each product finds its operands in the cache.
+The image is unrolled along all spatial axes but the first. Each row of the result holds every element that a row of
+windows meets with one row of the kernel. The rows under a row of windows are adjacent, so they already form a matrix:
+elements are not copied once for every row of the kernel, and each product finds its operands in the cache.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from .grid import Grid
 
-# A product with fewer columns than this wastes its time on packing the weights: take all rows at once instead.
+# A product with fewer columns than this spends its time on packing the weights: take all rows at once instead.
 _NARROW = 200
 
 _ALL = slice(None)
@@ -34,10 +34,10 @@ def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.
 
 
 def data_gradient(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray, grid: Grid) -> None:
-    """Write into ``dx`` (C, *size, N) the gradient of ``correlate`` in x."""
+    """Write into ``dx`` (C, *size, N) the gradient of x in ``correlate``."""
     same_size = all(s == 1 for s in grid.stride) and prod(grid.size[1:]) <= prod(grid.out[1:])
     if same_size and len(dx) >= len(dy):
-        # Then it is a correlation of much the same shape, which adds up nothing outside its products.
+        # Then it is a correlation of almost the same shape, which adds up nothing outside its products.
         flipped = np.flip(weight, tuple(range(2, weight.ndim)))
         correlate(dy, flipped.swapaxes(0, 1), None, dx, grid.transposed())
     else:
@@ -45,7 +45,7 @@ def data_gradient(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray, grid: Grid
 
 
 def weight_gradient(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, grid: Grid) -> None:
-    """Write into ``dw`` (M, C, *kernel) the gradient of ``correlate`` in weight."""
+    """Write into ``dw`` (M, C, *kernel) the gradient of the weight in ``correlate``."""
     grid, x, dw, dy = _with_rows(grid, x, dw, dy)
     columns = _unroll(x, grid)
     taps = columns.shape[1]
@@ -60,7 +60,7 @@ def weight_gradient(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, grid: Grid) -
 
 
 def _scatter(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray, grid: Grid) -> None:
-    """The data gradient for any stride: each window's columns are added to where they came from."""
+    """Write the data gradient for any stride: add each window's columns to their places of origin."""
     grid, dx, weight, dy = _with_rows(grid, dx, weight, dy)
     by_row = _weight_by_row(weight)
     dy = dy.reshape(dy.shape[0], grid.out[0], -1)
@@ -80,15 +80,17 @@ def _scatter(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray, grid: Grid) -> 
 def _with_rows(
     grid: Grid, image: np.ndarray, weight: np.ndarray, windows: np.ndarray
 ) -> tuple[Grid, np.ndarray, np.ndarray, np.ndarray]:
-    """Grid and arrays as they are if unrolling by rows pays; else with an axis of length 1 before the others, so that a
-    single row holds all windows."""
+    """Return grid and arrays unchanged if unrolling by rows pays.
+
+    Otherwise they get an axis of length 1 before the others, so that a single row holds all windows.
+    """
     if grid.kernel and grid.kernel[0] > 1 and grid.dilation[0] == 1 and prod(windows.shape[2:]) >= _NARROW:
         return grid, image, weight, windows
     return grid.with_unit_axis(), image[:, None], weight[:, :, None], windows[:, None]
 
 
 def _unroll(x: np.ndarray, grid: Grid) -> np.ndarray:
-    """(rows, prod(kernel[1:]) * C, prod(out[1:]) * N): what each row of the image gives to every window along it."""
+    """Unroll each row for the windows along it: (rows, prod(kernel[1:]) * C, prod(out[1:]) * N)."""
     inner = grid.inner()
     rows = x.swapaxes(0, 1)
     if all(n == 1 for n in inner.kernel + inner.stride) and not any(inner.pad):
@@ -102,7 +104,7 @@ def _unroll(x: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _clear_outside(column: np.ndarray, windows: tuple[slice, ...]) -> None:
-    """Zeros for the windows whose element lies in the padding."""
+    """Write zeros for the windows whose element lies in the padding."""
     for axis, inside in enumerate(windows[1:], 2):
         before = (_ALL,) * axis
         column[(*before, slice(0, inside.start))] = 0
@@ -110,7 +112,7 @@ def _clear_outside(column: np.ndarray, windows: tuple[slice, ...]) -> None:
 
 
 def _weight_by_row(weight: np.ndarray) -> np.ndarray:
-    """(M, C, *kernel) as a matrix (M, kernel * C), in the order of ``_unroll``."""
+    """Arrange (M, C, *kernel) as a matrix (M, kernel * C), in the order of ``_unroll``."""
     return np.ascontiguousarray(np.moveaxis(weight, 1, -1)).reshape(weight.shape[0], -1)
 
 
@@ -118,11 +120,11 @@ def _as_matrix(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(prod(rows.shape[:-1]), rows.shape[-1])
 
 
-# -- one input channel per group: too little for products of matrices ------------------------------------------------
+# -- one input channel per group: too little for matrix products -----------------------------------------------------
 
 
 def depthwise(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, grid: Grid) -> None:
-    """``correlate`` for C groups: output channel c * r + i sees input channel c."""
+    """Do as ``correlate`` for C groups: output channel c * r + i sees input channel c."""
     repeat = weight.shape[0] // x.shape[0]
     taps = weight.reshape(weight.shape[0], -1)
     for channel, sums in enumerate(y):

@@ -1,7 +1,7 @@
 """The NumPy engine: the default, the reference, and always there.
 
-Images lie in memory as (C, H, W, N), the batch innermost, whatever a layer is shown: every window of a kernel is then
-a few long contiguous runs, and a product ``weight @ columns`` comes out in the order that the next layer wants.
+In memory, images are (C, H, W, N), with the batch innermost, although layers see (N, C, H, W). Every window of a kernel
+is then a few long contiguous runs, and a product ``weight @ columns`` has the order that the next layer wants.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..windows import Ints
 from . import convolution as conv
 from .grid import Grid
 
-# Work on so many bytes at a time that what one step writes is still in a core's cache when the next one reads it.
+# Work on this many bytes at a time, so that the results of one step are still in a core's cache for the next one.
 _CACHED = 1 << 19
 
 
@@ -69,7 +69,7 @@ class NumpyOps(Ops[np.ndarray]):
     # -- neurons -----------------------------------------------------------------------------------------------------
 
     def relu(self, x: np.ndarray, slope: float) -> np.ndarray:
-        # With ``out`` a 0-d array stays an array.
+        # With ``out``, a 0-d array stays an array.
         return np.maximum(x, 0, out=np.empty_like(x)) if slope == 0 else super().relu(x, slope)
 
     def relu_backward(self, dy: np.ndarray, x: np.ndarray, slope: float) -> np.ndarray:
@@ -88,7 +88,7 @@ class NumpyOps(Ops[np.ndarray]):
     ) -> Gradients[np.ndarray]:
         dx = dw = db = None
         if need[0]:
-            # In the memory order of x, so that the layer below finds its gradient as it left its result.
+            # In the memory order of x, so that the gradient for the layer below is laid out like its result.
             dx = dy @ weight if x.flags.c_contiguous else (weight.T @ dy.T).T
         if need[1]:
             dw = dy.T @ x
@@ -155,7 +155,7 @@ class NumpyOps(Ops[np.ndarray]):
     # -- pooling -----------------------------------------------------------------------------------------------------
 
     def max_pool(self, x: np.ndarray, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[np.ndarray, Choice]:
-        """As the base does; a NaN spreads. The choice is found when someone asks: a TEST net never does."""
+        """Pool as the base does; a NaN spreads. The choice is found on request only: a TEST net never needs it."""
         grid = Grid.of_pooling(x.shape[2:], kernel, stride, pad, out)
         x = _batch_last(x)
         y = _over_windows(np.maximum, -np.inf, x, grid)
@@ -229,7 +229,7 @@ class NumpyOps(Ops[np.ndarray]):
 
 
 def _threads() -> int:
-    """How many threads matrix products may use, as NumPy's libraries read it from the environment."""
+    """Return how many threads matrix products may use, as NumPy's libraries read it from the environment."""
     for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         if os.environ.get(variable, "").isdecimal():
             return int(os.environ[variable])
@@ -240,7 +240,7 @@ def _threads() -> int:
 
 
 def _batch_last(x: np.ndarray) -> np.ndarray:
-    """(N, C, ...) as a contiguous (C, ..., N): a view of what this engine made, a copy of what came from elsewhere."""
+    """Return (N, C, ...) as a contiguous (C, ..., N): a view of this engine's own arrays, a copy of others."""
     return np.ascontiguousarray(np.moveaxis(x, 0, -1))
 
 
@@ -249,19 +249,19 @@ def _batch_first(x: np.ndarray) -> np.ndarray:
 
 
 def _channel_blocks(x: np.ndarray) -> Iterator[slice]:
-    """The channels of a batch-last array, as many at a time as stay in the cache."""
+    """Yield the channels of a batch-last array, as many at a time as fit in the cache."""
     step = max(1, _CACHED // max(1, x[:1].nbytes))
     return (slice(first, first + step) for first in range(0, x.shape[0], step))
 
 
 def _position_blocks(x: np.ndarray) -> Iterator[tuple[slice, slice]]:
-    """All channels of a batch-last array, at as many rows at a time as stay in the cache."""
+    """Yield all channels of a batch-last array for as many rows at a time as fit in the cache."""
     step = max(1, _CACHED // max(1, x[:, :1].nbytes))
     return ((slice(None), slice(first, first + step)) for first in range(0, x.shape[1], step))
 
 
 def _groups(group: int, inputs: np.ndarray, outputs: np.ndarray) -> Iterator[tuple[slice, slice]]:
-    """The input and output channels of each group of a convolution."""
+    """Yield the input and output channels of each group of a convolution."""
     a, b = len(inputs) // group, len(outputs) // group
     return ((slice(g * a, (g + 1) * a), slice(g * b, (g + 1) * b)) for g in range(group))
 
@@ -270,7 +270,7 @@ def _groups(group: int, inputs: np.ndarray, outputs: np.ndarray) -> Iterator[tup
 
 
 def _over_windows(combine: np.ufunc, start: float, x: np.ndarray, grid: Grid) -> np.ndarray:
-    """Each window's elements combined, one axis after the other: k + k operations instead of k * k."""
+    """Combine each window's elements, one axis after the other: k + k operations instead of k * k."""
     y = np.empty((x.shape[0], *grid.out, x.shape[-1]), x.dtype)
     for block in _channel_blocks(x):
         part = x[block]
@@ -285,7 +285,7 @@ def _over_windows(combine: np.ufunc, start: float, x: np.ndarray, grid: Grid) ->
 
 
 def _spread(dy: np.ndarray, grid: Grid) -> np.ndarray:
-    """The gradient of windows' sums, one axis after the other."""
+    """Return the gradient of windows' sums, one axis after the other."""
     for axis, size in enumerate(grid.size, 1):
         dx = np.zeros((*dy.shape[:axis], size, *dy.shape[axis + 1 :]), dy.dtype)
         for windows, elements in grid.along(axis - 1):
@@ -295,7 +295,7 @@ def _spread(dy: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _first_largest(x: np.ndarray, y: np.ndarray, grid: Grid) -> np.ndarray:
-    """For each window the number of the first of its elements that equals its maximum; if none does, their number."""
+    """Return the position in each window of the first element equal to its maximum; without one, their number."""
     count = prod(grid.kernel)
     # The smallest type that fits: bytes are compared and combined several times as fast as indices.
     rank = np.zeros(y.shape, np.min_scalar_type(count))
@@ -313,7 +313,7 @@ def _first_largest(x: np.ndarray, y: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _channel_window_sum(x: np.ndarray, size: int) -> np.ndarray:
-    """The sum of ``size`` channels around each one, of a batch-last array."""
+    """Return the sum of the ``size`` channels around each channel of a batch-last array."""
     total = x.copy()
     before = (size - 1) // 2
     for shift in range(1, size - before):
@@ -324,7 +324,7 @@ def _channel_window_sum(x: np.ndarray, size: int) -> np.ndarray:
 
 
 def _inverse_power(x: np.ndarray, exponent: float) -> np.ndarray:
-    """x**-exponent; where two square roots do, as for LRN's usual 0.75, they are far cheaper than a power."""
+    """Return x**-exponent; square roots, which suffice for LRN's usual 0.75, are far cheaper than a power."""
     if exponent == 0.5:
         return 1 / np.sqrt(x)
     if exponent == 0.75:

@@ -1,4 +1,4 @@
-"""Where the windows of convolution and pooling meet the image: the index arithmetic, without any array."""
+"""Index arithmetic, without any array: where the windows of convolution and pooling meet the image."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Index = tuple[slice, ...]
 
 
 class Grid(NamedTuple):
-    """Windows of ``kernel`` elements over an image of ``size``, ``out`` of them; one entry per spatial axis.
+    """``out`` windows of ``kernel`` elements over an image of ``size``; one entry per spatial axis.
 
-    Its indices are for arrays (C, *spatial, N). They leave the padding out, so no image need be copied to widen it.
+    Its indices are for arrays (C, *spatial, N). They leave out the padding, so no image is copied to widen it.
     """
 
     size: tuple[int, ...]
@@ -35,33 +35,35 @@ class Grid(NamedTuple):
         return cls(tuple(size), tuple(kernel), tuple(stride), tuple(pad), (1,) * len(kernel), tuple(out))
 
     def transposed(self) -> Grid:
-        """Of stride 1: the windows over the outputs that see, for each element of the image, where it has a part."""
+        """Return, for stride 1, the windows over the outputs: each sees the outputs that one image element affects."""
         pad = tuple(extent(k, d) - 1 - p for k, p, d in zip(self.kernel, self.pad, self.dilation, strict=True))
         return Grid(self.out, self.kernel, self.stride, pad, self.dilation, self.size)
 
     def with_unit_axis(self) -> Grid:
-        """The same windows, with an axis of length 1 before the others."""
+        """Return the same windows with an axis of length 1 before the others."""
         return Grid(
             (1, *self.size), (1, *self.kernel), (1, *self.stride), (0, *self.pad), (1, *self.dilation), (1, *self.out)
         )
 
     def inner(self) -> Grid:
-        """The grid without its first axis."""
+        """Return the grid without its first axis."""
         return Grid(*(field[1:] for field in self))
 
     def taps(self) -> list[tuple[Index, Index]]:
-        """For every kernel position, in row-major order: the windows where it meets the image, and the elements met."""
+        """Return, for every kernel position in row-major order, its windows inside the image and the elements met."""
         return _taps(self)
 
     def along(self, axis: int) -> list[tuple[Index, Index]]:
-        """``taps`` of one spatial axis alone."""
+        """Return the ``taps`` of one spatial axis alone."""
         before = (slice(None),) * (axis + 1)
         line = Grid(*(field[axis : axis + 1] for field in self))
         return [((*before, windows[1]), (*before, elements[1])) for windows, elements in line.taps()]
 
     def rows(self) -> Iterator[tuple[int, slice, slice]]:
-        """For every window along the first axis, undilated: its place, the rows of the kernel that meet the image, and
-        the rows of the image met."""
+        """Yield every window along the first axis: its place, and the rows of the kernel and of the image that meet.
+
+        The windows must not be dilated along this axis.
+        """
         for place in range(self.out[0]):
             start = place * self.stride[0] - self.pad[0]
             first, last = max(0, -start), min(self.kernel[0], self.size[0] - start)
@@ -69,7 +71,7 @@ class Grid(NamedTuple):
             yield place, slice(first, last), slice(start + first, start + last)
 
     def empty(self) -> list[Index]:
-        """Indices of the windows that meet no element."""
+        """Return the indices of the windows that meet no element."""
         indices: list[Index] = []
         for axis, (n, k, s, p, o) in enumerate(
             zip(self.size, self.kernel, self.stride, self.pad, self.out, strict=True)
@@ -88,7 +90,7 @@ def _taps(grid: Grid) -> list[tuple[Index, Index]]:
 
 
 def _meeting(size: int, stride: int, offset: int, out: int) -> tuple[slice, slice]:
-    """The windows i with 0 <= i * stride + offset < size, and those elements."""
+    """Return the windows i with 0 <= i * stride + offset < size, and these elements."""
     first = max(0, -(offset // stride))
     last = min(out, -((offset - size) // stride))
     if first >= last:

@@ -1,4 +1,4 @@
-"""The memory order in which the torch engine keeps images: their channels innermost."""
+"""The memory order of images in the torch engine: channels innermost."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ..windows import Ints
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The same images or filters with the channels innermost, others in row-major order; not copied if they are so.
+    """Return images or filters with their channels innermost, other arrays in row-major order; copy only if needed.
 
-    The strides are those of a fresh array. Any stride will do for an axis of one element, but torch judges by them
-    which order it should go on with, and oneDNN computes wrong gradients from some.
+    The strides are those of a new array. For an axis of one element any stride would be valid, but torch chooses the
+    order of its results by the strides, and oneDNN computes wrong gradients from some.
     """
     strides = _strides(x.shape)
     if x.stride() == strides:

@@ -1,7 +1,7 @@
 """Functions from arrays to arrays, traced once for each set of shapes and compiled by torch.
 
-A trace calls the function with tensors without values and notes every operation. On a CPU torch inductor makes C++ of
-it; on a GPU it is captured as a CUDA graph.
+A trace calls the function with tensors without values and records every operation. On a CPU, torch inductor turns it
+into C++; on a GPU, it is captured as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def check_compiler(on_gpu: bool) -> None:
 
 
 class CompiledFunction(Compiled[Tensor]):
-    """A function from arrays to arrays, compiled anew for each set of shapes that it meets; it may write into them.
+    """A function from arrays to arrays, compiled for each new set of shapes; it may write into the arrays.
 
-    The function gives its results and a note, any object, that is given again with the results of every later run.
-    ``name`` is what the log and errors call it.
+    The function returns its results and a note, any object, that is returned with the results of every later run. The
+    log and errors call it ``name``.
     """
 
     def __init__(self, ops: Ops[Tensor], name: str, function: Function[Tensor]) -> None:
@@ -64,10 +64,10 @@ class CompiledFunction(Compiled[Tensor]):
     def __call__(
         self, moving: Sequence[Tensor], staying: Sequence[Tensor], settings: Hashable = (), constant: bool = False
     ) -> Results[Tensor]:
-        """``function(*moving, *staying)``; the arrays that stay are those that seldom are others than before.
+        """Return ``function(*moving, *staying)``; ``staying`` are arrays that are seldom exchanged for others.
 
-        ``settings`` is whatever else the function depends on: with others it is compiled again. With ``constant`` the
-        values of the arrays that stay become part of what is compiled: they must never change.
+        ``settings`` is everything else that the function depends on; if it changes, the function is compiled again.
+        With ``constant`` the values of ``staying`` are compiled in and must never change.
         """
         arrays = moving if constant else [*moving, *staying]
         key = (settings, constant, *[(x.shape, x.stride()) for x in arrays])
@@ -81,10 +81,10 @@ class CompiledFunction(Compiled[Tensor]):
 
 
 class _Program:
-    """A function compiled for certain shapes, with what must happen on the host in every run.
+    """A function compiled for certain shapes, with the work for the host in every run.
 
-    Random numbers are drawn there and become arguments. What is to be checked (labels) is computed ahead by a graph of
-    its own, so that nothing runs on bad values.
+    Random numbers are drawn there and become arguments. Values to be checked (labels) are computed beforehand by a
+    graph of their own, so that nothing runs on bad values.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class _Program:
 
 
 class _Tracer:
-    """Notes what layers draw and check while they are traced; ``constant``: parameters' values are compiled in."""
+    """Records what layers draw and check while they are traced; ``constant``: parameters' values are compiled in."""
 
     def __init__(self, ops: Ops[Tensor], constant: bool) -> None:
         self.ops = ops
@@ -161,7 +161,7 @@ class _Tracer:
 
 
 def _draw_from_arguments(module: fx.GraphModule, place: int, drawn: Sequence[Tensor]) -> None:
-    """Turn what was drawn while tracing, constants of the trace, into arguments from the ``place``-th on."""
+    """Turn the values drawn while tracing, constants of the trace, into arguments, starting at the ``place``-th."""
     graph = module.graph
     constants = {id(getattr(module, node.target)): node for node in graph.nodes if node.op == "get_attr"}
     following = list(graph.nodes)[place]
@@ -190,7 +190,7 @@ def _embed(module: fx.GraphModule, values: Sequence[Tensor]) -> None:
 
 
 def _split_off(module: fx.GraphModule, results: int) -> fx.GraphModule:
-    """Leave a trace its first ``results`` results; the others become those of a module of its own."""
+    """Keep the first ``results`` results of a trace, and move the others to a module of their own."""
     (output,) = (node for node in module.graph.nodes if node.op == "output")
     wanted = output.args[0]
     output.args = (wanted[:results],)
@@ -213,7 +213,7 @@ def _split_off(module: fx.GraphModule, results: int) -> fx.GraphModule:
 
 
 def _opaque(ops: Ops[Tensor]) -> dict[OpOverload, Callable[..., Any]]:
-    """Operators that the compiler must not see into."""
+    """Return the operators that the compiler must not see into."""
     return {} if ops.on_gpu else dict(OPAQUE)
 
 
@@ -225,12 +225,12 @@ def _compiled(module: fx.GraphModule, examples: Sequence[Tensor], freezing: bool
 def _captured(
     module: fx.GraphModule, moving: Sequence[Tensor], staying: Sequence[Tensor]
 ) -> Callable[..., Sequence[Tensor]]:
-    """The trace as a CUDA graph, which reads the arguments that move from arrays of its own, the others in place."""
+    """Capture the trace as a CUDA graph, which copies ``moving`` into its own arrays and reads ``staying`` in place."""
     own = [x.clone() for x in moving]
     arguments = [*own, *staying]
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # the libraries make ready, over copies, before anything is captured
+    with torch.cuda.stream(stream):  # the libraries initialise themselves, on copies, before the capture
         module(*[x.clone() for x in arguments])
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
@@ -241,7 +241,7 @@ def _captured(
         for mine, theirs in zip(own, given, strict=False):
             mine.copy_(theirs)
         graph.replay()
-        torch.autograd.graph.increment_version(staying)  # a replay does not count as writing by itself
+        torch.autograd.graph.increment_version(staying)  # torch does not count a replay as a write
         return [x.clone() for x in results]
 
     return run

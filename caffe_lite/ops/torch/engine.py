@@ -1,7 +1,7 @@
 """The torch engine: ATen's forward and backward operators called directly, without autograd.
 
-Images lie in memory as (N, H, W, C), torch's channels_last, whatever a layer is shown: convolution and pooling are
-fastest there. Parameters lie in row-major order, as those who write into them expect.
+In memory, images are (N, H, W, C), torch's channels_last, although layers see (N, C, H, W): convolution and pooling are
+fastest with that. Parameters are in row-major order, as code that writes into them expects.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ aten = torch.ops.aten
 _LARGE_PRODUCT = 100_000  # multiplications
 
 if hasattr(os, "register_at_fork"):
-    # OpenMP's other threads are not in the child, which would wait for them forever.
+    # The child lacks OpenMP's other threads and would wait for them forever.
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class TorchOps(Ops[Tensor]):
-    """The arithmetic on tensors of one device."""
+    """The operations on tensors of one device."""
 
     name = "torch"
     array_type = Tensor
@@ -60,11 +60,11 @@ class TorchOps(Ops[Tensor]):
         return CompiledFunction(self, name, function)
 
     def quiet(self) -> AbstractContextManager[object]:
-        # Not inference_mode: a user may write into what a pass has made.
+        # Not inference_mode: a user may write into the results of a pass.
         return torch.no_grad()
 
     def ran_out_of_memory(self, error: Exception) -> bool:
-        # On the CPU a plain RuntimeError.
+        # On the CPU it is a plain RuntimeError.
         return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
     # -- arrays ------------------------------------------------------------------------------------------------------
@@ -90,6 +90,8 @@ class TorchOps(Ops[Tensor]):
         return x.contiguous()
 
     def host_view(self, x: Tensor) -> np.ndarray:
+        if self.tracer is not None:
+            raise NotImplementedError("it computes on the host, from the values that it is given")
         values = x.numpy(force=True)
         if not self.shares_memory:
             values = values.copy(order="K")
@@ -102,8 +104,8 @@ class TorchOps(Ops[Tensor]):
         except RuntimeError:  # torch does not count in a user's inference mode
             return None
 
-    def indices(self, x: Tensor) -> Tensor:
-        return x.to(torch.int64)
+    def indices(self, x: Tensor | np.ndarray) -> Tensor:
+        return x.to(torch.int64) if isinstance(x, Tensor) else torch.as_tensor(x, dtype=torch.int64, device=self.device)
 
     def astype(self, x: Tensor) -> Tensor:
         return x.to(self.dtype)
@@ -176,7 +178,7 @@ class TorchOps(Ops[Tensor]):
         )
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """x by the transpose of weight, plus bias."""
+        """Multiply x by the transpose of weight and add bias."""
         # Large products are up to twice as fast in oneDNN as in MKL. It misreads the strides of axes of one element.
         sizes = *x.shape, weight.shape[0]
         if self.onednn and self.tracer is None and min(sizes) > 1 and prod(sizes) >= _LARGE_PRODUCT:
@@ -256,7 +258,7 @@ class TorchOps(Ops[Tensor]):
     ) -> Gradients[Tensor]:
         if len(stride) not in (1, 2, 3):
             return super().deconvolution_backward(dy, x, weight, stride, pad, dilation, group, need)
-        # A convolution of dy is what the gradients are.
+        # The gradients are a convolution of dy.
         if self.onednn and (
             onednn.misses_results(dy.shape, weight.shape, stride, pad, dilation)
             or onednn.misses_weights(dy.shape[2:], weight.shape[2:], stride, pad, dilation)
@@ -269,7 +271,7 @@ class TorchOps(Ops[Tensor]):
     # -- pooling -----------------------------------------------------------------------------------------------------
 
     def max_pool(self, x: Tensor, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Tensor, Choice]:
-        """As the base does, and a NaN spreads. The choice is the base's or, where torch pools, torch's index."""
+        """Pool as the base does; a NaN spreads. The choice is the base's or, if torch pools, torch's index."""
         if self.native and max_pooling.serves(x.shape):
             return max_pooling.max_pool(x, kernel, stride, pad, out)
         rounds_up = _rounds_up(x.shape, kernel, stride, pad, out)
@@ -311,7 +313,7 @@ class TorchOps(Ops[Tensor]):
         )
 
     def _like_input(self, shape: Ints) -> Tensor:
-        """Shape and memory order of a pooling's input are all that torch's gradient asks it for."""
+        """Return a stand-in for a pooling's input, of which torch's gradient needs only shape and memory order."""
         return torch.empty(tuple(shape), dtype=self.dtype, device=self.device, memory_format=torch.channels_last)
 
     # -- normalisation -----------------------------------------------------------------------------------------------
@@ -328,7 +330,7 @@ class TorchOps(Ops[Tensor]):
         return around.mul_(x).mul_(-2.0 * alpha * beta / size).addcdiv_(dy, _power(scale, beta))
 
     def _channel_window_sum(self, x: Tensor, size: int) -> Tensor:
-        # In memory the channels of a pixel are a row: the sum of a few shifted rows, in one pass.
+        # In memory, the channels of a pixel are a row: this sums a few shifted rows in one pass.
         rows = channels_last(x).movedim(1, -1)
         half = (size - 1) // 2
         padded = torch.nn.functional.pad(rows, (half, size - 1 - half))
@@ -339,12 +341,12 @@ class TorchOps(Ops[Tensor]):
     def momentum_step(
         self, w: Tensor, g: Tensor, v: Tensor, rate: Tensor | float, momentum: float, decay: float
     ) -> None:
-        # Torch's kernel walks through memory and looks at no strides; without momentum it keeps no history.
+        # Torch's kernel walks through memory and ignores strides; without momentum it keeps no history.
         if isinstance(rate, torch.Tensor) or not (momentum and w.is_contiguous() and v.is_contiguous()):
             super().momentum_step(w, g, v, rate, momentum, decay)
             return
-        # One pass, where each operation above is one. Torch's rule v = momentum v + (1 - dampening) (g + decay w),
-        # w -= lr v is Caffe's with the rate in the place of 1 - dampening.
+        # One pass over memory, while the base needs one for each operation. Torch's rule,
+        # v = momentum v + (1 - dampening) (g + decay w), w -= lr v, is Caffe's with the rate for 1 - dampening.
         torch._fused_sgd_(
             [w],
             [g.contiguous()],
@@ -357,7 +359,7 @@ class TorchOps(Ops[Tensor]):
             maximize=False,
             is_first_step=False,
         )
-        # The kernel does not count as a write by itself, and who keeps what he made of w must notice it.
+        # Torch does not count this kernel as a write, but those who keep values derived from w must notice it.
         torch.autograd.graph.increment_version(w)
 
 
@@ -366,21 +368,21 @@ def _channels_last_all(*arrays: Tensor) -> list[Tensor]:
 
 
 def _geometry(stride: Ints, pad: Ints, dilation: Ints, transposed: bool) -> tuple[Any, ...]:
-    """What torch's convolution is told of its windows: last how much larger than it must be its output is."""
+    """Return the arguments of torch's convolution for its windows; the last is the output's size beyond the least."""
     return list(stride), list(pad), list(dilation), transposed, [0] * len(stride)
 
 
 def _wanted(gradients: Sequence[Tensor], need: Need) -> Gradients[Tensor]:
-    """None for those not needed: some of torch's kernels give more than they are asked for."""
+    """Replace gradients that are not needed by None: some of torch's kernels return more than they are asked for."""
     dx, dw, db = (gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
     return dx, dw, db
 
 
 def _rounds_up(x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> bool | None:
-    """The ceil_mode with which torch's pooling has these windows; None if it has no such windows.
+    """Return the ceil_mode for which torch's pooling has these windows; None if there is none.
 
-    Rounding up, it drops a last one that would start past the image. Padding is at most half of the kernel there, and
-    no image may be empty.
+    When rounding up, torch drops a last window that would start past the image. Its padding is at most half of the
+    kernel, and no image may be empty.
     """
     if any(2 * p > k for k, p in zip(kernel, pad, strict=True)) or 0 in x_shape:
         return None
@@ -391,7 +393,7 @@ def _rounds_up(x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) 
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    """x**exponent; for LRN's usual 0.75 two square roots are far cheaper than a power."""
+    """Return x**exponent; for LRN's usual 0.75, two square roots are far cheaper than a power."""
     if exponent == 0.75:
         root = x.sqrt()
         return root.mul_(root.sqrt())

@@ -25,11 +25,11 @@ def convolution(
     slope: float | None,
     windows: Windows,
 ) -> Callable[[Tensor, Tensor | None], Tensor] | None:
-    """A convolution of arrays like ``x`` with these weights, to be given one and what to add to the result, or None,
-    followed by a rectifier unless ``slope`` is None.
+    """Return a convolution with these weights for arrays like ``x``, followed by a rectifier unless ``slope`` is None.
 
-    Winograd's kernels keep the filters transformed. oneDNN keeps the weights in the order that its kernel for this
-    shape reads, where it would bring them into it in every call. None where neither serves.
+    It is called with such an array and one to add to the result, or None. Winograd's kernels keep the transformed
+    filters. oneDNN keeps the weights in the order that its kernel for this shape reads, instead of reordering them in
+    every call. Returns None if neither serves.
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or x.ndim != 4:
         return None
@@ -69,7 +69,7 @@ def convolution(
         if addend is None:
             return alone(x, packed, bias, *geometry, *rectifier, "")
         addend = channels_last(addend)
-        if slope:  # after a sum oneDNN has the plain rectifier only
+        if slope:  # after a sum, oneDNN has only the plain rectifier
             return rectify(alone(x, packed, bias, *geometry, "none", [], "").add_(addend), slope)
         return added(x, addend, packed, bias, *geometry, "add", 1.0, plain, [], "")
 
@@ -77,27 +77,27 @@ def convolution(
 
 
 def rectify(y: Tensor, slope: float) -> Tensor:
-    """ReLU, written over ``y``."""
+    """Apply ReLU, writing over ``y``."""
     return aten.relu_(y) if slope == 0 else aten.leaky_relu_(y, slope)
 
 
 def normalizes(x: Tensor) -> bool:
-    """Whether there is a kernel of our own for ``batch_norm``."""
+    """Return whether ``batch_norm`` has a kernel of our own for ``x``."""
     return own.serves(x)
 
 
 def batch_norm(
     x: Tensor, scale: Tensor, shift: Tensor | None, eps: float, slope: float | None
 ) -> tuple[Tensor, Tensor, Tensor, Any]:
-    """``x`` normalised by its own statistics, times ``scale``, plus ``shift``, channel by channel, then rectified
-    unless ``slope`` is None.
+    """Normalise ``x`` by its own statistics, multiply by ``scale`` and add ``shift``, channel by channel.
 
-    Gives that, the mean, the unbiased variance, and what ``batch_norm_backward`` wants to know.
+    The result is rectified unless ``slope`` is None. Returns it, the mean, the unbiased variance, and the values that
+    ``batch_norm_backward`` needs.
     """
     if normalizes(x):
         return own.batch_norm(x, scale, shift, eps, 1.0 if slope is None else slope)
     x = channels_last(x)
-    mean, variance = torch.zeros_like(scale), torch.zeros_like(scale)  # a momentum of 1 leaves the batch's own there
+    mean, variance = torch.zeros_like(scale), torch.zeros_like(scale)  # a momentum of 1 puts the batch's own there
     y, *saved = aten.native_batch_norm(x, scale, shift, mean, variance, True, 1.0, eps)
     return y if slope is None else rectify(y, slope), mean, variance, saved
 
@@ -112,7 +112,7 @@ def batch_norm_backward(
     slope: float | None,
     need: Need,
 ) -> Gradients[Tensor]:
-    """Gradients in x, scale and shift; None where not needed."""
+    """Return the gradients of x, scale and shift; None for one that is not needed."""
     if isinstance(saved, own.Saved):
         rectified = None if slope is None else y
         gradients = own.batch_norm_backward(dy, x, rectified, saved, scale, slope or 0.0, need[0])

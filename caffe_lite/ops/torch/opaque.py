@@ -1,4 +1,4 @@
-"""Pooling as compiled passes call it: ATen's kernels as they are. Inductor's own are several times slower on CPUs."""
+"""Pooling for compiled passes: ATen's kernels as they are, as inductor's own are several times slower on CPUs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _(dy: Tensor, size: Ints, kernel: Ints, stride: Ints, pad: Ints, ceil: bool)
 
 
 def _like(x: Tensor, size: Ints, values: Tensor) -> Tensor:
-    """An array of this size with its axes in memory in the order that those of ``x`` have there."""
+    """Return an array of this size whose axes have the same order in memory as those of ``x``."""
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     order = torch.channels_last if last else torch.contiguous_format
     return torch.empty(size, dtype=values.dtype, device=values.device, memory_format=order)
@@ -79,7 +79,7 @@ def _traced_ave_pool_backward(
     return _ave_pool_backward(dy, list(x.shape), kernel, stride, pad, ceil)
 
 
-# Given to make_fx: what a trace notes in the place of ATen's operators.
+# Given to make_fx: the functions that a trace records in place of ATen's operators.
 OPAQUE: dict[OpOverload, Callable[..., Any]] = {
     aten.max_pool2d_with_indices.default: _traced_max_pool,
     aten.max_pool2d_with_indices_backward.default: _traced_max_pool_backward,

@@ -7,7 +7,16 @@ import pytest
 
 from caffe_lite import Net
 from caffe_lite.errors import LayerError
-from caffe_lite.layers.common.loss import BATCH_SIZE, FULL, NONE, VALID, normalization, normalizer
+from caffe_lite.layers.common.loss import (
+    BATCH_SIZE,
+    FULL,
+    NONE,
+    PRE_FIXED,
+    VALID,
+    Normalization,
+    normalization,
+    normalizer,
+)
 from caffe_lite.ops import Ops
 from caffe_lite.proto.caffe_pb2 import LossParameter
 
@@ -40,32 +49,33 @@ def refusal(net: Net, **values: object) -> LayerError:
         ({}, None),
         ({"normalize": True}, VALID),
         ({"normalize": False}, BATCH_SIZE),
-        *[({"normalization": mode}, mode) for mode in (FULL, VALID, BATCH_SIZE, NONE)],
-        *[({"normalization": mode, "normalize": True}, mode) for mode in (FULL, VALID, BATCH_SIZE, NONE)],
-        *[({"normalization": mode, "normalize": False}, mode) for mode in (FULL, VALID, BATCH_SIZE, NONE)],
+        *[({"normalization": mode}, mode) for mode in (FULL, VALID, BATCH_SIZE, PRE_FIXED, NONE)],
+        *[({"normalization": mode, "normalize": True}, mode) for mode in (FULL, VALID, BATCH_SIZE, PRE_FIXED, NONE)],
+        *[({"normalization": mode, "normalize": False}, mode) for mode in (FULL, VALID, BATCH_SIZE, PRE_FIXED, NONE)],
     ],
 )
 def test_normalization_set_explicitly_wins_over_normalize(text: dict[str, object], mode: int | None) -> None:
     param = LossParameter(**text)
-    assert normalization(param) == (VALID if mode is None else mode)
-    assert normalization(param, BATCH_SIZE) == (BATCH_SIZE if mode is None else mode)
+    assert normalization(param).mode == (VALID if mode is None else mode)
+    assert normalization(param, BATCH_SIZE).mode == (BATCH_SIZE if mode is None else mode)
 
 
 @pytest.mark.parametrize(
-    ("mode", "without_ignored", "with_ignored"), [(FULL, 6, 6), (VALID, 6, 4), (BATCH_SIZE, 3, 3), (NONE, 1, 1)]
+    ("mode", "without_ignored", "with_ignored"),
+    [(FULL, 6, 6), (VALID, 6, 4), (BATCH_SIZE, 3, 3), (PRE_FIXED, 2.5, 2.5), (NONE, 1, 1)],
 )
-def test_what_each_mode_divides_by(ops: Ops, mode: int, without_ignored: int, with_ignored: int) -> None:
+def test_what_each_mode_divides_by(ops: Ops, mode: int, without_ignored: float, with_ignored: float) -> None:
     valid = ops.asarray(np.array([[1, 0], [1, 1], [0, 1]])) > 0
-    assert float(normalizer(ops, mode, 3, 6, None)) == without_ignored
-    assert float(normalizer(ops, mode, 3, 6, valid)) == with_ignored
+    assert float(normalizer(ops, Normalization(mode, 2.5), 3, 6, None)) == without_ignored
+    assert float(normalizer(ops, Normalization(mode, 2.5), 3, 6, valid)) == with_ignored
 
 
 @pytest.mark.parametrize("mode", [FULL, VALID, BATCH_SIZE, NONE])
 def test_never_divides_by_less_than_one(ops: Ops, mode: int) -> None:
-    assert float(normalizer(ops, mode, 0, 0, None)) == 1
-    assert float(normalizer(ops, mode, 0, 0, ops.zeros((0, 2)) > 0)) == 1
+    assert float(normalizer(ops, Normalization(mode, 0.5), 0, 0, None)) == 1
+    assert float(normalizer(ops, Normalization(mode, 0.5), 0, 0, ops.zeros((0, 2)) > 0)) == 1
     if mode == VALID:
-        assert float(normalizer(ops, mode, 3, 6, ops.zeros((3, 2)) > 0)) == 1
+        assert float(normalizer(ops, Normalization(mode, 2.5), 3, 6, ops.zeros((3, 2)) > 0)) == 1
 
 
 @pytest.mark.parametrize("layer", READS_LABELS)

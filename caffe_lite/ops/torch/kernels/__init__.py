@@ -1,1 +1,1 @@
-"""Kernels in C++ for CPUs, compiled where they run, each behind the module of its name."""
+"""Kernels in C++ for CPUs, compiled on the machine where they run, each behind the module of its name."""

@@ -1,4 +1,4 @@
-"""BatchNorm of float32 tensors on the CPU with the kernels of ``batch_norm.cpp``, which scale and rectify as well.
+"""BatchNorm of float32 tensors on the CPU with the kernels of ``batch_norm.cpp``, which also scale and rectify.
 
 Images are tensors (N, C, H, W) in the memory order channels_last.
 """
@@ -18,7 +18,7 @@ from .native import had_memory, library
 
 
 class Saved(NamedTuple):
-    """What the gradient wants to know of a forward pass."""
+    """The values of a forward pass that its gradient needs."""
 
     mean: Tensor
     inverse_std: Tensor
@@ -46,12 +46,12 @@ def _kernel(name: str) -> ctypes._NamedFuncPointer:
 
 
 def _shape(x: Tensor) -> ctypes.Array[c_int64]:
-    """batch_norm.cpp's Shape."""
+    """Make the Shape of batch_norm.cpp."""
     n, channels, height, width = x.shape
     return (c_int64 * 2)(n * height * width, channels)
 
 
-# torch knows these as operators of its own, and compiled passes call them without seeing into them.
+# torch has these as operators, and compiled passes call them without seeing into them.
 torch.library.define(
     "caffe_lite::batch_norm",
     "(Tensor x, Tensor scale, Tensor? shift, float eps, float slope) -> (Tensor, Tensor, Tensor, Tensor)",
@@ -66,7 +66,10 @@ torch.library.define(
 def batch_norm(
     x: Tensor, scale: Tensor, shift: Tensor | None, eps: float, slope: float
 ) -> tuple[Tensor, Tensor, Tensor, Saved]:
-    """``x`` normalised, times ``scale``, plus ``shift``, where negative times ``slope``; mean and unbiased variance."""
+    """Normalise ``x``, multiply by ``scale``, add ``shift``, and multiply negative results by ``slope``.
+
+    Returns the result, the mean, the unbiased variance and the values for ``batch_norm_backward``.
+    """
     y, mean, variance, inverse_std = torch.ops.caffe_lite.batch_norm.default(x, scale, shift, eps, slope)
     return y, mean, variance, Saved(mean, inverse_std)
 
@@ -74,7 +77,7 @@ def batch_norm(
 def batch_norm_backward(
     dy: Tensor, x: Tensor, y: Tensor | None, saved: Saved, scale: Tensor, slope: float, need_x: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients in x (of no elements if not needed), scale and shift; with ``y`` through its rectifier."""
+    """Return the gradients of x (empty if not needed), scale and shift; with ``y``, through its rectifier."""
     return torch.ops.caffe_lite.batch_norm_backward.default(dy, x, y, *saved, scale, slope, need_x)
 
 

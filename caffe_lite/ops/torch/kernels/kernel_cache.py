@@ -1,6 +1,7 @@
-"""Where compiled kernels are kept between processes, and which of those found there are trusted.
+"""The folder that keeps compiled kernels between processes, and the checks of the files found there.
 
-Loading a library runs its code, so each must be this user's or root's, out of everybody else's reach, and whole.
+Loading a library runs its code. So each must belong to this user or root, be complete, and be out of reach of all
+others.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from time import monotonic, sleep, time
 from ....errors import CaffeError, Where
 
 _PATIENCE = 600.0  # seconds to wait for another process that compiles the same kernel
-_LEFT_OVER = 3600.0  # seconds after which nobody works in a folder any more
+_LEFT_OVER = 3600.0  # seconds after which a work folder is abandoned
 
 
 def place() -> Path:
-    """The folder, links resolved: what CAFFE_LITE_CACHE names, or one where this user's programs keep such things.
+    """Return the folder, links resolved: CAFFE_LITE_CACHE, or one inside the folder for this user's caches.
 
-    It need not be there. A CaffeError if this user has no home.
+    It need not exist. Raises a CaffeError if this user has no home.
     """
     named = os.environ.get("CAFFE_LITE_CACHE")
     if named:
@@ -36,7 +37,7 @@ def place() -> Path:
         base = "~/Library/Caches"
     else:
         base = os.environ.get("XDG_CACHE_HOME", "")
-        base = base if os.path.isabs(base) else "~/.cache"  # as the XDG specification says
+        base = base if os.path.isabs(base) else "~/.cache"  # by the XDG specification
     folder = os.path.join(os.path.expanduser(base), "caffe_lite")
     if not os.path.isabs(folder):
         raise CaffeError("this user has no home folder", hint="name a folder in the variable CAFFE_LITE_CACHE")
@@ -44,7 +45,7 @@ def place() -> Path:
 
 
 def make(folder: Path) -> None:
-    """Make the folder and what leads to it, if it is not there; others may read what is made, whatever the umask."""
+    """Create the folder and its parents if missing; others may read them, whatever the umask."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         with contextlib.suppress(FileExistsError):  # another process was faster
@@ -53,13 +54,13 @@ def make(folder: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    """Raise a CaffeError if anybody but this user and root could change what lies in this folder (links resolved).
+    """Raise a CaffeError if anybody but this user and root could change the content of this folder (links resolved).
 
-    On Windows, where folders have neither owner nor mode in this sense, nothing is checked.
+    Nothing is checked on Windows, where folders have no owner and mode in this sense.
     """
     for path in (folder, *folder.parents):
         found = path.lstat()
-        # Who may write into a folder like /tmp can make files there, but not rename or remove those of others.
+        # In a folder like /tmp, anybody can create files, but not rename or remove those of others.
         sticky = found.st_mode & stat.S_ISVTX and path != folder
         if not stat.S_ISDIR(found.st_mode):
             raise CaffeError("it is no folder", where=Where(str(path)))
@@ -72,7 +73,7 @@ def check(folder: Path) -> None:
 
 
 def find(folder: Path, name: str) -> Path | None:
-    """A library that ``keep`` has kept under this name, a pattern; what is broken or not to be trusted is removed."""
+    """Find a library that ``keep`` stored under this name, a pattern; remove broken and untrusted ones."""
     if not folder.exists():
         return None
     check(folder)
@@ -85,7 +86,7 @@ def find(folder: Path, name: str) -> Path | None:
 
 
 def keep(library: Path, folder: Path, name: str) -> Path:
-    """Move a library, made in ``work_folder``, to where ``find`` finds it, at once or not at all; its new path."""
+    """Move a library from ``work_folder`` to the place for ``find``, atomically; return its new path."""
     library.chmod(0o644)
     kept = folder / f"{name}-{_sum(library.read_bytes())}.so"
     os.replace(library, kept)
@@ -94,7 +95,7 @@ def keep(library: Path, folder: Path, name: str) -> Path:
 
 @contextlib.contextmanager
 def work_folder(folder: Path | None, stem: str) -> Iterator[Path]:
-    """A folder of this process alone, inside the given one or where the system has temporary files; then removed."""
+    """Make a folder for this process alone, in the given one or among the system's temporary files; then remove it."""
     with TemporaryDirectory(prefix=f".{stem}-", dir=folder, ignore_cleanup_errors=True) as name:
         work = Path(os.path.realpath(name))
         check(work)
@@ -103,10 +104,10 @@ def work_folder(folder: Path | None, stem: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def alone(folder: Path, stem: str) -> Iterator[None]:
-    """Let processes that compile this kernel do so one after the other, and clear away what killed ones have left.
+    """Let processes compile this kernel one at a time, and remove the files that killed ones left.
 
-    The lock goes with the process that holds it. Without locks (on Windows, on some network file systems), or if
-    another process holds it for too long, the work is done twice, which harms nothing.
+    The lock ends with the process that holds it. Without locks (on Windows, on some network file systems), or if
+    another process holds it for too long, the work is done twice, which does no harm.
     """
     handle = os.open(folder / f"{stem}.lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     locked = _lock(handle)
@@ -119,7 +120,7 @@ def alone(folder: Path, stem: str) -> Iterator[None]:
         yield
     finally:
         if locked:
-            _unlock(handle)  # closing does not, if the process has forked meanwhile
+            _unlock(handle)  # closing does not if the process has forked in the meantime
         os.close(handle)
 
 
@@ -147,7 +148,7 @@ def _unlock(handle: int) -> None:
 
 
 def _sound(path: Path) -> bool:
-    """Whether a file is one that ``keep`` has written, and nobody else can have changed."""
+    """Return whether ``keep`` wrote this file, and nobody else can have changed it."""
     flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
     try:
         with open(os.open(path, os.O_RDONLY | sum(flags)), "rb") as file:
@@ -159,7 +160,7 @@ def _sound(path: Path) -> bool:
 
 
 def _doubt(found: os.stat_result, *, sticky: bool = False) -> str:
-    """Why others than this user and root can change a file or folder, or nothing."""
+    """Return the reason why others than this user and root can change a file or folder, or ""."""
     if os.name != "posix":
         return ""
     if found.st_uid not in (0, os.geteuid()):

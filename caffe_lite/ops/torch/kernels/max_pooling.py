@@ -1,6 +1,6 @@
 """Max pooling of float32 tensors on the CPU with the kernels of ``max_pooling.cpp``.
 
-Images are tensors (N, C, H, W) in the memory order channels_last. A window's choice is that of ``Ops.max_pool``.
+Images are tensors (N, C, H, W) in the memory order channels_last. The choice is that of ``Ops.max_pool``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...windows import Ints
 from ..channels_last import channels_last
 from .native import library
 
-_LEAST_CHANNELS = 16  # the longest vector's
+_LEAST_CHANNELS = 16  # those of the longest vector
 
 
 def serves(x_shape: Ints) -> bool:
@@ -37,13 +37,17 @@ def _kernel(name: str) -> ctypes._NamedFuncPointer:
 
 
 def _shape(images: Tensor, windows: Tensor, kernel: Ints, stride: Ints, pad: Ints) -> ctypes.Array[c_int64]:
-    """max_pooling.cpp's Shape."""
-    axes = zip(images.shape[2:], windows.shape[2:], kernel, stride, pad, strict=True)
-    numbers = [*images.shape[:2], *(number for axis in axes for number in axis)]
+    return _packed(images.shape, windows.shape[2:], tuple(kernel), tuple(stride), tuple(pad))
+
+
+@functools.lru_cache(maxsize=1024)
+def _packed(images: tuple[int, ...], *axes: tuple[int, ...]) -> ctypes.Array[c_int64]:
+    """Make the Shape of max_pooling.cpp, which reads it."""
+    numbers = [*images[:2], *(number for axis in zip(images[2:], *axes, strict=True) for number in axis)]
     return (c_int64 * len(numbers))(*numbers)
 
 
-# torch knows these as operators of its own, and compiled passes call them without seeing into them.
+# torch has these as operators, and compiled passes call them without seeing into them.
 _WINDOWS = "int[] kernel, int[] stride, int[] pad"
 torch.library.define("caffe_lite::native_max_pool", f"(Tensor x, {_WINDOWS}, int[] out) -> (Tensor, Tensor)")
 torch.library.define(
@@ -52,12 +56,12 @@ torch.library.define(
 
 
 def max_pool(x: Tensor, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Tensor, Tensor]:
-    """The largest element of each window (a NaN is larger than all), and the choice."""
+    """Return the largest element of each window (a NaN is larger than all), and the choice."""
     return torch.ops.caffe_lite.native_max_pool.default(x, list(kernel), list(stride), list(pad), list(out))
 
 
 def max_pool_backward(dy: Tensor, choice: Tensor, kernel: Ints, stride: Ints, pad: Ints, size: Ints) -> Tensor:
-    """The gradient in images of this height and width."""
+    """Return the gradient of the images, which have this height and width."""
     return torch.ops.caffe_lite.native_max_pool_backward.default(
         dy, choice, list(kernel), list(stride), list(pad), list(size)
     )

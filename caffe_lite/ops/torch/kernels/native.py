@@ -1,4 +1,4 @@
-"""C++ of this package, compiled for this very processor when it is first needed and kept in the user's cache."""
+"""The C++ of this package, compiled for this very processor on first use and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from . import kernel_cache
 _FLAGS = ("-std=gnu++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
 _SOURCES = Path(__file__).parent
 
-# What Linux says of a processor's kind and abilities, in the words of its several architectures.
+# Linux's keys for a processor's kind and abilities, which depend on the architecture.
 _CPUINFO = {"vendor_id", "cpu family", "model", "flags"}  # x86
 _CPUINFO |= {"CPU implementer", "CPU variant", "CPU part", "Features"}  # Arm
 _CPUINFO |= {"cpu", "features", "isa"}  # POWER, s390, RISC-V
 
 
 class Built(NamedTuple):
-    """A compiled kernel: where it is kept, if it is, and the seconds it took, 0 if it was there."""
+    """A compiled kernel; its path if it is kept; the seconds that compiling took, 0 if it was there."""
 
     library: ctypes.CDLL
     path: Path | None
@@ -39,24 +39,24 @@ class Built(NamedTuple):
 
 
 def compiler() -> str:
-    """The command of the C++ compiler; whether it is there, ``shutil.which`` tells."""
+    """Return the command of the C++ compiler, which need not be installed."""
     return os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
 
 
 def sources() -> list[str]:
-    """The files that can be compiled, those that take longest first."""
+    """Return the files that can be compiled, starting with those that take longest."""
     files = sorted(_SOURCES.glob("*.cpp"), key=lambda path: path.stat().st_size, reverse=True)
     return [path.name for path in files]
 
 
 def left_out() -> bool:
-    """Whether the environment says to do without: CAFFE_LITE_NATIVE=0."""
+    """Return whether the environment disables the kernels: CAFFE_LITE_NATIVE=0."""
     return os.environ.get("CAFFE_LITE_NATIVE") == "0"
 
 
 @functools.cache
 def library(name: str) -> ctypes.CDLL | None:
-    """What the file ``name`` beside this module compiles to, or None where there is none; the log says why."""
+    """Return the compiled file ``name`` from beside this module, or None if that fails; the log says why."""
     if left_out():
         return None
     try:
@@ -69,15 +69,15 @@ def library(name: str) -> ctypes.CDLL | None:
 
 
 def build(name: str) -> Built:
-    """What ``name`` compiles to, as it is kept or compiled now; in the latter case all others are, too, side by side.
+    """Return ``name`` as it is kept, or compile it now, and all other files with it, in parallel.
 
-    Raises NoCompiler, or the CaffeError, OSError or CalledProcessError that came in the way; ``why`` words it.
+    Raises NoCompiler, or the CaffeError, OSError or CalledProcessError that prevents it; ``why`` words the reason.
     """
     return (None if _begun() else _found(name)) or _compilations()[name].result()
 
 
 def why(error: Exception) -> str:
-    """In a line what went wrong: a compiler's first, or the error's own."""
+    """Return the reason in one line: the compiler's first line, or the error's own text."""
     said = getattr(error, "stderr", None)
     return said.decode(errors="replace").strip().partition("\n")[0] if said else str(error)
 
@@ -93,13 +93,13 @@ class NoCompiler(EngineError):
 
 
 def had_memory(had: bool, *call: object) -> None:
-    """For ``errcheck`` of a kernel that says whether there was memory."""
+    """Raise a MemoryError if a kernel had no memory: the ``errcheck`` of kernels that return that."""
     if not had:
         raise MemoryError("no memory for what a compiled kernel keeps between its steps")
 
 
 def _found(name: str) -> Built | None:
-    """The kernel, if it is kept: compiled from this text for this processor, by this compiler if there is one."""
+    """Return the kernel if it is kept: from this source, for this processor, by this compiler if there is one."""
     stem, here = Path(name).stem, which(compiler()) is not None
     maker = _compiler_key() if here else "*"
     try:
@@ -108,7 +108,7 @@ def _found(name: str) -> Built | None:
         others = path is None and not here and any(folder.glob(f"{stem}-*.so"))
     except (CaffeError, OSError):
         if here:
-            return None  # and `_folder` says why
+            return None  # `_folder` logs the reason
         raise
     if others:
         raise EngineError(
@@ -119,7 +119,7 @@ def _found(name: str) -> Built | None:
 
 @functools.cache
 def _compilations() -> dict[str, Future[Built]]:
-    """All kernels being compiled, one per core at a time."""
+    """Start to compile all kernels, as many at a time as there are cores."""
     if which(compiler()) is None:
         raise NoCompiler
     folder = _folder()
@@ -140,7 +140,7 @@ def _finish() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_finish)  # a child has no threads, but would hold the pipes of those at work
+    os.register_at_fork(before=_finish)  # a child has no threads, but would hold the pipes of the running ones
 
 
 def _compiled(name: str, folder: Path | None) -> Built:
@@ -163,7 +163,7 @@ def _compiled(name: str, folder: Path | None) -> Built:
 
 
 def _folder() -> Path | None:
-    """The folder to keep kernels in, or None if that cannot be; the log says why."""
+    """Return the folder to keep kernels in, or None if there can be none; the log says why."""
     try:
         folder = kernel_cache.place()
         kernel_cache.make(folder)
@@ -183,19 +183,19 @@ def _run(*arguments: str, scratch: Path | None = None) -> bytes:
 
 @functools.cache
 def _text_key(name: str) -> str:
-    """Names the text, how it is compiled, and for which processor."""
+    """Return a key for the source, the compiler's flags and the processor."""
     files = [_SOURCES / name, *sorted(_SOURCES.glob("*.h"))]
     return _key(*(path.read_bytes() for path in files), " ".join(_FLAGS).encode(), _processor())
 
 
 @functools.cache
 def _compiler_key() -> str:
-    """Names the compiler, and what it takes the processor for: all that it defines by itself."""
+    """Return a key for the compiler and its idea of the processor: all macros that it predefines."""
     return _key(_run("-dM", "-E", "-x", "c++", os.devnull))
 
 
 def _processor() -> bytes:
-    """The kind of this processor and all that it can do, as the system tells it."""
+    """Return the kind of this processor and all its abilities, as the system reports them."""
     if sys.platform == "darwin":
         with suppress(OSError, subprocess.CalledProcessError):
             return subprocess.run(["sysctl", "machdep.cpu", "hw.optional"], capture_output=True, check=True).stdout

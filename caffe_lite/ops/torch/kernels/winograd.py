@@ -1,7 +1,7 @@
-"""Convolutions of float32 tensors on the CPU by Winograd's minimal filtering: faster, at some more rounding.
+"""Convolutions of float32 tensors on the CPU by Winograd's minimal filtering: faster, with slightly more rounding.
 
-They serve filters of 3 x 3 and 5 x 5 with stride 1 where the kernels of ``winograd.cpp`` can be compiled; ``best_tile``
-tells where they are worth while. Images are tensors (N, C, H, W) in the memory order channels_last.
+They serve filters of 3 x 3 and 5 x 5 with stride 1 if the kernels of ``winograd.cpp`` can be compiled; ``best_tile``
+decides whether they are worthwhile. Images are tensors (N, C, H, W) in the memory order channels_last.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ...windows import Ints, convolved
 from ..channels_last import channels_last
 from .native import had_memory, library
 
-# How many results a tile may have in each direction, by the size of the filters: what winograd.cpp instantiates.
+# How many results a tile may have in each direction, by the size of the filters, as winograd.cpp instantiates them.
 _TILES = {3: (2, 4), 5: (4,)}
 
-# What takes the time of how many multiplications: one of a matrix product of values; making and reading the value of a
-# pixel; making that of a filter near its product, or reading it from memory; making a gradient of it; reading a tap.
-# Measured, with kernels of oneDNN's speed beside them.
+# Costs, as the number of multiplications that take the same time: a multiplication in a matrix product of transformed
+# values; transforming and reading the value of a pixel; transforming that of a filter near its product, or reading it
+# from memory; making a gradient of it; reading a tap. Measured beside kernels of oneDNN's speed.
 _PRODUCT, _PIXEL, _FILTER, _FILTER_GRADIENT, _TAP = 1.2, 20, 16, 8, 24
 
 
@@ -37,7 +37,22 @@ def best_tile(
     *,
     gradient: bool = False,
 ) -> int:
-    """The tile to compute a convolution with, or the gradient in its weights; 0 where oneDNN is as fast."""
+    """Return the best tile for a convolution, or for the gradient of its weights; 0 if oneDNN is as fast."""
+    sizes = (tuple(numbers) for numbers in (x_shape, weight_shape, stride, pad, dilation))
+    tile = _cheapest_tile(*sizes, group, gradient)
+    return tile if tile and _library() is not None else 0
+
+
+@functools.lru_cache(maxsize=4096)
+def _cheapest_tile(
+    x_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    stride: tuple[int, ...],
+    pad: tuple[int, ...],
+    dilation: tuple[int, ...],
+    group: int,
+    gradient: bool,
+) -> int:
     n, channels, *image = x_shape
     outs, _, *kernel = weight_shape
     size = kernel[0]
@@ -57,9 +72,7 @@ def best_tile(
 
     tile = min(_TILES[size], key=cost)
     direct = (n * height * width + _TAP) * ins * outs * size * size
-    if cost(tile) > 0.9 * direct or _library() is None:
-        return 0
-    return tile
+    return 0 if cost(tile) > 0.9 * direct else tile
 
 
 @functools.cache
@@ -89,12 +102,12 @@ def _kernel(name: str, tile: int, size: int) -> ctypes._NamedFuncPointer:
 
 
 def _shape(x: Tensor, y: Tensor, pad: Ints, group: int) -> ctypes.Array[c_int64]:
-    """winograd.cpp's Shape."""
+    """Make the Shape of winograd.cpp."""
     (n, channels, height, width), (_, outs, *out) = x.shape, y.shape
     return (c_int64 * 10)(n, height, width, channels, *out, outs, *pad, group)
 
 
-# torch knows these as operators of its own, and compiled passes call them without seeing into them.
+# torch has these as operators, and compiled passes call them without seeing into them.
 torch.library.define("caffe_lite::winograd_filters", "(Tensor weight, int tile, int group) -> Tensor")
 torch.library.define(
     "caffe_lite::winograd_convolution",
@@ -111,7 +124,7 @@ torch.library.define(
 
 
 def filters(weight: Tensor, tile: int, group: int) -> Tensor:
-    """The filters (outs, ins / group, size, size) transformed, to be kept."""
+    """Transform the filters (outs, ins / group, size, size), to be kept."""
     return torch.ops.caffe_lite.winograd_filters.default(weight, tile, group)
 
 
@@ -127,30 +140,30 @@ def convolution(
     addend: Tensor | None = None,
     slope: float = 1.0,
 ) -> Tensor:
-    """The convolution with transformed filters, plus ``bias`` and ``addend``, where negative times ``slope``."""
+    """Convolve with transformed filters, add ``bias`` and ``addend``, and multiply negative results by ``slope``."""
     return torch.ops.caffe_lite.winograd_convolution.default(
         x, filters, bias, addend, slope, tile, size, outs, list(pad), group
     )
 
 
 def convolution_once(x: Tensor, weight: Tensor, bias: Tensor | None, tile: int, pad: Ints, group: int) -> Tensor:
-    """The convolution with filters that nobody has transformed, plus ``bias``."""
+    """Convolve with filters that are not transformed yet, and add ``bias``."""
     return torch.ops.caffe_lite.winograd_convolution_once.default(x, weight, bias, False, tile, list(pad), group)
 
 
 def image_gradient(dy: Tensor, weight: Tensor, tile: int, pad: Ints, group: int) -> Tensor:
-    """The gradient of a convolution in its images: a convolution with the filters turned by 180 degrees."""
+    """Return the gradient of a convolution's images: a convolution with the filters turned by 180 degrees."""
     opposite = _opposite(weight.shape[2], pad)
     return torch.ops.caffe_lite.winograd_convolution_once.default(dy, weight, None, True, tile, opposite, group)
 
 
 def weight_gradient(dy: Tensor, x: Tensor, tile: int, size: int, pad: Ints, group: int) -> Tensor:
-    """The gradient of a convolution in its weights."""
+    """Return the gradient of a convolution's weights."""
     return torch.ops.caffe_lite.winograd_weight_gradient.default(dy, x, tile, size, list(pad), group)
 
 
 def best_tile_back(dy_shape: Ints, weight_shape: Ints, stride: Ints, pad: Ints, dilation: Ints, group: int) -> int:
-    """The tile to compute the gradient in the images with; 0 where oneDNN is as fast."""
+    """Return the best tile for the gradient of the images; 0 if oneDNN is as fast."""
     outs, ins, *kernel = weight_shape
     turned = ins * group, outs // group, *kernel
     return best_tile(dy_shape, turned, stride, _opposite(kernel[0], pad), dilation, group)

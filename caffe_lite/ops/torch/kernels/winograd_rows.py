@@ -1,6 +1,6 @@
-"""Convolutions of float32 images with few channels, as the first layers of nets are, on the CPU.
+"""Convolutions of float32 images with few channels, as in the first layers of nets, on the CPU.
 
-The kernels of ``winograd_rows.cpp`` serve them with filters of at least five columns, three to five times the stride.
+The kernels of ``winograd_rows.cpp`` serve filters of at least five columns, three to five times the stride.
 Images are tensors (N, C, H, W) in the memory order channels_last.
 """
 
@@ -18,11 +18,11 @@ from ...windows import Ints, convolved
 from ..channels_last import channels_last
 from .native import had_memory, library
 
-# How many results a tile has, by the taps of a filter in a row over the stride: what winograd_rows.cpp instantiates.
+# How many results a tile has, by the taps of a filter in a row over the stride, as winograd_rows.cpp has them.
 _TILES = {3: 4, 4: 5, 5: 4}
 
-# What makes up for the transforms: columns of a filter, and the elements that it has in a column and a stride. More
-# channels than these are better transformed in both directions.
+# Least sizes of a filter that make up for the transforms: its columns, and its elements in a column and a stride.
+# Images with more channels than this are better transformed in both directions.
 _LEAST_COLUMNS, _LEAST_INNER, _MOST_CHANNELS = 5, 15, 4
 
 
@@ -59,12 +59,12 @@ def _kernel(name: str, kernel: Ints, stride: Ints) -> ctypes._NamedFuncPointer:
 
 
 def _shape(x: Tensor, y: Tensor, kernel: Ints, stride: Ints, pad: Ints) -> ctypes.Array[c_int64]:
-    """winograd_rows.cpp's Shape."""
+    """Make the Shape of winograd_rows.cpp."""
     (n, channels, height, width), (_, outs, *out) = x.shape, y.shape
     return (c_int64 * 13)(n, height, width, channels, *out, outs, *kernel, *stride, *pad)
 
 
-# torch knows these as operators of its own, and compiled passes call them without seeing into them.
+# torch has these as operators, and compiled passes call them without seeing into them.
 torch.library.define(
     "caffe_lite::rows_convolution",
     "(Tensor x, Tensor weight, Tensor? bias, float slope, int[] stride, int[] pad) -> Tensor",
@@ -75,12 +75,12 @@ torch.library.define(
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, pad: Ints, slope: float = 1.0) -> Tensor:
-    """The convolution plus ``bias``, where negative times ``slope``."""
+    """Convolve and add ``bias``; multiply negative results by ``slope``."""
     return torch.ops.caffe_lite.rows_convolution.default(x, weight, bias, slope, list(stride), list(pad))
 
 
 def weight_gradient(dy: Tensor, x: Tensor, kernel: Ints, stride: Ints, pad: Ints) -> Tensor:
-    """The gradient of a convolution in its weights."""
+    """Return the gradient of a convolution's weights."""
     return torch.ops.caffe_lite.rows_weight_gradient.default(dy, x, list(kernel), list(stride), list(pad))
 
 
