@@ -30,10 +30,10 @@ def searched(path: str, where: Where | None) -> str:
     return " and ".join(dict.fromkeys(places))
 
 
-def read_lines(source: str, where: Where | None, param: str) -> Iterator[tuple[int, str]]:
+def read_lines(source: str, where: Where | None, param: str, field: str = "source") -> Iterator[tuple[int, str]]:
     """Yield the lines of a list, which ``resolve`` finds, with their numbers; stripped, and without empty ones.
 
-    ``param`` is the message whose field ``source`` names the list. Bytes that are not UTF-8 reach paths unchanged.
+    ``param`` is the message whose ``field`` names the list. Bytes that are not UTF-8 reach paths unchanged.
     """
     try:
         with open(resolve(source, where), encoding="utf-8-sig", errors="surrogateescape") as stream:
@@ -43,7 +43,7 @@ def read_lines(source: str, where: Where | None, param: str) -> Iterator[tuple[i
     except FileNotFoundError:
         raise DataError(
             f"there is no file {source!r}: looked for {searched(source, where)}",
-            hint="Put it there, or correct the " + (f"source in {param}" if where else "path"),
+            hint="Put it there, or correct the " + (f"{field} in {param}" if where else "path"),
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{source!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error

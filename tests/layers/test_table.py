@@ -214,10 +214,23 @@ TABLE = [
     Entry("MVN mean", "mvn_param { normalize_variance: false }", [IMAGES], in_place=True),
     Entry("MVN rows", "mvn_param { across_channels: true }", [ROWS]),
     Entry("MultinomialLogisticLoss", "", [positive(4, 5), LABELS]),
+    Entry("Normalize", "", [IMAGES], in_place=True),
+    Entry("Normalize L1", 'normalize_param { normalize_type: "L1" bp_norm: true }', [IMAGES], tops=2),
+    Entry("Normalize L2", "normalize_param { bp_norm: true }", [IMAGES], tops=2),
+    Entry("Normalize sample", "norm_param { eps: 0.1 }", [IMAGES], in_place=True),
+    Entry(
+        "Normalize channels",
+        "norm_param { across_spatial: false channel_shared: false eps: 0.2 add_eps_before_sqrt: false }",
+        [IMAGES],
+        in_place=True,
+    ),
     Entry("PReLU channels", "", [IMAGES], in_place=True),
     Entry("PReLU shared", "prelu_param { channel_shared: true }", [IMAGES], in_place=True),
     Entry("Parameter", "parameter_param { shape { dim: 2 dim: 3 } }", []),
     Entry("Parameter weighted", "loss_weight: 0.3 parameter_param { shape { dim: 1 } }", []),
+    Entry("Permute", "permute_param { order: 0 order: 2 order: 3 order: 1 }", [IMAGES]),
+    Entry("Permute nothing", "", [IMAGES], in_place=True),
+    Entry("Permute batch", "permute_param { order: 3 }", [IMAGES]),
     Entry("Pooling max", "pooling_param { kernel_size: 3 stride: 2 }", [IMAGES]),
     Entry("Pooling max pad", "pooling_param { kernel_size: 3 stride: 2 pad: 1 }", [IMAGES]),
     Entry("Pooling max same", "pooling_param { kernel_size: 3 pad: 1 }", [IMAGES], in_place=True),
@@ -435,6 +448,23 @@ WITHOUT_GRADIENT = [
     Entry("Convolution many", "convolution_param { num_output: 64 kernel_size: 3 pad: 1 }", [Bottom((2, 64, 9, 9))]),
     Entry("Convolution rows", "convolution_param { num_output: 8 kernel_size: 7 stride: 2 }", [Bottom((2, 3, 20, 20))]),
 ]
+# What is in their tops, or how much, does not follow from the batch.
+APART_FROM_THE_BATCH = [
+    Entry("PriorBox", "prior_box_param { min_size: 3 }", [IMAGES, IMAGES]),
+    Entry("PriorBoxClustered", "prior_box_param { width: 3 height: 2 }", [IMAGES, IMAGES]),
+    Entry(
+        "DetectionOutput",
+        "detection_output_param { num_classes: 3 }",
+        [Bottom((2, 16)), Bottom((2, 12)), Bottom((1, 2, 16))],
+        batch=[0, 0, None],
+    ),
+    Entry(
+        "DetectionOutputExtended",
+        "detection_output_param { num_classes: 2 }",
+        [Bottom((2, 1, 2, 8)), Bottom((2, 8)), Bottom((1, 2, 16))],
+        batch=[0, 0, None],
+    ),
+]
 EMPTY = [entry for entry in TABLE if entry.bottoms] + [*_losses(), *WITHOUT_GRADIENT]
 
 
@@ -474,7 +504,7 @@ def test_a_batch_of_nothing(entry: Entry, made_so: bool, dtype: str, engine: str
         assert not np.any(blob.diff)
 
 
-@pytest.mark.parametrize("entry", [*TABLE, *WITHOUT_GRADIENT], ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", [*TABLE, *WITHOUT_GRADIENT, *APART_FROM_THE_BATCH], ids=lambda entry: entry.name)
 def test_an_axis_of_nothing(entry: Entry, engine: str) -> None:
     """Wherever the axis is, the layer accepts it or says what is wrong."""
     for i, bottom in enumerate(entry.bottoms):

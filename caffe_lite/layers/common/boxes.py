@@ -15,9 +15,11 @@ _BLOCK = 256  # candidates for which overlaps are computed at a time
 
 def areas(boxes: np.ndarray, inclusive: bool = False) -> np.ndarray:
     """Return the areas (...); that of an inverted box, whose width or height is negative, is 0."""
-    one = boxes.dtype.type(inclusive)
-    width, height = (boxes[..., 2 + i] - boxes[..., i] + one for i in (0, 1))
-    return np.maximum(width, 0) * np.maximum(height, 0)
+    sides = boxes[..., 2:] - boxes[..., :2]
+    if inclusive:
+        sides += 1
+    np.maximum(sides, 0, out=sides)
+    return sides[..., 0] * sides[..., 1]
 
 
 def overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False) -> np.ndarray:
@@ -61,22 +63,26 @@ def nms(
     With ``eta`` below 1 the threshold is multiplied by it after each kept box as long as it is above 0.5. At most
     ``most`` boxes are kept.
     """
-    bound, factor = boxes.dtype.type(threshold), boxes.dtype.type(eta)
+    bound = boxes.dtype.type(threshold)
     kept: list[int] = []
     for start in range(0, len(boxes), _BLOCK):
         index = np.arange(start, min(start + _BLOCK, len(boxes)))
-        worst = overlaps(boxes[index], boxes[kept], inclusive).max(1, initial=0)
+        worst = (
+            overlaps(boxes[index], boxes[kept], inclusive).max(1, initial=0)
+            if kept
+            else np.zeros(len(index), boxes.dtype)
+        )
         index, worst = index[worst <= bound], worst[worst <= bound]
         among = overlaps(boxes[index], boxes[index], inclusive)
-        for i, row in zip(index.tolist(), range(len(index)), strict=True):
+        for row, i in enumerate(index.tolist()):
             if not worst[row] <= bound:
                 continue
             if len(kept) == most:
                 return np.array(kept, int)
             kept.append(i)
             np.maximum(worst, among[row], out=worst)
-            if factor < 1 and bound > 0.5:
-                bound *= factor
+            if eta < 1 and bound > 0.5:
+                bound *= boxes.dtype.type(eta)
     return np.array(kept, int)
 
 

@@ -1,0 +1,23 @@
+"""Label maps: text files that say what the labels of a data set mean."""
+
+from __future__ import annotations
+
+from ..errors import DataError, Where
+from ..proto.caffe_pb2 import LabelMap
+from ..proto.parser import parse_text
+from ..proto.prototxt import read_text
+from .paths import resolve
+
+
+def read_label_map(path: str, where: Where | None) -> dict[int, str]:
+    """Return the name of each label; a label or a name that comes twice is an error."""
+    file = resolve(path, where)
+    names: dict[int, str] = {}
+    for item in parse_text(read_text(file), LabelMap, file).message.item:
+        if item.label in names:
+            what = f"label {item.label} is both {names[item.label]!r} and {item.name!r}"
+            raise DataError(what, where=Where(file), hint="give each label one name")
+        if item.name in names.values():
+            raise DataError(f"two labels are named {item.name!r}", where=Where(file), hint="give each its own name")
+        names[item.label] = item.name
+    return names

@@ -1,0 +1,210 @@
+"""DetectionOutput: the boxes that a detector has found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..blobs import Blob
+from ..blobs.unknown import UnknownSize
+from ..data.label_map import read_label_map
+from ..files.atomic import writing
+from ..files.paths import system_path
+from ..layer import Kind, Layer, register_layer
+from ..logs.log import logger
+from ..proto.caffe_pb2 import DetectionOutputParameter, PriorBoxParameter, ResizeParameter
+from .common.boxes import best_first, decode, nms
+from .common.detection_files import FORMATS, DetectionFiles, read_name_sizes
+
+_FIRST_OF_SYNOPSYS = DetectionOutputParameter.OBJECTNESS_SCORE_FIELD_NUMBER
+
+
+@register_layer("DetectionOutput")
+class DetectionOutputLayer(Layer):
+    """For each image and class, the best boxes that do not overlap a better one too much.
+
+    Of each class, except background_label_id, the boxes with a score above confidence_threshold are taken, at most
+    nms_param.top_k of them, best first; one is dropped if its intersection over union with one that was kept is above
+    nms_param.nms_threshold. With eta below 1 that threshold is multiplied by eta after each kept box while it is
+    above 0.5. Then keep_top_k of an image's boxes stay, of all classes. Equal scores are taken in the order of classes
+    and priors (the original leaves the order at the last step open).
+    Bottoms: the locations of P priors, (N, P 4) or, for each class, (N, P C 4), as code_type and variances encode
+    them; their scores, (N, P C); the priors, (1, 2, P 4), as from PriorBox; optionally the images, which are not read.
+    Top: (1, 1, K, 7), each row an image's index, label, score, x1, y1, x2, y2 as fractions of the image; by image, then
+    label, then score. Without any box, one row for each image: its index, then -1s. There is no gradient.
+    Reads ``detection_output_param``: num_classes, share_location (true), background_label_id (0; -1: none), nms_param
+    (nms_threshold 0.3, top_k -1: all, eta 1), keep_top_k (-1: all), code_type (CORNER; or CENTER_SIZE, CORNER_SIZE),
+    variance_encoded_in_target (false), confidence_threshold (none), save_output_param, visualize (false; true is
+    accepted, and nothing is drawn). visualize_threshold and save_file belong to visualize.
+    With save_output_param, which reads ``save_output_param``: output_directory, output_name_prefix, output_format (VOC,
+    COCO or ILSVRC), label_map_file, name_size_file, num_test_image (all) and resize_param, the boxes are also written
+    to files, in pixels, once num_test_image images have passed; the files are replaced as a whole. Without
+    output_directory, none of these files is read.
+    A net with this layer cannot be compiled, because its shapes depend on values.
+    RefineDet's layer of this name, with five bottoms, is refused, and so are synopsys' fields: objectness_score,
+    arm_conf_no_concat, arm_loc_no_concat, ratio_permute, no_permute, nbottom, ratio0, ratio1, ratio2, ratio3, ratio4,
+    ratio5, tflite_detection, tflite_use_regular_nms, max_classes_per_detection and scale_xywh.
+    Source: Liu et al. 2016; detection_output_layer.cpp of SSD's Caffe.
+    Differences: where an image was padded to fit the net, boxes in the padding become empty (the original writes them
+    as if there were no padding); COCO's files are JSON for any name (in the original's, names that begin with 0 are no
+    JSON).
+    """
+
+    kind = Kind.OTHER
+    formula = r"\{ b : s_b > t, \ \text{no better kept } b' \text{ with } \operatorname{IoU}(b, b') > u \}"
+    bottoms = (3, 5)
+    not_differentiable: ClassVar[tuple[int, ...]] = (0, 1, 2, 3, 4)
+    columns = 7
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._check(bottom)
+        self.files = self._result_files()
+        if self.param.detection_output_param.visualize:
+            logger.info("visualize is set: nothing is drawn")
+
+    def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._check(bottom)
+        self.Reshape(bottom, top)
+        found: Any = UnknownSize()
+        top[0].Reshape((1, 1, found, self.columns))
+
+    def _check(self, bottom: Sequence[Blob]) -> None:
+        p = self.param.detection_output_param
+        if len(bottom) > 4:
+            self.error("it has five bottoms, as RefineDet's layer of this name", "only SSD's is known: give three")
+        for field, value in p.ListFields():
+            if field.number >= _FIRST_OF_SYNOPSYS and value != field.default_value:
+                self.error(f"{field.name} is set, a field of synopsys' Caffe", "only SSD's fields are known: remove it")
+        if not p.num_classes:
+            self.error("there is no num_classes", "count the classes, and the background as one of them")
+        if p.nms_param.nms_threshold < 0:
+            self.error(f"nms_threshold is {p.nms_param.nms_threshold:g}", "use 0 or more")
+        if not 0 < p.nms_param.eta <= 1:
+            self.error(f"eta is {p.nms_param.eta:g}", "use a number above 0, and at most 1")
+        self.places = 1 if p.share_location else p.num_classes
+        self.threshold = p.confidence_threshold if p.HasField("confidence_threshold") else -np.inf
+        self.labels = [label for label in range(p.num_classes) if label != p.background_label_id]
+
+    def _result_files(self) -> DetectionFiles | None:
+        p = self.param.detection_output_param.save_output_param
+        if not p.output_directory:
+            return None
+        missing = [field for field in ("label_map_file", "name_size_file") if not getattr(p, field)]
+        if missing:
+            logger.warning("Provide %s if output results to files.", " and ".join(missing))
+            return None
+        if p.output_format not in FORMATS:
+            self.error(f"output_format is {p.output_format!r}", f"use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+        resize = p.resize_param if p.HasField("resize_param") else None
+        if resize and resize.resize_mode == ResizeParameter.FIT_LARGE_SIZE_AND_PAD and not resize.height * resize.width:
+            self.error("resize_param has no height and width", "give those of the net's images")
+        names = read_label_map(p.label_map_file, self.where)
+        unnamed = [label for label in self.labels if label not in names]
+        if unnamed:
+            self.error(f"{p.label_map_file!r} has no name for label {unnamed[0]}", "name all classes there")
+        images = read_name_sizes(p.name_size_file, self.where, "save_output_param")
+        count = p.num_test_image if p.HasField("num_test_image") else len(images)
+        if not 1 <= count <= len(images):
+            self.error(
+                f"num_test_image is {count}, and {p.name_size_file!r} names {len(images)} images",
+                f"use 1 to {len(images)}" if images else "name the test images there",
+            )
+        folder = system_path(p.output_directory)
+        with writing(os.path.join(folder, "results")):
+            os.makedirs(folder, exist_ok=True)
+        prefix = os.path.join(folder, system_path(p.output_name_prefix))
+        return DetectionFiles(
+            prefix, p.output_format, {label: names[label] for label in self.labels}, images[:count], resize
+        )
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        locations, scores, priors = (blob.shape for blob in bottom[:3])
+        classes = self.param.detection_output_param.num_classes
+        if len(priors) < 3 or priors[1] != 2 or prod(priors) != 2 * priors[2] or priors[2] % 4:
+            self.error(f"the priors have the shape {priors}", "give the top of a PriorBox, (1, 2, P 4)")
+        self.count = priors[2] // 4
+        for shape, each, what in ((locations, 4 * self.places, "locations"), (scores, classes, "scores")):
+            if prod(shape[1:]) != self.count * each:
+                self.error(
+                    f"{self.count} priors need {self.count * each} numbers for each image, and the {what} have "
+                    f"the shape {shape}",
+                    f"give {each} for each prior",
+                )
+        if locations[0] != scores[0]:
+            self.error(f"the locations are of {locations[0]} images, the scores of {scores[0]}", "give both of a batch")
+        top[0].Reshape((1, 1, 1, self.columns))
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        ops, images = self.ops, bottom[0].shape[0]
+        if ops.tracer is not None:
+            raise NotImplementedError("how many boxes it finds depends on the values it is given")
+        locations, scores, priors = (ops.host_view(blob.data) for blob in bottom[:3])
+        locations = locations.reshape(images, self.count, self.places, 4)
+        scores = scores.reshape(images, self.count, self.param.detection_output_param.num_classes)
+        priors = priors.reshape(2, self.count, 4)
+        self._check_priors(priors[0])
+        found = [self._detections(i, locations[i], scores[i], priors) for i in range(images)]
+        if self.files is not None:
+            for rows in found:
+                self.files.add_image(rows)
+        rows = np.concatenate([np.empty((0, self.columns), scores.dtype), *found])
+        if not len(rows):
+            logger.info("Couldn't find any detections")
+            rows = np.full((images, self.columns), -1.0, scores.dtype)
+            rows[:, 0] = np.arange(images)
+        top[0].Reshape((1, 1, *rows.shape))
+        top[0].data = ops.asarray(rows[None, None])
+
+    def _check_priors(self, boxes: np.ndarray) -> None:
+        if self.param.detection_output_param.code_type == PriorBoxParameter.CORNER:
+            return
+        good = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        if not good.all():
+            first = int(good.argmin())
+            self.error(f"prior {first} is {boxes[first].tolist()}", "its width and height must be above 0")
+
+    def _detections(self, image: int, locations: np.ndarray, scores: np.ndarray, priors: np.ndarray) -> np.ndarray:
+        """Return the rows of an image: from (P, places, 4), (P, classes) and (2, P, 4)."""
+        p = self.param.detection_output_param
+        top_k = p.nms_param.top_k if p.nms_param.HasField("top_k") and p.nms_param.top_k >= 0 else None
+        by_class = np.ascontiguousarray(scores.T)
+        indices = [best_first(by_class[label], top_k, self.threshold) for label in self.labels]
+        label = np.repeat(self.labels, [len(index) for index in indices])
+        prior = np.concatenate([np.empty(0, int), *indices])
+        score = by_class[label, prior]
+
+        def kept_of(chosen: np.ndarray) -> np.ndarray:
+            at, of = prior[chosen], label[chosen]
+            variances = None if p.variance_encoded_in_target else priors[1, at]
+            boxes = decode(p.code_type, locations[at, 0 if p.share_location else of], priors[0, at], variances)
+            kept = [np.empty(0, int)]
+            for first, end in pairwise([0, *np.searchsorted(of, self.labels, "right")]):
+                kept.append(first + nms(boxes[first:end], p.nms_param.nms_threshold, eta=p.nms_param.eta))
+            index = np.concatenate(kept)
+            rows = np.empty((len(index), self.columns), score.dtype)
+            rows[:, 0], rows[:, 1], rows[:, 2] = image, of[index], score[chosen[index]]
+            rows[:, 3:7], rows[:, 7:] = boxes[index], self._origin(at[index])
+            return rows
+
+        if p.keep_top_k < 0:
+            return kept_of(np.arange(len(prior)))
+        # Whether a box is kept depends only on better ones of its class: most often a few times keep_top_k suffice.
+        order, count = np.argsort(-score, kind="stable"), 2 * p.keep_top_k
+        while True:
+            rows = kept_of(np.sort(order[:count]))
+            if len(rows) >= p.keep_top_k or count >= len(order):
+                return rows[np.sort(np.argsort(-rows[:, 2], kind="stable")[: p.keep_top_k])]
+            count *= 4
+
+    def _origin(self, prior: np.ndarray) -> np.ndarray:
+        """Return what stands in the columns after a box: something about its prior."""
+        return np.empty((len(prior), 0))
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if any(propagate_down):
+            self.error("the boxes have no gradient", "set propagate_down: false for its bottoms")
