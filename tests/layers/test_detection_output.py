@@ -224,7 +224,7 @@ def test_a_compiled_net_says_why_it_is_none(tmp_path) -> None:
 
 
 def saving_net(make_net, tmp_path, form, more="", **changed):
-    """A net that writes files for three test images; ``changed`` has other values for fields."""
+    """Make a net that writes files for three test images; ``changed`` has other values for fields."""
     (tmp_path / "labels.prototxt").write_text(
         'item { name: "none" label: 0 display_name: "background" } item { name: "7" label: 1 } '
         'item { name: "bird" label: 2 }'
