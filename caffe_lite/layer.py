@@ -37,6 +37,7 @@ class Kind(enum.Enum):
     NEURON = "neuron"
     NORMALISATION = "normalisation"
     ARRANGEMENT = "arrangement"
+    DETECTION = "detection"
     LOSS = "loss"
     OTHER = "other"
 

@@ -55,7 +55,7 @@ class DetectionOutputLayer(Layer):
     JSON).
     """
 
-    kind = Kind.OTHER
+    kind = Kind.DETECTION
     formula = r"\{ b : s_b > t, \ \text{no better kept } b' \text{ with } \operatorname{IoU}(b, b') > u \}"
     bottoms = (3, 5)
     not_differentiable: ClassVar[tuple[int, ...]] = (0, 1, 2, 3, 4)

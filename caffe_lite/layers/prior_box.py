@@ -30,7 +30,7 @@ class PriorBoxLayer(Layer):
     Source: Liu et al. 2016; prior_box_layer.cpp of SSD's Caffe, and chuanqi305's (reduce_boxes).
     """
 
-    kind = Kind.OTHER
+    kind = Kind.DETECTION
     formula = r"\left( \frac{c_x \mp w_k / 2}{W_{\text{image}}}, \frac{c_y \mp h_k / 2}{H_{\text{image}}} \right)"
     bottoms = (2, 2)
     not_differentiable = (0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from docstrings import as_markdown, cleaned, docstrings, form_errors, parts
@@ -25,6 +26,7 @@ _HEADINGS = {
     Kind.NEURON: "Neurons",
     Kind.NORMALISATION: "Normalisation",
     Kind.ARRANGEMENT: "Blobs cut, joined and rearranged",
+    Kind.DETECTION: "Detection",
     Kind.LOSS: "Losses and results",
     Kind.OTHER: "Your own",
 }
@@ -41,6 +43,7 @@ def pages() -> dict[str, str]:
     """Map paths to the Markdown of every layer's page and of the index; raise ValueError if a class says too little."""
     errors: list[str] = []
     made = {}
+    read: dict[str, None] = {}  # the parameters that pages show
     others = {name: text for module, name, text in docstrings()}
     index = [_INDEX]
     for heading, classes in groups().items():
@@ -53,6 +56,7 @@ def pages() -> dict[str, str]:
                 if referred not in others:
                     errors.append(f"{name}: it refers to {referred}, which has no docstring")
             used = _parameters(text)
+            read |= dict.fromkeys(used)
             own = _own(name)
             errors += form_errors(name, _with_referred(text, others), _fields_to_tell(own, text) if own else {})
             made[f"layers/{name}.md"] = _page(cls, text, used, others)
@@ -60,7 +64,7 @@ def pages() -> dict[str, str]:
         index.append("")
     if errors:
         raise ValueError("what layers say of themselves:\n" + "\n".join(errors))
-    made["layers/index.md"] = "\n".join([*index, _shared_tables()])
+    made["layers/index.md"] = "\n".join([*index, _shared_tables(read)])
     return made
 
 
@@ -161,20 +165,25 @@ def _emphasised(part: str) -> str:
     return f"**{opening[0]}**{as_markdown(part[opening.end() :])}" if opening else as_markdown(part)
 
 
-def _shared_tables() -> str:
-    """Return the tables of the fields that every layer may have, and of the messages in them."""
+def _shared_tables(params: Iterable[str]) -> str:
+    """Return the tables of the fields that every layer may have, and of the messages in them and in ``params``."""
     lines = ["## Fields of every layer", "", "| field | takes | default |", "| --- | --- | --- |"]
     rows = _rows(_LAYER, lambda name: None)
     lines += [row for row in rows if "_param`" not in row.partition("|")[2].partition("|")[0]]
     lines += ["", "## The blocks inside", ""]
-    for message in (
-        caffe_pb2.ParamSpec,
-        caffe_pb2.NetStateRule,
-        caffe_pb2.FillerParameter,
-        caffe_pb2.BlobShape,
-        caffe_pb2.BlobProto,
-    ):
-        descriptor = message.DESCRIPTOR
-        lines += [f"### {descriptor.name}", "", "| field | takes | default |", "| --- | --- | --- |"]
-        lines += [*_rows(descriptor, lambda name: None), ""]
+    for block in _blocks(params):
+        lines += [f"### {block.name}", "", "| field | takes | default |", "| --- | --- | --- |"]
+        lines += [*_rows(block, lambda name: None), ""]
     return "\n".join(lines)
+
+
+def _blocks(params: Iterable[str]) -> list[Any]:
+    """Return the messages inside every layer's fields and inside these parameters, at any depth."""
+    shared = (caffe_pb2.ParamSpec, caffe_pb2.NetStateRule, caffe_pb2.FillerParameter, caffe_pb2.BlobShape)
+    found = [message.DESCRIPTOR for message in (*shared, caffe_pb2.BlobProto)]
+    seen = [fields_of(_LAYER)[param].message for param in params]
+    while seen:
+        inside = [field.message for field in fields_of(seen.pop()).values() if field.message]
+        seen += [message for message in inside if message not in found]
+        found += [message for message in dict.fromkeys(inside) if message not in found]
+    return found
