@@ -1,4 +1,4 @@
-"""Boxes of detection layers: sizes, overlaps, suppression of duplicates, and SSD's codes.
+"""Boxes of detection layers: sizes, overlaps, suppression of duplicates; how SSD and R-CNN express them.
 
 Boxes are NumPy arrays (..., 4) of corners, x1, y1, x2, y2. ``inclusive``: x2 and y2 are the last pixels of a box, not
 the ends of its area, so that its width is x2 - x1 + 1. This is how R-CNN counts, and SSD where boxes are in pixels.
@@ -6,11 +6,19 @@ the ends of its area, so that its width is x2 - x1 + 1. This is how R-CNN counts
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 import numpy as np
 
 _BLOCK = 256  # candidates for which overlaps are computed at a time
+
+
+class Measure(Enum):
+    """What the area that two boxes share is divided by; the values are the names that Cascade R-CNN gives them."""
+
+    UNION = "IOU"
+    SMALLER = "IOMU"
+    FIRST = "IOFU"
 
 
 def areas(boxes: np.ndarray, inclusive: bool = False) -> np.ndarray:
@@ -22,8 +30,11 @@ def areas(boxes: np.ndarray, inclusive: bool = False) -> np.ndarray:
     return sides[..., 0] * sides[..., 1]
 
 
-def overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False) -> np.ndarray:
-    """Return the intersection over union of each of the boxes a (M, 4) with each of the boxes b (N, 4): (M, N)."""
+def overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False, measure: Measure = Measure.UNION) -> np.ndarray:
+    """Return the overlap of each of the boxes a (M, 4) with each of the boxes b (N, 4): (M, N).
+
+    It is the area they share, divided by that of their union, of the smaller one, or of a.
+    """
     ax1, ay1, ax2, ay2 = np.ascontiguousarray(a.T)[:, :, None]
     bx1, by1, bx2, by2 = np.ascontiguousarray(b.T)
     shared = np.minimum(ax2, bx2) - np.maximum(ax1, bx1)
@@ -33,14 +44,32 @@ def overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False) -> np.ndarra
         height += 1
     np.maximum(shared, 0, out=shared)
     shared *= np.maximum(height, 0, out=height)
-    union = np.add(areas(a, inclusive)[:, None], areas(b, inclusive), out=height)
-    union -= shared
-    return np.divide(shared, np.maximum(union, np.finfo(union.dtype).tiny, out=union), out=shared)
+    of_a, of_b = areas(a, inclusive)[:, None], areas(b, inclusive)
+    if measure is Measure.UNION:
+        whole = np.add(of_a, of_b, out=height)
+        whole -= shared
+    else:
+        whole = np.minimum(of_a, of_b if measure is Measure.SMALLER else np.inf, out=height)
+    return np.divide(shared, np.maximum(whole, np.finfo(whole.dtype).tiny, out=whole), out=shared)
+
+
+def paired_overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False) -> np.ndarray:
+    """Return the intersection over union of each box a (..., 4) with the box b (..., 4) at its place: (...)."""
+    inner = np.concatenate([np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])], -1)
+    shared = areas(inner, inclusive)
+    union = areas(a, inclusive) + areas(b, inclusive) - shared
+    return shared / np.maximum(union, np.finfo(union.dtype).tiny)
 
 
 def clip(boxes: np.ndarray, x: float = 1.0, y: float = 1.0) -> np.ndarray:
     """Return the boxes with their corners moved into the rectangle from 0, 0 to x, y."""
     return np.clip(boxes, 0, np.array([x, y, x, y], boxes.dtype))
+
+
+def clip_inside(boxes: np.ndarray, x: float, y: float) -> None:
+    """Cut boxes off at 0, 0 and at x, y, in place; those beyond become inverted."""
+    np.maximum(boxes[..., :2], 0, out=boxes[..., :2])
+    np.minimum(boxes[..., 2:], np.array([x, y], boxes.dtype), out=boxes[..., 2:])
 
 
 def best_first(scores: np.ndarray, most: int | None = None, above: float = -np.inf) -> np.ndarray:
@@ -56,9 +85,15 @@ def best_first(scores: np.ndarray, most: int | None = None, above: float = -np.i
 
 
 def nms(
-    boxes: np.ndarray, threshold: float, *, eta: float = 1.0, most: int | None = None, inclusive: bool = False
+    boxes: np.ndarray,
+    threshold: float,
+    *,
+    eta: float = 1.0,
+    most: int | None = None,
+    inclusive: bool = False,
+    measure: Measure = Measure.UNION,
 ) -> np.ndarray:
-    """Return the positions of the boxes, best first, that overlap no better kept one by more than ``threshold``.
+    """Return the positions of the boxes, best first, that no better kept one overlaps by more than ``threshold``.
 
     With ``eta`` below 1 the threshold is multiplied by it after each kept box as long as it is above 0.5. At most
     ``most`` boxes are kept.
@@ -68,12 +103,12 @@ def nms(
     for start in range(0, len(boxes), _BLOCK):
         index = np.arange(start, min(start + _BLOCK, len(boxes)))
         worst = (
-            overlaps(boxes[index], boxes[kept], inclusive).max(1, initial=0)
+            overlaps(boxes[kept], boxes[index], inclusive, measure).max(0, initial=0)
             if kept
             else np.zeros(len(index), boxes.dtype)
         )
         index, worst = index[worst <= bound], worst[worst <= bound]
-        among = overlaps(boxes[index], boxes[index], inclusive)
+        among = overlaps(boxes[index], boxes[index], inclusive, measure)
         for row, i in enumerate(index.tolist()):
             if not worst[row] <= bound:
                 continue
@@ -135,3 +170,25 @@ def _sizes(boxes: np.ndarray) -> np.ndarray:
 
 def _centres(boxes: np.ndarray) -> np.ndarray:
     return (boxes[..., :2] + boxes[..., 2:]) / 2
+
+
+def to_deltas(boxes: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return R-CNN's numbers (..., 4) that express targets relative to boxes; pixels are counted inclusively.
+
+    They are the shift of the centre over the size of the box, and log(size of the target / size of the box).
+    """
+    size, target_size = _sizes(boxes) + 1, _sizes(targets) + 1
+    shift = targets[..., :2] - boxes[..., :2] + (target_size - size) / 2
+    return np.concatenate([shift / size, np.log(target_size / size)], -1)
+
+
+def from_deltas(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
+    """Return the boxes (..., 4) that R-CNN's numbers express relative to boxes.
+
+    They are half a pixel wider on each side than those from which ``to_deltas`` made the numbers, as in the original.
+    """
+    boxes = boxes.astype(deltas.dtype, copy=False)
+    size = _sizes(boxes) + 1
+    centre = deltas[..., :2] * size + (boxes[..., :2] + size / 2)
+    half = np.exp(deltas[..., 2:]) * size / 2
+    return np.concatenate([centre - half, centre + half], -1)

@@ -1,0 +1,95 @@
+"""Layers that read lists of boxes on the host, and such whose tops have as many rows as the values make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...blobs import Blob
+from ...blobs.unknown import UnknownSize
+from ...layer import Layer
+
+
+class ListsLayer(Layer):
+    """A layer that reads lists of vectors on the host; no gradient passes through it.
+
+    It cannot be part of a compiled pass.
+    """
+
+    untraceable = "it computes on the host"
+
+    def check_vectors(self, blob: Blob, what: str, *sizes: int) -> None:
+        """Refuse a bottom that is not a list of vectors (N, size) or (N, size, 1, ...) of one of these sizes."""
+        shape = blob.shape
+        if len(shape) < 2 or shape[1] not in sizes or blob.count != shape[0] * shape[1]:
+            wanted = " or ".join(f"(N, {size}, 1, 1)" for size in sizes)
+            self.error(f"the {what} have the shape {shape}", f"give {wanted}, or without the 1s")
+
+    def check_as_many(self, bottom: Sequence[Blob]) -> None:
+        """Refuse bottoms that do not have one number of rows."""
+        if any(blob.shape[:1] != bottom[0].shape[:1] for blob in bottom):
+            shapes = ", ".join(str(blob.shape) for blob in bottom)
+            self.error(f"the bottoms {shapes} differ in their first axis", "give all of them one row for each box")
+
+    def vectors(self, blob: Blob) -> np.ndarray:
+        """Return the values of a bottom that ``check_vectors`` has seen, as (N, size)."""
+        return self.on_host(blob).reshape(blob.shape[:2])
+
+    def on_host(self, blob: Blob) -> np.ndarray:
+        """Return the values of a bottom."""
+        if self.ops.tracer is not None:
+            raise NotImplementedError(self.untraceable)
+        return self.ops.host_view(blob.data)
+
+    def gradient_reaches(self, bottom_index: int, num_bottoms: int) -> bool:
+        return False
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if any(propagate_down):
+            self.error(
+                "a gradient is asked for, and there is none",
+                "give the layer propagate_down: false, once per bottom",
+            )
+
+
+class RowsLayer(ListsLayer):
+    """A layer that decides how many rows its tops have. Before the first pass they have one."""
+
+    untraceable = "how many rows its tops have depends on the values it is given"
+    rows: Any = 1
+
+    def row_shapes(self, bottom: Sequence[Blob]) -> Sequence[tuple[int, ...]]:
+        """Check the bottoms' shapes, and return the shape of a row of each top."""
+        raise NotImplementedError
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._shapes = self.row_shapes(bottom)
+        self._reshape(top, self.rows)
+
+    def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().outline(bottom, top)
+        self._reshape(top, UnknownSize())
+
+    def _reshape(self, top: Sequence[Blob], rows: Any) -> None:
+        for blob, shape in zip(top, self._shapes, strict=False):
+            blob.Reshape((rows, *shape))
+
+    def set_rows(self, top: Sequence[Blob], rows: int) -> None:
+        """Give the tops this many rows."""
+        self.rows = rows
+        self._reshape(top, rows)
+
+    def deliver(self, top: Sequence[Blob], arrays: Sequence[np.ndarray]) -> None:
+        """Bind arrays, which have as many rows, to the tops."""
+        self.set_rows(top, len(arrays[0]))
+        for blob, array in zip(top, arrays, strict=False):
+            blob.data = self.ops.asarray(array.reshape(blob.shape))
+
+    def deliver_rows(self, top: Sequence[Blob], bottom: Sequence[Blob], positions: np.ndarray) -> None:
+        """Bind the rows of each bottom at these positions to the top at its place."""
+        self.set_rows(top, len(positions))
+        index = self.ops.indices(self.ops.asarray(positions))
+        for x, y in zip(bottom, top, strict=True):
+            y.data = self.ops.take_rows(x.data, index)

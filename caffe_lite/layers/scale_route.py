@@ -1,0 +1,58 @@
+"""ScaleRoute: passes on the regions of a range of sizes, to the level of a feature pyramid that serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+import numpy as np
+
+from ..blobs import Blob
+from ..layer import Kind, register_layer
+from .common.boxes import areas
+from .common.rows import RowsLayer
+
+_MIDDLE = 256.0  # of all sizes
+
+
+@register_layer("ScaleRoute")
+class ScaleRouteLayer(RowsLayer):
+    """The rows of all bottoms that belong to regions whose size, the root of their area, is in [low_scale, high_scale).
+
+    If there is none, the region nearest to the middle of the range passes, by the ratio of sizes: the geometric mean of
+    its ends; its only end if one is missing; 256 if both are. Regions are counted in whole pixels.
+    Bottoms: regions (R, 5), each the number of its image, x1, y1, x2, y2; others (R, ...). Tops: one for each bottom,
+    (M, ...), before the first pass one row. There is no gradient.
+    Reads ``scale_route_param``: low_scale (none), high_scale (none).
+    A net with this layer cannot be compiled, because its shapes depend on values.
+    Source: Lin et al. 2017; scale_route_layer.cpp of Cascade R-CNN's Caffe. Difference: no region, or none with an
+    area, is no error (theirs dies).
+    """
+
+    kind = Kind.ARRANGEMENT
+    formula = r"y = [\, x_r : l \le \sqrt{w_r h_r} < h \,]"
+    bottoms = (1, None)
+    tops = (1, None)
+    equal_bottoms_tops = True
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.scale_route_param
+        self.low = p.low_scale if p.HasField("low_scale") else 0.0
+        self.high = p.high_scale if p.HasField("high_scale") else np.inf
+        if self.low > self.high or (p.HasField("low_scale") and self.low <= 0):
+            self.error(f"low_scale is {self.low:g}, high_scale {self.high:g}", "give 0 < low_scale <= high_scale")
+        ends = [end for end in (self.low, self.high) if 0 < end < np.inf]
+        self.middle = sqrt(ends[0] * ends[-1]) if ends else _MIDDLE
+
+    def row_shapes(self, bottom: Sequence[Blob]) -> Sequence[tuple[int, ...]]:
+        self.check_vectors(bottom[0], "regions", 5)
+        self.check_as_many(bottom)
+        return [blob.shape[1:] for blob in bottom]
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        sizes = np.sqrt(areas(self.vectors(bottom[0])[:, 1:], inclusive=True))
+        chosen = np.flatnonzero((sizes >= self.low) & (sizes < self.high))
+        if not len(chosen) and len(sizes):
+            ratios = np.maximum(sizes, np.finfo(sizes.dtype).tiny) / sizes.dtype.type(self.middle)
+            chosen = np.abs(np.log(ratios)).argmin(keepdims=True)
+        self.deliver_rows(top, bottom, chosen)
