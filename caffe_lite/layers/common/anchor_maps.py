@@ -36,7 +36,7 @@ def check_maps(layer: Layer, bottom: Sequence[Blob], classes: int, objectness: b
     for blob, channels, what in zip(bottom, (classes, 4, 6), ("scores", "deltas", "truth"), strict=True):
         shape = blob.shape
         if len(shape) != 4 or shape[1] != channels:
-            layer.error(f"the {what} have the shape {shape}", f"give (N G, {channels}, H, W)")
+            layer.error(f"the shape of the {what} is {shape}", f"give (N G, {channels}, H, W)")
         if (shape[0], *shape[2:]) != (bottom[0].shape[0], *bottom[0].shape[2:]):
             layer.error(f"the scores {bottom[0].shape} and the {what} {shape} differ", "give maps of one size")
     if bottom[0].shape[0] % len(anchors):
