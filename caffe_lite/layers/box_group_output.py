@@ -18,8 +18,8 @@ class BoxGroupOutputLayer(RowsLayer):
     """For each image, the best boxes of all maps that no better one overlaps too much.
 
     Each place of a map has anchors of G sizes, centred in its cell of stride x stride pixels. The score of an anchor is
-    1 minus the probability of the background; its box is the anchor, moved and resized by deltas (see DecodeBBox),
-    which are first limited to a shift of 1/field_xyr of the anchor and a factor of field_whr. Boxes with a score of at
+    1 minus the probability of the background; its box is the anchor, moved and resized by deltas as by DecodeBBox,
+    after these are limited to a shift of 1/field_xyr of the anchor and a factor of field_whr. Boxes with a score of at
     least fg_thr are clipped to the image, whose width and height are taken to be those of the map times stride. Those
     at least min_size wide and high compete: the best max_nms_num of an image, without those that a better one overlaps
     by more than iou_thr, and of these the best max_post_nms_num.
@@ -28,10 +28,11 @@ class BoxGroupOutputLayer(RowsLayer):
     and x1, y1, x2, y2, best first for each image; optionally (R, 6, 1, 1), with the score last. Where no image has any,
     there is one stand-in, 0, 1, 1, 10, 10, and a row of zeros in the second top. Before the first pass there is one
     row. There is no gradient.
-    Reads ``box_group_output_param``: box_group_param, for each map, see BoxGroupParameter: field_w and field_h, the
-    sizes of anchors, and stride; fg_thr (0), iou_thr (0.5), nms_type ("IOU"; "IOMU" divides the area that two boxes
-    share by that of the smaller one, "IOFU" by that of the better one), field_whr (2), field_xyr (2), max_nms_num (0:
-    all), max_post_nms_num (0: all), min_size (15). Reads ``bbox_reg_param``: as DecodeBBox.
+    Reads ``box_group_output_param``: box_group_param, one for each map, which holds field_w and field_h, the sizes of
+    its anchors, and stride; fg_thr (0), iou_thr (0.5), nms_type ("IOU"; "IOMU" divides the area that two boxes share by
+    that of the smaller one, "IOFU" by that of the better one), field_whr (2), field_xyr (2), max_nms_num (0: all),
+    max_post_nms_num (0: all), min_size (15). Reads ``bbox_reg_param``: bbox_mean and bbox_std, four of each, or none
+    for 0 and 1; cls_aware is not read.
     A net with this layer cannot be compiled, because its shapes depend on values.
     Source: Cai and Vasconcelos 2018; box_group_output_layer.cpp of Cascade R-CNN's Caffe. Differences: boxes that share
     less than a pixel's width overlap by that part (theirs do not); an unknown nms_type is an error (theirs counts as

@@ -31,8 +31,8 @@ class ProposalTargetLayer(RowsLayer):
     of img_width x img_height.
     Bottoms: regions (R, 5), each the number of its image, x1, y1, x2, y2; objects (G, 7) or (G, 8), each the number of
     its image, x1, y1, x2, y2, class, ignored and whatever follows, as from DetectionData; a row with image -1 is none.
-    Tops: M regions, foreground first, (M, 5, 1, 1); classes (M, 1, 1, 1), 0 for background; deltas (M, D, 1, 1), see
-    DecodeBBox, less bbox_mean and divided by bbox_std, in the four columns of the class, 0 elsewhere; twice weights
+    Tops: M regions, foreground first, (M, 5, 1, 1); classes (M, 1, 1, 1), 0 for background; deltas (M, D, 1, 1), as
+    for DecodeBBox, less bbox_mean and divided by bbox_std, in the four columns of the class, 0 elsewhere; twice weights
     (M, D, 1, 1), 1 there if the overlap is from bbox_thr_lw to bbox_thr_hg, else 0; the object of each region
     (M, 6, 1, 1): class, x1, y1, x2, y2, overlap, 0 for background; optionally weights of the regions (M, 1, 1, 1). D is
     4 cls_num or, unless cls_aware, 8: background and any object. The weights of regions are 1, or with iou_weighted the

@@ -23,7 +23,7 @@ def run(
 
 
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    """The intersection over union of two boxes, whose ends are pixels."""
+    """Return the intersection over union of two boxes, whose ends are pixels."""
 
     def length(start: float, end: float) -> float:
         return max(0.0, end - start + 1)
@@ -37,7 +37,7 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def moved(box: Sequence[float], deltas: Sequence[float], mean=(0, 0, 0, 0), std=(1, 1, 1, 1)) -> list[float]:
-    """The box that normalised deltas make of a box."""
+    """Return the box that normalised deltas make of a box."""
     dx, dy, dw, dh = (d * s + m for d, s, m in zip(deltas, std, mean, strict=True))
     width, height = box[2] - box[0] + 1, box[3] - box[1] + 1
     x, y = (box[0] + box[2]) / 2 + dx * width, (box[1] + box[3]) / 2 + dy * height
@@ -46,13 +46,13 @@ def moved(box: Sequence[float], deltas: Sequence[float], mean=(0, 0, 0, 0), std=
 
 
 def random_regions(rng: np.random.Generator, count: int, images: int = 2, size: float = 100) -> np.ndarray:
-    """Regions (count, 5) of whole images of size x size pixels."""
+    """Return regions (count, 5) of images of size x size pixels."""
     start = rng.uniform(0, size * 0.7, (count, 2))
     end = np.minimum(start + rng.uniform(1, size / 2, (count, 2)), size - 1)
     return np.concatenate([rng.integers(images, size=(count, 1)), start, end], 1)
 
 
 def norm(mean: Sequence[float], std: Sequence[float], more: str = "") -> str:
-    """bbox_reg_param as text."""
+    """Return a bbox_reg_param as text."""
     values = [f"bbox_mean: {m}" for m in mean] + [f"bbox_std: {s}" for s in std]
     return f"bbox_reg_param {{ {' '.join(values)} {more} }}"

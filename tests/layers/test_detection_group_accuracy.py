@@ -24,7 +24,7 @@ def by_hand(arrays, threshold=0.5, objectness=False, ignore=None):
         label, cx, cy, width, height, share = truth[n, :, y, x]
         name = min(label, 1) if objectness else label
         if name != ignore and not (name == 0 and share >= threshold):
-            best = max(range(scores.shape[1]), key=lambda k: scores[n, k, y, x])  # noqa: B023
+            best = max(range(scores.shape[1]), key=lambda k: scores[n, k, y, x])
             right.append(best == name)
             if name:
                 of_objects.append(best == name)

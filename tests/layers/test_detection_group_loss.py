@@ -23,7 +23,7 @@ def text(param: str = "", more: str = "", classes: int = 3, sizes=SIZES) -> str:
 
 
 def maps(rng, images=2, classes=3, height=4, width=5, positive=0.3):
-    """Scores, deltas and truth; some anchors without an object overlap one by more than half."""
+    """Return scores, deltas and truth; some anchors without an object overlap one by more than half."""
     count = images * GROUPS
     labels = rng.integers(1, 3, (count, 1, height, width)) * (rng.random((count, 1, height, width)) < positive)
     centre, size = rng.uniform(0, 40, (count, 2, height, width)), rng.uniform(1, 60, (count, 2, height, width))
@@ -62,7 +62,7 @@ def cost(difference, euclidean):
 
 
 def losses(arrays, counts, *, factor=1.0, objectness=False, euclidean=False, ignore=None, bounds=None, weight=None):
-    """The loss and its part of boxes, over the anchors that count."""
+    """Return the loss and its part of boxes, over the anchors that count."""
     scores, deltas, truth = arrays
     of_scores, of_boxes = [], []
     for at in counts:
@@ -168,7 +168,7 @@ def test_a_limited_delta_keeps_its_gradient(engine) -> None:
 
 
 def sampled(net) -> np.ndarray:
-    """Whether each anchor counts, as its gradient tells."""
+    """Return whether each anchor counts, as its gradient tells."""
     net.forward()
     net.backward()
     return (net.blobs["x0"].diff != 0).any(1)

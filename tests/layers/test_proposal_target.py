@@ -19,7 +19,7 @@ def text(param: str = "", cls_aware: bool = True) -> str:
 
 
 def scene(rng, regions=60, objects=5, images=3):
-    """Regions, some of them close to objects; the last image has no object, and one row is no object at all."""
+    """Return regions, some of them close to objects; the last image has no object, and one row is no object at all."""
     truth = np.zeros((objects + 1, 8))
     truth[:objects, :5] = random_regions(rng, objects, images - 1)
     truth[:objects, 5] = rng.integers(1, 4, objects)
@@ -33,7 +33,7 @@ def scene(rng, regions=60, objects=5, images=3):
 
 
 def matches(boxes, truth):
-    """For each region, the object it overlaps most, or None, and how much."""
+    """Return for each region the object it overlaps most, or None, and how much."""
     found = []
     for box in boxes:
         best = None, 0.0
@@ -132,7 +132,7 @@ def test_a_region_is_drawn_if_there_is_none(engine, objects) -> None:
     net, tops = run(text(param), [np.zeros((0, 5)), objects], TOPS, engine=engine)
     for _ in range(20):
         (image, x1, y1, x2, y2) = net.blobs["y0"].data.ravel()
-        assert image in (0, 1) and 0 <= x1 and 0 <= y1 and x2 < 90 and y2 < 80 and min(x2 - x1, y2 - y1) >= 31
+        assert image in (0, 1) and x1 >= 0 and y1 >= 0 and x2 < 90 and y2 < 80 and min(x2 - x1, y2 - y1) >= 31
         assert image != objects[0, 0] or overlap([x1, y1, x2, y2], objects[0, 1:5]) < 0.5
         assert not any(net.blobs[f"y{i}"].data.any() for i in range(1, 6))
         net.forward()

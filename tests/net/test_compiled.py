@@ -418,6 +418,18 @@ def test_a_shape_that_depends_on_values_is_refused() -> None:
         net.forward()
 
 
+@pytest.mark.parametrize("type_name", ["ScaleRoute", "DecodeBBox"])
+def test_rows_that_depend_on_values_are_refused(type_name) -> None:
+    bottoms = 'bottom: "regions"' if type_name == "ScaleRoute" else 'bottom: "deltas" bottom: "regions"'
+    text = f"""
+    layer {{ name: "in" type: "Input" top: "deltas" top: "regions"
+             input_param {{ shape {{ dim: 3 dim: 8 }} shape {{ dim: 3 dim: 5 }} }} }}
+    layer {{ name: "some" type: "{type_name}" {bottoms} top: "some" }}"""
+    net = Net(text_format.Parse(text, NetParameter()), TEST, engine="torch", compile=True)
+    with pytest.raises(EngineError, match=rf'layer "some" \({type_name}\): it cannot be compiled: how many rows'):
+        net.forward()
+
+
 @pytest.mark.slow
 def test_an_output_without_a_loss_is_passed_on_from_pass_to_pass() -> None:
     text = "force_backward: true\n" + SMALL + 'layer { name: "r" type: "Reduction" bottom: "ip2" top: "total" }\n'

@@ -7,7 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe_lite.layers.common.boxes import CodeType, areas, best_first, clip, decode, encode, nms, overlaps
+from caffe_lite.layers.common.boxes import (
+    CodeType,
+    Measure,
+    areas,
+    best_first,
+    clip,
+    clip_inside,
+    decode,
+    encode,
+    from_deltas,
+    nms,
+    overlaps,
+    paired_overlaps,
+    to_deltas,
+)
 
 
 def size_by_hand(box, inclusive) -> float:
@@ -68,6 +82,61 @@ def test_special_overlaps() -> None:
     np.testing.assert_array_equal(found, [[1, 0.5, 0, 0, 0], [0, 0, 0, 0, 0]])
     found = overlaps(np.array([box, point]), np.array([box, inside, beside, point]), inclusive=True)
     np.testing.assert_allclose(found, [[1, 6 / 9, 3 / 15, 1 / 9], [1 / 9, 1 / 6, 0, 1]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("inclusive", [False, True])
+@pytest.mark.parametrize("measure", [Measure.SMALLER, Measure.FIRST])
+def test_other_measures(measure, inclusive, dtype) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (random_boxes(rng, n, dtype=dtype) * dtype(30) for n in (20, 30))
+    found = overlaps(a, b, inclusive, measure)
+    assert found.dtype == dtype
+    for x, row in zip(a, found, strict=True):
+        for y, value in zip(b, row, strict=True):
+            union = overlap_by_hand(x, y, inclusive)
+            shared = union / (1 + union) * (size_by_hand(x, inclusive) + size_by_hand(y, inclusive))
+            sizes = [size_by_hand(x, inclusive)] + [size_by_hand(y, inclusive)] * (measure is Measure.SMALLER)
+            assert value == pytest.approx(shared / min(sizes) if min(sizes) else 0, rel=1e-3, abs=1e-4)
+
+
+def test_the_better_box_is_the_first_one() -> None:
+    """An overlap is measured by the area of the box that was kept."""
+    large, small = [0.0, 0, 10, 10], [0.0, 0, 10, 4]
+    for boxes, kept in (([large, small], [0, 1]), ([small, large], [0])):
+        assert nms(np.array(boxes), 0.5, measure=Measure.FIRST).tolist() == kept
+        assert nms(np.array(boxes), 0.5, measure=Measure.SMALLER).tolist() == [0]
+        assert nms(np.array(boxes), 0.5).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_paired_overlaps(inclusive) -> None:
+    a, b = (random_boxes(np.random.default_rng(seed), 30) for seed in (0, 1))
+    found = paired_overlaps(a.reshape(5, 6, 4), b.reshape(5, 6, 4), inclusive)
+    np.testing.assert_allclose(found.ravel(), overlaps(a, b, inclusive).diagonal(), rtol=1e-12)
+
+
+def test_clip_inside() -> None:
+    boxes = np.array([[-5, 2, 70, 80], [65, 1, 90, 3]], np.float32)
+    clip_inside(boxes, 60, 50)
+    np.testing.assert_array_equal(boxes, [[0, 2, 60, 50], [65, 1, 60, 3]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_deltas_lead_from_box_to_box(dtype) -> None:
+    rng = np.random.default_rng(0)
+    start = rng.uniform(0, 50, (2, 20, 2))
+    boxes, targets = np.concatenate([start, start + rng.uniform(0, 40, (2, 20, 2))], -1).astype(dtype)
+    deltas = to_deltas(boxes, targets)
+    assert deltas.dtype == dtype
+    for box, target, numbers in zip(boxes, targets, deltas, strict=True):
+        for i in (0, 1):
+            size, wanted = box[2 + i] - box[i] + 1, target[2 + i] - target[i] + 1
+            shift = (target[i] + wanted / 2 - box[i] - size / 2) / size
+            assert numbers[i] == pytest.approx(shift, abs=1e-5)
+            assert numbers[2 + i] == pytest.approx(math.log(wanted / size), abs=1e-5)
+    wider = targets + np.array([0, 0, 1, 1])
+    np.testing.assert_allclose(from_deltas(boxes, deltas), wider, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("m", "n"), [(0, 0), (0, 3), (3, 0)])
