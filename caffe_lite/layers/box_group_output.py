@@ -39,7 +39,7 @@ class BoxGroupOutputLayer(RowsLayer):
     IOU); equal scores stay in order (theirs in any); an empty batch has no regions (theirs has the stand-in).
     """
 
-    kind = Kind.OTHER
+    kind = Kind.DETECTION
     formula = r"\{ b : s_b \ge t, \ \text{no better kept } b' \text{ with } \operatorname{IoU}(b', b) > u \}"
     bottoms = (2, None)
     tops = (1, 2)

@@ -33,7 +33,7 @@ class DecodeBBoxLayer(RowsLayer):
     dropped (theirs dies); in TEST a third bottom is not read (theirs dies).
     """
 
-    kind = Kind.OTHER
+    kind = Kind.DETECTION
     formula = r"x' = x + w\, d_x, \quad w' = w\, e^{d_w}"
     bottoms = (2, 3)
 

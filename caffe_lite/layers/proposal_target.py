@@ -48,7 +48,7 @@ class ProposalTargetLayer(RowsLayer):
     boxes that share less than a pixel's width overlap by that part (theirs do not).
     """
 
-    kind = Kind.OTHER
+    kind = Kind.DETECTION
     formula = r"y_r = c_g \text{ if } \operatorname{IoU}(r, g) \ge t, \text{ else } 0"
     bottoms = (2, 2)
     tops = (6, 7)
