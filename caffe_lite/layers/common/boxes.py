@@ -6,6 +6,7 @@ the ends of its area, so that its width is x2 - x1 + 1. This is how R-CNN counts
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from enum import Enum, IntEnum
 
 import numpy as np
@@ -172,6 +173,26 @@ def _centres(boxes: np.ndarray) -> np.ndarray:
     return (boxes[..., :2] + boxes[..., 2:]) / 2
 
 
+def anchors(
+    base: float, ratios: Sequence[float], scales: Sequence[float], rounded: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return R-CNN's anchors (A, 4) around a square of ``base`` pixels at 0, 0; all scales of the first ratio first.
+
+    A ratio is height over width. Width and height are rounded before they are multiplied by a scale.
+    """
+    width = rounded(np.sqrt(base * base / np.asarray(ratios, float)))
+    sizes = np.stack([width, rounded(width * ratios)], 1)[:, None] * np.asarray(scales, float)[:, None]
+    half = (sizes.reshape(-1, 2) - 1) / 2
+    return (base - 1) / 2 + np.concatenate([-half, half], 1)
+
+
+def on_grid(anchors: np.ndarray, height: int, width: int, stride: tuple[float, float]) -> np.ndarray:
+    """Return the anchors (A, 4) at each place of a map, (height, width, A, 4), ``stride`` (down, across) apart."""
+    y, x = np.arange(height) * stride[0], np.arange(width) * stride[1]
+    shift = np.stack(np.broadcast_arrays(x, y[:, None]), -1)
+    return anchors + np.concatenate([shift, shift], -1)[:, :, None]
+
+
 def to_deltas(boxes: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return R-CNN's numbers (..., 4) that express targets relative to boxes; pixels are counted inclusively.
 
@@ -185,7 +206,7 @@ def to_deltas(boxes: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def from_deltas(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
     """Return the boxes (..., 4) that R-CNN's numbers express relative to boxes.
 
-    They are half a pixel wider on each side than those from which ``to_deltas`` made the numbers, as in the original.
+    As in the original they end one pixel further right and down than those from which ``to_deltas`` made the numbers.
     """
     boxes = boxes.astype(deltas.dtype, copy=False)
     size = _sizes(boxes) + 1
