@@ -9,7 +9,7 @@ import numpy as np
 
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
-from ..layer import Layer, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..proto.caffe_pb2 import ProposalParameter
 from .common import boxes
 from .common.regions import rounded
@@ -55,6 +55,7 @@ class ProposalLayer(Layer):
     happynear's layer has mini-caffe's parameters, but its scales are sizes in pixels: divide them by base_size.
     """
 
+    kind = Kind.DETECTION
     formula = r"y = \operatorname{nms}(\text{anchors} \oplus \text{deltas}, \text{scores})"
     bottoms = (3, 3)
     tops = (1, 2)

@@ -269,10 +269,10 @@ def test_other_messages(tmp_path: Path) -> None:
 
 
 def test_a_parameter_of_a_layer_type_that_is_not_known_names_the_type(tmp_path: Path) -> None:
-    text = 'layer { name: "x" type: "ROIPooling" top: "x" roi_pooling_param { pooled_w: 7 } }'
+    text = 'layer { name: "x" type: "ROIRotating" top: "x" roi_rotating_param { angle: 7 } }'
     assert [p.hint for p in checked(tmp_path, text).problems][
         1
-    ] == "Caffe knows no ROIPooling layer; a fork of Caffe may"
+    ] == "Caffe knows no ROIRotating layer; a fork of Caffe may"
 
 
 # -- published files ---------------------------------------------------------------------------------------------------

@@ -112,6 +112,12 @@ DETECTION_GROUP = """detection_group_loss_param { cls_num: 2 lambda: 0 bg_multip
     field_w: 9 field_h: 8 stride: 4 }"""
 TRUTH = Bottom((4, 6, 3, 2), lambda rng: rng.integers(0, 2, (4, 6, 3, 2)))
 BESIDE_A_MATRIX = [0, 0, None]
+REGIONS = Bottom((3, 5), lambda rng: np.array([[1, 0.2, 1, 3, 3.7], [0, 2, 2, 2, 2], [1, -3, 1, 9, 2.4]]))
+BESIDE_IMAGES = [None, 0]
+# A single pixel, over which a region may move: otherwise the gradient of rounded corners is not that of their steps.
+PIXEL, INSIDE = Bottom((1, 3, 1, 1)), Bottom((2, 5), lambda rng: np.array([[0, 0, 0, 0, 0], [0, 0, -1, 0, 1]]))
+BINS = "pooled_h: 2 pooled_w: 3"
+PSROI = "psroi_pooling_param { spatial_scale: 1 output_dim: 3 group_size: 2 }"
 
 TABLE = [
     Entry("AbsVal", "", [IMAGES], in_place=True),
@@ -218,6 +224,8 @@ TABLE = [
     Entry("MVN across", "mvn_param { across_channels: true eps: 1e-8 }", [IMAGES], in_place=True),
     Entry("MVN mean", "mvn_param { normalize_variance: false }", [IMAGES], in_place=True),
     Entry("MVN rows", "mvn_param { across_channels: true }", [ROWS]),
+    Entry("MaskPooling", "", [IMAGES, Bottom((2, 1, 5, 4))]),
+    Entry("MaskResize", "mask_resize_param { output_height: 3 output_width: 9 }", [IMAGES]),
     Entry("MultinomialLogisticLoss", "", [positive(4, 5), LABELS]),
     Entry("Normalize", "", [IMAGES], in_place=True),
     Entry("Normalize L1", 'normalize_param { normalize_type: "L1" bp_norm: true }', [IMAGES], tops=2),
@@ -236,6 +244,7 @@ TABLE = [
     Entry("Permute", "permute_param { order: 0 order: 2 order: 3 order: 1 }", [IMAGES]),
     Entry("Permute nothing", "", [IMAGES], in_place=True),
     Entry("Permute batch", "permute_param { order: 3 }", [IMAGES]),
+    Entry("PSROIPooling", PSROI, [Bottom((2, 12, 5, 4)), REGIONS], batch=BESIDE_IMAGES),
     Entry("Pooling max", "pooling_param { kernel_size: 3 stride: 2 }", [IMAGES]),
     Entry("Pooling max pad", "pooling_param { kernel_size: 3 stride: 2 pad: 1 }", [IMAGES]),
     Entry("Pooling max same", "pooling_param { kernel_size: 3 pad: 1 }", [IMAGES], in_place=True),
@@ -254,6 +263,10 @@ TABLE = [
     Entry(
         "RNN no static steps", "recurrent_param { num_output: 2 }", [STEPS, CONT, Bottom((2, 3))], batch=[0, 0, None]
     ),
+    Entry("ROIAlign corners", f"roi_pooling_param {{ {BINS} }}", [IMAGES, REGIONS], batch=BESIDE_IMAGES),
+    Entry("ROIAlign samples", f"roi_align_param {{ {BINS} }}", [IMAGES, REGIONS], batch=BESIDE_IMAGES),
+    Entry("ROIPooling", f"roi_pooling_param {{ {BINS} }}", [IMAGES, REGIONS], batch=BESIDE_IMAGES),
+    Entry("ROIWarping", f"roi_warping_param {{ {BINS} }}", [PIXEL, INSIDE], batch=BESIDE_IMAGES),
     Entry("ReLU", "", [IMAGES], in_place=True),
     Entry("ReLU leaky", "relu_param { negative_slope: 0.1 }", [IMAGES], in_place=True),
     Entry("ReLU negative slope", "relu_param { negative_slope: -0.5 }", [IMAGES], in_place=True),
