@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 from .text.foreign_bytes import shown
 
@@ -75,7 +74,7 @@ class CaffeError(RuntimeError):
         text = shown(text)
         return text[:-1] if text.endswith("'.") else text  # users copy the quoted part, so no full stop follows it
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         rebuild = functools.partial(
             type(self), where=self.where, layer=self.layer, layer_type=self.layer_type, hint=self.hint
         )
@@ -158,7 +157,7 @@ class MissingExtra(CaffeError):
         self.extra = extra
         self.purpose = purpose
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.package, self.extra, self.purpose)
 
 

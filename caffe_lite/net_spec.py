@@ -37,7 +37,7 @@ class NotATop(NetError, TypeError):
     def __str__(self) -> str:
         return self.what
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.what, self.hint)
 
 

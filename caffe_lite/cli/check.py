@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .arguments import Parser
 
@@ -42,7 +42,7 @@ def _print(checked: Checked) -> None:
         print(f"{checked.file}: ok")
 
 
-def _as_json(checked: Checked) -> dict[str, Any]:
+def _as_json(checked: Checked) -> dict[str, object]:
     return {
         "file": checked.file,
         "kind": checked.kind,
@@ -52,6 +52,6 @@ def _as_json(checked: Checked) -> dict[str, Any]:
     }
 
 
-def _place_and_message(error: CaffeError) -> dict[str, Any]:
+def _place_and_message(error: CaffeError) -> dict[str, object]:
     line, column = (error.where.line, error.where.column) if error.where else (0, 0)
     return {"line": line or None, "column": column or None, "layer": error.layer, "message": error.message}

@@ -48,7 +48,7 @@ class Progress:
 
 
 @contextmanager
-def _bar(log: LogHandler, **options: Any) -> Iterator[Any]:
+def _bar(log: LogHandler, **options: object) -> Iterator[Any]:
     """Show a bar that the lines of the log do not disturb."""
     from tqdm import tqdm
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 from importlib import resources
-from typing import Any
 from xml.etree import ElementTree
 
 from ..blobs.unknown import Size, UnknownSize
@@ -73,7 +72,7 @@ def page_text(picture: Picture, rankdir: str = "TB", lr_mult: bool = False) -> s
     )
 
 
-def _facts(picture: Picture, number: int, layer: DrawnLayer) -> dict[str, Any]:
+def _facts(picture: Picture, number: int, layer: DrawnLayer) -> dict[str, object]:
     """Return the facts that the page shows about a layer, ready for display."""
     param = layer.param
     bottoms = [_blob(picture, name, picture.makers.get((number, index), [])) for index, name in enumerate(param.bottom)]
@@ -102,7 +101,7 @@ def _facts(picture: Picture, number: int, layer: DrawnLayer) -> dict[str, Any]:
     }
 
 
-def _blob(picture: Picture, name: str, layers: list[int]) -> dict[str, Any]:
+def _blob(picture: Picture, name: str, layers: list[int]) -> dict[str, object]:
     shape = shape_text(picture.shapes[name]) if name in picture.shapes else ""
     return {"name": name, "shape": shape, "layers": layers}
 

@@ -92,7 +92,7 @@ def _kind(text: str) -> type[Message] | None:
     names = [token.text for token, _ in top_fields(text)]
     others = [getattr(caffe_pb2, name) for name in caffe_pb2.DESCRIPTOR.message_types_by_name]
 
-    def known(message: Any) -> int:
+    def known(message: type[Message]) -> int:
         return sum(name in fields_of(message.DESCRIPTOR) for name in names)
 
     first: type[Message] = max((NetParameter, SolverParameter), key=known)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..logs.log import logger
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 @register_layer("MemoryData")
@@ -43,7 +46,7 @@ class MemoryDataLayer(Layer):
         top[0].Reshape((self.batch_size, *self.row))
         top[1].Reshape((self.batch_size,))
 
-    def set_input_arrays(self, data: Any, labels: Any) -> None:
+    def set_input_arrays(self, data: ArrayLike, labels: ArrayLike) -> None:
         """Take these rows from now on: data (n, C, H, W), labels (n) or (n, 1, 1, 1), n a multiple of batch_size."""
         try:
             data, labels = np.asarray(data, np.float32), np.asarray(labels, np.float32)

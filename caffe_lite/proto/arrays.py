@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import ArrayError, DataError
 from . import caffe_pb2
 from .binary import DecodeError, parse_binary
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 # The size of the largest message, in bytes.
 PROTOBUF_LIMIT = 2**31 - 1
@@ -56,7 +59,7 @@ def _values(blob: caffe_pb2.BlobProto, field: str) -> np.ndarray:
     return np.array(doubles, np.float64) if doubles else np.array(getattr(blob, field), np.float32)
 
 
-def array_to_blobproto(arr: Any, diff: Any = None) -> caffe_pb2.BlobProto:
+def array_to_blobproto(arr: ArrayLike, diff: ArrayLike | None = None) -> caffe_pb2.BlobProto:
     """Make a BlobProto from an array of any shape, and its diff if given; both are stored as floats."""
     arr = np.asarray(arr)
     blob = caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=arr.shape))
@@ -82,7 +85,7 @@ def _add_floats(blob: caffe_pb2.BlobProto, field: str, values: np.ndarray) -> No
     blob.MergeFromString(bytes(head) + floats)
 
 
-def array_to_datum(arr: Any, label: int | None = None) -> caffe_pb2.Datum:
+def array_to_datum(arr: ArrayLike, label: int | None = None) -> caffe_pb2.Datum:
     """Make a Datum from an image (C, H, W): with bytes for uint8, else with floats."""
     arr = np.asarray(arr)
     if arr.ndim != 3:
@@ -110,7 +113,7 @@ def datum_to_array(datum: caffe_pb2.Datum) -> np.ndarray:
     return values.reshape(shape)
 
 
-def arraylist_to_blobprotovector_str(arraylist: Iterable[Any]) -> bytes:
+def arraylist_to_blobprotovector_str(arraylist: Iterable[ArrayLike]) -> bytes:
     """Serialize arrays into one string of bytes, a BlobProtoVector."""
     return caffe_pb2.BlobProtoVector(blobs=[array_to_blobproto(array) for array in arraylist]).SerializeToString()
 

@@ -47,7 +47,7 @@ class _Builder:
         self.tokens = tokens
         self.most_faults = most_faults
 
-    def fill(self, message: Any, around: Blocks, path: Path) -> None:
+    def fill(self, message: Message, around: Blocks, path: Path) -> None:
         """Fill a message at a path with the entries of the innermost block."""
         for entry in around[-1].entries:
             if isinstance(entry, Fault):
@@ -57,7 +57,7 @@ class _Builder:
             else:
                 self._put(message, entry, around, path)
 
-    def _fill_block(self, message: Any, entry: Entry, around: Blocks, path: Path) -> None:
+    def _fill_block(self, message: Message, entry: Entry, around: Blocks, path: Path) -> None:
         field = entry.field
         if field.repeated:
             blocks = getattr(message, field.name)
@@ -71,7 +71,7 @@ class _Builder:
             inner.SetInParent()
         self.fill(inner, (*around, entry.value), at)
 
-    def _put(self, message: Any, entry: Entry, around: Blocks, path: Path) -> None:
+    def _put(self, message: Message, entry: Entry, around: Blocks, path: Path) -> None:
         name, value = entry.field.name, entry.value
         if not entry.field.repeated:
             self._place_once(message, entry, around, (*path, name))
@@ -86,7 +86,7 @@ class _Builder:
         else:
             setattr(message, name, value)
 
-    def _place_once(self, message: Any, entry: Entry, around: Blocks, path: Path) -> None:
+    def _place_once(self, message: Message, entry: Entry, around: Blocks, path: Path) -> None:
         """Note the place of a field that may be set only once; if it is set again, the later one counts."""
         before = self.offsets.get(path)
         if before is not None:

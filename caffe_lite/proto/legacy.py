@@ -11,7 +11,9 @@ from .caffe_pb2 import LayerParameter, NetParameter, V0LayerParameter, V1LayerPa
 from .schema import MOVED_TO_TRANSFORM, OF_PARAM, fields_of
 
 if TYPE_CHECKING:
-    from .parsed import Parsed, Path
+    from google.protobuf.message import Message
+
+    from .parsed import M, Parsed, Path
 
 # V1's types whose spelling today is not that of the enum's words joined: INNER_PRODUCT is InnerProduct, but ...
 _TODAY = {
@@ -83,7 +85,7 @@ _TRANSFORMED = {
 }
 
 
-def upgrade_layers(parsed: Parsed[Any], net_path: Path = ()) -> bool:
+def upgrade_layers(parsed: Parsed[M], net_path: Path = ()) -> bool:
     """Turn `layers`, if there are any, into `layer`, in place and with the original's log lines.
 
     Return False if a V0 layer had fields that mean nothing to its type: they are logged and left out, as in the
@@ -135,7 +137,7 @@ def type_today(layer: V1LayerParameter) -> str:
 # -- V0 ----------------------------------------------------------------------------------------------------------------
 
 
-def _fold_padding(parsed: Parsed[Any], net_path: Path) -> None:
+def _fold_padding(parsed: Parsed[M], net_path: Path) -> None:
     """Drop the padding layers: the convolution or pooling that reads one does the padding itself."""
     net: NetParameter = parsed.at(*net_path)
     maker: dict[str, V1LayerParameter | None] = dict.fromkeys(net.input)
@@ -166,7 +168,7 @@ def _fold_padding(parsed: Parsed[Any], net_path: Path) -> None:
         net.layers.extend(layers)
 
 
-def _v0_to_v1(parsed: Parsed[Any], net_path: Path, index: int) -> bool:
+def _v0_to_v1(parsed: Parsed[M], net_path: Path, index: int) -> bool:
     """Rewrite one layer, and return whether all its fields have a place in V1."""
     layer: V1LayerParameter = parsed.at(*net_path).layers[index]
     if not layer.HasField("layer"):
@@ -213,7 +215,7 @@ def _move_transforms(layer: V1LayerParameter) -> None:
         param.ClearField(name)
 
 
-def _v1_to_v2(parsed: Parsed[Any], net_path: Path) -> None:
+def _v1_to_v2(parsed: Parsed[M], net_path: Path) -> None:
     net: NetParameter = parsed.at(*net_path)
     if net.layer:
         raise PrototxtError(
@@ -241,7 +243,7 @@ def _upgrade_v1_layer(old: V1LayerParameter, new: LayerParameter) -> None:
             _put(new, field.name, value)
 
 
-def _put(message: Any, name: str, value: Any) -> None:
+def _put(message: Message, name: str, value: Any) -> None:
     """Set a field to a value, or add the value to a repeated field."""
     field = fields_of(message.DESCRIPTOR)[name]
     if field.repeated:
@@ -252,7 +254,7 @@ def _put(message: Any, name: str, value: Any) -> None:
         setattr(message, name, value)
 
 
-def _error(parsed: Parsed[Any], net_path: Path, index: int, what: str, hint: str = "") -> PrototxtError:
+def _error(parsed: Parsed[M], net_path: Path, index: int, what: str, hint: str = "") -> PrototxtError:
     layer = parsed.at(*net_path).layers[index]
     return PrototxtError(
         what,

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -173,7 +173,7 @@ def _scalar(field: Any, value: Any) -> str:
     return str(value)
 
 
-def _float(value: float, digits: tuple[int, ...], exact: Any) -> str:
+def _float(value: float, digits: tuple[int, ...], exact: Callable[[str], bool]) -> str:
     """Write a number in C's %g, with the first precision that reads back as the same number."""
     if not math.isfinite(value):
         return str(value)

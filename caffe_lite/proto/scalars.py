@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import struct
-from typing import Any
 
 from ..text.foreign_bytes import from_bytes
 from .cursor import Cursor
@@ -19,16 +18,19 @@ _TRUTH = {"true": True, "True": True, "t": True, "false": False, "False": False,
 _MOST_DIGITS = 100
 
 
+Scalar = str | bytes | float
+
+
 class Misread(Exception):
     """A value cannot be read, or only with faults; the cursor is where reading goes on."""
 
-    def __init__(self, *faults: Fault, value: Any = None) -> None:
+    def __init__(self, *faults: Fault, value: Scalar | None = None) -> None:
         super().__init__()
         self.faults = faults
         self.value = value
 
 
-def read_scalar(cursor: Cursor, field: Field) -> Any:
+def read_scalar(cursor: Cursor, field: Field) -> Scalar:
     """Read the value of a field, and step over it."""
     kind, text, _ = cursor.tokens[cursor.index]
     if kind is END or (kind is MARK and (text in CLOSING or text in ";,")) or cursor.starts_field():

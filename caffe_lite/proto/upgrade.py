@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import PrototxtError
 from ..files.paths import path_field, system_path
@@ -12,7 +12,7 @@ from . import caffe_pb2
 from .legacy import upgrade_layers
 
 if TYPE_CHECKING:
-    from .parsed import Parsed, Path
+    from .parsed import M, Parsed, Path
 
 _SOLVER_TYPES = {
     caffe_pb2.SolverParameter.SGD: "SGD",
@@ -24,7 +24,7 @@ _SOLVER_TYPES = {
 }
 
 
-def upgrade_net(parsed: Parsed[Any], net_path: Path = ()) -> bool:
+def upgrade_net(parsed: Parsed[M], net_path: Path = ()) -> bool:
     """Upgrade a net in place; the places of its fields stay right. Return False if some field in it meant nothing."""
     net: caffe_pb2.NetParameter = parsed.at(*net_path)
     complete = upgrade_layers(parsed, net_path)
@@ -45,7 +45,7 @@ def is_old_net(net: caffe_pb2.NetParameter) -> bool:
     return bool(net.layers or net.input or any(_is_old_batch_norm(layer) for layer in net.layer))
 
 
-def _upgrade_inputs(parsed: Parsed[Any], net_path: Path) -> None:
+def _upgrade_inputs(parsed: Parsed[M], net_path: Path) -> None:
     """Turn `input` with `input_shape` or `input_dim` into one Input layer at the front.
 
     Shapes take precedence over dims, and shapes without an `input` mean nothing, as in the original. The original drops

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, MutableSequence
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -14,6 +14,9 @@ from ..blobs.lending import lend, lend_diff
 from ..errors import NetError
 from ..ops.array import Array
 from ..ops.base import Ops
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 class HostBlob:
@@ -34,7 +37,7 @@ class HostBlob:
         return lend(self.blob)
 
     @data.setter
-    def data(self, values: Any) -> None:
+    def data(self, values: ArrayLike) -> None:
         self.data[...] = values
 
     @property
@@ -42,7 +45,7 @@ class HostBlob:
         return lend_diff(self.blob)
 
     @diff.setter
-    def diff(self, values: Any) -> None:
+    def diff(self, values: ArrayLike) -> None:
         self.diff[...] = values
 
     @property
@@ -110,12 +113,12 @@ class HostBlobs(MutableSequence[HostBlob]):
     def __len__(self) -> int:
         return len(self._blobs)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return HostBlobs(self._blobs[index], self._ops)
         return shown_blob(self._blobs[index])
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self, index: int | slice, value: Any) -> None:
         if isinstance(index, slice):
             places, values = range(len(self))[index], list(value)
             if len(places) != len(values):
@@ -134,7 +137,7 @@ class HostBlobs(MutableSequence[HostBlob]):
         if self.replaced is not None:
             self.replaced(place, old, new)
 
-    def __delitem__(self, index: Any) -> None:
+    def __delitem__(self, index: int | slice) -> None:
         del self._blobs[index]
 
     def insert(self, index: int, value: HostBlob) -> None:
@@ -152,7 +155,7 @@ class HostBlobs(MutableSequence[HostBlob]):
         self._blobs.append(Blob(self._ops, shape))
         return self[-1]
 
-    def _fitting(self, value: Any) -> Blob:
+    def _fitting(self, value: object) -> Blob:
         if not isinstance(value, HostBlob):
             raise BlobsError(
                 f"a {type(value).__name__} is no blob", hint="to change values: params[name][0].data[...] = array"

@@ -6,12 +6,15 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.images.image import decode_image
 from ..errors import ArrayError, DataError, MissingExtra, NetError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 _URL = re.compile(r"(file|https?|ftp)://", re.IGNORECASE)
 _LUMINANCE = np.array([0.2125, 0.7154, 0.0721])
@@ -61,12 +64,12 @@ def _bytes_of(file: str | os.PathLike[str] | IO[bytes]) -> bytes:
     return Path(file).read_bytes()
 
 
-def _shown(name: Any) -> str:
+def _shown(name: object) -> str:
     return repr(os.fspath(name) if isinstance(name, os.PathLike) else name)
 
 
 def resize(
-    image: Any,
+    image: ArrayLike,
     output_shape: Sequence[int],
     order: int = 1,
     mode: str = "constant",
@@ -128,7 +131,7 @@ def import_zoom() -> Any:
     return zoom
 
 
-def resize_image(im: Any, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
+def resize_image(im: ArrayLike, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
     """Resize an image (H, W, C) to (height, width), as float32.
 
     The result is the same as pycaffe's with the scikit-image of its time. In images of 1 or 3 channels, pixels are
@@ -219,7 +222,7 @@ class Transformer:
         self.mean: dict[str, np.ndarray] = {}
         self.input_scale: dict[str, float] = {}
 
-    def preprocess(self, in_: str, data: Any) -> np.ndarray:
+    def preprocess(self, in_: str, data: ArrayLike) -> np.ndarray:
         """Turn an image (H, W, C) into the net's input; ``data`` is not changed (pycaffe may write into it)."""
         rows_and_columns = self._shape(in_)[2:]
         data = np.asarray(data, np.float32)
@@ -237,7 +240,7 @@ class Transformer:
             data = data * np.float32(self.input_scale[in_])
         return data
 
-    def deprocess(self, in_: str, data: Any) -> np.ndarray:
+    def deprocess(self, in_: str, data: ArrayLike) -> np.ndarray:
         """Turn the net's input of one item back into an image, without the resizing.
 
         Axes of size 1 are removed, but a transpose or channel swap keeps the axes that it works on (where pycaffe
@@ -285,7 +288,7 @@ class Transformer:
         self._shape(in_)
         self.raw_scale[in_] = scale
 
-    def set_mean(self, in_: str, mean: Any) -> None:
+    def set_mean(self, in_: str, mean: ArrayLike) -> None:
         """Set the mean to subtract, in the order and scale of the input: (C), (H, W), or (C, H, W) of any size."""
         shape = self._shape(in_)
         mean = np.asarray(mean)
@@ -327,7 +330,7 @@ class Transformer:
             raise TransformerError(f"an image of shape {data.shape} has not the channels to swap: {tuple(order)}")
         return data[list(order)]
 
-    def _with_mean(self, combine: Any, data: np.ndarray, in_: str) -> np.ndarray:
+    def _with_mean(self, combine: np.ufunc, data: np.ndarray, in_: str) -> np.ndarray:
         mean = self.mean[in_].astype(np.float32)
         try:
             return np.asarray(combine(data, mean))

@@ -6,7 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 from weakref import ref
 
 import numpy as np
@@ -21,6 +21,9 @@ from ..proto import caffe_pb2
 from ..proto.parsed import Parsed
 from .blob import HostBlob, HostBlobs, shown_blob
 from .layer import shown_layer
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 
@@ -242,7 +245,7 @@ class Net:
         self._caffe_graph.close()
 
     def forward(
-        self, blobs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **inputs: Any
+        self, blobs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **inputs: ArrayLike
     ) -> dict[str, np.ndarray]:
         """Run the layers from ``start`` to ``end`` (names, both included); return the outputs, and also ``blobs``.
 
@@ -259,7 +262,7 @@ class Net:
         return {name: shown_blob(graph._blob[name]).data for name in dict.fromkeys(wanted)}
 
     def backward(
-        self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **outputs: Any
+        self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **outputs: ArrayLike
     ) -> dict[str, np.ndarray]:
         """Run the layers from ``start`` back to ``end``; return the diffs of the inputs, and also those of ``diffs``.
 
@@ -286,7 +289,7 @@ class Net:
     forward_simple, backward_simple = forward, backward
 
     def backward_from_layer(
-        self, start_name: str, start_diff: Any, diffs: Sequence[str] | None = None, zero_higher: bool = False
+        self, start_name: str, start_diff: ArrayLike, diffs: Sequence[str] | None = None, zero_higher: bool = False
     ) -> dict[str, np.ndarray]:
         """Fill the diff of the blob ``start_name`` and run back from the layer of that name to the first one.
 
@@ -298,7 +301,7 @@ class Net:
     def deconv_from_layer(
         self,
         start_name: str,
-        start_diff: Any,
+        start_diff: ArrayLike,
         diffs: Sequence[str] | None = None,
         zero_higher: bool = False,
         deconv_type: str = "Zeiler & Fergus",
@@ -320,7 +323,7 @@ class Net:
         graph.deconv_pass(_index(graph, start_name), DECONV_TYPES[deconv_type])
         return {name: shown_blob(graph._blob[name]).diff for name in dict.fromkeys(wanted)}
 
-    def _start_from(self, name: str, diff: Any, zero_higher: bool) -> None:
+    def _start_from(self, name: str, diff: ArrayLike, zero_higher: bool) -> None:
         graph = self._caffe_graph
         _index(graph, name)
         _known(graph, [name])
@@ -330,7 +333,7 @@ class Net:
             for later in names[names.index(name) + 1 :]:
                 shown_blob(graph._blob[later]).diff[...] = 0
 
-    def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Any) -> dict[str, np.ndarray]:
+    def forward_all(self, blobs: Sequence[str] | None = None, **inputs: ArrayLike) -> dict[str, np.ndarray]:
         """Run ``forward`` in batches over inputs of any length, even 0; return the outputs of every item."""
         wanted = list(dict.fromkeys([*self.outputs, *(blobs or ())]))
         gathered: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
@@ -342,7 +345,7 @@ class Net:
         return {name: _together(self._caffe_graph, name, values) for name, values in gathered.items()}
 
     def forward_backward_all(
-        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **arrays: Any
+        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **arrays: ArrayLike
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Run ``forward`` and ``backward`` in batches; keyword arguments fill inputs, and diffs of outputs."""
         outs = list(dict.fromkeys([*self.outputs, *(blobs or ())]))
@@ -367,7 +370,7 @@ class Net:
             {name: _together(self._caffe_graph, name, values) for name, values in all_diffs.items()},
         )
 
-    def set_input_arrays(self, data: Any, labels: Any) -> None:
+    def set_input_arrays(self, data: ArrayLike, labels: ArrayLike) -> None:
         """Let the net's (first) MemoryData layer take its batches from these arrays."""
         for node in self._caffe_graph.nodes:
             take = getattr(node.layer, "set_input_arrays", None)
@@ -378,7 +381,7 @@ class Net:
 
     _set_input_arrays = set_input_arrays
 
-    def _batch(self, blobs: Mapping[str, Any]) -> Iterator[dict[str, np.ndarray]]:
+    def _batch(self, blobs: Mapping[str, ArrayLike]) -> Iterator[dict[str, np.ndarray]]:
         """Split arrays of any length into batches of the net's size; the last one is filled up with zeros."""
         return (batch for batch, _ in _batches(self._caffe_graph, blobs))
 
@@ -425,7 +428,7 @@ def _known(graph: Graph, names: Sequence[str]) -> None:
             raise UnknownName(f"the net has no blob {name!r}", hint=f"its blobs: {', '.join(graph._blob)}")
 
 
-def _fill(graph: Graph, arrays: Mapping[str, Any], expected: Sequence[str], kind: str, attribute: str) -> None:
+def _fill(graph: Graph, arrays: Mapping[str, ArrayLike], expected: Sequence[str], kind: str, attribute: str) -> None:
     if set(arrays) != set(expected):
         raise NetError(
             f"{kind} arguments {sorted(arrays)} do not match the net's {kind}s {sorted(expected)}",

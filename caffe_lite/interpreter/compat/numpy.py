@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 from ..imports import watch
@@ -122,9 +121,9 @@ def install() -> None:
     watch("numpy", _patch)
 
 
-def _patch(np: ModuleType) -> None:
-    np.fromstring = _fromstring(np, np.fromstring)  # type: ignore[attr-defined]
-    np.set_printoptions = _set_printoptions(np.set_printoptions)  # type: ignore[attr-defined]
+def _patch(np: Any) -> None:
+    np.fromstring = _fromstring(np, np.fromstring)
+    np.set_printoptions = _set_printoptions(np.set_printoptions)
     for cls in (np.ndarray, np.generic):
         _give_methods(cls, {name: method for name, method in _METHODS.items() if not hasattr(cls, name)})
 
