@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,11 @@ from .errors import NetError
 from .ops import set_mode_cpu, set_mode_gpu
 from .pycaffe.images import NoImages, Transformer, oversample, resize_image
 from .pycaffe.net import TEST, Net
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .proto.caffe_pb2 import NetParameter
 
 
 class ImageNet(Net):
@@ -22,9 +27,9 @@ class ImageNet(Net):
 
     def __init__(
         self,
-        model_file: Any,
+        model_file: str | os.PathLike[str] | NetParameter,
         pretrained_file: str | os.PathLike[str] | None,
-        mean: Any = None,
+        mean: ArrayLike | None = None,
         input_scale: float | None = None,
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
@@ -52,7 +57,7 @@ class ImageNet(Net):
         if channel_swap is not None:
             self.transformer.set_channel_swap(self.input_name, channel_swap)
 
-    def predictions(self, images: Sequence[Any] | np.ndarray) -> np.ndarray:
+    def predictions(self, images: Sequence[ArrayLike] | np.ndarray) -> np.ndarray:
         """Return the first output for each image."""
         if not len(images):
             raise NoImages("there are no images")
@@ -72,10 +77,10 @@ class Classifier(ImageNet):
 
     def __init__(
         self,
-        model_file: Any,
+        model_file: str | os.PathLike[str] | NetParameter,
         pretrained_file: str | os.PathLike[str] | None = None,
         image_dims: Sequence[int] | None = None,
-        mean: Any = None,
+        mean: ArrayLike | None = None,
         input_scale: float | None = None,
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
@@ -90,7 +95,7 @@ class Classifier(ImageNet):
                 f"{tuple(map(int, self.crop_dims))}"
             )
 
-    def predict(self, inputs: Sequence[Any], oversample: bool = True) -> np.ndarray:
+    def predict(self, inputs: Sequence[ArrayLike], oversample: bool = True) -> np.ndarray:
         """Return the probabilities (N, classes) for images (H, W, C), as ``load_image`` returns them.
 
         With ``oversample``, they are the mean over ten crops: the corners, the center, and these mirrored; without it,

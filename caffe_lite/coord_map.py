@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -11,13 +11,16 @@ from .errors import NetError
 from .net_spec import Function, Top, layer_function
 from .ops.windows import extent
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 PASS_THROUGH_LAYERS = [
     *("AbsVal", "BatchNorm", "Bias", "BNLL", "Clip", "Dropout", "Eltwise", "ELU", "Exp", "Log", "LRN", "MVN", "Power"),
     *("PReLU", "ReLU", "Scale", "Sigmoid", "Split", "Swish", "TanH", "Threshold"),
 ]
 
 # (axis, a, b): a pixel at x of one blob lies at a x + b of the other, on the axes after ``axis`` (None: any).
-CoordMap: TypeAlias = tuple["int | None", Any, Any]
+CoordMap: TypeAlias = tuple["int | None", "float | np.ndarray", "float | np.ndarray"]
 _SAME: CoordMap = (None, 1, 0)
 
 
@@ -69,7 +72,7 @@ def coord_map_from_to(top_from: Top, top_to: Top) -> CoordMap:
     )
 
 
-def crop(top_from: Top, top_to: Top) -> Any:
+def crop(top_from: Top, top_to: Top) -> Top:
     """Make a Crop layer that crops ``top_from`` to the pixels that correspond to ``top_to``'s; return its top."""
     axis, scale, offset = coord_map_from_to(top_from, top_to)
     scale, offset = np.ravel(scale), np.ravel(offset)
@@ -131,7 +134,7 @@ def conv_params(fn: Function) -> tuple[int, Any, Any, Any]:
     )
 
 
-def crop_params(fn: Function) -> tuple[int, Any]:
+def crop_params(fn: Function) -> tuple[int, np.ndarray]:
     """Return the axis (default 2) and the offset (default 0) of a Crop layer."""
     params = _params(fn, "crop_param")
     return int(params.get("axis", 2)), _numbers(params.get("offset", 0))
@@ -150,5 +153,5 @@ def _params(fn: Function, message: str) -> Mapping[str, Any]:
     return fn.params.get(message, fn.params)
 
 
-def _numbers(given: Any) -> Any:
+def _numbers(given: ArrayLike) -> Any:
     return np.array(given, ndmin=1)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from .classifier import ImageNet
 from .errors import DataError, EngineError, NetError
 from .pycaffe.images import load_image, resize_image
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .proto.caffe_pb2 import NetParameter
 
 
 class Detector(ImageNet):
@@ -24,9 +29,9 @@ class Detector(ImageNet):
 
     def __init__(
         self,
-        model_file: Any,
+        model_file: str | os.PathLike[str] | NetParameter,
         pretrained_file: str | os.PathLike[str] | None = None,
-        mean: Any = None,
+        mean: ArrayLike | None = None,
         input_scale: float | None = None,
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
@@ -36,7 +41,9 @@ class Detector(ImageNet):
         super().__init__(model_file, pretrained_file, mean, input_scale, raw_scale, channel_swap, **options)
         self.configure_crop(context_pad)
 
-    def detect_windows(self, images_windows: Iterable[tuple[Any, Any]]) -> list[dict[str, Any]]:
+    def detect_windows(
+        self, images_windows: Iterable[tuple[str | os.PathLike[str], Iterable[Sequence[int]]]]
+    ) -> list[dict[str, Any]]:
         """Run the net on windows (ymin, xmin, ymax, xmax), given as pairs of an image's file and its windows.
 
         Return a dict for each window, with ``window``, ``prediction`` and ``filename``.
@@ -53,7 +60,7 @@ class Detector(ImageNet):
                 detection["prediction"] = prediction
         return found
 
-    def detect_selective_search(self, image_fnames: Iterable[Any]) -> NoReturn:
+    def detect_selective_search(self, image_fnames: Iterable[str | os.PathLike[str]]) -> NoReturn:
         """Raise EngineError: Selective Search needs MATLAB code that is neither part of Caffe nor included here."""
         raise EngineError(
             "selective search is a MATLAB program that Caffe called, and there is no such program here",

@@ -480,7 +480,7 @@ def InceptionV3Body(net: NetSpec, from_layer: str, output_pred: bool = False, **
     return net
 
 
-def _conv(name: str, num_output: int, kernel: Any) -> dict[str, Any]:
+def _conv(name: str, num_output: int, kernel: int | list[int]) -> dict[str, Any]:
     """Describe a convolution of a tower that keeps the resolution."""
     if isinstance(kernel, list):
         return {

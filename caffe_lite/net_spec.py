@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+from google.protobuf.message import Message
+
 from .errors import NetError
 from .proto import caffe_pb2
-from .proto.schema import advise_enum, advise_field, fields_of
+from .proto.schema import Field, advise_enum, advise_field, fields_of
 from .text.spelling import nearest
 
 __all__ = [
@@ -64,7 +66,7 @@ class Top:
         """Return the net that ends in this top, with names made from types: Convolution1, ReLU1, ..."""
         return to_proto(self)
 
-    def _to_proto(self, layers: _Layers, names: dict[Any, str], autonames: Counter[str]) -> None:
+    def _to_proto(self, layers: _Layers, names: dict[Top | Function, str], autonames: Counter[str]) -> None:
         self.fn._to_proto(layers, names, autonames)
 
     def __iter__(self) -> NoReturn:
@@ -112,7 +114,7 @@ class Function:
             if function not in spec.layers:
                 spec.layers[function] = function._layer(spec)
 
-    def _to_proto(self, layers: _Layers, names: dict[Any, str], autonames: Counter[str]) -> None:
+    def _to_proto(self, layers: _Layers, names: dict[Top | Function, str], autonames: Counter[str]) -> None:
         """Add the layer, and those it needs, to ``layers``; ``names`` and ``autonames`` name those without a name."""
         self.add_to(_Naming(names, layers, autonames))
 
@@ -139,7 +141,7 @@ class _Naming:
     """The net being made: its layers so far, and the names given to tops and layers without a name."""
 
     def __init__(
-        self, names: dict[Any, str], layers: _Layers | None = None, numbers: Counter[str] | None = None
+        self, names: dict[Top | Function, str], layers: _Layers | None = None, numbers: Counter[str] | None = None
     ) -> None:
         self.layers: _Layers = {} if layers is None else layers
         self._names = names
@@ -219,7 +221,7 @@ def to_proto(*tops: Top | Function) -> caffe_pb2.NetParameter:
     return spec.net()
 
 
-def _function(name: str, top: Any) -> Function:
+def _function(name: str, top: object) -> Function:
     if not isinstance(top, (Top, Function)):
         raise NotATop(
             f"{name} is not a Top (type is {type(top)})",
@@ -295,7 +297,7 @@ def assign_proto(proto: Any, name: str, val: Any, layer_type: str | None = None)
             _refuse(field, val)
 
 
-def _append(values: Any, field: Any, value: Any) -> None:
+def _append(values: Any, field: Field, value: Any) -> None:
     if field.message is not None:
         _merge(values.add(), field.name, value)
         return
@@ -306,7 +308,7 @@ def _append(values: Any, field: Any, value: Any) -> None:
         _refuse(field, value)
 
 
-def _merge(message: Any, name: str, value: Any) -> None:
+def _merge(message: Message, name: str, value: Any) -> None:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             assign_proto(message, key, inner)
@@ -316,7 +318,7 @@ def _merge(message: Any, name: str, value: Any) -> None:
         raise ValueRefused(f"{name} is {value!r}", hint=f"it takes a dict of the fields of {message.DESCRIPTOR.name}")
 
 
-def _plain(field: Any, value: Any) -> Any:
+def _plain(field: Field, value: Any) -> Any:
     """Return the value as protobuf takes it: enums as numbers, NumPy's scalars as Python's."""
     if field.enum is not None and isinstance(value, str):
         if value not in field.enum.values_by_name:
@@ -325,7 +327,7 @@ def _plain(field: Any, value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _refuse(field: Any, value: Any) -> NoReturn:
+def _refuse(field: Field, value: object) -> NoReturn:
     raise ValueRefused(f"{field.name} is {value!r}", hint=f"it takes {field.takes}") from None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Any
 
 
 def main(path: str) -> int:
@@ -26,7 +25,7 @@ def main(path: str) -> int:
         def enable_gui(self, gui: str | None = None) -> None:
             pass  # nobody would look at the windows
 
-        def _showtraceback(self, kind: Any, error: Any, lines: list[str]) -> None:
+        def _showtraceback(self, kind: object, error: object, lines: list[str]) -> None:
             if kind is not SystemExit:
                 print(self.InteractiveTB.stb2text(lines), file=sys.stderr)
 

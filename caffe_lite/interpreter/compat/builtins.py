@@ -28,7 +28,7 @@ def install() -> None:
 
 
 def _saying(name: str, function: Any, now: str) -> Any:
-    def call(*args: Any, **kw: Any) -> Any:
+    def call(*args: object, **kw: object) -> Any:
         say(name, now)
         return function(*args, **kw)
 

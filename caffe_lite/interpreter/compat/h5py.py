@@ -20,7 +20,7 @@ def _patch(h5py: Any) -> None:
         h5py.Dataset.value = property(_value)
     start = h5py.File.__init__
 
-    def __init__(self: Any, name: Any, mode: str | None = None, *args: Any, **kw: Any) -> None:
+    def __init__(self: Any, name: Any, mode: str | None = None, *args: object, **kw: object) -> None:
         if mode is None and isinstance(name, (str, bytes, os.PathLike)):
             mode = "r" if os.path.exists(name) and not os.access(name, os.W_OK) else "a"
             say("h5py.File without a mode", 'h5py.File(file, "r"), or "w", or "a"')

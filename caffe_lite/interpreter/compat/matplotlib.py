@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .names import Stand, give_names, missing
 
 
-def _hold(*args: Any, **kw: Any) -> None:
+def _hold(*args: object, **kw: object) -> None:
     """nothing, as plots are always added."""
 
 

@@ -78,7 +78,7 @@ def _tostring(self: Any, order: Any = "C") -> bytes:
     return data
 
 
-def _itemset(self: Any, *args: Any) -> None:
+def _itemset(self: Any, *args: object) -> None:
     say("array.itemset", "array[i] = x")
     *index, value = args
     if not index:
@@ -129,7 +129,7 @@ def _patch(np: Any) -> None:
 
 
 def _fromstring(np: Any, of_text: Callable[..., Any]) -> Callable[..., Any]:
-    def fromstring(string: Any, dtype: Any = float, count: int = -1, sep: str = "", **kw: Any) -> Any:
+    def fromstring(string: Any, dtype: Any = float, count: int = -1, sep: str = "", **kw: object) -> Any:
         if sep:
             return of_text(string, dtype, count, sep=sep, **kw)
         say("np.fromstring of bytes", "np.frombuffer(data, dtype), and .copy() to write into it")
@@ -140,7 +140,7 @@ def _fromstring(np: Any, of_text: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _set_printoptions(today: Callable[..., Any]) -> Callable[..., Any]:
-    def set_printoptions(precision: Any = None, threshold: Any = None, *args: Any, **kw: Any) -> None:
+    def set_printoptions(precision: Any = None, threshold: Any = None, *args: object, **kw: object) -> None:
         if isinstance(threshold, str) or threshold != threshold:
             say(f"np.set_printoptions(threshold={threshold!r})", "threshold=sys.maxsize")
             threshold = sys.maxsize

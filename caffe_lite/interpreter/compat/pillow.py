@@ -32,18 +32,18 @@ def _patch_fonts(module: Any) -> None:
         give_methods(font, {"getsize": _getsize})
 
 
-def _tostring(self: Any, *args: Any) -> bytes:
+def _tostring(self: Any, *args: object) -> bytes:
     say("Image.tostring", "image.tobytes()")
     data: bytes = self.tobytes(*args)
     return data
 
 
-def _textsize(self: Any, text: str, font: Any = None, *args: Any, **kw: Any) -> tuple[int, int]:
+def _textsize(self: Any, text: str, font: Any = None, *args: object, **kw: object) -> tuple[int, int]:
     say("ImageDraw.textsize", "draw.textbbox((0, 0), text)")
     return _size(self.textbbox((0, 0), text, font, None, *args, **kw))
 
 
-def _getsize(self: Any, text: str, *args: Any, **kw: Any) -> tuple[int, int]:
+def _getsize(self: Any, text: str, *args: object, **kw: object) -> tuple[int, int]:
     say("ImageFont.getsize", "font.getbbox(text)")
     return _size(self.getbbox(text, *args, **kw))
 
