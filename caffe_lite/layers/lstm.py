@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..layer import register_layer
 from ..ops.array import Array
@@ -32,11 +31,11 @@ class LSTMLayer(RecurrentLayer):
     state_layer = "unit"
     gates_per_output = 4
 
-    def step(self, gates: Array, cont: Array, states: Sequence[Array]) -> tuple[list[Array], Any]:
+    def step(self, gates: Array, cont: Array, states: Sequence[Array]) -> tuple[list[Array], tuple[Array, ...]]:
         c, h, kept = lstm_unit(self.ops, states[1], gates, cont)
         return [h, c], kept
 
-    def step_backward(self, kept: Any, *d_states: Array | float) -> tuple[Array, ...]:
+    def step_backward(self, kept: tuple[Array, ...], *d_states: Array | float) -> tuple[Array, ...]:
         dh, dc = d_states
         dc, d_gates = lstm_unit_backward(self.ops, kept, dc, dh)
         return d_gates, dc

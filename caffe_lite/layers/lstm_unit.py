@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
@@ -11,7 +10,7 @@ from ..ops.array import Array
 from ..ops.base import Ops
 
 
-def lstm_unit(ops: Ops[Array], c: Array, gates: Array, cont: Array) -> tuple[Array, Array, Any]:
+def lstm_unit(ops: Ops[Array], c: Array, gates: Array, cont: Array) -> tuple[Array, Array, tuple[Array, ...]]:
     """Return the next c and h, by the formula of LSTMUnitLayer, and the values that ``lstm_unit_backward`` needs."""
     size = c.shape[-1]
     ifo, g = ops.sigmoid(gates[..., : 3 * size]), ops.tanh(gates[..., 3 * size :])
@@ -22,7 +21,9 @@ def lstm_unit(ops: Ops[Array], c: Array, gates: Array, cont: Array) -> tuple[Arr
     return c, o * squashed, (cont, c_before, ifo, g, squashed)
 
 
-def lstm_unit_backward(ops: Ops[Array], kept: Any, dc: Array | float, dh: Array | float) -> tuple[Array, Array]:
+def lstm_unit_backward(
+    ops: Ops[Array], kept: tuple[Array, ...], dc: Array | float, dh: Array | float
+) -> tuple[Array, Array]:
     """Return the gradients of c and of the gates."""
     cont, c_before, ifo, g, squashed = kept
     i, f, o = _parts(ifo)

@@ -195,11 +195,11 @@ class RecurrentLayer(Layer):
         """Return the shapes of the blobs that follow W_h."""
         return []
 
-    def step(self, gates: Array, cont: Array, states: Sequence[Array]) -> tuple[list[Array], Any]:
+    def step(self, gates: Array, cont: Array, states: Sequence[Array]) -> tuple[list[Array], tuple[Array, ...]]:
         """Return the next states, h first, and the values that ``step_backward`` needs."""
         raise NotImplementedError
 
-    def step_backward(self, kept: Any, *d_states: Array | float) -> tuple[Array, ...]:
+    def step_backward(self, kept: tuple[Array, ...], *d_states: Array | float) -> tuple[Array, ...]:
         """Return the gradients of the gates, and of the previous states except h."""
         raise NotImplementedError
 

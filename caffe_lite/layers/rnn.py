@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..layer import register_layer
 from ..ops.array import Array
@@ -33,12 +32,12 @@ class RNNLayer(RecurrentLayer):
     def more_shapes(self) -> list[tuple[int, ...]]:
         return [(self.num_output, self.num_output), (self.num_output,)]
 
-    def step(self, gates: Array, cont: Array, states: Sequence[Array]) -> tuple[list[Array], Any]:
+    def step(self, gates: Array, cont: Array, states: Sequence[Array]) -> tuple[list[Array], tuple[Array, ...]]:
         h = self.ops.tanh(gates)
-        return [h], h
+        return [h], (h,)
 
-    def step_backward(self, kept: Any, *d_states: Array | float) -> tuple[Array, ...]:
-        (dh,), h = d_states, kept
+    def step_backward(self, kept: tuple[Array, ...], *d_states: Array | float) -> tuple[Array, ...]:
+        (dh,), (h,) = d_states, kept
         return (dh * (1 - h * h),)
 
     def output(self, h: Array) -> Array:

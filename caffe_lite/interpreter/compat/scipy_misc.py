@@ -9,6 +9,7 @@ import numpy as np
 from .names import say, standing
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from PIL.Image import Image
 
 _NAMES = {
@@ -32,13 +33,13 @@ def imread(name: str | IO[bytes], flatten: bool = False, mode: str | None = None
         return fromimage(image, flatten, mode)
 
 
-def imsave(name: str | IO[bytes], arr: Any, format: str | None = None) -> None:
+def imsave(name: str | IO[bytes], arr: ArrayLike, format: str | None = None) -> None:
     """Write an array (H, W), (H, W, 3) or (H, W, 4) as an image; types other than uint8 are stretched to 0..255."""
     say("scipy.misc.imsave", "cv2.imwrite(file, array), imageio.imwrite(file, array)")
     toimage(arr, channel_axis=2).save(name, format)
 
 
-def imresize(arr: Any, size: Any, interp: str = "bilinear", mode: str | None = None) -> np.ndarray:
+def imresize(arr: ArrayLike, size: Any, interp: str = "bilinear", mode: str | None = None) -> np.ndarray:
     """Resize an image by per cent (int), by a factor (float) or to (height, width); the result is uint8 in 0..255."""
     say("scipy.misc.imresize", "cv2.resize(array, (width, height))")
     image = toimage(arr, mode=mode)
@@ -51,13 +52,13 @@ def imresize(arr: Any, size: Any, interp: str = "bilinear", mode: str | None = N
     return fromimage(image.resize((width, height), resample=_INTERPOLATIONS[interp]))
 
 
-def imrotate(arr: Any, angle: float, interp: str = "bilinear") -> np.ndarray:
+def imrotate(arr: ArrayLike, angle: float, interp: str = "bilinear") -> np.ndarray:
     """Turn an image anticlockwise about its centre, by an angle in degrees; its size stays the same."""
     say("scipy.misc.imrotate", "PIL.Image.fromarray(array).rotate(angle)")
     return fromimage(toimage(arr).rotate(angle, resample=_INTERPOLATIONS[interp]))
 
 
-def imfilter(arr: Any, ftype: str) -> np.ndarray:
+def imfilter(arr: ArrayLike, ftype: str) -> np.ndarray:
     """Apply one of Pillow's filters to an image: 'blur', 'contour', 'emboss', 'find_edges', ..."""
     from PIL import ImageFilter
 
@@ -67,13 +68,15 @@ def imfilter(arr: Any, ftype: str) -> np.ndarray:
     return fromimage(toimage(arr).filter(getattr(ImageFilter, _FILTERS[ftype])))
 
 
-def imshow(arr: Any) -> None:
+def imshow(arr: ArrayLike) -> None:
     """Show an array in the system's image viewer."""
     say("scipy.misc.imshow", "matplotlib.pyplot.imshow(array)")
     toimage(arr).show()
 
 
-def bytescale(data: Any, cmin: Any = None, cmax: Any = None, high: int = 255, low: int = 0) -> np.ndarray:
+def bytescale(
+    data: ArrayLike, cmin: float | None = None, cmax: float | None = None, high: int = 255, low: int = 0
+) -> np.ndarray:
     """Turn an array into uint8: its range, or cmin to cmax, is stretched to low..high. uint8 stays as it is."""
     data = np.asarray(data)
     if data.dtype == np.uint8:
@@ -102,12 +105,12 @@ def fromimage(im: Image, flatten: bool = False, mode: str | None = None) -> np.n
 
 
 def toimage(
-    arr: Any,
+    arr: ArrayLike,
     high: int = 255,
     low: int = 0,
-    cmin: Any = None,
-    cmax: Any = None,
-    pal: Any = None,
+    cmin: float | None = None,
+    cmax: float | None = None,
+    pal: ArrayLike | None = None,
     mode: str | None = None,
     channel_axis: int | None = None,
 ) -> Image:
@@ -133,7 +136,15 @@ def toimage(
     return _image(mode, np.moveaxis(bytescale(data, cmin, cmax, high, low), channel_axis, 2))
 
 
-def _grey(data: np.ndarray, high: int, low: int, cmin: Any, cmax: Any, pal: Any, mode: str | None) -> Image:
+def _grey(
+    data: np.ndarray,
+    high: int,
+    low: int,
+    cmin: float | None,
+    cmax: float | None,
+    pal: ArrayLike | None,
+    mode: str | None,
+) -> Image:
     if mode == "F":
         return _image("F", data.astype(np.float32))
     if mode in (None, "L", "P"):
