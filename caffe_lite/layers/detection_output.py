@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
@@ -12,14 +11,11 @@ import numpy as np
 
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
-from ..data.label_map import read_label_map
-from ..files.atomic import writing
-from ..files.paths import system_path
 from ..layer import Kind, Layer, register_layer
 from ..logs.log import logger
-from ..proto.caffe_pb2 import DetectionOutputParameter, PriorBoxParameter, ResizeParameter
+from ..proto.caffe_pb2 import DetectionOutputParameter, PriorBoxParameter
 from .common.boxes import best_first, decode, nms
-from .common.detection_files import FORMATS, DetectionFiles, read_name_sizes
+from .common.detection_files import result_files
 
 _FIRST_OF_SYNOPSYS = DetectionOutputParameter.OBJECTNESS_SCORE_FIELD_NUMBER
 
@@ -63,7 +59,7 @@ class DetectionOutputLayer(Layer):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._check(bottom)
-        self.files = self._result_files()
+        self.files = result_files(self, self.param.detection_output_param.save_output_param, self.labels)
         if self.param.detection_output_param.visualize:
             logger.info("visualize is set: nothing is drawn")
 
@@ -89,38 +85,6 @@ class DetectionOutputLayer(Layer):
         self.places = 1 if p.share_location else p.num_classes
         self.threshold = p.confidence_threshold if p.HasField("confidence_threshold") else -np.inf
         self.labels = [label for label in range(p.num_classes) if label != p.background_label_id]
-
-    def _result_files(self) -> DetectionFiles | None:
-        p = self.param.detection_output_param.save_output_param
-        if not p.output_directory:
-            return None
-        missing = [field for field in ("label_map_file", "name_size_file") if not getattr(p, field)]
-        if missing:
-            logger.warning("Provide %s if output results to files.", " and ".join(missing))
-            return None
-        if p.output_format not in FORMATS:
-            self.error(f"output_format is {p.output_format!r}", f"use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
-        resize = p.resize_param if p.HasField("resize_param") else None
-        if resize and resize.resize_mode == ResizeParameter.FIT_LARGE_SIZE_AND_PAD and not resize.height * resize.width:
-            self.error("resize_param has no height and width", "give those of the net's images")
-        names = read_label_map(p.label_map_file, self.where)
-        unnamed = [label for label in self.labels if label not in names]
-        if unnamed:
-            self.error(f"{p.label_map_file!r} has no name for label {unnamed[0]}", "name all classes there")
-        images = read_name_sizes(p.name_size_file, self.where, "save_output_param")
-        count = p.num_test_image if p.HasField("num_test_image") else len(images)
-        if not 1 <= count <= len(images):
-            self.error(
-                f"num_test_image is {count}, and {p.name_size_file!r} names {len(images)} images",
-                f"use 1 to {len(images)}" if images else "name the test images there",
-            )
-        folder = system_path(p.output_directory)
-        with writing(os.path.join(folder, "results")):
-            os.makedirs(folder, exist_ok=True)
-        prefix = os.path.join(folder, system_path(p.output_name_prefix))
-        return DetectionFiles(
-            prefix, p.output_format, {label: names[label] for label in self.labels}, images[:count], resize
-        )
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         locations, scores, priors = (blob.shape for blob in bottom[:3])

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from ...data.label_map import read_label_map
 from ...data.paths import read_lines
 from ...errors import DataError, Where
-from ...files.atomic import atomic_write
-from ...proto.caffe_pb2 import ResizeParameter
+from ...files.atomic import atomic_write, writing
+from ...files.paths import system_path
+from ...layer import Layer
+from ...logs.log import logger
+from ...proto.caffe_pb2 import ResizeParameter, SaveOutputParameter
 from .boxes import clip
 
 FORMATS = ("VOC", "COCO", "ILSVRC")
@@ -118,6 +123,37 @@ class DetectionFiles:
     def _save(self, ending: str, lines: Iterator[str] | list[str]) -> None:
         with atomic_write(self.prefix + ending) as part, open(part, "w", encoding="utf-8") as stream:
             stream.writelines(f"{line}\n" for line in lines)
+
+
+def result_files(layer: Layer, p: SaveOutputParameter, labels: Sequence[int]) -> DetectionFiles | None:
+    """Return the files that a save_output_param asks a layer to write, with the detections of these labels."""
+    if not p.output_directory:
+        return None
+    missing = [field for field in ("label_map_file", "name_size_file") if not getattr(p, field)]
+    if missing:
+        logger.warning("Provide %s if output results to files.", " and ".join(missing))
+        return None
+    if p.output_format not in FORMATS:
+        layer.error(f"output_format is {p.output_format!r}", f"use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    resize = p.resize_param if p.HasField("resize_param") else None
+    if resize and resize.resize_mode == ResizeParameter.FIT_LARGE_SIZE_AND_PAD and not resize.height * resize.width:
+        layer.error("resize_param has no height and width", "give those of the net's images")
+    names = read_label_map(p.label_map_file, layer.where)
+    unnamed = [label for label in labels if label not in names]
+    if unnamed:
+        layer.error(f"{p.label_map_file!r} has no name for label {unnamed[0]}", "name all classes there")
+    images = read_name_sizes(p.name_size_file, layer.where, "save_output_param")
+    count = p.num_test_image if p.HasField("num_test_image") else len(images)
+    if not 1 <= count <= len(images):
+        layer.error(
+            f"num_test_image is {count}, and {p.name_size_file!r} names {len(images)} images",
+            f"use 1 to {len(images)}" if images else "name the test images there",
+        )
+    folder = system_path(p.output_directory)
+    with writing(os.path.join(folder, "results")):
+        os.makedirs(folder, exist_ok=True)
+    prefix = os.path.join(folder, system_path(p.output_name_prefix))
+    return DetectionFiles(prefix, p.output_format, {label: names[label] for label in labels}, images[:count], resize)
 
 
 def _scored_corners(detection: Detection) -> str:

@@ -66,20 +66,21 @@ class RowsLayer(ListsLayer):
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._shapes = self.row_shapes(bottom)
-        self._reshape(top, self.rows)
+        self.reshape_tops(top, self.rows)
 
     def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().outline(bottom, top)
-        self._reshape(top, UnknownSize())
+        self.reshape_tops(top, UnknownSize())
 
-    def _reshape(self, top: Sequence[Blob], rows: Any) -> None:
+    def reshape_tops(self, top: Sequence[Blob], rows: Any) -> None:
+        """Shape the tops with so many rows."""
         for blob, shape in zip(top, self._shapes, strict=False):
             blob.Reshape((rows, *shape))
 
     def set_rows(self, top: Sequence[Blob], rows: int) -> None:
         """Give the tops this many rows."""
         self.rows = rows
-        self._reshape(top, rows)
+        self.reshape_tops(top, rows)
 
     def deliver(self, top: Sequence[Blob], arrays: Sequence[np.ndarray]) -> None:
         """Bind arrays, which have as many rows, to the tops."""

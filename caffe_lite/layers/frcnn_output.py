@@ -1,0 +1,114 @@
+"""FrcnnOutput: the objects that Faster R-CNN or a stage of a cascade has found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..blobs import Blob
+from ..blobs.unknown import UnknownSize
+from ..layer import Kind, register_layer
+from ..logs.log import logger
+from .common.box_regression import BoxCode, measure_of
+from .common.boxes import best_first, clip_inside, nms
+from .common.detection_files import result_files
+from .common.rows import RowsLayer
+
+
+@register_layer("FrcnnOutput")
+class FrcnnOutputLayer(RowsLayer):
+    """For each image and class, the best boxes that no better one overlaps too much.
+
+    The box of a region is the region, moved and resized by deltas as by DecodeBBox, and cut off at the edge of the
+    image. Of each class, boxes with a probability of at least conf_thr compete: those stay that no better one overlaps
+    by more than iou_thr. Then the best max_det_num of an image stay, of all classes.
+    Bottoms: probabilities (R, K) of classes, with the background at 0; deltas (R, 4 K), four for each class or, unless
+    cls_aware, (R, 8), for background and any object; regions (R, 5) or (R, 6), each the number of its image, x1, y1,
+    x2, y2 and whatever follows; the sizes of the images (N, 2), height and width. All may have further axes of 1. Top:
+    (M, 7, 1, 1), by image, then class, then probability: image, x1, y1, x2, y2, class, probability. The rows of each
+    image begin with one that is none: the image, then -1s. Before the first pass there is one row. There is no
+    gradient.
+    Reads ``frcnn_output_param``: conf_thr (0), iou_thr (0.5), nms_type ("IOU", "IOMU" or "IOFU", as BoxGroupOutput has
+    them), max_det_num (0: all), save_output_param. Reads ``bbox_reg_param``: cls_aware (true); bbox_mean and bbox_std,
+    four of each, or none for 0 and 1.
+    With save_output_param, which reads ``save_output_param`` as DetectionOutput does, the boxes are also written to
+    files, in pixels of the original images, once num_test_image images have passed.
+    A net with this layer cannot be compiled, because its shapes depend on values.
+    Source: Ren et al. 2015; frcnn_output_layer.cpp of Cascade R-CNN's Caffe. Differences: any number of images (theirs
+    takes one); files are written in the formats COCO and ILSVRC, too (theirs forgets these results), and files that lie
+    in output_directory stay (theirs deletes the folder); boxes that share less than a pixel's width overlap by that
+    part (theirs do not); an unknown nms_type is an error (theirs counts as IOU).
+    """
+
+    kind = Kind.DETECTION
+    formula = r"\{ b : s_b \ge t, \ \text{no better kept } b' \text{ with } \operatorname{IoU}(b', b) > u \}"
+    bottoms = (4, 4)
+    repeatable = False
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._check()
+        p = self.param.frcnn_output_param.save_output_param
+        classes = bottom[0].shape[1] if bottom[0].num_axes > 1 else 1
+        self.files = result_files(self, p, range(1, classes))
+
+    def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._check()
+        self.Reshape(bottom, top)
+        self.reshape_tops(top, UnknownSize())
+
+    def _check(self) -> None:
+        self.code = BoxCode.of(self)
+        self.cls_aware = self.param.bbox_reg_param.cls_aware
+        self.measure = measure_of(self, self.param.frcnn_output_param.nms_type)
+
+    def row_shapes(self, bottom: Sequence[Blob]) -> Sequence[tuple[int, ...]]:
+        scores, deltas, regions, sizes = bottom
+        classes = scores.shape[1] if scores.num_axes > 1 else 1
+        self.check_vectors(scores, "probabilities", classes)
+        self.check_vectors(deltas, "deltas", 4 * classes if self.cls_aware else 8)
+        self.check_vectors(regions, "regions", 5, 6)
+        self.check_vectors(sizes, "sizes of images", 2)
+        self.check_as_many(bottom[:3])
+        return [(7, 1, 1)]
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        scores, deltas, regions, sizes = (self.vectors(blob) for blob in bottom)
+        deltas = deltas.reshape(len(deltas), deltas.shape[1] // 4, 4)
+        image = np.trunc(regions[:, 0])
+        wrong = ~((image >= 0) & (image < len(sizes)))
+        if wrong.any():
+            self.error(
+                f"region {wrong.argmax()} is of image {image[wrong][0]:g}", f"there are {len(sizes)}: count from 0"
+            )
+        rows = [np.empty((0, 7), scores.dtype)]
+        for i, size in enumerate(sizes):
+            own = image == i
+            found = self._found(scores[own], deltas[own], regions[own, 1:5], size)
+            if self.files is not None:
+                fractions = found[:, :4] / np.tile(size[::-1], 2)
+                first = np.full((len(found), 1), i, found.dtype)
+                self.files.add_image(np.concatenate([first, found[:, 4:], fractions], 1))
+            found = np.concatenate([np.full((1, 6), -1, found.dtype), found])
+            rows.append(np.insert(found, 0, i, 1))
+        if sum(map(len, rows)) == len(sizes):
+            logger.info("Couldn't find any detections")
+        self.deliver(top, [np.concatenate(rows)])
+
+    def _found(self, scores: np.ndarray, deltas: np.ndarray, regions: np.ndarray, size: np.ndarray) -> np.ndarray:
+        """Return the boxes of an image (n, 6): x1, y1, x2, y2, class, probability."""
+        p = self.param.frcnn_output_param
+        height, width = size
+        found = [np.empty((0, 6), scores.dtype)]
+        for label in range(1, scores.shape[1]):
+            candidates = np.flatnonzero(scores[:, label] >= scores.dtype.type(p.conf_thr))
+            candidates = candidates[best_first(scores[candidates, label])]
+            boxes = self.code.decode(regions[candidates], deltas[candidates, label if self.cls_aware else 1])
+            clip_inside(boxes, width, height)
+            kept = nms(boxes, p.iou_thr, inclusive=True, measure=self.measure)
+            value = scores[candidates[kept], label]
+            found.append(np.column_stack([boxes[kept], np.full_like(value, label), value]))
+        rows = np.concatenate(found)
+        if 0 < p.max_det_num < len(rows):
+            rows = rows[np.sort(best_first(rows[:, 5], p.max_det_num))]
+        return rows
