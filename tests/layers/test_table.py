@@ -471,6 +471,12 @@ APART_FROM_THE_BATCH = [
     Entry("PriorBox", "prior_box_param { min_size: 3 }", [IMAGES, IMAGES]),
     Entry("PriorBoxClustered", "prior_box_param { width: 3 height: 2 }", [IMAGES, IMAGES]),
     Entry(
+        "DetectionEvaluate",
+        "detection_evaluate_param { num_classes: 3 }",
+        [labels(3, 1, 1, 4, 7), labels(3, 1, 1, 3, 8)],
+        batch=[2, 2],
+    ),
+    Entry(
         "DetectionOutput",
         "detection_output_param { num_classes: 3 }",
         [Bottom((2, 16)), Bottom((2, 12)), Bottom((1, 2, 16))],
