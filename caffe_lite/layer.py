@@ -82,6 +82,7 @@ class Layer:
         not_differentiable: bottoms that never get a gradient (labels), by index; negative ones count from the end.
         repeatable: True if Forward does nothing but compute its tops, so that the Net may call it at any time.
         has_weights: True if most of its work is products with weights that it learns.
+        reads_fork_fields: what it reads of fields that forks add to BVLC's messages: "PoolingParameter.ceil_mode".
         kind: its purpose.
         formula: the formula that it computes, in LaTeX, for its page of the documentation.
 
@@ -99,6 +100,7 @@ class Layer:
     not_differentiable: ClassVar[tuple[int, ...]] = ()
     repeatable: ClassVar[bool] = True
     has_weights: ClassVar[bool] = False
+    reads_fork_fields: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[Kind] = Kind.OTHER
     formula: ClassVar[str] = ""
 

@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -17,7 +18,8 @@ from ..layers.python import finds_module
 from ..net.filtering import PlacedLayer, filter_layers
 from ..proto import caffe_pb2
 from ..proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, NetStateRule, SolverParameter
-from ..proto.parsed import Parsed
+from ..proto.fork_fields import set_fields
+from ..proto.parsed import Parsed, Path
 from ..proto.parser import parse_text
 from ..proto.prototxt import read_text, top_fields
 from ..proto.schema import fields_of, replacement
@@ -79,6 +81,7 @@ def check(path: str | os.PathLike[str]) -> Checked:
     for problem in parsed.problems:
         checked.tell(problem, "syntax")
     _note_deprecated(parsed, checked)
+    _note_idle(parsed, checked)
     if message is SolverParameter:
         _check_solver(parsed, checked)
     elif message is NetParameter:
@@ -120,6 +123,14 @@ def _note_deprecated(parsed: Parsed[Any], checked: Checked) -> None:
         if instead and names[-1] not in told:
             told.add(names[-1])
             checked.note(f"{names[-1]} is deprecated", parsed.where(*path), f"Write {instead} in its place")
+
+
+def _note_idle(parsed: Parsed[Any], checked: Checked) -> None:
+    """Note each field of a fork that has no effect here once, at its first place."""
+    first: dict[str, Path] = {}
+    for path, field_ in set_fields(parsed.message):
+        if field_.idle and first.setdefault(field_.key, path) == path:
+            checked.note(f"{path[-1]} has no effect here: it changes no result in {field_.forks}", parsed.where(*path))
 
 
 # -- solvers -----------------------------------------------------------------------------------------------------------
@@ -187,7 +198,7 @@ def _check_layers(
     places = net.layers
     doubtful = {_around(places, place) for place in suspects}
     layers = [
-        PlacedLayer(param, where, index in doubtful)
+        PlacedLayer(param, where, index in doubtful, partial(net.where, "layer", index))
         for index, (param, where) in enumerate(zip(net.message.layer, places, strict=True))
     ]
     views = list(_views(layers, net.message.state))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NoReturn
 
 from ..errors import NetError, Where
@@ -23,12 +24,13 @@ Report = Callable[[NetError], None]
 class PlacedLayer:
     """A LayerParameter and its place in the prototxt, if it came from one.
 
-    ``doubtful`` is true if the prototxt's text for it could not be read in full.
+    ``doubtful`` is true if the prototxt's text for it could not be read in full. ``place`` finds one of its fields.
     """
 
     param: LayerParameter
     where: Where | None = None
     doubtful: bool = False
+    place: Callable[..., Where] | None = None
 
     def error(self, what: str, hint: str = "") -> NetError:
         return NetError(what, where=self.where, layer=self.param.name, layer_type=self.param.type, hint=hint)
@@ -36,7 +38,10 @@ class PlacedLayer:
 
 def placed_layers(net: Parsed[NetParameter]) -> list[PlacedLayer]:
     """Return the layers of a net that was read from a file."""
-    return [PlacedLayer(param, where) for param, where in zip(net.message.layer, net.layers, strict=True)]
+    return [
+        PlacedLayer(param, net.where("layer", index), place=partial(net.where, "layer", index))
+        for index, param in enumerate(net.message.layer)
+    ]
 
 
 def state_of(net: NetParameter, phase: Phase, level: int = 0, stages: Sequence[str] = ()) -> NetState:
@@ -136,7 +141,7 @@ def insert_splits(
         for j, read in enumerate(inputs[i]):
             if read and readers[read] > 1:
                 param.bottom[j] = next_copy(read)
-        placed.append(PlacedLayer(param, layer.where, layer.doubtful))
+        placed.append(replace(layer, param=param))
         for j, blob in enumerate(param.top):
             top = (i, j)
             if readers[top] < 2:

@@ -6,21 +6,23 @@ import operator
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, SupportsIndex
 
 import numpy as np
 
 from ..blobs import Blob
-from ..errors import ArgumentError, UnknownName, Where
+from ..errors import ArgumentError, UnknownName
 from ..logs.log import logger
 from ..ops import Ops, get_ops
 from ..ops.array import Array
 from ..proto import caffe_pb2
 from ..proto.arrays import array_to_blobproto
+from ..proto.fork_fields import warn_of_idle_fields
 from ..proto.parsed import Parsed
 from ..proto.prototxt import read_net, to_text
 from ..proto.upgrade import upgrade_net
-from .filtering import PlacedLayer, layers_in_state, state_of
+from .filtering import PlacedLayer, layers_in_state, placed_layers, state_of
 from .random import new_generator
 from .weights import LayerWeights, require_protobuf_size, write_hdf5, write_message
 from .wiring import Node, Wiring
@@ -55,16 +57,16 @@ class Structure:
         wiring = Wiring(self.phase, self.ops, self.rng)
         self.nodes, self.learnable_params, self.inputs = wiring.nodes, wiring.params, wiring.inputs
         self._blob = wiring.blobs
-        param, where = _parameter_of(network)
+        param, placed = _parameter_of(network)
         self.name = param.name
         self.debug_info: bool = param.debug_info
         param.state.CopyFrom(state_of(param, self.phase, operator.index(level), stages or ()))
         self.state_of_rules = param.state
-        placed = [PlacedLayer(layer, at) for layer, at in zip(param.layer, where, strict=True)]
         placed = layers_in_state(placed, param.state)
         del param.layer[:]
         param.layer.extend(layer.param for layer in placed)
         logger.info("Initializing net from parameters: \n%s", to_text(param))
+        warn_of_idle_fields(param)
         try:
             self._build(wiring, placed, param.force_backward)
         except BaseException:
@@ -199,14 +201,14 @@ class Structure:
 
 def _parameter_of(
     network: str | os.PathLike[str] | Parsed[caffe_pb2.NetParameter] | caffe_pb2.NetParameter,
-) -> tuple[caffe_pb2.NetParameter, Sequence[Where | None]]:
-    """Return a copy of the NetParameter, which may be changed, and the place of each of its layers."""
+) -> tuple[caffe_pb2.NetParameter, list[PlacedLayer]]:
+    """Return a copy of the NetParameter, which may be changed, and its layers with their places."""
     if isinstance(network, (str, os.PathLike)):
         network = read_net(network)
     param = caffe_pb2.NetParameter()
     if isinstance(network, Parsed):
         param.CopyFrom(network.message)
-        return param, network.layers
+        return param, placed_layers(replace(network, message=param))
     param.CopyFrom(network)
     upgrade_net(Parsed(param))
-    return param, [None] * len(param.layer)
+    return param, [PlacedLayer(layer) for layer in param.layer]

@@ -10,12 +10,13 @@ import numpy as np
 
 from ..blobs import Blob
 from ..blobs.reshaped import ReshapedBlob
-from ..errors import BlobTooLarge, CaffeError, NetError, Where
+from ..errors import BlobTooLarge, CaffeError, NetError, UnknownField, Where
 from ..layer import Layer, Saved, create_layer
 from ..logs.log import logger
 from ..ops.array import Array
 from ..ops.base import Ops
 from ..proto import caffe_pb2
+from ..proto.fork_fields import refused
 from .filtering import PlacedLayer
 
 # The original's name for the top that a loss gets if the prototxt names none. It is not an output of the net.
@@ -200,6 +201,11 @@ class Wiring:
                 "give it once per bottom or not at all",
             )
         layer = create_layer(param, self.ops, param.phase, self.rng, placed.where)
+        for path, what in refused(param, layer.reads_fork_fields):
+            where = placed.place(*path) if placed.place else None
+            raise UnknownField(
+                what, where=where, layer=param.name, layer_type=param.type, hint="remove it, if the net may do without"
+            )
         logger.info("Creating Layer %s", param.name)
         return Node(layer, placed.where)
 

@@ -26,6 +26,7 @@ from ..net.weights import read_weights
 from ..ops import Array, Ops
 from ..proto.arrays import PROTOBUF_LIMIT
 from ..proto.caffe_pb2 import SolverParameter
+from ..proto.fork_fields import refused, warn_of_idle_fields
 from ..proto.parsed import Parsed
 from ..proto.prototxt import read_solver, to_text
 from ..proto.source import Source
@@ -64,6 +65,7 @@ class Solver:
     """
 
     type: ClassVar[str] = ""
+    reads_fork_fields: ClassVar[Sequence[str]] = ()  # what it reads of what forks add: "SolverParameter.min_lr"
     resumes: ClassVar[Sequence[str]] = ()  # other types whose history has the same meaning
     history: list[Array]
 
@@ -79,6 +81,7 @@ class Solver:
         self.param = self._parsed.message
         logger.info("Initializing solver from parameters: \n%s", to_text(self.param))
         self.check_parameters()
+        warn_of_idle_fields(self.param)
         self.iter = 0
         self.current_step = 0
         self.history = []
@@ -160,6 +163,9 @@ class Solver:
         if p.HasField("lr_policy") and p.gamma >= 0:
             yield from policy_problems(solver)
         yield from net_problems(solver)
+        for path, what in refused(p, cls.reads_fork_fields):
+            if len(path) == 1:  # the nets inside report what is in them
+                yield setting_error(solver, str(path[0]), what, "remove it, if training may do without")
 
     def check_parameters(self) -> None:
         """Raise a SolverError for settings that cannot work."""
