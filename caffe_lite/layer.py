@@ -19,6 +19,7 @@ from .ops.base import Ops
 from .ops.roles import Role
 from .plugins import load_plugins
 from .proto import caffe_pb2
+from .proto.forks import forks_with_layer
 from .text.spelling import nearest, nearest_few
 
 if TYPE_CHECKING:
@@ -294,7 +295,13 @@ def create_layer(
     if cls is None:
         known = _registered()
         near = nearest_few(param.type, known)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known types: {', '.join(sorted(known))}."
+        forks = forks_with_layer(param.type)
+        if forks:
+            hint = f"{param.type} is a layer of {forks}, which caffe_lite does not have yet."
+        elif near:
+            hint = f"did you mean {' or '.join(near)}?"
+        else:
+            hint = f"known types: {', '.join(sorted(known))}."
         raise UnknownLayerType(
             f"unknown layer type {param.type!r}",
             where=where,

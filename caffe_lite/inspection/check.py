@@ -21,7 +21,7 @@ from ..proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, NetStateRule,
 from ..proto.fork_fields import set_fields
 from ..proto.parsed import Parsed, Path
 from ..proto.parser import parse_text
-from ..proto.prototxt import read_text, top_fields
+from ..proto.prototxt import read_text, template_problem, top_fields
 from ..proto.schema import fields_of, replacement
 from ..proto.source import Source
 from ..proto.upgrade import upgrade_net, upgrade_solver
@@ -78,6 +78,11 @@ def check(path: str | os.PathLike[str]) -> Checked:
         return checked
     checked.kind = {NetParameter: "net", SolverParameter: "solver"}.get(message, "other")
     parsed: Parsed[Any] = parse_text(text, message, checked.file, collect=True)
+    if parsed.problems and (template := template_problem(parsed.source)):
+        checked.tell(template, "syntax")
+        return checked
+    if checked.kind == "other":
+        checked.note(f"this is a {message.DESCRIPTOR.name}, neither a net nor a solver", Where(checked.file))
     for problem in parsed.problems:
         checked.tell(problem, "syntax")
     _note_deprecated(parsed, checked)
@@ -105,12 +110,20 @@ def _kind(text: str) -> type[Message] | None:
     return other if known(other) else None
 
 
+_OF_OTHER_PROGRAMS = {
+    "train": "it seems to be a configuration of Caffe Neural Tool, which names the solver to train with",
+    "op": "it seems to be a list of TensorFlow's operations",
+}
+
+
 def _foreign(text: str, file: str) -> UnknownField:
     token, _ = next(top_fields(text))
     return UnknownField(
         f'no message of Caffe\'s begins with a field "{token.text}"',
         where=Source(text, file).where(token.offset),
-        hint="it is neither a net nor a solver; another program, or a fork of Caffe, may read it",
+        hint=_OF_OTHER_PROGRAMS.get(
+            token.text, "it is neither a net nor a solver; another program, or a fork of Caffe, may read it"
+        ),
     )
 
 

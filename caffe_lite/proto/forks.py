@@ -31,6 +31,11 @@ FORKS = {
     "lisa-caffe": "LisaAnne/lisa-caffe-public",
     "CaffeOnSpark": "yahoo/CaffeOnSpark",
     "Xilinx": "Xilinx/Vitis-AI",
+    "DepthwiseConvolution": "yonghenglh6/DepthwiseConvolution",
+    "SENet": "hujie-frank/SENet",
+    "ShuffleNet": "farmingyard/ShuffleNet",
+    "HED": "s9xie/hed",
+    "soeaver": "soeaver/caffe-model",
 }
 
 
@@ -50,8 +55,7 @@ class ForkField(NamedTuple):
     @property
     def forks(self) -> str:
         """The names of the repositories that have it: three at most."""
-        names = [FORKS[name] for name in self.numbers]
-        return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
+        return _told(list(self.numbers))
 
 
 @functools.cache
@@ -72,10 +76,79 @@ def added_fields() -> dict[str, dict[str, ForkField]]:
     return added
 
 
+def forks_with_layer(type_name: str) -> str:
+    """Return the names of the repositories that have a layer type which BVLC has not: three at most, "" if none."""
+    lines = (line.partition(": ") for line in LAYERS.replace("\n  ", " ").strip().splitlines())
+    return _told([fork for fork, _, types in lines if type_name in types.split()])
+
+
+def _told(forks: list[str]) -> str:
+    return ", ".join(FORKS[fork] for fork in forks[:3]) + (" and others" if len(forks) > 3 else "")
+
+
 def is_of_forks(owner: Descriptor | EnumDescriptor, name: str) -> bool:
     """Return whether a field of a message, or a value of an enum, is a fork's and not BVLC's."""
     return name in added_fields().get(owner.full_name.removeprefix(f"{owner.file.package}."), {})
 
+
+# The layer types that each fork adds.
+LAYERS = """
+SSD: AnnotatedData DetectionEvaluate DetectionOutput MultiBoxLoss Normalize Permute PriorBox SmoothL1Loss VideoData
+Microsoft: BoxAnnotatorOHEM PSROIPooling ROIPooling SmoothL1Loss SmoothL1LossOHEM SoftmaxWithLossOHEM
+R-FCN: BoxAnnotatorOHEM PSROIPooling ROIPooling SmoothL1Loss
+MNC: MaskPooling MaskResize ROIPooling ROIWarping SmoothL1Loss
+cascade-rcnn: BboxAccuracy BoxGroupOutput DecodeBBox DetectionData DetectionEvaluate DetectionGroupAccuracy
+  DetectionGroupLoss EvalData FrcnnOutput HardMining ProposalTarget PSROIPooling ROIAlign ROIPooling ScaleRoute
+  SmoothL1Loss
+SegNet: BN DenseImageData Upsample
+ENet: BN DenseImageData Upsample
+MobileNet-YOLO: AnnotatedData AssistedExcitation Axpy DepthwiseConvolution DetectionEvaluate DetectionOutput
+  GaussianYolov3 LaneData MultiBoxLoss Normalize Permute PriorBox RegionLoss ReLU6 Reorg SegmentationEvaluate
+  SmoothL1Loss Upsample YoloDetectionOutput YoloSeg Yolov3 Yolov3DetectionOutput
+intel: AnnotatedData Axpy BoxAnnotatorOHEM BoxData DetectionEvaluate DetectionOutput EvalDetection MKLBatchNorm
+  MnActivation MultiBoxLoss Normalize Permute PriorBox PSROIPooling RegionLoss Reorg ROIPooling SmoothL1Loss
+  SmoothL1LossOHEM SoftmaxWithLossOHEM SpatialDropout VideoData
+NVIDIA: AnnotatedData Axpy DetectionEvaluate DetectionOutput DetectNetTransformation L1Loss MultiBoxLoss Normalize
+  Permute PriorBox SmoothL1Loss TRT VideoData
+openvino: AnchorEmbeddingExtractor AnnotatedData ConvolutionDepthwise DetectionEvaluate DetectionOutput
+  DetectionOutputExtended GRN LabelSpecificAdd MultiBoxLoss Normalize Permute PriorBox PriorBoxClustered ScaleFilter
+  SmoothL1Loss
+mini-caffe: BN ConvolutionDepthwise DetectionOutput Normalize Permute PriorBox Proposal PSROIPooling ROIPooling
+  ShuffleChannel
+happynear: Arccos Axpy BatchContrastiveLoss BN CenterLoss ChannelScale ConfidencePenaltyLoss CorrelationLoss Cosine
+  FCNAccuracy Flip FocalLoss GeneralContrastiveLoss GeneralTripletLoss GlobalLSEMargin Gram Hotspot InnerDistance
+  Insanity LabelSpecificAdd LargeMarginInnerProduct Local MarginInnerProduct MovingNormalize MultiLabelImageData
+  NCALoss Noise Normalize Pairwise Permute PredictBox Proposal PSROIPooling Resize ROIPooling Slope SmoothL1Loss
+  SoftContrastiveLoss SoftTruncation SubRegion Transformer TripletLoss Truncation
+synopsys: Accum AdaptiveBiasChannel Add AnnotatedData Atan Attention BatchToSpaceND BEGANLoss BiasChannel
+  BlackAugmentation BN BroadcastTo Ceil ChannelNorm ConvolutionDepthwise Corr1d Correlation Correlation1D CountNonzero
+  CropAndResize DataAugmentation DenseCRF DenseImageData DepthToSpace DetectionEvaluate DetectionOutput Div
+  DomainTransform DomainTransformForwardOnly Downsample EmbeddingLookup EmbeddingLookupSparse ExpandDimsND
+  FarthestPointSample FloatReader FloatWriter Floor FloorDiv FloorMod FlowAugmentation FLOWriter FlowWarp GANLoss
+  Gather GatherND GatherV2 Gemm GenerateAugmentationParameters GroupPoint GRU HardSigmoid HardSwish HardTanH
+  ICNetSubgraph ImageSegData Interp L1Loss LayerNorm LogSoftmax LpNormalization LpqLoss LSTMV2 LuongAttention
+  MaskRCNNDetection MaskRCNNProposal MatMul MatRead MatWrite Maximum Mean Minimum MirrorPad Mish Mul MultiBoxLoss NMS
+  NMSGather NonMaxSuppression Normalize NotEqual OneHot Pad PeepholeLSTM Permute Piece Pooling3D Pow PriorBox Proposal
+  PyramidROIAlign QueryBallPoint Range ReduceAll ReduceAny ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean
+  ReduceMin ReduceProd ReduceSum Reorg Resample ResizeBilinear ResizeNearestNeighbor Reverse ReverseSequence RNNv2
+  ROIAlign ROIPooling Round ScaledTanH ScatterND SegAccuracy SeLU SeLUDropout Shape ShuffleChannel SimpleRNN Sin
+  SmoothL1Loss Softplus Softsign SpaceToBatchND SpaceToDepth SparseToDense SpatialBatchingPooling SpatialProduct
+  Squeeze SqueezeConvolution SqueezeDeconvolution SqueezeInnerProduct SSDDecoder SSDSort Stack StridedSlice Sub
+  Tensor2Box ThreeInterpolate ThreeNN ThresholdedReLU TileND TopkGather UniqueLabel Unstack Upsample UpsampleDarknet
+  VideoData Where4 Where4Gathernd Where4GatherndCrop XLU YoloV2Loss YoloV3Loss
+yjxiong: BatchReduction BN Gather Normalize ROIPooling Scatter SegData SmoothL1Loss SyncBN VideoData
+naibaf7: Affinity ConnectedComponent DataRandTransform LibDNNConvolution LibDNNPooling MalisLoss MergeCrop MOE Noise
+  Quantizer
+caffe-face: CenterLoss
+caffe-lstm: Lstm
+chuanqi305: ReLU6
+CaffeOnSpark: CoSData
+DepthwiseConvolution: DepthwiseConvolution
+SENet: Axpy
+soeaver: SeLu SeLuDropout
+ShuffleNet: ShuffleChannel
+HED: ImageLabelmapData
+"""
 
 # Each message or enum of BVLC; under it the fields or values that forks add, each with its number and the forks in
 # which it has that number. - stands before what changes no result, + before what layers or solvers read.
@@ -264,8 +337,8 @@ Datum
   + seg_label: 8 MobileNet-YOLO
   - record_id: 8 NVIDIA
 TransformationParameter
-    crop_h: 11 SSD MobileNet-YOLO intel openvino synopsys Xilinx, 211 NVIDIA, 8 happynear
-    crop_w: 12 SSD MobileNet-YOLO intel openvino synopsys Xilinx, 212 NVIDIA, 9 happynear
+  + crop_h: 11 SSD MobileNet-YOLO intel openvino synopsys Xilinx, 211 NVIDIA, 8 happynear
+  + crop_w: 12 SSD MobileNet-YOLO intel openvino synopsys Xilinx, 212 NVIDIA, 9 happynear
   + resize_param: 8 SSD MobileNet-YOLO intel openvino synopsys, 208 NVIDIA, 9 Xilinx
   + noise_param: 9 SSD MobileNet-YOLO intel openvino synopsys, 209 NVIDIA, 10 Xilinx
   + distort_param: 13 SSD MobileNet-YOLO intel openvino synopsys Xilinx, 213 NVIDIA

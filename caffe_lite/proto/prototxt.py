@@ -95,10 +95,25 @@ def _similar_file(path: Path) -> str:
     return f"Did you mean {path.with_name(close)}?" if close else f"Paths start from {os.getcwd()}"
 
 
+# Jinja's marks, and the numbers of classes in the templates of chuanqi305/MobileNet-SSD.
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|(?<=: )cls\d+x\b")
+
+
+def template_problem(source: Source) -> PrototxtError | None:
+    """Return an error if the text is a template, from which another program makes a prototxt."""
+    match = _TEMPLATE.search(source.text)
+    return match and PrototxtError(
+        f"this is a template: another program fills in {match.group()}", where=source.where(match.start()),
+        hint="Make the prototxt from it first",
+    )  # fmt: skip
+
+
 def _read(path: StrPath, wanted: type[M], other: type[Message]) -> Parsed[M]:
     source = Source(read_text(path), os.fspath(path))
     parsed = parse_text(source.text, wanted, source.file, collect=True)
     if parsed.problems:
+        if template := template_problem(source):
+            raise template
         _refuse_other_kind(source, wanted, other)
         raise parsed.problems[0]
     return parsed

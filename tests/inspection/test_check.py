@@ -264,8 +264,32 @@ def test_a_net_inside_a_solver_is_checked_at_its_place(tmp_path: Path) -> None:
 def test_other_messages(tmp_path: Path) -> None:
     found = checked(tmp_path, "num: 1 channels: 1 height: 1 width: 1 data: 5")
     assert (found.kind, found.status) == ("other", "ok")
-    found = checked(tmp_path, "item { name: 'cat' }")
+    found = checked(tmp_path, "animal { name: 'cat' }")
     assert (found.kind, found.status) == ("other", "unknown_field") and told(found)[0][:2] == (1, 1)
+    found = checked(tmp_path, "item { name: 'cat' label: 1 }")
+    assert (found.kind, found.status) == ("other", "ok")
+    assert found.notes[0].message == "this is a LabelMap, neither a net nor a solver."
+
+
+@pytest.mark.parametrize("text", ["base_lr: {{ lr }}", 'name: "x"\n{% if fine_tune %}', "input_dim: cls3x"])
+def test_a_template_is_told_in_one_line(tmp_path: Path, text: str) -> None:
+    found = checked(tmp_path, text)
+    assert found.status == "syntax"
+    (problem,) = found.problems
+    assert problem.message.startswith("this is a template: another program fills in ")
+
+
+def test_the_forks_that_have_an_unknown_layer_type_are_named(tmp_path: Path) -> None:
+    (problem,) = checked(tmp_path, 'layer { name: "x" type: "BEGANLoss" top: "x" }').problems
+    assert problem.message == (
+        "unknown layer type 'BEGANLoss'. BEGANLoss is a layer of foss-for-synopsys-dwc-arc-processors/synopsys-caffe, "
+        "which caffe_lite does not have yet."
+    )
+
+
+def test_a_configuration_of_another_program_is_named(tmp_path: Path) -> None:
+    (problem,) = checked(tmp_path, 'train { solver: "solver.prototxt" }').problems
+    assert "Caffe Neural Tool" in problem.message
 
 
 def test_a_parameter_of_a_layer_type_that_is_not_known_names_the_type(tmp_path: Path) -> None:
