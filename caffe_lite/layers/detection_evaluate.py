@@ -45,6 +45,7 @@ class DetectionEvaluateLayer(Layer):
     formula = r"\text{right}_b = [\, \operatorname{IoU}(b, t_b) \ge u, \ t_b \text{ not taken} \,]"
     bottoms = (2, 3)
     not_differentiable = (0, 1, 2)
+    repeatable = False
     position = 0  # in the list of test images
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -164,3 +165,11 @@ class DetectionEvaluateLayer(Layer):
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down):
             self.error("an evaluation has no gradient", "set propagate_down: false for its bottoms")
+
+    def state(self) -> int:
+        return self.position
+
+    def restore_state(self, state: Any) -> None:
+        if not isinstance(state, int):
+            self.error("the snapshot is that of another net", "resume with the net it was made with")
+        self.position = state

@@ -32,6 +32,7 @@ from ..proto.prototxt import read_solver, to_text
 from ..proto.source import Source
 from ..proto.upgrade import upgrade_solver
 from ..pycaffe.net import Net
+from .detection import AP_VERSIONS, DetectionScores
 from .divergence import divergence
 from .learning_rate import check_policy, learning_rate, next_step
 from .nets import load_weights, net_problems, test_nets, train_net
@@ -58,7 +59,8 @@ class Solver:
         iter: number of times that the parameters were updated.
         param: the SolverParameter, to read, or to change between two iterations.
         smoothed_loss: mean loss of the last ``average_loss`` iterations.
-        test_scores: for each test net, the means of its outputs in the last test, by blob name.
+        test_scores: for each test net, the means of its outputs in the last test, by blob name; with
+            ``eval_type: "detection"``, their mean average precisions.
         tested: iteration of the last test.
         on_iteration: functions that are called with the solver after each iteration.
         requested_action: function that is asked between iterations whether to stop or to take a snapshot.
@@ -160,6 +162,11 @@ class Solver:
         for field in ("average_loss", "iter_size"):
             if getattr(p, field) < 1:
                 yield setting_error(solver, field, f"{field} is {getattr(p, field)}", "it must be at least 1")
+        if p.eval_type not in ("classification", "detection"):
+            yield setting_error(solver, "eval_type", f"unknown eval_type {p.eval_type!r}", 'use "detection", or none')
+        if p.eval_type == "detection" and p.ap_version not in AP_VERSIONS:
+            hint = f"use one of {', '.join(AP_VERSIONS)}"
+            yield setting_error(solver, "ap_version", f"unknown ap_version {p.ap_version!r}", hint)
         if p.HasField("lr_policy") and p.gamma >= 0:
             yield from policy_problems(solver)
         yield from net_problems(solver)
@@ -305,7 +312,7 @@ class Solver:
         net.share_with(self.net)
         batches = self.param.test_iter[index]
         loss = 0.0
-        scores = Scores(net._caffe_graph)
+        scores = self._new_scores(net)
         for _ in range(batches):
             while (action := self.requested_action()) is not SolverAction.NONE:
                 if action is SolverAction.SNAPSHOT:
@@ -323,6 +330,14 @@ class Solver:
         means = self.test_scores[index] = scores.means()
         _log_outputs("Test", net, means)
         self.tested = self.iter
+
+    def _new_scores(self, net: Net) -> Scores | DetectionScores:
+        p, graph = self.param, net._caffe_graph
+        return (
+            DetectionScores(graph, p.ap_version, p.show_per_class_result)
+            if p.eval_type == "detection"
+            else Scores(graph)
+        )
 
     def set_iter(self, iteration: int) -> None:
         """Continue counting from this iteration, as forks of Caffe let scripts do; parameters and history stay."""

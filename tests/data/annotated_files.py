@@ -16,7 +16,7 @@ Object = tuple[int, int, float, float, float, float, int]
 
 
 def annotated(image: np.ndarray, objects: Iterable[Object], encoded: bool = False) -> caffe_pb2.AnnotatedDatum:
-    """A record of an image (C, H, W), a PNG if it is encoded, and its objects, grouped by their labels."""
+    """Make a record of an image (C, H, W), a PNG if it is encoded, and its objects, grouped by their labels."""
     record = caffe_pb2.AnnotatedDatum(type=caffe_pb2.AnnotatedDatum.BBOX)
     record.datum.ParseFromString(datum(image, -1))
     if encoded:
@@ -43,7 +43,7 @@ def annotated_lmdb(
 
 
 def random_objects(count: int, seed: int = 0) -> list[list[Object]]:
-    """For each of so many images up to three objects of label 1 or 2."""
+    """Make up to three objects of label 1 or 2 for each of so many images."""
     rng = np.random.default_rng(seed)
     found: list[list[Object]] = []
     for number in range(count):

@@ -104,6 +104,22 @@ def test_boxes_are_compared_in_the_pixels_of_the_next_images(engine, tmp_path) -
         net.forward()
 
 
+def test_a_snapshot_holds_the_place_in_the_list(engine, tmp_path) -> None:
+    (tmp_path / "sizes").write_text(SIZES)
+    found, truth = np.array([0, 1, 0.5, 0, 0, 1, 1]), np.array([1, 1, 0, 0, 0, 1, 1, 0])
+    bottoms = found.reshape(1, 1, 1, 7), truth.reshape(1, 1, 1, 8)
+    net = net_of(engine, f'num_classes: 2 name_size_file: "{tmp_path}/sizes"', *bottoms)
+    layer = net.nodes[-1].layer
+    assert layer.state() == 2  # after one batch of two images
+    net.forward()
+    assert layer.state() == 1
+    layer.restore_state(2)
+    net.forward()
+    assert layer.state() == 1
+    with pytest.raises(LayerError, match="the snapshot is that of another net"):
+        layer.restore_state(None)
+
+
 def test_an_image_without_detections_keeps_its_size(engine, tmp_path) -> None:
     """The second image's box of 9 x 9 pixels, found 1 pixel off, would be another one at the first image's size."""
     (tmp_path / "sizes").write_text("a 1000 1000\nb 10 10\n")
