@@ -12,8 +12,7 @@ from ..layer import register_layer
 from ..ops.array import Array
 from .common.anchor_maps import NONE, Truth, check_classes, check_maps
 from .common.box_regression import Anchors, Bounds, BoxCode
-from .common.loss import LossLayer, ignored_label
-from .softmax_loss import SMALLEST
+from .common.loss import SMALLEST, LossLayer, ignored_label
 
 _MINING = ("random", "bootstrap", "mixture")
 _RANKING = ("conf_loss", "conf_prob")

@@ -7,10 +7,7 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import register_layer
-from .common.loss import LossLayer, check_label_count, class_labels, ignored_label, normalization, normalizer
-
-# The original's FLT_MIN, also in float64: a probability below it counts as this, so no label costs more than 87.3365.
-SMALLEST = 1.1754943508222875e-38
+from .common.loss import SMALLEST, LossLayer, check_label_count, class_labels, ignored_label, normalization, normalizer
 
 
 @register_layer("SoftmaxWithLoss")

@@ -118,6 +118,23 @@ BESIDE_IMAGES = [None, 0]
 PIXEL, INSIDE = Bottom((1, 3, 1, 1)), Bottom((2, 5), lambda rng: np.array([[0, 0, 0, 0, 0], [0, 0, -1, 0, 1]]))
 BINS = "pooled_h: 2 pooled_w: 3"
 PSROI = "psroi_pooling_param { spatial_scale: 1 output_dim: 3 group_size: 2 }"
+CORNERS = [
+    [0, 0, 0.5, 0.5],
+    [0.1, 0, 0.6, 0.5],
+    [0.4, 0.4, 0.9, 1],
+    [0, 0.5, 0.4, 1],
+    [0.5, 0, 1, 0.4],
+    [0.6, 0.6, 1, 1],
+]
+PRIORS = Bottom((1, 2, 24), lambda rng: np.stack([np.ravel(CORNERS), np.tile([0.1, 0.1, 0.2, 0.2], 6)])[None])
+OBJECT_ROWS = Bottom(
+    (1, 1, 3, 8),
+    lambda rng: np.array(
+        [[0, 1, 0, 0.1, 0.1, 0.6, 0.5, 0], [0, 2, 1, 0.4, 0.5, 1, 1, 0], [1, 1, 0, 0.5, 0, 1, 0.5, 0]]
+    ),
+)
+MULTIBOX = [Bottom((2, 24)), Bottom((2, 18)), PRIORS, OBJECT_ROWS]
+OBJECTS = [0, 0, None, 2]
 
 TABLE = [
     Entry("AbsVal", "", [IMAGES], in_place=True),
@@ -226,6 +243,20 @@ TABLE = [
     Entry("MVN rows", "mvn_param { across_channels: true }", [ROWS]),
     Entry("MaskPooling", "", [IMAGES, Bottom((2, 1, 5, 4))]),
     Entry("MaskResize", "mask_resize_param { output_height: 3 output_width: 9 }", [IMAGES]),
+    Entry("MultiBoxLoss", "multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE }", MULTIBOX, batch=OBJECTS),
+    Entry(
+        "MultiBoxLoss hard",
+        "loss_weight: 0.3 loss_param { normalization: FULL } multibox_loss_param { num_classes: 3 sample_size: 3 "
+        "mining_type: HARD_EXAMPLE conf_loss_type: LOGISTIC encode_variance_in_target: true bp_inside: true }",
+        MULTIBOX,
+        batch=OBJECTS,
+    ),
+    Entry(
+        "MultiBoxLoss of classes",
+        "multibox_loss_param { num_classes: 3 share_location: false mining_type: NONE loc_loss_type: L2 }",
+        [Bottom((2, 72)), *MULTIBOX[1:]],
+        batch=OBJECTS,
+    ),
     Entry("MultinomialLogisticLoss", "", [positive(4, 5), LABELS]),
     Entry("Normalize", "", [IMAGES], in_place=True),
     Entry("Normalize L1", 'normalize_param { normalize_type: "L1" bp_norm: true }', [IMAGES], tops=2),

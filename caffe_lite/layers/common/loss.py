@@ -18,6 +18,9 @@ from .indices import first_wrong
 FULL, VALID, BATCH_SIZE, NONE = LossParameter.FULL, LossParameter.VALID, LossParameter.BATCH_SIZE, LossParameter.NONE
 PRE_FIXED = LossParameter.PRE_FIXED
 
+# The original's FLT_MIN, also in float64: a probability below it counts as this, so no label costs more than 87.3365.
+SMALLEST = 1.1754943508222875e-38
+
 
 class LossLayer(Layer):
     """A layer whose first top is a number to be minimised, and whose second bottom (labels) gets no gradient."""
