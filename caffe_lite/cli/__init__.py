@@ -27,6 +27,7 @@ COMMANDS = {
     "upgrade-net": "bring a net of an older format to today's, text or binary",
     "upgrade-solver": "bring a solver of an older format to today's",
     "convert-imageset": "make a database from image files",
+    "create-annoset": "make a database from image files and the boxes of their objects",
     "compute-image-mean": "compute the mean image of a database",
     "extract-features": "write what blobs of a net hold into databases",
     "run": "run a script or notebook written for pycaffe, with caffe_lite as its caffe",

@@ -82,6 +82,13 @@ def add_switch(parser: Parser, name: str, what: str) -> None:
     parser.add_argument(f"--no{name}", action="store_false", dest=name.replace("-", "_"), help=argparse.SUPPRESS)
 
 
+def not_negative(text: str) -> int:
+    """Read a whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
 def positive(text: str) -> int:
     """Read a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:

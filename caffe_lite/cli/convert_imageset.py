@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import Parser, UsageError, add_backend, add_switch
+from .arguments import Parser, UsageError, add_backend, add_switch, not_negative
 
 
 def add_arguments(parser: Parser) -> None:
@@ -14,9 +14,11 @@ def add_arguments(parser: Parser) -> None:
     add_backend(parser)
     add_switch(parser, "gray", "read the images as grey ones; without it in colour")
     add_switch(parser, "shuffle", "put the images in a random order")
-    parser.add_argument("--seed", metavar="S", type=_count, help="shuffle with this seed; default: another every time")
-    parser.add_argument("--resize-width", metavar="N", type=_count, default=0, help="make all images so wide")
-    parser.add_argument("--resize-height", metavar="N", type=_count, default=0, help="make all images so high")
+    parser.add_argument(
+        "--seed", metavar="S", type=not_negative, help="shuffle with this seed; default: another every time"
+    )
+    parser.add_argument("--resize-width", metavar="N", type=not_negative, default=0, help="make all images so wide")
+    parser.add_argument("--resize-height", metavar="N", type=not_negative, default=0, help="make all images so high")
     add_switch(parser, "check-size", "stop at an image of another size than the first")
     add_switch(parser, "encoded", "keep the images as files (JPEG, PNG, ...), which are smaller and take time to read")
     parser.add_argument("--encode-type", metavar="X", default="", help="how to encode them: jpg, png, ...")
@@ -29,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if bool(arguments.resize_width) != bool(arguments.resize_height):
         raise UsageError("--resize-width and --resize-height work together only: give both")
-    count = convert_imageset(
+    written = convert_imageset(
         arguments.root,
         arguments.list,
         arguments.out,
@@ -43,12 +45,5 @@ def run(arguments: argparse.Namespace) -> int:
         encode_type=arguments.encode_type,
         track=Progress(start_logging(), "image"),
     )
-    print(f"Wrote {count} images to {arguments.out}")
+    print(f"Wrote {written} images to {arguments.out}")
     return 0
-
-
-def _count(text: str) -> int:
-    """Read a whole number of at least 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)

@@ -53,7 +53,7 @@ def convert_imageset(
     with new_database(out, backend) as put:
         for number, line in enumerate(track(order, len(images))):
             name = images.paths[line]
-            file = _join(root, name)
+            file = join(root, name)
             try:
                 content = read_image_file(file, None)
                 image = decode_image(content, color=not gray)
@@ -69,13 +69,11 @@ def convert_imageset(
                     hint="Leave out --check-size, or make all equal with --resize-height and --resize-width",
                 )
             if encoded or encode_type:
-                kind = encode_type.lower() or _extension(name)
-                as_it_is = size is None and _same_kind(_extension(name), kind)
-                data = content if as_it_is else _encode(image, kind, file, images.where(line))
+                data = encoded_image(image, None if size else content, encode_type, file, images.where(line))
                 datum = caffe_pb2.Datum(encoded=True, data=data, label=images.label(line))
             else:
                 datum = array_to_datum(channels_first(image), images.label(line))
-            put(b"%08d_" % number + name.encode("utf-8", "surrogateescape"), datum.SerializeToString())
+            put(record_key(number, name), datum.SerializeToString())
             count += 1
             if count % 1000 == 0:
                 logger.info("Processed %d files.", count)
@@ -86,17 +84,26 @@ def convert_imageset(
     return count
 
 
-def _join(root: str, name: str) -> str:
+def join(root: str, name: str) -> str:
     """Join them as the original does, so that a list may hold "/cat.jpg"; here the slash may also be missing."""
     return root + name if not root or root.endswith(("/", os.sep)) or name.startswith("/") else f"{root}/{name}"
 
 
-def _extension(name: str) -> str:
-    return os.path.splitext(name)[1][1:].lower()
+def record_key(number: int, name: str) -> bytes:
+    """Return the key of the image of this name, "00000000_cat.jpg"."""
+    return b"%08d_" % number + name.encode("utf-8", "surrogateescape")
 
 
-def _same_kind(extension: str, kind: str) -> bool:
-    return extension == kind or (extension, kind) == ("jpeg", "jpg")
+def encoded_image(image: np.ndarray, content: bytes | None, kind: str, file: str, where: Where) -> bytes:
+    """Return an image (H, W, C) encoded as ``kind``, by default that of its file.
+
+    ``content`` is that of the file, and is returned as it is if the kind is the same; it is None if the image is no
+    longer that in the file.
+    """
+    extension = os.path.splitext(file)[1][1:].lower()
+    kind = kind.lower() or extension
+    same = extension == kind or (extension, kind) == ("jpeg", "jpg")
+    return content if same and content is not None else _encode(image, kind, file, where)
 
 
 def _encode(image: np.ndarray, kind: str, file: str, where: Where) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,21 +25,21 @@ _LEVELDB_OPTIONS = {"block_size": 2**16, "write_buffer_size": 2**26, "max_open_f
 
 
 @contextmanager
-def new_database(path: str, backend: str = "lmdb") -> Iterator[Put]:
+def new_database(path: str, backend: str = "lmdb", replace: bool = False) -> Iterator[Put]:
     """Make a database with a backend in ``WRITERS``: the with block gets ``put(key, value)`` for its records.
 
-    Anything that already exists at ``path`` stays as it is. Nothing appears there before the block has ended, and
-    nothing is left behind if the block raises.
+    Anything that already exists at ``path`` stays as it is, or, to ``replace`` a database, until the block has ended.
+    Nothing appears there before, and nothing is left behind if the block raises.
     """
     path = system_path(path, DataError)
-    refuse_existing(path)
+    refuse_existing(path, replace)
     target = Path(os.path.abspath(path))
     try:
         with closing(Part(target, os.mkdir)) as part:
             with WRITERS[backend](os.fspath(part.path), Where(path)) as put:
                 yield put
-            refuse_existing(path)
-            os.rename(part.path, target)
+            refuse_existing(path, replace)
+            _put_in_place(part.path, target)
     except OSError as error:
         raise DataError(
             f"cannot write it: {error.strerror or error}",
@@ -47,9 +48,29 @@ def new_database(path: str, backend: str = "lmdb") -> Iterator[Put]:
         ) from error
 
 
-def refuse_existing(path: str) -> None:
-    if os.path.lexists(system_path(path, DataError)):
+def _put_in_place(folder: Path, target: Path) -> None:
+    """Rename a folder, and then remove the one whose place it took."""
+    if not os.path.lexists(target):
+        os.rename(folder, target)
+        return
+    old = folder.with_suffix(".old")
+    os.rename(target, old)
+    os.rename(folder, target)
+    if old.is_symlink():
+        old.unlink()
+    else:
+        shutil.rmtree(old)
+
+
+def refuse_existing(path: str, except_database: bool = False) -> None:
+    """Raise a DataError if there is something at the path, perhaps except a folder that holds a database."""
+    folder = Path(system_path(path, DataError))
+    if not os.path.lexists(folder):
+        return
+    if not except_database:
         raise DataError("it exists already", where=Where(path), hint="Remove it, or choose another name")
+    if not (folder / "data.mdb").is_file() and not (folder / "CURRENT").is_file():
+        raise DataError("it exists already, and is no database", where=Where(path), hint="Choose another name")
 
 
 @contextmanager
