@@ -36,7 +36,7 @@ class ProposalLayer(Layer):
     of x and y over the anchor's size, and the logarithms of factors of width and height; for each image, or one for
     all, height, width and scale (N, 3), or the scales of height and width apart (N, 4).
     Tops: regions (R, 5), each the number of its image, x1, y1, x2, y2, best first, where R is not known before the
-    pass; their scores (R) (for the second form (R, 1)), if there is a second top. There is no gradient.
+    pass; their scores (R) (for the last form (R, 1)), if there is a second top. There is no gradient.
     Each anchor, moved and cut at the image's edge, is a region. Of each image the ``pre_nms_topn`` best ones are
     compared, regions that overlap a better kept one by more than the threshold are dropped, and at most
     ``post_nms_topn`` are kept.
@@ -162,5 +162,6 @@ class ProposalLayer(Layer):
         return corners[order], scores[order]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if any(propagate_down):
-            self.error("regions have no gradient", "set propagate_down: false for its bottoms, three times")
+        for blob, wanted in zip(bottom, propagate_down, strict=True):
+            if wanted:
+                blob.diff = self.ops.zeros(blob.shape)

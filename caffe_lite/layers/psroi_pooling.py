@@ -65,13 +65,10 @@ class PSROIPoolingLayer(RegionLayer):
         columns, rows = (divide(size[:, i], self.out[0], x.shape[3 - i], start=start[:, i]) for i in (0, 1))
         bins = self.saved.bins = bins_of(images, rows, columns)
         groups = self.out[0] ** 2
-        self.saved.group = np.tile(np.arange(groups), len(images))
+        self.saved.shape, self.saved.group = x.shape, np.tile(np.arange(groups), len(images))
         y = group_means(x, bins, self.saved.group, groups).reshape(len(images), *self.out, top[0].shape[1])
         top[0].data = self.ops.asarray(y.transpose(0, 3, 1, 2))
 
-    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[0]:
-            bins, group = self.saved.bins, self.saved.group
-            dy = pixels(self.ops.host_view(top[0].diff)).reshape(len(group), top[0].shape[1])
-            dx = group_means_backward(dy, bottom[0].shape, bins, group, self.out[0] ** 2)
-            bottom[0].diff = self.ops.asarray(dx)
+    def image_gradient(self, dy: np.ndarray) -> np.ndarray:
+        dy = pixels(dy).reshape(-1, dy.shape[1])
+        return group_means_backward(dy, self.saved.shape, self.saved.bins, self.saved.group, self.out[0] ** 2)

@@ -63,11 +63,10 @@ class ROIAlignLayer(RegionLayer):
         self.saved.shape, self.saved.rows, self.saved.shares = x.shape, rows, shares
         top[0].data = self.ops.asarray(y.reshape(-1, *self.out, x.shape[3]).transpose(0, 3, 1, 2))
 
-    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[0]:
-            dy = pixels(self.ops.host_view(top[0].diff)).reshape(-1, self.saved.shape[3])
-            dx = weighted_sum_backward(dy, self.saved.shape, self.saved.rows, self.saved.shares)
-            bottom[0].diff = self.ops.asarray(dx.transpose(0, 3, 1, 2))
+    def image_gradient(self, dy: np.ndarray) -> np.ndarray:
+        dy = pixels(dy).reshape(-1, dy.shape[1])
+        dx = weighted_sum_backward(dy, self.saved.shape, self.saved.rows, self.saved.shares)
+        return dx.transpose(0, 3, 1, 2)
 
     def _corners(self, images: np.ndarray, corners: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows and shares of the pixels around the corners of bins."""

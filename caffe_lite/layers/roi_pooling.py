@@ -60,8 +60,7 @@ class ROIPoolingLayer(RegionLayer):
         self.saved.x, self.saved.y, self.saved.bins = x, y, bins
         top[0].data = self.ops.asarray(y.reshape(-1, *self.out, x.shape[3]).transpose(0, 3, 1, 2))
 
-    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[0]:
-            dy = pixels(self.ops.host_view(top[0].diff)).reshape(self.saved.y.shape)
-            dx = to_largest(dy, self.saved.x, self.saved.y, self.saved.bins)
-            bottom[0].diff = self.ops.asarray(dx.transpose(0, 3, 1, 2))
+    def image_gradient(self, dy: np.ndarray) -> np.ndarray:
+        y = self.saved.y
+        dx = to_largest(pixels(dy).reshape(y.shape), self.saved.x, y, self.saved.bins)
+        return dx.transpose(0, 3, 1, 2)

@@ -77,11 +77,9 @@ class SmoothL1LossLayer(LossLayer):
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         ops = self.ops
-        if any(propagate_down[2:]):
-            self.error(
-                "a gradient is asked for the weights, and there is none",
-                "give the layer propagate_down: once per bottom, false for the weights",
-            )
+        for blob, wanted in zip(bottom[2:], propagate_down[2:], strict=True):
+            if wanted:  # as in Faster R-CNN's nets, where they depend on the regions that are found
+                blob.diff = ops.zeros(blob.shape)
         if not any(propagate_down):
             return
         scale = top[0].diff / self.divisor()

@@ -145,8 +145,9 @@ def test_no_images_and_no_pixels(engine: str) -> None:
         assert (net.blobs["y0"].shape, net.blobs["y1"].shape) == ((0, 5), (0,))
 
 
-def test_a_gradient_is_asked_for_and_there_is_none(engine: str) -> None:
-    net = make_net(f'type: "Proposal" {MINI}', inputs(9), engine=engine)
+def test_the_gradient_is_0(engine: str) -> None:
+    text = f'type: "Proposal" {MINI} ' + "propagate_down: true " * 3
+    net = make_net(text, inputs(9), engine=engine)
     net.forward()
     net.backward()
     assert not net.blobs["x0"].diff.any()

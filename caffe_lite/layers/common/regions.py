@@ -50,6 +50,16 @@ class RegionLayer(Layer):
         """Return how many channels the top has."""
         return channels
 
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            bottom[0].diff = self.ops.asarray(self.image_gradient(self.ops.host_view(top[0].diff)))
+        if propagate_down[1]:
+            bottom[1].diff = self.ops.zeros(bottom[1].shape)
+
+    def image_gradient(self, dy: np.ndarray) -> np.ndarray:
+        """Return the gradient (N, C, H, W) of the images."""
+        raise NotImplementedError
+
     def regions(self, bottom: Sequence[Blob]) -> tuple[np.ndarray, np.ndarray]:
         """Return the number (R,) of each region's image, and the corners (R, 4); raise an error if some are wrong."""
         if self.ops.tracer is not None:
