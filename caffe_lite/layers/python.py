@@ -17,6 +17,7 @@ from ..errors import CaffeError, LayerError, Where
 from ..layer import Layer, register_layer
 from ..pycaffe.blob import HostBlob, HostBlobs, shown_blob
 from ..pycaffe.layer import Phase, UserLayer, missing_method
+from . import py_faster_rcnn
 
 
 @register_layer("Python")
@@ -25,8 +26,9 @@ class PythonLayer(Layer):
 
     Bottoms and tops: any number. Reads ``python_param``: module and layer, the module and the class in it;
     param_str (""), a string for the class; share_in_parallel, which has no effect. Python's own search for the module
-    comes first, then the folder of the prototxt, then the current directory. The class derives from
-    ``caffe_lite.Layer``, or just has its methods.
+    comes first, then the folder of the prototxt, then the current directory; if none of them has it, the layers of
+    py-faster-rcnn are those of ``caffe_lite.layers.py_faster_rcnn``. The class derives from ``caffe_lite.Layer``, or
+    just has its methods.
     An exception in the user's code passes through unchanged, with a note that names the layer.
     Source: the original's python_layer.hpp.
     """
@@ -102,6 +104,8 @@ class PythonLayer(Layer):
         except ModuleNotFoundError as error:
             missing = error.name or ""
             if name == missing or name.startswith(f"{missing}."):
+                if name in py_faster_rcnn.MODULES:
+                    return importlib.import_module(f"{py_faster_rcnn.__name__}.{py_faster_rcnn.MODULES[name]}")
                 self.error(
                     f"there is no Python module {missing!r}",
                     "put it beside the prototxt, in the current directory, or in a folder that PYTHONPATH names",
@@ -143,6 +147,8 @@ class PythonLayer(Layer):
 
 def finds_module(name: str, where: Where | None) -> bool:
     """Return whether the module of a Python layer, or the package around it, exists; nothing is imported."""
+    if name in py_faster_rcnn.MODULES:
+        return True
     with _looked_for_in(_folders(where)):
         try:
             return importlib.util.find_spec(name.partition(".")[0]) is not None
