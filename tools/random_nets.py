@@ -361,6 +361,19 @@ def _mvn(s: _Sketch) -> list[str] | None:
     return s.add("MVN", [s.real(*ROWS)], f"mvn_param {{ {fields} eps: {s.among(1e-9, 1e-3)} }}")
 
 
+@_proposes("Normalize")
+def _normalize(s: _Sketch) -> list[str] | None:
+    fields = f"across_spatial: {s.flag()} channel_shared: {s.flag()} add_eps_before_sqrt: {s.flag()}"
+    return s.add("Normalize", [s.real(*ROWS)], f"norm_param {{ {fields} eps: {s.among(0.01, 0.1)} }}")
+
+
+@_proposes("Permute")
+def _permute(s: _Sketch) -> list[str] | None:
+    x = s.real(*BATCHED)
+    order = s.rng.permutation(len(s.shapes[x]))[: s.integer(0, len(s.shapes[x]))]
+    return s.add("Permute", [x], f"permute_param {{ {' '.join(f'order: {axis}' for axis in order)} }}")
+
+
 @_proposes("LRN")
 def _lrn(s: _Sketch) -> list[str] | None:
     fields = f"local_size: {s.among(1, 3, 5, 9)} alpha: {s.among(1, 0.7, 1e-4)} beta: {s.among(0.75, 0.5, 1.3)}"
