@@ -27,7 +27,11 @@ class Order:
     def _begin_round(self) -> None:
         self.next = 0
         self._before = None if self.rng is None else self.rng.bit_generator.state
-        self._numbers = np.arange(self.count) if self.rng is None else self.rng.permutation(self.count)
+        self._numbers = np.arange(self.count) if self.rng is None else self.shuffled(self.rng)
+
+    def shuffled(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the numbers in the order of the next round."""
+        return rng.permutation(self.count)
 
     @property
     def left(self) -> int:

@@ -58,6 +58,7 @@ class ObjectBatches(Batches):
         self.order, self.rng, self.where = order, rng, where
         self._mean = np.array(transform.mean_value or [0], np.float32)[:, None, None]
         self._scale = np.float32(transform.scale)
+        self.mirror = transform.mirror
 
     @abc.abstractmethod
     def load(self) -> Batch: ...
