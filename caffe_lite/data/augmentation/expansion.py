@@ -35,8 +35,10 @@ def expand(
     height, width = (int(size * ratio) for size in old)
     top, left = (int(rng.uniform(0, new - size)) for new, size in zip((height, width), old, strict=True))
     color = per_channel(mean, channels, "mean_value")
-    expanded = np.empty((height, width, channels), image.dtype)
-    expanded[...] = np.clip(np.rint(color), 0, 255) if image.dtype == BYTE else color
+    color = np.clip(np.rint(color), 0, 255) if image.dtype == BYTE else color
+    rows = np.empty((height, width * channels), image.dtype)
+    rows[:] = np.tile(color, width)
+    expanded = rows.reshape(height, width, channels)
     expanded[top : top + old[0], left : left + old[1]] = image.transpose(1, 2, 0)
     window = np.array([-left, -top, width - left, height - top], np.float32) / np.array(old[::-1] * 2, np.float32)
     return expanded.transpose(2, 0, 1), window
