@@ -201,3 +201,18 @@ def test_images_that_cannot_be_transformed(tmp_path: Path) -> None:
         path = mean_file(tmp_path / "mean.binaryproto", np.ones((1, *other)))
         with pytest.raises(DataError, match=rf"image is 3 x 6 x 7 \(C x H x W\), the one in mean_file {by(other)}\."):
             transformer(f'mean_file: "{path.as_posix()}"').shape((3, 6, 7))
+
+
+@pytest.mark.parametrize(
+    ("text", "noted"),
+    [
+        ("resize_param { height: 5 width: 5 prob: 0.5 }", True),
+        ("noise_param { prob: 1 }", True),
+        ("resize_param { height: 5 width: 5 prob: 1 } noise_param { inverse: true }", False),
+    ],
+)
+def test_a_probability_that_ssd_does_not_read_is_noted(
+    text: str, noted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    transformer(text)
+    assert any("prob in resize_param and noise_param is ignored" in line for line in caplog.messages) == noted

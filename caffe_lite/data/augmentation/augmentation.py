@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...logs.log import logger
 from ...proto.caffe_pb2 import BatchSampler, TransformationParameter
 from .distortion import check_distortion, distort
 from .expansion import check_expansion, expand
@@ -47,6 +48,8 @@ class Augmentation:
         self.resize = param.resize_param if param.HasField("resize_param") else None
         self.noise = param.noise_param if param.HasField("noise_param") else None
         self.emit = param.emit_constraint if param.HasField("emit_constraint") else None
+        if param.resize_param.prob != 1 or param.noise_param.HasField("prob"):
+            logger.warning("prob in resize_param and noise_param is ignored, as in SSD: they change every image")
 
     def __bool__(self) -> bool:
         return bool(self.samplers) or any(
