@@ -54,9 +54,9 @@ class DetectionDataLayer(BatchLayer):
     and long_size by one of them.
     Tops: data (N, 3, H, W), in the order B, G, R; for each stride, (N, 6, H/stride, W/stride), what the anchors of
     field_w x field_h pixels in the middle of each cell of stride x stride should say: label, centre x, y, width and
-    height of the object, overlap, see AnchorRules; with output_gt_boxes the objects (G, 8, 1, 1), each the number of the
-    image, x1, y1, x2, y2, class, ignored, difficult, or one row of -1s if there is none. Objects whose
-    centre is not in the image, or that are smaller than min_gt_width or min_gt_height, are to be ignored, too.
+    height of the object, overlap, see AnchorRules; with output_gt_boxes the objects (G, 8, 1, 1): the number of the
+    image, x1, y1, x2, y2, class, ignored, difficult, or one row of -1s if there is none. Objects whose centre is not in
+    the image, or that are smaller than min_gt_width or min_gt_height, are to be ignored, too.
     Reads ``detection_data_param``: source, see ObjectFile; batch_size; root_folder (""), put before each path; the
     fields above, whose sizes, ratios and scales are unset, multiscale_prob (0.5), template_ratio (none), min_gt_width
     (0), min_gt_height (0), crop_width (0), crop_height (0), output_gt_boxes (false); stride, field_w and field_h, as
