@@ -9,16 +9,17 @@ import numpy as np
 
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
-from ..layer import Kind, Layer, register_layer
+from ..layer import Kind, register_layer
 from .common.boxes import overlaps
 from .common.detection_files import in_pixels, read_name_sizes
+from .common.rows import ListsLayer
 
 # Columns of Cascade R-CNN's rows in the order of SSD's: image, label, score or instance, box, difficult.
 _CASCADE = [0, 5, 6, 1, 2, 3, 4, 7]
 
 
 @register_layer("DetectionEvaluate")
-class DetectionEvaluateLayer(Layer):
+class DetectionEvaluateLayer(ListsLayer):
     """Compares detections with the true boxes of the same image and label, the best scores first.
 
     A detection is right if its true box, the one with the largest intersection over union, reaches overlap_threshold
@@ -44,7 +45,7 @@ class DetectionEvaluateLayer(Layer):
     kind = Kind.DETECTION
     formula = r"\text{right}_b = [\, \operatorname{IoU}(b, t_b) \ge u, \ t_b \text{ not taken} \,]"
     bottoms = (2, 3)
-    not_differentiable = (0, 1, 2)
+    untraceable = "how many detections it judges depends on the values it is given"
     repeatable = False
     position = 0  # in the list of test images
 
@@ -90,10 +91,8 @@ class DetectionEvaluateLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops = self.ops
-        if ops.tracer is not None:
-            raise NotImplementedError("how many detections it judges depends on the values it is given")
         found, truth = (
-            ops.host_view(blob.data).reshape(blob.count // columns, columns)
+            self.on_host(blob).reshape(blob.count // columns, columns)
             for blob, columns in zip(bottom, (7, 8), strict=False)
         )
         if self.cascade:
@@ -104,7 +103,7 @@ class DetectionEvaluateLayer(Layer):
         for rows, what in ((found, "detections"), (truth, "true boxes")):
             if (rows[:, 1] == self.background).any():
                 self.error(f"among the {what} is one of the background", f"no label may be {self.background}")
-        sizes = ops.host_view(bottom[2].data).reshape(-1, 2) if self.cascade else None
+        sizes = self.on_host(bottom[2]).reshape(-1, 2) if self.cascade else None
         if self.images:
             found, truth = self._in_pixels(found, sizes), self._in_pixels(truth, sizes)
             self.position = (self.position + (images if sizes is None else len(sizes))) % len(self.images)
@@ -161,10 +160,6 @@ class DetectionEvaluateLayer(Layer):
         takers = np.flatnonzero(counts)
         right[takers[np.unique(nearest[takers], return_index=True)[1]]] = True
         return right, ~reached | (counts & ~right)
-
-    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if any(propagate_down):
-            self.error("an evaluation has no gradient", "set propagate_down: false for its bottoms")
 
     def state(self) -> int:
         return self.position

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
-from ..layer import Kind, Layer, register_layer
+from ..layer import Kind, register_layer
 from ..logs.log import logger
 from ..proto.caffe_pb2 import DetectionOutputParameter, PriorBoxParameter
 from .common.boxes import best_first, decode, nms
 from .common.detection_files import result_files
+from .common.rows import ListsLayer
 
 _FIRST_OF_SYNOPSYS = DetectionOutputParameter.OBJECTNESS_SCORE_FIELD_NUMBER
 
 
 @register_layer("DetectionOutput")
-class DetectionOutputLayer(Layer):
+class DetectionOutputLayer(ListsLayer):
     """For each image and class, the best boxes that do not overlap a better one too much.
 
     Of each class, except background_label_id, the boxes with a score above confidence_threshold are taken, at most
@@ -54,7 +55,7 @@ class DetectionOutputLayer(Layer):
     kind = Kind.DETECTION
     formula = r"\{ b : s_b > t, \ \text{no better kept } b' \text{ with } \operatorname{IoU}(b, b') > u \}"
     bottoms = (3, 5)
-    not_differentiable: ClassVar[tuple[int, ...]] = (0, 1, 2, 3, 4)
+    untraceable = "how many boxes it finds depends on the values it is given"
     columns = 7
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -105,9 +106,7 @@ class DetectionOutputLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops, images = self.ops, bottom[0].shape[0]
-        if ops.tracer is not None:
-            raise NotImplementedError("how many boxes it finds depends on the values it is given")
-        locations, scores, priors = (ops.host_view(blob.data) for blob in bottom[:3])
+        locations, scores, priors = map(self.on_host, bottom[:3])
         locations = locations.reshape(images, self.count, self.places, 4)
         scores = scores.reshape(images, self.count, self.param.detection_output_param.num_classes)
         priors = priors.reshape(2, self.count, 4)
@@ -168,7 +167,3 @@ class DetectionOutputLayer(Layer):
     def _origin(self, prior: np.ndarray) -> np.ndarray:
         """Return what stands in the columns after a box: something about its prior."""
         return np.empty((len(prior), 0))
-
-    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if any(propagate_down):
-            self.error("the boxes have no gradient", "set propagate_down: false for its bottoms")

@@ -25,7 +25,6 @@ class DetectionOutputExtendedLayer(DetectionOutputLayer):
     """
 
     bottoms = (3, 3)
-    not_differentiable = (0, 1, 2)
     columns = 10
 
     def _check(self, bottom: Sequence[Blob]) -> None:
