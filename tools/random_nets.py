@@ -657,7 +657,12 @@ def _scores(s: _Sketch) -> tuple[str, int, str]:
 def _normalization(s: _Sketch) -> str:
     ignored = s.among("", "ignore_label: 0", "ignore_label: 1")
     rule = s.among(
-        "", "normalization: FULL", "normalization: VALID", "normalization: BATCH_SIZE", "normalization: NONE"
+        "",
+        "normalization: FULL",
+        "normalization: VALID",
+        "normalization: BATCH_SIZE",
+        "normalization: PRE_FIXED pre_fixed_normalizer: 7",
+        "normalization: NONE",
     )
     return f"loss_param {{ {ignored} {rule} }}"
 
@@ -666,7 +671,7 @@ def _normalization(s: _Sketch) -> str:
 def _softmax_loss(s: _Sketch) -> list[str] | None:
     x, axis, labels = _scores(s)
     param = f"softmax_param {{ axis: {axis} }} {_normalization(s)}"
-    return s.add("SoftmaxWithLoss", [x, labels], param, s.among(1, 1, 2))
+    return s.add("SoftmaxWithLoss", [x, labels], param, s.among(1, 1, 2, 3))
 
 
 @_proposes("InfogainLoss")
@@ -699,6 +704,14 @@ def _hinge_loss(s: _Sketch) -> list[str] | None:
 def _euclidean_loss(s: _Sketch) -> list[str] | None:
     x = s.real(*BATCHED)
     return s.add("EuclideanLoss", [x, s.like(s.shapes[x])])
+
+
+@_proposes("SmoothL1Loss")
+def _smooth_l1_loss(s: _Sketch) -> list[str] | None:
+    x = s.real(*BATCHED)
+    others = [s.like(s.shapes[x]) for _ in range(s.among(1, 2, 3))]
+    param = f"smooth_l1_loss_param {{ sigma: {s.number(0.3, 3)} }}"
+    return s.add("SmoothL1Loss", [x, *others], param, s.among(1, 2))
 
 
 @_proposes("SigmoidCrossEntropyLoss")

@@ -28,7 +28,7 @@ class BoxAnnotatorOHEMLayer(Layer):
     negative or not finite is an error (theirs reads memory elsewhere).
     """
 
-    kind = Kind.LOSS
+    kind = Kind.DETECTION
     formula = r"y_r = l_r \text{ if } L_r \text{ is among the } k \text{ largest of its image, else } -1"
     bottoms = (4, 4)
     tops = (2, 2)

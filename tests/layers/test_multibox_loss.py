@@ -377,6 +377,52 @@ def test_a_part_without_gradient_is_no_part_of_the_loss(make_net: MakeNet, first
     assert net.forward()["loss"] == pytest.approx(whole - classes if first else classes, rel=1e-6)
 
 
+@pytest.mark.parametrize("in_target", [False, True])
+@pytest.mark.parametrize("code", ["CORNER", "CENTER_SIZE", "CORNER_SIZE"])
+def test_what_is_learned_is_detected(make_net: MakeNet, code: str, in_target: bool) -> None:
+    """Gradient descent on predictions, until DetectionOutput finds the objects of both images."""
+    start = """
+        layer { name: "in" type: "Input" top: "map" top: "image" top: "gt" input_param {
+                shape { dim: 2 dim: 1 dim: 6 dim: 6 } shape { dim: 2 dim: 3 dim: 120 dim: 120 }
+                shape { dim: 1 dim: 1 dim: 3 dim: 8 } } }
+        layer { name: "prior" type: "PriorBox" bottom: "map" bottom: "image" top: "prior" prior_box_param {
+                min_size: 30 max_size: 60 aspect_ratio: 2 variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2 } }
+        layer { name: "loc" type: "Parameter" top: "loc" parameter_param { shape { dim: 2 dim: 576 } } }
+        layer { name: "conf" type: "Parameter" top: "conf" parameter_param { shape { dim: 2 dim: 432 } } }"""
+    learned = make_net(
+        f"""{start} layer {{ name: "mbox" type: "MultiBoxLoss" bottom: "loc" bottom: "conf" bottom: "prior" bottom: "gt"
+            top: "loss" multibox_loss_param {{ num_classes: 3 code_type: {code}
+            encode_variance_in_target: {str(in_target).lower()} }} }}"""
+    )
+    gt = np.array(
+        [[0, 1, 0, 0.1, 0.2, 0.5, 0.5, 0], [0, 2, 0, 0.6, 0.5, 0.9, 0.95, 0], [1, 2, 0, 0.3, 0.3, 0.8, 0.6, 0]]
+    )
+    learned.blobs["gt"].data[...] = gt
+    for _ in range(100):
+        learned.forward()
+        learned.clear_param_diffs()
+        learned.backward()
+        for name, rate in (("loc", 0.02 if in_target else 2), ("conf", 20)):
+            (param,) = learned.params[name]
+            param.data[...] -= rate * param.diff
+    found = make_net(
+        f"""{start} layer {{ name: "rows" type: "Reshape" bottom: "conf" top: "rows"
+            reshape_param {{ shape {{ dim: 2 dim: -1 dim: 3 }} }} }}
+        layer {{ name: "prob" type: "Softmax" bottom: "rows" top: "prob" softmax_param {{ axis: 2 }} }}
+        layer {{ name: "flat" type: "Flatten" bottom: "prob" top: "flat" }}
+        layer {{ name: "out" type: "DetectionOutput" bottom: "loc" bottom: "flat" bottom: "prior" top: "out"
+            detection_output_param {{ num_classes: 3 code_type: {code} confidence_threshold: 0.8
+            variance_encoded_in_target: {str(in_target).lower()} nms_param {{ nms_threshold: 0.45 }} }} }}
+        layer {{ name: "unread" type: "Silence" bottom: "gt" }}""",
+        TEST,
+    )
+    found.share_with(learned)
+    found.forward()
+    rows = found.blobs["out"].data[0, 0]
+    assert rows[:, :2].tolist() == gt[:, :2].tolist()
+    np.testing.assert_allclose(rows[:, 3:], gt[:, 3:7], atol=0.02)
+
+
 def test_scores_that_are_far_apart(make_net: MakeNet) -> None:
     s = CASES["as SSD"]
     values = scene(s, count=30)
