@@ -1,7 +1,6 @@
 """`caffe.model_libs` of SSD's Caffe: parts of well-known nets, and the head of a detector, for a NetSpec.
 
-Layers, names and settings are those of https://github.com/weiliu89/caffe, so that its weights fit. The layers and
-fields that a part adds must be in the schema when the NetSpec becomes a net: those of SSD itself come with a plug-in.
+Layers, names and settings are those of https://github.com/weiliu89/caffe, so that its weights fit.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ import pytest
 
 import caffe_lite as caffe
 from caffe_lite import model_libs
-from caffe_lite.errors import ArgumentError, NetError
+from caffe_lite.errors import ArgumentError
 from caffe_lite.model_libs import *  # noqa: F403 - as scripts have it
 from caffe_lite.model_libs import CreateMultiBoxHead, L, P, VGGNetBody, os
 
@@ -151,8 +151,10 @@ def test_the_head_of_a_detector():
     box = net["relu5_3_mbox_priorbox"].fn
     assert box.params["min_size"] == [60, 70] and box.params["max_size"] == [114, 120] and box.params["step"] == 16
     assert box.inputs == (net.relu5_3, net.data) and net.mbox_priorbox.fn.params == {"axis": 2}
-    with pytest.raises(NetError, match="has no field"):  # the messages here do not have the layers of SSD
-        net.to_proto()
+    sizes = shapes(net)
+    priors = 4 * 4 * 3 + 2 * 2 * 12  # for images of 32 x 32
+    assert sizes["mbox_loc"] == (4 * priors,) and sizes["mbox_conf"] == (21 * priors,)
+    assert sizes["mbox_priorbox"] == (2, 4 * priors)
     for wrong, what in (
         ({"num_classes": 0}, "num_classes is 0"),
         ({"min_sizes": [1]}, "min_sizes should have the same"),
