@@ -145,6 +145,15 @@ def test_no_images_and_no_pixels(engine: str) -> None:
         assert (net.blobs["y0"].shape, net.blobs["y1"].shape) == ((0, 5), (0,))
 
 
+def test_deltas_that_overflow(engine: str) -> None:
+    scores, _, info = inputs(9, height=1, width=1)
+    net = make_net(
+        f'type: "Proposal" {MINI}', [scores, Bottom((1, 36, 1, 1), lambda rng: np.full((1, 36, 1, 1), 1e3)), info],
+        engine=engine, dtype="float32",
+    )  # fmt: skip
+    np.testing.assert_array_equal(net.forward()["y0"], [[0, 0, 0, 119, 89]])
+
+
 def test_the_gradient_is_0(engine: str) -> None:
     text = f'type: "Proposal" {MINI} ' + "propagate_down: true " * 3
     net = make_net(text, inputs(9), engine=engine)

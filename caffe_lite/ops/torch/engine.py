@@ -7,8 +7,8 @@ fastest with that. Parameters are in row-major order, as code that writes into t
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -59,9 +59,11 @@ class TorchOps(Ops[Tensor]):
 
         return CompiledFunction(self, name, function)
 
-    def quiet(self) -> AbstractContextManager[object]:
-        # Not inference_mode: a user may write into the results of a pass.
-        return torch.no_grad()
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        # Not inference_mode: a user may write into the results of a pass. Some layers compute on the host, with NumPy.
+        with torch.no_grad(), np.errstate(all="ignore"):
+            yield
 
     def ran_out_of_memory(self, error: Exception) -> bool:
         # On the CPU it is a plain RuntimeError.
