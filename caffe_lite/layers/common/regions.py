@@ -141,7 +141,8 @@ def maxima(x: np.ndarray, bins: Bins) -> np.ndarray:
     A table holds the maxima of all rectangles whose sides are powers of two; up to two to a side cover any bin.
     """
     n, height, width, channels = x.shape
-    y = np.zeros((len(bins.image), channels), x.dtype)
+    y = np.empty((len(bins.image), channels), x.dtype)
+    y[bins.empty] = 0
     full = np.flatnonzero(~bins.empty)
     if not len(full):
         return y
@@ -314,16 +315,33 @@ def around(shape: Sequence[int], image: np.ndarray, y: np.ndarray, x: np.ndarray
 def weighted_sum(x: np.ndarray, rows: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Return the sums (B, C) of these rows (K, B) of images (N, H, W, C) by their shares, (K, B, 1) or (K, B, C)."""
     pixels = x.reshape(-1, x.shape[3])
-    total = np.zeros((rows.shape[1], x.shape[3]), x.dtype)
-    for row, share in zip(rows, shares, strict=True):
-        total += share * pixels.take(row, 0)
+    total = np.empty((rows.shape[1], x.shape[3]), x.dtype)
+    chunk = max(1, _CACHED // max(1, x.shape[3] * x.itemsize))
+    for begin in range(0, len(total), chunk):
+        part = slice(begin, begin + chunk)
+        added = shares[0, part] * pixels.take(rows[0, part], 0)
+        for row, share in zip(rows[1:, part], shares[1:, part], strict=True):
+            added += share * pixels.take(row, 0)
+        total[part] = added
     return total
 
 
 def weighted_sum_backward(dy: np.ndarray, shape: Sequence[int], rows: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Return the gradient of ``weighted_sum`` in images of this shape (N, H, W, C)."""
     dx = np.zeros(shape, dy.dtype)
-    channels = np.arange(shape[3])
+    pixels = dx.reshape(-1, shape[3])
     for row, share in zip(rows, shares, strict=True):
-        np.add.at(dx.reshape(-1), (row[:, None] * len(channels) + channels).ravel(), (share * dy).ravel())
+        for part in _of_distinct_rows(row, share.any(1)):
+            pixels[row[part]] += share[part] * dy[part]
     return dx
+
+
+def _of_distinct_rows(rows: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
+    """Return the positions that count in as few parts as possible, in each of which no row comes twice."""
+    order = np.flatnonzero(counts)
+    order = order[np.argsort(rows[order], kind="stable")]
+    number, row = np.arange(len(order)), rows[order]
+    first = np.where(np.append(True, row[1:] != row[:-1])[: len(row)], number, 0)
+    times_before = number - np.maximum.accumulate(first)
+    by_times = np.argsort(times_before, kind="stable")
+    return np.split(order[by_times], np.flatnonzero(np.diff(times_before[by_times])) + 1)
