@@ -10,6 +10,7 @@ import numpy as np
 from ..blobs import Blob
 from ..layer import Kind, register_layer
 from ..logs.log import logger
+from ..proto.caffe_pb2 import LayerParameter
 from .common.box_regression import BoxCode
 from .common.boxes import overlaps
 from .common.rows import RowsLayer
@@ -52,6 +53,11 @@ class ProposalTargetLayer(RowsLayer):
     formula = r"y_r = c_g \text{ if } \operatorname{IoU}(r, g) \ge t, \text{ else } 0"
     bottoms = (2, 2)
     tops = (6, 7)
+
+    @staticmethod
+    def caption(param: LayerParameter) -> str:
+        count = param.proposal_target_param.batch_size
+        return f"{count} regions" if count > 0 else "all regions"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.proposal_target_param

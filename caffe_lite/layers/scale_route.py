@@ -9,6 +9,7 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, register_layer
+from ..proto.caffe_pb2 import LayerParameter
 from .common.boxes import areas
 from .common.rows import RowsLayer
 
@@ -34,6 +35,12 @@ class ScaleRouteLayer(RowsLayer):
     bottoms = (1, None)
     tops = (1, None)
     equal_bottoms_tops = True
+
+    @staticmethod
+    def caption(param: LayerParameter) -> str:
+        p = param.scale_route_param
+        ends = [f"from {p.low_scale:g}"] if p.HasField("low_scale") else []
+        return " ".join([*ends, f"to {p.high_scale:g}"] if p.HasField("high_scale") else ends)
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.scale_route_param

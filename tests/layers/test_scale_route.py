@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
 from caffe_lite.errors import CaffeError
+from caffe_lite.layers.scale_route import ScaleRouteLayer
+from caffe_lite.proto.caffe_pb2 import LayerParameter
 
 from .cascade import random_regions, run
 
@@ -71,3 +74,12 @@ def test_errors(engine, param, shapes, tops, what) -> None:
     with pytest.raises(CaffeError) as error:
         run(f'type: "ScaleRoute" scale_route_param {{ {param} }}', [np.zeros(s) for s in shapes], tops, engine=engine)
     assert what in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("param", "caption"),
+    [("low_scale: 112 high_scale: 224", "from 112 to 224"), ("high_scale: 56.5", "to 56.5"), ("", "")],
+)
+def test_caption(param, caption) -> None:
+    layer = text_format.Parse(f"scale_route_param {{ {param} }}", LayerParameter())
+    assert ScaleRouteLayer.caption(layer) == caption

@@ -87,19 +87,19 @@ def _of_map(
     counts = _inside(anchors, area, height, width) & _near(anchors, rules, area, boxes)
     values[_OVERLAP] = ~counts
     boxes = boxes[counts]
-    shares = overlaps(boxes, objects[:, CORNERS], inclusive=True)
-    best = shares.max(0, initial=0)
-    overlap = shares.max(1, initial=0)
+    shares = overlaps(objects[:, CORNERS], boxes, inclusive=True)
+    overlap = shares.max(0, initial=0)
     positive = overlap > np.float32(rules.fg_threshold)
-    match = shares.argmax(1)[positive] if len(objects) else np.zeros(0, int)
-    covered = overlaps(boxes, regions, inclusive=True, measure=Measure.FIRST).sum(1)
-    overlap[~positive & (covered >= np.float32(rules.ignore_fg_threshold))] = 1
+    match = shares[:, positive].argmax(0) if len(objects) else np.zeros(0, int)
+    if len(regions):
+        covered = overlaps(boxes, regions, inclusive=True, measure=Measure.FIRST).sum(1)
+        overlap[~positive & (covered >= np.float32(rules.ignore_fg_threshold))] = 1
     columns = np.zeros((CHANNELS, len(boxes)), np.float32)
     columns[_LABEL, positive] = _labels(objects)[match]
     columns[_BOX, positive] = _centred(objects)[match].T
     columns[_OVERLAP] = overlap
     values[:, counts] = columns
-    return values, best, np.bincount(match, minlength=len(objects)).astype(bool)
+    return values, shares.max(1, initial=0), np.bincount(match, minlength=len(objects)).astype(bool)
 
 
 def _boxes(anchors: AnchorMap, height: int, width: int) -> np.ndarray:
