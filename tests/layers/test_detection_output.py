@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from caffe_lite.inspection.check import check as check_file
 from .common.test_boxes import nms_by_hand
 from .gradient import Bottom
 from .gradient import make_net as make_layer_net
+
+SHARED = Path(__file__).parents[3] / "shared" / "corpus" / "models"
 
 
 def decoded_by_hand(code, numbers, prior, variance):
@@ -324,3 +327,27 @@ def test_files_are_not_read_unless_results_are_written(make_net) -> None:
         NET % 'save_output_param { label_map_file: "nowhere" name_size_file: "nowhere" } visualize: true', TEST
     )
     run_test_set(net)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the published models are not there")
+@pytest.mark.parametrize(
+    ("model", "found", "within"),
+    [
+        ("yufacedetect_v1", 50, 1e-5),
+        ("openvino_face-detection-retail-0044", 114, 1e-5),
+        ("wechat_qrcode_detect", 1, 1e-5),
+        ("hyperlpr_mininet_ssd_v1", 22, 1e-3),  # OpenCV keeps the fractions of min_size
+    ],
+)
+def test_published_models_find_what_they_find_with_opencv(model, found, within, engine) -> None:
+    (weights,) = (SHARED / model).glob("weights.*")
+    net = Net(SHARED / model / "deploy.prototxt", TEST, weights=weights, engine=engine)
+    with np.load(SHARED / model / "cv2_reference.npz") as record:
+        (name,) = (key for key in record.files if key.startswith("out:"))
+        values, wanted = record["input"], record[name]
+    net.blobs[net.inputs[0]].reshape(*values.shape)
+    net.forward(**{net.inputs[0]: values})
+    rows = net.blobs[name.removeprefix("out:")].data
+    assert rows.shape == (1, 1, found, 7)
+    np.testing.assert_allclose(rows, wanted[:, :, :found], atol=within)
+    assert not wanted[:, :, found:].any()  # OpenCV's rows up to keep_top_k
