@@ -20,6 +20,7 @@ from ..proto import caffe_pb2
 from ..proto.arrays import PROTOBUF_LIMIT, blobproto_to_array
 from ..proto.binary import DecodeError, parse_binary, to_binary
 from ..proto.legacy import type_today
+from ..proto.renumbering import in_our_numbers
 
 # The first byte of a SolverState, whose first field is a number. A net has no such field.
 _TAG_OF_ITER = 0x08
@@ -130,7 +131,7 @@ def _parse_net(file: BinaryFile) -> caffe_pb2.NetParameter:
     if data[0] == _TAG_OF_ITER:
         raise _a_state(where)
     try:
-        net = parse_binary(caffe_pb2.NetParameter, data)
+        net = parse_binary(caffe_pb2.NetParameter, in_our_numbers(data))
     except DecodeError:
         raise _not_weights("it is no weights file, or it is damaged or cut short", data, where) from None
     if not (net.layer or net.layers):

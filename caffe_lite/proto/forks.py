@@ -58,11 +58,15 @@ class ForkField(NamedTuple):
         return _told(list(self.numbers))
 
 
-@functools.cache
 def added_fields() -> dict[str, dict[str, ForkField]]:
     """Return, for each message or enum of BVLC, the fields or values that forks add."""
+    return _parsed(TABLE)
+
+
+@functools.cache
+def _parsed(table: str) -> dict[str, dict[str, ForkField]]:
     added: dict[str, dict[str, ForkField]] = {}
-    for line in TABLE.strip().splitlines():
+    for line in table.strip().splitlines():
         if not line.startswith(" "):
             owner, fields = line, added.setdefault(line, {})
             continue
@@ -74,6 +78,18 @@ def added_fields() -> dict[str, dict[str, ForkField]]:
             numbers.update(dict.fromkeys(words, number))
         fields[name] = ForkField(f"{owner}.{name}", numbers, line[2] == "-", line[2] == "+")
     return added
+
+
+@functools.cache
+def numbers_of(owner: str) -> dict[str, dict[str, int]]:
+    """Return the numbers of the fields of a message, or the values of an enum, in each fork that has other ones."""
+    numbers: dict[str, dict[str, int]] = {}
+    for table in (TABLE, RENUMBERED):
+        for name, field in _parsed(table).get(owner, {}).items():
+            for fork, number in field.numbers.items():
+                if number:
+                    numbers.setdefault(fork, {})[name] = number
+    return numbers
 
 
 def forks_with_layer(type_name: str) -> str:
@@ -148,6 +164,101 @@ SENet: Axpy
 soeaver: SeLu SeLuDropout
 ShuffleNet: ShuffleChannel
 HED: ImageLabelmapData
+"""
+
+# As below, the other fields and values that have other numbers in forks than in our schema.
+RENUMBERED = """
+LossParameter.NormalizationMode
+    NONE: 4 Microsoft R-FCN intel
+DetectionEvaluateParameter
+    overlap_threshold: 2 cascade-rcnn
+    evaluate_difficult_gt: 3 cascade-rcnn
+    name_size_file: 4 cascade-rcnn
+LossParameter
+    normalization: 5 ENet
+ROIPoolingParameter
+    pooled_size: 4 intel
+LayerParameter
+    recurrent_param: 151 NVIDIA, 134 lisa-caffe
+    loss_param: 200 mini-caffe
+    argmax_param: 201 mini-caffe
+    batch_norm_param: 202 mini-caffe
+    bias_param: 203 mini-caffe, 161 yjxiong
+    concat_param: 205 mini-caffe
+    convolution_param: 206 mini-caffe
+    crop_param: 207 mini-caffe
+    dropout_param: 208 mini-caffe
+    eltwise_param: 209 mini-caffe
+    elu_param: 210 mini-caffe
+    embed_param: 211 mini-caffe, 132 lisa-caffe
+    exp_param: 212 mini-caffe
+    flatten_param: 213 mini-caffe
+    inner_product_param: 214 mini-caffe
+    input_param: 215 mini-caffe
+    log_param: 216 mini-caffe
+    lrn_param: 217 mini-caffe
+    mvn_param: 218 mini-caffe
+    parameter_param: 219 mini-caffe
+    pooling_param: 220 mini-caffe
+    power_param: 222 mini-caffe
+    prelu_param: 223 mini-caffe
+    reduction_param: 226 mini-caffe
+    relu_param: 227 mini-caffe
+    reshape_param: 228 mini-caffe
+    scale_param: 230 mini-caffe, 160 yjxiong
+    sigmoid_param: 231 mini-caffe
+    softmax_param: 232 mini-caffe
+    spp_param: 233 mini-caffe
+    slice_param: 234 mini-caffe
+    tanh_param: 235 mini-caffe
+    threshold_param: 236 mini-caffe
+    tile_param: 237 mini-caffe
+    clip_param: 248 synopsys
+SolverParameter
+    layer_wise_reduce: 45 openvino synopsys
+    weights: 46 synopsys
+BNParameter
+    slope_filler: 1 mini-caffe happynear yjxiong
+    bias_filler: 2 mini-caffe happynear yjxiong
+    momentum: 3 mini-caffe happynear yjxiong
+NoiseParameter
+    gaussian_std: 1 happynear
+    uniform_range: 2 happynear
+    bias: 3 happynear
+    mu: 1 naibaf7
+    sigma: 2 naibaf7
+NormalizeParameter
+    normalize_type: 1 happynear
+    fix_gradient: 2 happynear
+    bp_norm: 3 happynear
+ResizeParameter
+    height: 1 happynear
+    width: 2 happynear
+    is_pyramid_test: 3 happynear
+    out_height_scale: 4 happynear
+    out_width_scale: 5 happynear
+MultiBoxLossParameter
+    objectness_score: 24 synopsys
+PoolingParameter
+    round_mode: 15 synopsys
+PriorBoxParameter
+    faceboxes: 14 synopsys
+    box_width: 15 synopsys
+    reduce_boxes: 14 chuanqi305
+ProposalParameter
+    anchor_base_size: 2 synopsys
+    anchor_scale: 3 synopsys
+    anchor_ratio: 4 synopsys
+    max_rois: 5 synopsys
+    rpn_min_size: 7 synopsys
+    rpn_nms_thresh: 8 synopsys
+ConvolutionParameter
+    dilation: 16 yjxiong
+VideoDataParameter
+    source: 1 yjxiong
+    batch_size: 4 yjxiong
+    scale: 2 yjxiong
+    mean_file: 3 yjxiong
 """
 
 # Each message or enum of BVLC; under it the fields or values that forks add, each with its number and the forks in
