@@ -52,7 +52,8 @@ class ProposalLayer(Layer):
     A net with this layer cannot be compiled, because its shapes depend on values.
     Source: Ren, He, Girshick and Sun 2015; proposal_layer.cpp of mini-caffe, Xilinx and Synopsys. Differences:
     mini-caffe takes one image only; Synopsys' compares those beyond pre_nms_topn, too, and never drops the last anchor.
-    happynear's layer has mini-caffe's parameters, but its scales are sizes in pixels: divide them by base_size.
+    happynear's layer has mini-caffe's parameters, but scales in pixels: divide them by base_size. Its anchors are then
+    those of this layer but for rounding.
     """
 
     kind = Kind.DETECTION
