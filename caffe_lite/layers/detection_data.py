@@ -12,7 +12,7 @@ from ..blobs.unknown import Shape, UnknownSize
 from ..data.augmentation.distortion import check_distortion
 from ..data.order import Order
 from ..data.windows.detection_batches import AspectOrder, DetectionBatches, first_resized, size_of_batch
-from ..data.windows.object_batches import CHANNELS, COLUMNS, check_objects_transform
+from ..data.windows.object_batches import CHANNELS, COLUMNS, check_objects_transform, check_pairs
 from ..data.windows.object_file import ObjectFile
 from ..layer import register_layer
 from ..logs.log import logger
@@ -112,15 +112,7 @@ class DetectionDataLayer(BatchLayer):
 
     def _check_sizes(self) -> None:
         p = self.param.detection_data_param
-        for pair in _PAIRS:
-            given = [field for field in pair if p.HasField(field)]
-            if len(given) == 1:
-                self.error(f"{given[0]} is given alone", f"give {pair[0]} and {pair[1]}, or none of them")
-            if given and min(getattr(p, field) for field in pair) <= 0:
-                self.error(f"{pair[0]} or {pair[1]} is 0 or less", "give numbers above 0")
-            small, large = (getattr(p, field) for field in pair)
-            if given and pair[0].partition("_")[0] in ("short", "min", "low") and small > large:
-                self.error(f"{pair[0]} is {small:g}, {pair[1]} {large:g}", "the first is not the larger one")
+        check_pairs(p, _PAIRS)
         for fields in _EXCLUSIVE:
             both = [field for field in fields if p.HasField(field)]
             if len(both) > 1:

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from ..blobs.unknown import Shape, UnknownSize
 from ..data.order import Order
-from ..data.windows.object_batches import CHANNELS, COLUMNS, EvalBatches, check_objects_transform, eval_size
+from ..data.windows.object_batches import (
+    CHANNELS,
+    COLUMNS,
+    EvalBatches,
+    check_objects_transform,
+    check_pairs,
+    eval_size,
+)
 from ..data.windows.object_file import ObjectFile
 from ..layer import register_layer
 from ..logs.log import logger
@@ -28,7 +35,7 @@ class EvalDataLayer(BatchLayer):
     ``transform_param``: mean_value, scale (1). ``data_param``: prefetch (4).
     Paths are relative to the working directory or, unlike in the original, to the folder of the prototxt.
     Source: eval_data_layer.cpp of Cascade R-CNN's Caffe. Where it reads other memory or dies, an error is raised:
-    images not numbered from 0 on.
+    images not numbered from 0 on. One field of a pair alone is an error (theirs ignores it).
     """
 
     formula = r"y = (x - \text{mean}) \cdot \text{scale}"
@@ -38,7 +45,8 @@ class EvalDataLayer(BatchLayer):
         p = self.param.eval_data_param
         self.check_source("eval_data_param")
         check_objects_transform(self.param.transform_param)
-        one_size = p.HasField("resize_width") and p.HasField("resize_height")
+        check_pairs(p, (("resize_width", "resize_height"), ("short_size", "long_size")))
+        one_size = p.HasField("resize_width")
         if p.batch_size > 1 and not one_size:
             self.error(
                 f"batch_size is {p.batch_size}, and images may have several sizes",

@@ -128,6 +128,8 @@ def test_faulty_files(make_net, tmp_path, line, new, what) -> None:
         ("batch_size: 0", "", "batch_size is 0"),
         ("batch_size: 2", "", "batch_size is 2, and images may have several sizes"),
         ("batch_size: 1", "mean_value: 1 mean_value: 2", "mean_value is given 2 times"),
+        ("batch_size: 1 short_size: 20", "", "short_size is given alone"),
+        ("batch_size: 1 resize_width: 0 resize_height: 9", "", "resize_width or resize_height is 0"),
         ("batch_size: 1", "crop_size: 10", "transform_param holds crop_size"),
     ],
 )

@@ -129,9 +129,9 @@ class DetectionBatches(ObjectBatches):
         """Return the factors, for x and y, by which an image grows."""
         p = self.param
         draws = self.rng.random() < p.multiscale_prob
-        if p.HasField("low_scale_ratio") and p.HasField("high_scale_ratio"):
+        if p.HasField("low_scale_ratio"):
             low, high = p.low_scale_ratio, p.high_scale_ratio
-        elif p.HasField("min_scale") and p.HasField("max_scale"):
+        elif p.HasField("min_scale"):
             low = high = 2.0
             if chosen is not None:
                 x1, y1, x2, y2 = scene.objects[chosen, CORNERS].tolist()
@@ -143,7 +143,7 @@ class DetectionBatches(ObjectBatches):
             return np.ones(2)
         factor = 2 ** self.rng.uniform(log2(low), log2(high))
         aspect = 1.0
-        if p.HasField("min_whaspect") and p.HasField("max_whaspect"):
+        if p.HasField("min_whaspect"):
             aspect = 2 ** self.rng.uniform(log2(p.min_whaspect), log2(p.max_whaspect))
         return np.array([factor * sqrt(aspect), factor / sqrt(aspect)])
 
@@ -191,11 +191,11 @@ class _Scene:
 def first_resized(param: DetectionDataParameter, size: Shape, ratio: float = 1.0) -> Shape:
     """Return the height and width that an image gets before it is put into a batch."""
     height, width = size
-    if param.HasField("resize_width") and param.HasField("resize_height"):
+    if param.HasField("resize_width"):
         return param.resize_height, param.resize_width
     if param.HasField("resize_ratio"):
         return whole(height * param.resize_ratio), whole(width * param.resize_ratio)
-    if param.HasField("short_size") and param.HasField("long_size"):
+    if param.HasField("short_size"):
         scale = on_grid(param.short_size * ratio) / min(height, width)
         return whole(height * scale), whole(width * scale)
     return height, width
@@ -204,13 +204,13 @@ def first_resized(param: DetectionDataParameter, size: Shape, ratio: float = 1.0
 def size_of_batch(param: DetectionDataParameter, size: Shape, ratio: float = 1.0) -> Shape:
     """Return the height and width of a batch's images, given those of the first one."""
     height, width = size
-    if param.HasField("crop_width") and param.HasField("crop_height"):
+    if param.HasField("crop_width"):
         return param.crop_height, param.crop_width
-    if param.HasField("resize_width") and param.HasField("resize_height"):
+    if param.HasField("resize_width"):
         return param.resize_height, param.resize_width
-    if param.HasField("crop_short_size") and param.HasField("crop_long_size"):
+    if param.HasField("crop_short_size"):
         short, long = param.crop_short_size, param.crop_long_size
-    elif param.HasField("short_size") and param.HasField("long_size"):
+    elif param.HasField("short_size"):
         short, long = on_grid(param.short_size * ratio), on_grid(param.long_size * ratio)
     else:
         return height, width

@@ -41,6 +41,21 @@ def check_objects_transform(param: caffe_pb2.TransformationParameter) -> None:
         raise LayerError(f"mean_value is given {len(param.mean_value)} times", hint=f"Give it once or {CHANNELS} times")
 
 
+def check_pairs(param: Any, pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse pairs of fields of which one is missing, or is not above 0, or ends below its start."""
+    for pair in pairs:
+        given = [field for field in pair if param.HasField(field)]
+        if len(given) == 1:
+            raise LayerError(f"{given[0]} is given alone", hint=f"Give {pair[0]} and {pair[1]}, or none of them")
+        first, second = (getattr(param, field) for field in pair)
+        if given and min(first, second) <= 0:
+            raise LayerError(f"{pair[0]} or {pair[1]} is 0 or less", hint="Give numbers above 0")
+        if given and pair[0].partition("_")[0] in ("short", "min", "low") and first > second:
+            raise LayerError(
+                f"{pair[0]} is {first:g}, {pair[1]} {second:g}", hint="Give the larger one as the second of them"
+            )
+
+
 class ObjectBatches(Batches):
     """Images, in the order that ``order`` says, and rows for the objects in them."""
 
@@ -148,9 +163,9 @@ def scaled(objects: np.ndarray, x: float, y: float) -> np.ndarray:
 
 def eval_size(param: caffe_pb2.EvalDataParameter, height: Any, width: Any) -> tuple[Any, Any]:
     """Return the height and width that an image of a height and width gets."""
-    if param.HasField("resize_width") and param.HasField("resize_height"):
+    if param.HasField("resize_width"):
         height, width = param.resize_height, param.resize_width
-    elif param.HasField("short_size") and param.HasField("long_size"):
+    elif param.HasField("short_size"):
         scale = param.short_size / min(height, width)
         height, width = (min(whole(side * scale), param.long_size) for side in (height, width))
     return max(_GRID, on_grid(height)), max(_GRID, on_grid(width))
