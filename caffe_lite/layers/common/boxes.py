@@ -36,8 +36,10 @@ def overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False, measure: Mea
 
     It is the area they share, divided by that of their union, of the smaller one, or of a.
     """
-    ax1, ay1, ax2, ay2 = np.ascontiguousarray(a.T)[:, :, None]
-    bx1, by1, bx2, by2 = np.ascontiguousarray(b.T)
+    # Each coordinate by itself, so that it lies in one piece.
+    a, b = (np.ascontiguousarray(boxes.T).T for boxes in (a, b))
+    ax1, ay1, ax2, ay2 = a.T[:, :, None]
+    bx1, by1, bx2, by2 = b.T
     shared = np.minimum(ax2, bx2) - np.maximum(ax1, bx1)
     height = np.minimum(ay2, by2) - np.maximum(ay1, by1)
     if inclusive:
