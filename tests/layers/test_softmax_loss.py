@@ -210,3 +210,22 @@ def test_labels_that_are_too_few_after_a_reshape(make_net: MakeNet) -> None:
     net.blobs["x"].reshape(2, 5, 6, 4)
     with pytest.raises(LayerError, match=r"axis 1, need 48 labels.*\(2, 1, 3, 4\) are 24.*shape \(2, 6, 4\)"):
         net.forward()
+
+
+@pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "SoftmaxWithLossOHEM"])
+def test_the_loss_of_each_label(make_net: MakeNet, kind: str) -> None:
+    """As R-FCN's nets ask for it; PRE_FIXED divides the first top only."""
+    net = make_net(
+        f"""force_backward: true
+        layer {{ name: "in" type: "Input" top: "x" top: "label"
+                 input_param {{ shape {{ dim: 4 dim: 3 dim: 1 dim: 1 }} shape {{ dim: 4 dim: 1 dim: 1 dim: 1 }} }} }}
+        layer {{ name: "loss" type: "{kind}" bottom: "x" bottom: "label" top: "loss" top: "prob" top: "each"
+                 loss_param {{ ignore_label: 2 normalization: PRE_FIXED pre_fixed_normalizer: 8 }} }}"""
+    )
+    x = np.random.default_rng(0).standard_normal((4, 3, 1, 1))
+    run(net, x, np.array([0, 2, 1, 0]).reshape(4, 1, 1, 1))
+    wanted = [by_hand(x[i, None, :, :, 0], np.array([[y]]), "NONE", None, 2)[0] for i, y in enumerate([0, 2, 1, 0])]
+    assert net.blobs["each"].shape == (4, 1, 1, 1)
+    np.testing.assert_allclose(net.blobs["each"].data.ravel(), wanted, rtol=1e-5)
+    assert float(net.blobs["loss"].data) == pytest.approx(sum(wanted) / 8, rel=1e-5)
+    assert not np.signbit(net.blobs["each"].data).any()
