@@ -34,6 +34,7 @@ COMMANDS = {
     "parse-log": "make tables of a training run's log",
     "plot-log": "draw training runs from their logs",
     "classify": "tell what is in images",
+    "detect": "find the objects in images and videos",
     "compile-kernels": "compile the torch engine's own kernels ahead, for this processor",
 }
 PROTOTXT = (".prototxt", ".pbtxt", ".prototext", ".txt")

@@ -24,16 +24,22 @@ def read_labels(path: str, where: Where | None, unique: bool) -> dict[str, int]:
 
 def read_label_map(path: str, where: Where | None) -> dict[int, str]:
     """Return the name of each label; a label or a name that comes twice is an error."""
+    return {item.label: item.name for item in read_label_items(path, where)}
+
+
+def read_label_items(path: str, where: Where | None) -> Sequence[LabelMapItem]:
+    """Return the items of a label map; a label or a name that comes twice is an error."""
     file = resolve(path, where)
+    items = _items(path, where)
     names: dict[int, str] = {}
-    for item in _items(path, where):
+    for item in items:
         if item.label in names:
             what = f"label {item.label} is both {names[item.label]!r} and {item.name!r}"
             raise DataError(what, where=Where(file), hint="give each label one name")
         if item.name in names.values():
             raise DataError(f"two labels are named {item.name!r}", where=Where(file), hint="give each its own name")
         names[item.label] = item.name
-    return names
+    return items
 
 
 def _items(path: str, where: Where | None) -> Sequence[LabelMapItem]:
