@@ -226,12 +226,14 @@ def group_means(x: np.ndarray, bins: Bins, group: np.ndarray, groups: int) -> np
     """
     n, channels, height, width = x.shape
     each = channels // groups
-    sums = np.zeros((n, height + 1, width + 1, groups, each))
+    sums = np.empty((n, height + 1, width + 1, groups, each))
+    sums[:, 0] = sums[:, :, 0] = 0
     sums[:, 1:, 1:] = x.reshape(n, each, groups, height, width).transpose(0, 3, 4, 2, 1)
     _add_up(sums)
     rows = sums.reshape(-1, each)
-    corners = [(rows.take(place, 0), sign) for place, sign in _corners(bins, group, sums.shape)]
-    total = sum(sign * values for values, sign in corners)
+    total = np.zeros((len(group), each))
+    for place, sign in _corners(bins, group, sums.shape):
+        (np.add if sign > 0 else np.subtract)(total, rows.take(place, 0), out=total)
     return (total / _sizes(bins)).astype(x.dtype)
 
 
