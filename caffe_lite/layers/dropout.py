@@ -14,13 +14,17 @@ from ..proto.caffe_pb2 import LayerParameter
 class DropoutLayer(Layer):
     """In TRAIN y = x * m, where m is 0 with probability dropout_ratio, else 1 / (1 - dropout_ratio); in TEST y = x.
 
-    Bottom and top: any shape. Reads ``dropout_param``: dropout_ratio (0.5), at least 0 and below 1. The original
-    checks the ratio in debug builds only; a ratio of 1 gives NaNs there and is refused here.
+    With scale_train false, a field of Microsoft's fork, it is the other way round: m is 0 or 1 in TRAIN, and in TEST
+    y = (1 - dropout_ratio) x.
+    Bottom and top: any shape. Reads ``dropout_param``: dropout_ratio (0.5), at least 0 and below 1, and scale_train
+    (true). The original checks the ratio in debug builds only; a ratio of 1 gives NaNs there and is refused here.
     Source: Srivastava et al. 2014; the original's dropout_layer.cpp.
     """
 
     kind = Kind.NEURON
     formula = r"y = \begin{cases} 0 & \text{with probability } r \\ \frac{x}{1 - r} & \text{else} \end{cases}"
+
+    reads_fork_fields = ("DropoutParameter.scale_train",)
 
     @staticmethod
     def caption(param: LayerParameter) -> str:
@@ -30,6 +34,7 @@ class DropoutLayer(Layer):
         self.ratio = self.param.dropout_param.dropout_ratio
         if not 0 <= self.ratio < 1:
             self.error(f"dropout_ratio is {self.ratio:g}", "use at least 0 (forget nothing) and less than 1")
+        self.scale = 1 if self.param.dropout_param.scale_train else 1 - self.ratio
         self.forgets = self.phase == caffe_pb2.TRAIN and self.ratio > 0
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -38,10 +43,17 @@ class DropoutLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data
         if self.forgets:
-            self.saved.mask = self.ops.dropout_mask(self.rng, bottom[0].shape, self.ratio)
+            mask = self.ops.dropout_mask(self.rng, bottom[0].shape, self.ratio)
+            self.saved.mask = mask if self.scale == 1 else mask * self.scale
             x = x * self.saved.mask
+        elif self.scale != 1:
+            x = x * self.scale
         top[0].data = x
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[0]:
-            bottom[0].diff = top[0].diff * self.saved.mask if self.forgets else top[0].diff
+        if not propagate_down[0]:
+            return
+        if self.forgets:
+            bottom[0].diff = top[0].diff * self.saved.mask
+        else:
+            bottom[0].diff = top[0].diff if self.scale == 1 else top[0].diff * self.scale

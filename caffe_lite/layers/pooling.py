@@ -16,12 +16,12 @@ class PoolingLayer(Layer):
     """y = the largest element (MAX), the mean (AVE) or a randomly drawn element (STOCHASTIC) of each window.
 
     Bottom: (N, C, H, W). Top: (N, C, *out) with out = ceil((image + 2 pad - kernel) / stride) + 1, or floor with
-    round_mode FLOOR; with padding, one less where the last window would start in the padding after the image.
+    round_mode FLOOR or, as Cascade R-CNN writes it, ceil_mode false; with padding, one less where the last window would start in the padding after the image.
     A second top of MAX pooling, the mask, holds the position of each window's largest element (the first of equals) in
     its plane, h W + w.
     Reads ``pooling_param``: pool (MAX), kernel_size (or kernel_h, kernel_w), stride (1) (or stride_h, stride_w),
     pad (0; only MAX and AVE) (or pad_h, pad_w), global_pooling (false: the kernel is the whole image), round_mode
-    (CEIL). ``engine`` is accepted and has no effect.
+    (CEIL), ceil_mode (true). ``engine`` is accepted and has no effect.
     AVE counts the padding, but nothing beyond it. STOCHASTIC needs bottoms >= 0: in TRAIN it draws an element with
     probability x / sum(x); in TEST y = sum(x^2) / sum(x), the mean of such draws.
     A window that lies past the edge (stride > kernel) gives 0, mask -1 and no gradient; there the original's MAX writes
@@ -36,6 +36,7 @@ class PoolingLayer(Layer):
         r"\quad \text{or} \quad \frac{1}{n_i} \sum_{j \in \text{window}_i} x(j)"
     )
     tops = (1, 2)
+    reads_fork_fields = ("PoolingParameter.ceil_mode",)
 
     @staticmethod
     def caption(param: LayerParameter) -> str:
@@ -77,7 +78,8 @@ class PoolingLayer(Layer):
         if len(shape) != 4:
             self.error(f"the bottom's shape {shape} has {len(shape)} axes", "pooling needs 4: (N, C, H, W)")
         windows = self.windows or Windows(shape[2:], (1, 1), (0, 0), (1, 1))
-        self.out = windows.pooled(shape[2:], self.param.pooling_param.round_mode == PoolingParameter.CEIL)
+        p = self.param.pooling_param
+        self.out = windows.pooled(shape[2:], p.round_mode == PoolingParameter.CEIL and p.ceil_mode)
         self.geometry = (windows.kernel, windows.stride, windows.pad)
         for blob in top:
             blob.Reshape((*shape[:2], *self.out))

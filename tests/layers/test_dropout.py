@@ -47,6 +47,17 @@ def test_it_passes_on_what_it_does_not_forget(make_net, ratio, phase):
     assert net.rng.bit_generator.state == state
 
 
+def test_without_scale_train_it_scales_in_test(make_net):
+    train, test = (dropout(make_net, "0.75 scale_train: false", phase) for phase in (TRAIN, TEST))
+    train.forward(), test.forward()
+    assert set(np.unique(train.blobs["y"].data)) == {0, 1}
+    assert set(np.unique(test.blobs["y"].data)) == {0.25}
+    for net in (train, test):
+        net.blobs["y"].diff[...] = 1
+        net.backward()
+        np.testing.assert_array_equal(net.blobs["x"].diff, net.blobs["y"].data)
+
+
 @pytest.mark.parametrize("ratio", [1, 1.5, -0.1])
 def test_other_ratios_are_refused(make_net, ratio):
     with pytest.raises(LayerError, match=f"dropout_ratio is {ratio:g}. Use at least 0"):

@@ -33,6 +33,7 @@ def run(net, dy=None):
     [
         ("kernel_size: 3 stride: 2", (2, 3, 8, 7), (4, 3)),
         ("kernel_size: 3 stride: 2 round_mode: FLOOR", (2, 3, 8, 7), (3, 3)),
+        ("kernel_size: 3 stride: 2 ceil_mode: false", (2, 3, 8, 7), (3, 3)),
         ("kernel_size: 2 stride: 2 pad: 1", (2, 3, 5, 4), (3, 3)),
         ("kernel_h: 2 kernel_w: 3 stride_h: 1 stride_w: 3 pad_h: 1 pad_w: 2", (1, 1, 4, 6), (5, 3)),
         ("kernel_size: 5 stride: 3", (1, 1, 3, 4), (1, 1)),

@@ -181,6 +181,7 @@ TABLE = [
     Entry("Deconvolution two", "convolution_param { num_output: 2 kernel_size: 2 }", [IMAGES, IMAGES], tops=2),
     Entry("Dropout train", "dropout_param { dropout_ratio: 0.3 }", [IMAGES], in_place=True),
     Entry("Dropout test", "", [IMAGES], phase=TEST, in_place=True),
+    Entry("Dropout scaling in TEST", "dropout_param { scale_train: false }", [IMAGES], phase=TEST, in_place=True),
     Entry("DetectionGroupLoss", DETECTION_GROUP, [Bottom((4, 2, 3, 2)), Bottom((4, 4, 3, 2)), TRUTH]),
     Entry("ELU", "", [IMAGES], in_place=True),
     Entry("ELU alpha", "elu_param { alpha: -0.3 }", [IMAGES], in_place=True),
