@@ -16,7 +16,8 @@ class PoolingLayer(Layer):
     """y = the largest element (MAX), the mean (AVE) or a randomly drawn element (STOCHASTIC) of each window.
 
     Bottom: (N, C, H, W). Top: (N, C, *out) with out = ceil((image + 2 pad - kernel) / stride) + 1, or floor with
-    round_mode FLOOR or, as Cascade R-CNN writes it, ceil_mode false; with padding, one less where the last window would start in the padding after the image.
+    round_mode FLOOR or, as Cascade R-CNN writes it, ceil_mode false; with padding, one less where the last window would
+    start in the padding after the image.
     A second top of MAX pooling, the mask, holds the position of each window's largest element (the first of equals) in
     its plane, h W + w.
     Reads ``pooling_param``: pool (MAX), kernel_size (or kernel_h, kernel_w), stride (1) (or stride_h, stride_w),
