@@ -55,11 +55,11 @@ def in_our_numbers(data: bytes) -> bytes:
         if not _is_contested(whole, _NET):
             return data
         fork = _best_fork(whole)
-    except _Broken:
+        ours = _Translation(fork).of(whole, _NET)
+    except (_Broken, RecursionError):
         return data
     if fork:
         logger.info("Reading the net by the numbers that its fields have in %s", FORKS[fork])
-    ours = _Translation(fork).of(whole, _NET)
     return data if ours is whole else bytes(ours)
 
 

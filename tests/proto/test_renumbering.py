@@ -119,6 +119,13 @@ def test_what_is_no_net_is_returned():
         assert in_our_numbers(data) == data
 
 
+def test_messages_inside_messages_without_end_are_returned():
+    data = b""
+    for _ in range(2000):
+        data = field(100, field(2032, field(1, data)))  # a layer with moe_param { gating_net { ... } }
+    assert in_our_numbers(data) is data
+
+
 def test_renumbered_fields_are_in_the_schema():
     for owner, names in _parsed(RENUMBERED).items():
         message, _, enum = owner.partition(".")
