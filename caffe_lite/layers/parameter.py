@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from .common.fillers import fill
 from .input import sizes
 
 
@@ -13,7 +14,8 @@ from .input import sizes
 class ParameterLayer(Layer):
     """A blob that is learned: the top shares its data and diff.
 
-    Top and blob: the shape given in ``parameter_param``. The blob starts as zeros: there is no filler.
+    Top and blob: the shape given in ``parameter_param``. The blob starts as zeros, or with the values of ``filler``,
+    which OpenVINO's fork adds.
     Source: the original's parameter_layer.hpp. Differences: gradients of several passes (iter_size) add up (in the
     original only the last one counts); a loss_weight of the top has an effect (the original loses it).
     """
@@ -21,9 +23,13 @@ class ParameterLayer(Layer):
     kind = Kind.DATA
     formula = r"y = w"
     bottoms = (0, 0)
+    reads_fork_fields = ("ParameterParameter.filler",)
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.blobs = [Blob(self.ops, sizes(self, self.param.parameter_param.shape.dim))]
+        p = self.param.parameter_param
+        self.blobs = [Blob(self.ops, sizes(self, p.shape.dim))]
+        if p.HasField("filler"):
+            fill(self.blobs[0], p.filler, self.rng)
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].Reshape(self.blobs[0].shape)

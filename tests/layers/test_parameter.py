@@ -22,6 +22,11 @@ def test_it_begins_as_zeros_and_the_top_is_the_blob(make_net) -> None:
     assert (net.blobs["w"].data == 2).all()
 
 
+def test_a_filler_gives_its_first_values(make_net) -> None:
+    net = make_net(NET.replace("MORE", "").replace("dim: 3 } }  }", "dim: 3 } filler { value: 3 } } }"))
+    assert (net.params["w"][0].data == 3).all()
+
+
 def test_gradients_of_several_passes_add_up(make_net) -> None:
     net = make_net(NET.replace("MORE", ""))
     for passes in (1, 2):
