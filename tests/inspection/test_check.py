@@ -42,7 +42,8 @@ def test_our_own_files_are_ok(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.chdir(tmp_path)
     found = check(path)
     assert found.status == "ok", found.problems
-    assert found.kind == ("solver" if "solver" in path.name else "net")
+    kinds = {"net": "net", "solver": "solver", "labelmap": "other"}
+    assert found.kind == kinds[path.stem.split("_")[-1]]
 
 
 @pytest.mark.parametrize(
