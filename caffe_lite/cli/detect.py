@@ -104,12 +104,15 @@ class _JsonReport(_Report):
         self.objects: list[dict[str, Any]] = []
 
     def add(self, image: str, found: list[Found]) -> None:
-        stem = os.path.splitext(os.path.basename(image))[0]
+        from ..detection.media import IMAGES
+
+        stem, suffix = os.path.splitext(os.path.basename(image))
+        is_numbered = _is_number(stem) and suffix.lower() in IMAGES
         for label, score, box in found:
             category = self.category(label)
             self.objects.append(
                 {
-                    "image_id": int(stem) if _is_number(stem) else image,
+                    "image_id": int(stem) if is_numbered else image,
                     "category_id": category.number,
                     "bbox": [round(value, 2) for value in box],
                     "score": round(score, 6),

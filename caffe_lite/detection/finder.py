@@ -14,6 +14,7 @@ from ..data.transform import DataTransformer
 from ..errors import NetError, Where
 from ..layers.common.boxes import best_first, clip, from_deltas, nms
 from ..layers.common.detection_files import in_pixels
+from ..logs.log import logger
 from ..proto.caffe_pb2 import TEST, ResizeParameter, TransformationParameter
 from ..pycaffe.net import Net
 
@@ -53,7 +54,10 @@ class Finder(ABC):
         if self.channels not in (1, 3):
             raise NetError(f"the net takes images of {self.channels} channels", hint="only 1 and 3 are known")
         self.transform, where = _transform_of(net)
-        self.transformer = DataTransformer(_values(self.transform, given), TEST, where)
+        values = _values(self.transform, given)
+        if values.scale == 1 and not (values.mean_file or values.mean_value):
+            logger.info("Neither transform_param nor options give a mean or a scale: the net gets values from 0 to 255")
+        self.transformer = DataTransformer(values, TEST, where)
 
     @abstractmethod
     def __call__(self, image: np.ndarray) -> list[Found]:

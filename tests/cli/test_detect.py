@@ -103,6 +103,12 @@ def test_objects_with_their_names_the_best_first(caffe, ssd):
     ]
 
 
+def test_the_log_tells_that_values_stay_as_they_are(caffe, ssd):
+    what = "the net gets values from 0 to 255"
+    assert what in caffe(*ssd, "000139.png").stderr
+    assert what not in caffe(*ssd, "000139.png", "--mean", "1").stderr
+
+
 def test_json(caffe, folder, ssd):
     cv2.imwrite(str(folder / "cat.png"), picture(64, 96, 16))
     (folder / "words.txt").write_text("background\nsky\ntomato\n")
@@ -182,22 +188,21 @@ def test_drawings_of_a_folder(caffe, folder, ssd):
 
 
 def test_a_video(caffe, folder, ssd):
-    video = cv2.VideoWriter(str(folder / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 64))
+    video = cv2.VideoWriter(str(folder / "12.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 64))
     if not video.isOpened():
         pytest.skip("this OpenCV writes no videos")
     for image in (picture(64, 64, 16), np.full((64, 64, 3), BACKGROUND, np.uint8), picture(64, 64, 16)):
         video.write(image)
     video.release()
-    result = caffe(*ssd, "clip.avi", "--out", "drawn")
-    assert result.returncode == 0, result.stderr
-    names = [line.split(":")[0] for line in result.stdout.splitlines()]
-    assert names == ["clip.avi[0]"] * 2 + ["clip.avi[1]"] + ["clip.avi[2]"] * 2
-    drawn = cv2.VideoCapture(str(folder / "drawn" / "clip.mp4"))
+    result = caffe(*ssd, "12.avi", "--out", "drawn", "--json")
+    assert [label for label, _ in found(result)] == [2, 1, 2, 1]
+    assert [each["image_id"] for each in json.loads(result.stdout)] == ["12.avi[0]"] * 2 + ["12.avi[2]"] * 2
+    drawn = cv2.VideoCapture(str(folder / "drawn" / "12.mp4"))
     frames = []
     while (frame := drawn.read()[1]) is not None:
         frames.append(frame)
     assert len(frames) == 3 and frames[0].shape == (64, 64, 3)
-    assert [path.name for path in (folder / "drawn").iterdir()] == ["clip.mp4"]
+    assert [path.name for path in (folder / "drawn").iterdir()] == ["12.mp4"]
 
 
 def make_rcnn(folder, deltas):
