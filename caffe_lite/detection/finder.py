@@ -119,15 +119,18 @@ class RegionsFinder(Finder):
         how = ResizeParameter(height=max(1, round(height * factor)), width=max(1, round(width * factor)))
         seen_height, seen_width = self.fill(image, how)
         outputs = self.net.forward(["rois"])
+        if not len(outputs["rois"]):
+            return []
         regions = outputs["rois"].reshape(len(outputs["rois"]), -1)[:, 1:5]
         scores = outputs["cls_prob"].reshape(len(regions), -1)
         deltas = self._deltas(outputs["bbox_pred"], scores)
         sides = np.array([width / seen_width, height / seen_height] * 2, np.float32)
         boxes = clip(from_deltas((regions * sides)[:, None], deltas), width - 1, height - 1)
+        boxes = np.broadcast_to(boxes, (*scores.shape, 4))
         labels, best, kept = [], [], []
         for label in range(1, scores.shape[1]):
             index = best_first(scores[:, label], above=self.threshold)
-            mine = boxes[index, label % boxes.shape[1]]
+            mine = boxes[index, label]
             stay = nms(mine, self.overlap, inclusive=True)
             labels.append(np.full(len(stay), label))
             best.append(scores[index[stay], label])

@@ -246,6 +246,13 @@ def test_regions_with_one_box_for_all_classes(caffe, folder, deltas):
     assert blue in [(1, decoded(*region, 0.25, 2)) for region in REGIONS[:2]]
 
 
+def test_no_regions(caffe, folder):
+    command = make_rcnn(folder, [STAY, STAY, STAY])
+    (folder / "rcnn.prototxt").write_text(RCNN.replace("dim: 3 dim: 5", "dim: 0 dim: 5"))
+    Net(folder / "rcnn.prototxt", TEST, engine="numpy").save(folder / "rcnn.caffemodel")
+    assert found(caffe(*command)) == []
+
+
 def test_the_longer_side_of_an_image_has_a_limit(caffe, folder):
     command = make_rcnn(folder, [STAY, STAY, STAY])[:-1]
     boxes = found(caffe(*command, "640,96"))  # twice as large, as before
