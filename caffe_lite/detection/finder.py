@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.augmentation.resizing import resize
+from ..data.boxes import best_first, clip, from_deltas, nms
 from ..data.images.image import channels_first, import_cv2
 from ..data.transform import DataTransformer
 from ..errors import NetError, Where
-from ..layers.common.boxes import best_first, clip, from_deltas, nms
 from ..layers.common.detection_files import in_pixels
 from ..logs.log import logger
 from ..proto.caffe_pb2 import TEST, ResizeParameter, TransformationParameter

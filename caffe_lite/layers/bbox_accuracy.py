@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..blobs import Blob
+from ..data.boxes import paired_overlaps
 from ..layer import Kind, register_layer
 from .common.box_regression import BoxCode
-from .common.boxes import paired_overlaps
 from .common.rows import ListsLayer
 
 _OWN_BOX = 0.975  # regions that overlap their object by more are most likely its own box

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..blobs import Blob
+from ..data.boxes import best_first, clip_inside, nms
 from ..layer import Kind, register_layer
 from .common.box_regression import Anchors, Bounds, BoxCode, measure_of
-from .common.boxes import best_first, clip_inside, nms
 from .common.rows import RowsLayer
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
+from ..data.boxes import overlaps
 from ..layer import Kind, register_layer
-from .common.boxes import overlaps
 from .common.detection_files import in_pixels, read_name_sizes
 from .common.rows import ListsLayer
 

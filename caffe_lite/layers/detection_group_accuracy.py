@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..blobs import Blob
+from ..data.boxes import paired_overlaps
 from ..layer import Kind, Layer, register_layer
 from .common.anchor_maps import NONE, Truth, check_maps
 from .common.box_regression import Anchors, Bounds, BoxCode
-from .common.boxes import paired_overlaps
 from .common.loss import ignored_label
 
 

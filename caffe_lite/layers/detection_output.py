@@ -11,10 +11,10 @@ import numpy as np
 
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
+from ..data.boxes import best_first, decode, nms
 from ..layer import Kind, register_layer
 from ..logs.log import logger
 from ..proto.caffe_pb2 import DetectionOutputParameter, PriorBoxParameter
-from .common.boxes import best_first, decode, nms
 from .common.detection_files import result_files
 from .common.rows import ListsLayer
 

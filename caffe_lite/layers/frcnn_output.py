@@ -8,10 +8,10 @@ import numpy as np
 
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
+from ..data.boxes import best_first, clip_inside, nms
 from ..layer import Kind, register_layer
 from ..logs.log import logger
 from .common.box_regression import BoxCode, measure_of
-from .common.boxes import best_first, clip_inside, nms
 from .common.detection_files import result_files
 from .common.rows import RowsLayer
 

@@ -8,9 +8,9 @@ from math import sqrt
 import numpy as np
 
 from ..blobs import Blob
+from ..data.boxes import clip
 from ..layer import Kind, Layer, register_layer
 from ..proto.caffe_pb2 import PriorBoxParameter
-from .common.boxes import clip
 
 
 @register_layer("PriorBox")

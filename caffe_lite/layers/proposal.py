@@ -9,9 +9,9 @@ import numpy as np
 
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
+from ..data import boxes
 from ..layer import Kind, Layer, register_layer
 from ..proto.caffe_pb2 import ProposalParameter
-from .common import boxes
 from .common.regions import rounded
 
 

@@ -8,11 +8,11 @@ from math import floor
 import numpy as np
 
 from ..blobs import Blob
+from ..data.boxes import overlaps
 from ..layer import Kind, register_layer
 from ..logs.log import logger
 from ..proto.caffe_pb2 import LayerParameter
 from .common.box_regression import BoxCode
-from .common.boxes import overlaps
 from .common.rows import RowsLayer
 
 _SMALLEST = 32  # pixels that a region drawn at random is wide and high

@@ -8,9 +8,9 @@ from math import sqrt
 import numpy as np
 
 from ..blobs import Blob
+from ..data.boxes import areas
 from ..layer import Kind, register_layer
 from ..proto.caffe_pb2 import LayerParameter
-from .common.boxes import areas
 from .common.rows import RowsLayer
 
 _MIDDLE = 256.0  # of all sizes

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from caffe_lite import TEST
 from caffe_lite.errors import CaffeError, LayerError
 from caffe_lite.inspection.check import check as check_file
+from tests.data.test_boxes import overlap_by_hand, random_boxes
 
-from .common.test_boxes import overlap_by_hand, random_boxes
 from .gradient import Bottom
 from .gradient import make_net as make_layer_net
 

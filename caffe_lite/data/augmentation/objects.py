@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...proto.caffe_pb2 import EmitConstraint
+from ..boxes import areas, shared_areas
 
 BOX = slice(2, 6)
 NO_OBJECTS = np.zeros((0, 7), np.float32)
@@ -19,17 +20,6 @@ def with_boxes(objects: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     moved = objects.copy()
     moved[:, BOX] = boxes
     return moved
-
-
-def areas(boxes: np.ndarray) -> np.ndarray:
-    """Return the areas of boxes (..., 4); that of an inverted box is 0."""
-    return np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(-1)
-
-
-def shared_areas(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the area that each of the boxes a (M, 4) shares with each of the boxes b (N, 4): (M, N)."""
-    a = a[:, None]
-    return areas(np.concatenate([np.maximum(a[..., :2], b[:, :2]), np.minimum(a[..., 2:], b[:, 2:])], -1))
 
 
 def project(objects: np.ndarray, window: np.ndarray, emit: EmitConstraint | None = None) -> np.ndarray:
@@ -50,7 +40,7 @@ def _is_emitted(boxes: np.ndarray, window: np.ndarray, emit: EmitConstraint) -> 
     if emit.emit_type == EmitConstraint.CENTER:
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         return ((centres >= window[:2]) & (centres <= window[2:])).all(1)
-    shared = shared_areas(boxes, window[None])[:, 0]
+    shared = shared_areas(boxes, window)
     return (shared > 0) & (shared > np.float32(emit.emit_overlap) * areas(boxes))
 
 

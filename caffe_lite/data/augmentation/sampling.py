@@ -8,7 +8,8 @@ import numpy as np
 
 from ...errors import LayerError
 from ...proto.caffe_pb2 import BatchSampler, SampleConstraint, Sampler
-from .objects import BOX, areas, shared_areas
+from ..boxes import areas, shared_areas
+from .objects import BOX
 
 
 def check_samplers(samplers: Sequence[BatchSampler]) -> None:
@@ -62,7 +63,7 @@ def meet(constraint: SampleConstraint, patches: np.ndarray, boxes: np.ndarray) -
     """
     if not constraint.ListFields():
         return np.ones(len(patches), bool)
-    shared = shared_areas(patches, boxes)
+    shared = shared_areas(patches[:, None], boxes)
     patch, box = areas(patches)[:, None], areas(boxes)
     fits = np.ones(shared.shape, bool)
     for name, whole in (

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ...data.boxes import Measure, overlaps
 from ...data.transform import Shape
 from ...data.windows.detection_batches import Area
 from ...data.windows.object_file import CORNERS, IGNORE, LABEL
-from .boxes import Measure, overlaps
 
 CHANNELS = 6  # label, centre x, y, width and height of the object, overlap
 _LABEL, _BOX, _OVERLAP = 0, slice(1, 5), 5

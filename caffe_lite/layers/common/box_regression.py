@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ...data.boxes import Measure, from_deltas, to_deltas
 from ...layer import Layer
-from .boxes import Measure, from_deltas, to_deltas
 
 
 class BoxCode(NamedTuple):

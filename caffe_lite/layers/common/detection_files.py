@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...data.boxes import clip
 from ...data.label_map import read_label_map
 from ...data.paths import read_lines
 from ...errors import DataError, Where
@@ -18,7 +19,6 @@ from ...files.paths import system_path
 from ...layer import Layer
 from ...logs.log import logger
 from ...proto.caffe_pb2 import ResizeParameter, SaveOutputParameter
-from .boxes import clip
 
 FORMATS = ("VOC", "COCO", "ILSVRC")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .boxes import areas, best_first, nms, overlaps
+from ...data.boxes import areas, best_first, nms, overlaps
 
 UNMATCHED, IGNORED = -1, -2
 _TOUCHING = 1e-6  # the largest overlap that counts as none

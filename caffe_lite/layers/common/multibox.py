@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...data.boxes import decode, encode
 from ...proto.caffe_pb2 import MultiBoxLossParameter
-from .boxes import decode, encode
 from .loss import SMALLEST
 from .matching import UNMATCHED, hardest, log_sum_exp, match
 

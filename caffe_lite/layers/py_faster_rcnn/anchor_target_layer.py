@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...data import boxes
 from ...pycaffe.blob import HostBlob
-from ..common import boxes
 from .config import cfg
 from .proposal_layer import AnchorLayer, check_one_image, write
 

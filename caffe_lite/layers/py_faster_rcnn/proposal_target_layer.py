@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...data import boxes
 from ...errors import LayerError
 from ...pycaffe.blob import HostBlob
 from ...pycaffe.layer import UserLayer
-from ..common import boxes
 from .config import cfg
 from .param_str import settings
 from .proposal_layer import write

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from caffe_lite.data.augmentation.objects import NO_OBJECTS, mirror, project, shared_areas
+from caffe_lite.data.augmentation.objects import NO_OBJECTS, mirror, project
+from caffe_lite.data.boxes import shared_areas
 from caffe_lite.proto.caffe_pb2 import EmitConstraint
 
 
@@ -62,4 +63,4 @@ def test_a_mirrored_box() -> None:
 
 def test_no_objects_stay_none() -> None:
     assert mirror(project(NO_OBJECTS, WINDOW, EmitConstraint())).shape == (0, 7)
-    assert shared_areas(WINDOW[None], NO_OBJECTS[:, 2:6]).shape == (1, 0)
+    assert shared_areas(WINDOW[None, None], NO_OBJECTS[:, 2:6]).shape == (1, 0)

@@ -56,10 +56,15 @@ def overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False, measure: Mea
     return np.divide(shared, np.maximum(whole, np.finfo(whole.dtype).tiny, out=whole), out=shared)
 
 
+def shared_areas(a: np.ndarray, b: np.ndarray, inclusive: bool = False) -> np.ndarray:
+    """Return the area that each box a (..., 4) shares with the box b (..., 4) at its place: (...)."""
+    inner = np.concatenate([np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])], -1)
+    return areas(inner, inclusive)
+
+
 def paired_overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False) -> np.ndarray:
     """Return the intersection over union of each box a (..., 4) with the box b (..., 4) at its place: (...)."""
-    inner = np.concatenate([np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])], -1)
-    shared = areas(inner, inclusive)
+    shared = shared_areas(a, b, inclusive)
     union = areas(a, inclusive) + areas(b, inclusive) - shared
     return shared / np.maximum(union, np.finfo(union.dtype).tiny)
 

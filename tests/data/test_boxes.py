@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe_lite.layers.common.boxes import (
+from caffe_lite.data.boxes import (
     CodeType,
     Measure,
     areas,
