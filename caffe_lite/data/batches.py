@@ -236,10 +236,10 @@ class RecordBatches(ImageBatches[Record, L]):
         return DataError(f"record {record[0]!r} of the database {self.database.path!r} {what}", hint=hint)
 
     def place(self) -> Place:
-        return {"next_key": self.database.position.hex()}
+        return self.database.place()
 
     def seek(self, place: Place) -> None:
-        self.database.seek(bytes.fromhex(place["next_key"]))
+        self.database.go_on(place)
 
     def close(self) -> None:
         super().close()

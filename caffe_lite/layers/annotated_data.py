@@ -8,11 +8,10 @@ from ..blobs.unknown import Shape, UnknownSize, choose
 from ..data.annotated.annotated_datum import parse_annotated_datum
 from ..data.annotated.batches import AnnotatedBatches, LabelledBatches
 from ..data.augmentation.sampling import check_samplers
-from ..data.databases.opening import open_database
+from ..data.databases.opening import open_records
 from ..data.transform import DataTransformer, crop_shape
 from ..errors import DataError
 from ..layer import register_layer
-from ..logs.log import logger
 from ..proto.caffe_pb2 import AnnotatedDatum, ResizeParameter
 from .common.batch_layer import BatchLayer
 
@@ -21,7 +20,7 @@ _READ = ("batch_sampler", "label_map_file", "anno_type")
 
 @register_layer("AnnotatedData")
 class AnnotatedDataLayer(BatchLayer):
-    """Images from a database of AnnotatedDatum records, in the order of their keys, over and over again.
+    """Images from a database of AnnotatedDatum records, in the order of their keys or shuffled, over and over again.
 
     Each image goes through distort_param and expand_param; then one of the patches that the samplers find is cut out,
     if there are any; then resize_param, noise_param, crop and mirror. Boxes go along, in fractions of what is left of
@@ -31,7 +30,7 @@ class AnnotatedDataLayer(BatchLayer):
     record nor anno_type gives a type of annotations, label is (N).
     Reads ``annotated_data_param``: batch_sampler, any number of them; anno_type, BBOX, in place of the records' own;
     label_map_file, which is for tools only. ``data_param``: as in Data: source, batch_size, backend (LEVELDB), prefetch
-    (4). ``transform_param``: see DataTransformer; also emit_constraint, with emit_type (CENTER), which keeps objects
+    (4), shuffle (false). ``transform_param``: see DataTransformer; also emit_constraint, with emit_type (CENTER), which keeps objects
     whose centre is left, or MIN_OVERLAP, those of which more than emit_overlap is; force_color and force_gray, for
     encoded images.
     ``batch_sampler``: each draws max_trials (100) patches, with the sampler's min_scale (1) to max_scale (1) of the
@@ -46,6 +45,7 @@ class AnnotatedDataLayer(BatchLayer):
 
     formula = r"y = (x - \text{mean}) \cdot \text{scale}"
     tops = (1, 2)
+    reads_fork_fields = ("DataParameter.shuffle",)
 
     def foresee(self) -> Sequence[Shape]:
         self._check()
@@ -59,9 +59,8 @@ class AnnotatedDataLayer(BatchLayer):
         self._check()
         samplers = list(annotated.batch_sampler)
         transformer = DataTransformer(transform, self.phase, self.where, self.ops.image_order, samplers)
-        if p.rand_skip:
-            logger.warning("rand_skip is ignored: no record is left out")
-        database = open_database(p.source, p.backend, self.where)
+        generator = self.new_generator()
+        database = open_records(p, generator, self.where)
         key, value = database.peek()
         try:
             has_boxes = annotated.HasField("anno_type") or parse_annotated_datum(value).HasField("type")
@@ -71,7 +70,7 @@ class AnnotatedDataLayer(BatchLayer):
                 f"record {key!r} of the database {database.path!r} cannot be used: {error.what}", hint=error.hint
             ) from None
         kind = AnnotatedBatches if has_boxes else LabelledBatches
-        batches = kind(database, transformer, p.batch_size, self.new_generator(), *colors)
+        batches = kind(database, transformer, p.batch_size, generator, *colors)
         if isinstance(batches, AnnotatedBatches):
             batches.boxes = annotated.HasField("anno_type")
         else:

@@ -19,42 +19,47 @@ if TYPE_CHECKING:
 class MemoryDataLayer(Layer):
     """The rows of two arrays, a batch at a time, over and over again.
 
-    Tops: data (N, C, H, W); label (N), which is (N, 1, 1, 1) from the first pass on, as in the original.
-    Reads ``memory_data_param``: batch_size, channels, height and width, each at least 1.
+    Tops: data (N, C, H, W); label (N), which is (N, 1, 1, 1) from the first pass on, as in the original. With dim, data
+    has these sizes, label is (N, 1, ..., 1), with as many axes, and may be left out.
+    Reads ``memory_data_param``: batch_size, channels, height and width, each at least 1; or, in their place, dim, the
+    sizes of a batch along any number of axes.
     ``net.set_input_arrays(data, labels)`` gives the arrays and starts at their first row; values written into them
     later count, unless the arrays had to be converted to float32 (pycaffe refuses such arrays). Nothing is transformed.
     A snapshot holds the place in the arrays, not the arrays themselves: give them again before resuming.
-    Source: the original's memory_data_layer.cpp.
+    Source: the original's memory_data_layer.cpp, and naibaf7's for dim.
     """
 
     kind = Kind.DATA
     formula = r"y_n = \text{row}_n"
     bottoms = (0, 0)
-    tops = (2, 2)
+    tops = (1, 2)
+    reads_fork_fields = ("MemoryDataParameter.dim",)
     data: np.ndarray | None = None
     labels: np.ndarray
     next = 0
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.memory_data_param
-        self.batch_size, *self.row = p.batch_size, p.channels, p.height, p.width
-        if min(self.batch_size, *self.row) < 1:
-            self.error(
-                f"batch_size, channels, height, width are {self.batch_size, *self.row}",
-                "Give memory_data_param each of them, at least 1",
-            )
-        top[0].Reshape((self.batch_size, *self.row))
-        top[1].Reshape((self.batch_size,))
+        sizes = list(p.dim) or [p.batch_size, p.channels, p.height, p.width]
+        if min(sizes) < 1:
+            names = "the sizes in dim" if p.dim else "batch_size, channels, height, width"
+            self.error(f"{names} are {tuple(sizes)}", "Give memory_data_param each of them, at least 1")
+        self.batch_size, *self.row = sizes
+        self.label = [1] * (len(self.row) if p.dim else 3)
+        for blob, shape in zip(top, (sizes, [self.batch_size, *(self.label if p.dim else ())]), strict=False):
+            blob.Reshape(shape)
 
-    def set_input_arrays(self, data: ArrayLike, labels: ArrayLike) -> None:
+    def set_input_arrays(self, data: ArrayLike, labels: ArrayLike | None = None) -> None:
         """Take these rows from now on: data (n, C, H, W), labels (n) or (n, 1, 1, 1), n a multiple of batch_size."""
         try:
-            data, labels = np.asarray(data, np.float32), np.asarray(labels, np.float32)
+            data = np.asarray(data, np.float32)
+            labels = np.zeros(len(data)) if labels is None and len(self.param.top) == 1 else labels
+            labels = np.asarray(labels, np.float32)
         except (TypeError, ValueError) as error:
             self.error(f"data and labels must be arrays of numbers: {error}")
-        if data.ndim != 4 or list(data.shape[1:]) != self.row:
+        if not data.ndim or list(data.shape[1:]) != self.row:
             self.error(
-                f"data is of shape {data.shape}, not (n, {', '.join(map(str, self.row))})",
+                f"data is of shape {data.shape}, not ({', '.join(map(str, ['n', *self.row]))})",
                 "Reshape it, or change memory_data_param",
             )
         if labels.size != len(data) or labels.shape[:1] != data.shape[:1]:
@@ -66,7 +71,7 @@ class MemoryDataLayer(Layer):
             )
         if self.param.HasField("transform_param"):
             logger.warning("%s does not transform array data on Reset()", self.type)
-        self.data, self.labels = data, labels.reshape(-1, 1, 1, 1)
+        self.data, self.labels = data, labels.reshape(-1, *self.label)
         self.next = 0
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -78,7 +83,7 @@ class MemoryDataLayer(Layer):
                 "it has no data yet", "In a script, call net.set_input_arrays(data, labels) before the first pass"
             )
         rows = slice(self.next, self.next + self.batch_size)
-        for blob, array in zip(top, (self.data, self.labels), strict=True):
+        for blob, array in zip(top, (self.data, self.labels), strict=False):
             blob.Reshape(array[rows].shape)
             blob.data = self.ops.asarray(array[rows])
         self.next = rows.stop % len(self.data)

@@ -370,9 +370,18 @@ class Net:
             {name: _together(self._caffe_graph, name, values) for name, values in all_diffs.items()},
         )
 
-    def set_input_arrays(self, data: ArrayLike, labels: ArrayLike) -> None:
-        """Let the net's (first) MemoryData layer take its batches from these arrays."""
-        for node in self._caffe_graph.nodes:
+    def set_input_arrays(self, data: Any, labels: Any, *rest: Any) -> None:
+        """Let a MemoryData layer take its batches from arrays of data and labels.
+
+        It is the net's first one, unless the index of a layer comes before the arrays, as in naibaf7's fork.
+        """
+        nodes = self._caffe_graph.nodes
+        if rest:
+            index, data, labels = (data, labels, *rest)
+            if not hasattr(nodes[index].layer, "set_input_arrays"):
+                raise nodes[index].error("it takes no arrays", "give the index of a MemoryData layer in net.layers")
+            nodes = [nodes[index]]
+        for node in nodes:
             take = getattr(node.layer, "set_input_arrays", None)
             if take is not None:
                 take(data, labels)

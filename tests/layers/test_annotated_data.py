@@ -247,3 +247,16 @@ def test_force_color_on_raw_images_is_noted(make_net: MakeNet, source: Path, cap
     make_net(layer(source, transform="force_color: true"))
     assert "force_color and force_gray only for encoded datum" in caplog.messages
     assert caffe_pb2.AnnotatedDatum.BBOX == 0
+
+
+def test_objects_go_along_with_shuffled_images(make_net: MakeNet, source: Path) -> None:
+    net = make_net(layer(source, 1).replace("backend:", "shuffle: true backend:"), seed=2)
+    seen = []
+    for _ in range(9):
+        data, label = batch(net)
+        number = int((IMAGES == data[0]).all((1, 2, 3)).argmax())
+        rows = ROWS[ROWS[:, 0] == number, 1:] if number != 1 else -np.ones((1, 7))
+        assert (label[0, 0, :, 1:] == rows).all()
+        seen.append(number)
+    assert [sorted(seen[i : i + 3]) for i in (0, 3, 6)] == [[0, 1, 2]] * 3
+    assert len(set(zip(seen[::3], seen[1::3], strict=True))) > 1

@@ -322,3 +322,45 @@ def test_a_step_that_an_image_does_not_allow_names_the_record(make_net: MakeNet,
     net = make_net(data_layer(source, 2, "distort_param { brightness_prob: 1 }"))
     with pytest.raises(DataError, match=r"record b'00000000' .* distort_param changes images of bytes only"):
         net.forward()
+
+
+# -- shuffle ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_shuffled_database_is_read_once_in_each_epoch_in_other_orders(
+    make_net: MakeNet, source: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "caffe_lite")
+    net = make_net(data_layer(source, 5, more="shuffle: true cache: true"), seed=1)
+    assert "Shuffling data" in caplog.messages
+    images, epochs = random_images(10), []
+    for _ in range(4):
+        (first, labels), (second, more_labels) = batch(net), batch(net)
+        order = np.concatenate([labels, more_labels]).astype(int)
+        assert sorted(order) == list(range(10))
+        assert (np.concatenate([first, second]) == images[order]).all()
+        epochs.append(tuple(order))
+    assert len({*epochs, tuple(range(10))}) == 5
+
+
+@pytest.mark.parametrize("stop_after", [0, 2, 7])
+def test_a_shuffled_run_resumed_sees_the_same_batches(make_net: MakeNet, source: Path, stop_after: int) -> None:
+    text = data_layer(source, 3, RANDOM, more="shuffle: true")
+    net = make_net(text, seed=5)
+    for _ in range(stop_after):
+        net.forward()
+    state = json.loads(json.dumps(net.state()))
+    expected = [batch(net) for _ in range(9)]
+    resumed = make_net(text, seed=99)
+    resumed.forward()
+    resumed.restore_state(state)
+    for data, labels in expected:
+        again, labels_again = batch(resumed)
+        assert (again == data).all()
+        assert (labels_again == labels).all()
+
+
+def test_a_shuffled_run_is_not_resumed_from_one_in_order(make_net: MakeNet, source: Path) -> None:
+    state = make_net(data_layer(source, 3)).state()
+    with pytest.raises(LayerError, match="the snapshot holds the place in a source of another kind"):
+        make_net(data_layer(source, 3, more="shuffle: true")).restore_state(state)

@@ -164,3 +164,40 @@ def test_a_net_without_the_layer(make_net: MakeNet) -> None:
     net = make_net('layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }')
     with pytest.raises(NetError, match="the net has no MemoryData layer"):
         net.set_input_arrays(*rows(3))
+
+
+# -- dim -------------------------------------------------------------------------------------------------------------
+
+VOLUMES = """
+layer { name: "volumes" type: "MemoryData" top: "data" top: "label"
+        memory_data_param { dim: 2 dim: 1 dim: 3 dim: 4 dim: 5 } }
+layer { name: "rows" type: "MemoryData" top: "rows" memory_data_param { dim: 2 dim: 6 } }
+"""
+
+
+def test_batches_of_any_number_of_axes(make_net: MakeNet) -> None:
+    net = make_net(VOLUMES, TEST)
+    assert [blob.shape for blob in net.blobs.values()] == [(2, 1, 3, 4, 5), (2, 1, 1, 1, 1), (2, 6)]
+    data, labels = np.arange(240.0).reshape(4, 1, 3, 4, 5), np.arange(4)
+    net.set_input_arrays(data, labels)
+    net.set_input_arrays(1, np.arange(12).reshape(2, 6), None)
+    for at in (slice(0, 2), slice(2, 4), slice(0, 2)):
+        net.forward()
+        assert (net.blobs["data"].data == data[at]).all()
+        assert (net.blobs["label"].data.ravel() == labels[at]).all()
+        assert (net.blobs["rows"].data == np.arange(12).reshape(2, 6)).all()
+
+
+def test_arrays_for_a_layer_that_has_none(make_net: MakeNet) -> None:
+    net = make_net(VOLUMES + 'layer { name: "y" type: "Power" bottom: "rows" top: "y" }', TEST)
+    with pytest.raises(RuntimeError, match='layer "y".*it takes no arrays'):
+        net.set_input_arrays(2, np.ones((2, 6)), np.ones(2))
+    with pytest.raises(LayerError, match=r"data is of shape \(2, 5\), not \(n, 6\)"):
+        net.set_input_arrays(1, np.ones((2, 5)), None)
+    with pytest.raises(LayerError, match=r"labels is of shape \(\), data has 2 rows"):
+        net.set_input_arrays(0, np.ones((2, 1, 3, 4, 5)), None)
+
+
+def test_a_size_of_0_in_dim(make_net: MakeNet) -> None:
+    with pytest.raises(LayerError, match=r"the sizes in dim are \(2, 0\)"):
+        make_net(VOLUMES.replace("dim: 6", "dim: 0"))

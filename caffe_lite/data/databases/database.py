@@ -8,6 +8,7 @@ from itertools import islice
 
 from ...errors import DataError
 from ...logs.log import logger
+from ..order import Place
 
 Record = tuple[bytes, bytes]
 
@@ -27,6 +28,10 @@ class Database(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Close the files."""
+
+    def keys(self) -> Iterator[bytes]:
+        """Yield all keys in their order."""
+        return (key for key, _ in self.records())
 
     def rewind(self) -> None:
         for key, _ in self.records():
@@ -55,3 +60,11 @@ class Database(abc.ABC):
             records += islice(self.records(), count + 1 - len(records))
         self.position, _ = records.pop()
         return records
+
+    def place(self) -> Place:
+        """Return the place of the next record."""
+        return {"next_key": self.position.hex()}
+
+    def go_on(self, place: Place) -> None:
+        """Go on from a place."""
+        self.seek(bytes.fromhex(place["next_key"]))

@@ -59,15 +59,21 @@ class LevelDB(Database):
         self._release = weakref.finalize(self, _release, self._lock, self._database, self._folder)
 
     def records(self, start: bytes = b"") -> Iterator[Record]:
+        return self._iterate(start=start)
+
+    def keys(self) -> Iterator[bytes]:
+        return self._iterate(include_value=False)
+
+    def _iterate(self, **options: Any) -> Iterator[Any]:
         try:
             with self._lock:
-                cursor = self._database.iterator(start=start, verify_checksums=True, fill_cache=False)
+                cursor = self._database.iterator(verify_checksums=True, fill_cache=False, **options)
             while True:
                 with self._lock:
-                    record = next(cursor, None)
-                if record is None:
+                    found = next(cursor, None)
+                if found is None:
                     return
-                yield record
+                yield found
         except self._plyvel.Error as error:
             raise self._unreadable(error) from error
 

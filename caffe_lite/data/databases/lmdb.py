@@ -118,6 +118,9 @@ class LMDB(Database):
     def records(self, start: bytes = b"") -> Iterator[Record]:
         return self._below(self._meta.root, self._meta.depth, start, b"", None) if self._meta.depth else iter(())
 
+    def keys(self) -> Iterator[bytes]:
+        return self._keys_below(self._meta.root, self._meta.depth, b"", None) if self._meta.depth else iter(())
+
     def close(self) -> None:
         self._map.close()
 
@@ -184,6 +187,15 @@ class LMDB(Database):
             for i in range(bisect_left(keys, start), len(keys)):
                 size, flags, begin = places[i]
                 yield keys[i], self._big_value(content, begin, size) if flags else content[begin : begin + size]
+
+    def _keys_below(self, page: int, height: int, low: bytes, high: bytes | None) -> Iterator[bytes]:
+        """Yield the keys in and under a page, without reading the values."""
+        _, _, keys, places = self._nodes(page, height, low, high)
+        if height == 1:
+            yield from keys
+            return
+        for key, bound, (child, _, _) in zip(keys, [*keys[1:], high], places, strict=True):
+            yield from self._keys_below(child, height - 1, key, bound)
 
     def _nodes(self, page: int, height: int, low: bytes, high: bytes | None) -> _Nodes:
         latest = self._latest.get(height)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
+
 from ...errors import DataError, Where
 from ...logs.log import logger
 from ...proto import caffe_pb2
@@ -11,6 +13,7 @@ from ..paths import resolve, searched
 from .database import Database
 from .leveldb import LevelDB
 from .lmdb import LMDB
+from .shuffled import ShuffledDatabase
 
 
 def open_database(source: str, backend: int, where: Where | None = None) -> Database:
@@ -49,3 +52,11 @@ def open_database(source: str, backend: int, where: Where | None = None) -> Data
         raise
     logger.info("Opened %s %s", caffe_pb2.DataParameter.DB.Name(backend).lower(), source)
     return database
+
+
+def open_records(param: caffe_pb2.DataParameter, rng: np.random.Generator, where: Where | None) -> Database:
+    """Open the database of a data_param, whose ``shuffle`` asks for another order in each epoch."""
+    if param.rand_skip:
+        logger.warning("rand_skip is ignored: no record is left out")
+    database = open_database(param.source, param.backend, where)
+    return ShuffledDatabase(database, rng) if param.shuffle else database

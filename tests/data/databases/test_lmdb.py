@@ -45,7 +45,9 @@ def page_size(path: Path) -> int:
 def read(path: Path) -> list[Record]:
     database = LMDB(str(path))
     try:
-        return list(database.records())
+        records = list(database.records())
+        assert list(database.keys()) == [key for key, _ in records]
+        return records
     finally:
         database.close()
 

@@ -1,0 +1,44 @@
+"""A database whose records are read in a random order, another one in each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...logs.log import logger
+from ..order import Order, Place
+from .database import Database, Record
+
+
+class ShuffledDatabase(Database):
+    """Every record of a database once in each epoch. Only the keys are kept in memory; ``rng`` draws the orders."""
+
+    def __init__(self, database: Database, rng: np.random.Generator) -> None:
+        super().__init__(database.path)
+        self._database = database
+        logger.info("Shuffling data")
+        self._keys = list(database.keys())
+        self._order = Order(f"records in the database {database.path!r}", len(self._keys), rng)
+
+    def records(self, start: bytes = b"") -> Iterator[Record]:
+        return self._database.records(start)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def peek(self) -> Record:
+        return self._record(self._order.peek())
+
+    def read(self, count: int) -> list[Record]:
+        return [self._record(number) for number in self._order.take(count)]
+
+    def place(self) -> Place:
+        return {"order": self._order.place()}
+
+    def go_on(self, place: Place) -> None:
+        """Go on from a place; this leaves the generator as it was after the shuffle of that epoch."""
+        self._order.seek(place["order"])
+
+    def _record(self, number: int) -> Record:
+        return next(self.records(self._keys[number]))
