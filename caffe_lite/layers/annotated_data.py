@@ -30,9 +30,9 @@ class AnnotatedDataLayer(BatchLayer):
     record nor anno_type gives a type of annotations, label is (N).
     Reads ``annotated_data_param``: batch_sampler, any number of them; anno_type, BBOX, in place of the records' own;
     label_map_file, which is for tools only. ``data_param``: as in Data: source, batch_size, backend (LEVELDB), prefetch
-    (4), shuffle (false). ``transform_param``: see DataTransformer; also emit_constraint, with emit_type (CENTER), which keeps objects
-    whose centre is left, or MIN_OVERLAP, those of which more than emit_overlap is; force_color and force_gray, for
-    encoded images.
+    (4), shuffle (false). ``transform_param``: see DataTransformer; also emit_constraint, with emit_type (CENTER), which
+    keeps objects whose centre is left, or MIN_OVERLAP, those of which more than emit_overlap is; force_color and
+    force_gray, for encoded images.
     ``batch_sampler``: each draws max_trials (100) patches, with the sampler's min_scale (1) to max_scale (1) of the
     image's size and min_aspect_ratio (1) to max_aspect_ratio (1), and keeps the first max_sample that meet
     sample_constraint: bounds from min_ to max_ of jaccard_overlap, sample_coverage and object_coverage.

@@ -20,7 +20,8 @@ class DataLayer(BatchLayer):
     its images must have.
     Reads ``data_param``: source, a path relative to the working directory (or, unlike in the original, to the folder of
     the prototxt if nothing is there); batch_size; backend (LEVELDB), or LMDB; prefetch (4), the number of batches to
-    read ahead; shuffle (false), to read in another random order in each epoch. ``transform_param``: see DataTransformer; force_color and force_gray, for encoded images.
+    read ahead; shuffle (false), to read in another random order in each epoch. ``transform_param``: see
+    DataTransformer; force_color and force_gray, for encoded images.
     rand_skip is ignored, as in the original. Fields of data_param that have moved to transform_param are refused
     (force_encoded_color is called force_color there); the original ignores them.
     Source: the original's data_layer.cpp; for shuffle, Intel's data_reader.cpp. Differences: Intel's shuffles LMDB

@@ -254,7 +254,7 @@ def test_objects_go_along_with_shuffled_images(make_net: MakeNet, source: Path) 
     seen = []
     for _ in range(9):
         data, label = batch(net)
-        number = int((IMAGES == data[0]).all((1, 2, 3)).argmax())
+        number = int((data[0] == IMAGES).all((1, 2, 3)).argmax())
         rows = ROWS[ROWS[:, 0] == number, 1:] if number != 1 else -np.ones((1, 7))
         assert (label[0, 0, :, 1:] == rows).all()
         seen.append(number)

@@ -190,7 +190,7 @@ def test_batches_of_any_number_of_axes(make_net: MakeNet) -> None:
 
 def test_arrays_for_a_layer_that_has_none(make_net: MakeNet) -> None:
     net = make_net(VOLUMES + 'layer { name: "y" type: "Power" bottom: "rows" top: "y" }', TEST)
-    with pytest.raises(RuntimeError, match='layer "y".*it takes no arrays'):
+    with pytest.raises(RuntimeError, match=r'layer "y".*it takes no arrays'):
         net.set_input_arrays(2, np.ones((2, 6)), np.ones(2))
     with pytest.raises(LayerError, match=r"data is of shape \(2, 5\), not \(n, 6\)"):
         net.set_input_arrays(1, np.ones((2, 5)), None)
