@@ -176,6 +176,13 @@ class Layer:
     # Values that a pass leaves for the next one and no weights file holds: read and bound in every Forward.
     carried: Sequence[Blob] = ()
 
+    def fitted(self, arrays: Sequence[np.ndarray | None]) -> Sequence[np.ndarray | None]:
+        """Return a weights file's arrays for this layer as its blobs are.
+
+        A layer overrides this method if a fork keeps the same blobs in another order or in other shapes.
+        """
+        return arrays
+
     def state(self) -> Any:
         """Return, as JSON, what a snapshot needs besides ``blobs`` to go on as if never stopped; None if nothing."""
         return None

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
+
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..logs.log import logger
 from ..ops.array import Array
 from ..ops.roles import ChannelMap, Normalization
 from ..proto import caffe_pb2
+from ..proto.caffe_pb2 import FillerParameter
+from .common.fillers import fill
+
+STATISTICS = ("mean", "variance", "weight")
+LEARNED = ("scale", "shift")
+OLDER_ORDER = (*LEARNED, *STATISTICS)
 
 
 @register_layer("BatchNorm")
@@ -23,31 +32,91 @@ class BatchNormLayer(Layer):
     updates the blobs in place: it multiplies each by moving_average_fraction, then adds the batch's mean to the first,
     its variance (times m / (m - 1), with m elements per channel) to the second, and 1 to the third.
     Reads ``batch_norm_param``: use_global_stats (true in TEST, false in TRAIN), moving_average_fraction (0.999),
-    eps (1e-5).
+    eps (1e-5); scale_bias (false), scale_filler (constant 1), bias_filler (constant 0), filler (constant 1),
+    bias_term (true).
+    In two forks the layer also learns a scale and a shift, y = scale (x - mean) / sqrt(variance + eps) + shift, in two
+    more blobs (C). Intel's is meant if filler is given: they follow the three blobs above.
+    NVIDIA's is meant if scale_bias is true, or one of the other two fillers is given. Its mean and variance are plain
+    averages, whatever the scale factor is: the first batch's are taken as they are, each later one (its variance not
+    multiplied) counts 1 - moving_average_fraction. TEST always uses them, eps is 1e-5 at least, and scale and shift
+    have an lr_mult and a decay_mult of 1. Older nets of NVIDIA have scale and shift before the statistics, and all
+    shapes (1, C, 1, 1); a net is one of them if its third param has an lr_mult of 0 and its first has not. Weights
+    files of either order fit: the blob that holds one value tells them apart.
     The statistics are not learned: their lr_mult is set to 0, and any other value is an error.
-    Source: Ioffe and Szegedy 2015; the original's batch_norm_layer.cpp. Difference: an empty batch leaves the blobs as
-    they are (in the original they become NaN for good).
+    Source: Ioffe and Szegedy 2015; the original's batch_norm_layer.cpp, and those of NVIDIA's and Intel's Caffe.
+    Difference: an empty batch leaves the blobs as they are (in the original they become NaN for good). NVIDIA's newest
+    Caffe also takes the second batch's statistics as they are, and those of the first two after it has resumed.
     """
 
     kind = Kind.NORMALISATION
     formula = r"y = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}"
+    reads_fork_fields = (
+        "BatchNormParameter.scale_bias",
+        "BatchNormParameter.scale_filler",
+        "BatchNormParameter.bias_filler",
+        "BatchNormParameter.filler",
+        "BatchNormParameter.bias_term",
+    )
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.batch_norm_param
-        self.use_global_stats = p.use_global_stats if p.HasField("use_global_stats") else self.phase == caffe_pb2.TEST
+        intel = p.HasField("filler")
+        self.nvidia = not intel and (p.scale_bias or p.HasField("scale_filler") or p.HasField("bias_filler"))
+        if self.nvidia:
+            self.use_global_stats = p.use_global_stats or self.phase == caffe_pb2.TEST
+            self.eps = max(p.eps, 1e-5)
+        else:
+            self.use_global_stats = (
+                p.use_global_stats if p.HasField("use_global_stats") else self.phase == caffe_pb2.TEST
+            )
+            self.eps = p.eps
         self.fraction = p.moving_average_fraction
-        self.eps = p.eps
         self.channels = self._with_channels(bottom[0].shape)[1]
-        self.blobs = [Blob(self.ops, (n,)) for n in (self.channels, self.channels, 1)]
-        for i in range(len(self.blobs)):
-            if len(self.param.param) == i:
-                self.param.param.add().lr_mult = 0
-            elif self.param.param[i].lr_mult != 0:
+        learned = LEARNED if self.nvidia or (intel and p.bias_term) else LEARNED[:1] if intel else ()
+        specs = self.param.param
+        older = self.nvidia and len(specs) > 2 and specs[0].lr_mult != 0 and specs[2].lr_mult == 0
+        self.order = OLDER_ORDER if older else (*STATISTICS, *learned)
+        for name in self.order:
+            size = 1 if name == "weight" else self.channels
+            self.blobs.append(Blob(self.ops, (1, size, 1, 1) if older else (size,)))
+            if name in LEARNED:
+                filler = "bias_filler" if name == "shift" else "filler" if intel else "scale_filler"
+                given = getattr(p, filler) if p.HasField(filler) else FillerParameter(value=name == "scale")
+                fill(self.blobs[-1], given, self.rng)
+            elif name == "weight" and self.nvidia and not older:
+                fill(self.blobs[-1], FillerParameter(value=1), self.rng)
+        self._set_learning_rates(self.nvidia and not older)
+
+    def _set_learning_rates(self, fixed: bool) -> None:
+        """Keep the solver from the statistics; if ``fixed``, it gives scale and shift its own rate in any case."""
+        specs = self.param.param
+        for i, name in enumerate(self.order):
+            spec = specs[i] if i < len(specs) else specs.add(lr_mult=float(name in LEARNED))
+            if name in STATISTICS and spec.lr_mult != 0:
                 self.error(
-                    f"the lr_mult of blob {i} is {self.param.param[i].lr_mult:g}, but its blobs are not learned: they "
-                    "are running statistics",
-                    "write lr_mult: 0 in each param, or leave them out",
+                    f"the lr_mult of blob {i} is {spec.lr_mult:g}, but it is not learned: it is a running statistic",
+                    "write lr_mult: 0 in its param, or leave all params out",
                 )
+            if name in LEARNED and fixed and (spec.lr_mult, spec.decay_mult) != (1, 1):
+                logger.warning(
+                    "%s: blob %d has an lr_mult and a decay_mult of 1, as in NVIDIA's Caffe, whatever its param says",
+                    *(self.name, i),
+                )
+                spec.lr_mult = spec.decay_mult = 1
+
+    def fitted(self, arrays: Sequence[np.ndarray | None]) -> Sequence[np.ndarray | None]:
+        stored = [array for array in arrays if array is not None]
+        if not (self.nvidia and len(stored) == len(arrays) == len(self.order)):
+            return arrays
+        older = stored[-1].size == 1 and (stored[2].size != 1 or stored[2].ndim == 4)
+        named = dict(zip(OLDER_ORDER if older else (*STATISTICS, *LEARNED), stored, strict=True))
+        if (weight := named["weight"].ravel()[0]) not in (0, 1):  # sums, as Intel's older Caffe saves them
+            named |= {"mean": named["mean"] / weight, "variance": named["variance"] / weight}
+            named["weight"] = np.ones_like(named["weight"])
+        return [
+            named[name].reshape(blob.shape) if named[name].size == blob.count else named[name]
+            for name, blob in zip(self.order, self.blobs, strict=True)
+        ]
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.x_shape = self._with_channels(bottom[0].shape)
@@ -64,15 +133,26 @@ class BatchNormLayer(Layer):
             self.error("the bottom is a scalar", "BatchNorm needs a batch: (N, C, ...) or (N)")
         return shape if len(shape) > 1 else (*shape, 1)
 
-    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> ChannelMap | Normalization:
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> ChannelMap | Normalization | None:
         if self.use_global_stats:
             return ChannelMap(self._factor_and_term)
+        if len(self.order) > len(STATISTICS):
+            return None
         return Normalization(self.eps, lambda x: self.ops.reshape(x, self.x_shape), self._remember)
 
     def _factor_and_term(self) -> tuple[Array, Array]:
         mean, variance = self._global_statistics()
         factor = 1.0 / self.ops.sqrt(variance + self.eps)
-        return factor, -mean * factor
+        if "scale" in self.order:
+            factor = factor * self._per_channel("scale")
+        term = -mean * factor
+        return factor, term + self._per_channel("shift") if "shift" in self.order else term
+
+    def _blob(self, name: str) -> Blob:
+        return self.blobs[self.order.index(name)]
+
+    def _per_channel(self, name: str) -> Array:
+        return self.ops.reshape(self._blob(name).data, (-1,))
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops = self.ops
@@ -82,30 +162,54 @@ class BatchNormLayer(Layer):
         else:
             mean, variance = ops.moments(x)
             m = self.x_shape[0] * prod(self.x_shape[2:])
-            if m:
+            if m and self.nvidia:
+                self._average(mean, variance)
+            elif m:
                 self._remember(mean, variance * (m / (m - 1)) if m > 1 else variance)
         self.saved.inverse_std = 1.0 / ops.sqrt(variance + self.eps)
-        self.saved.y = ops.normalize(x, mean, self.saved.inverse_std)
-        top[0].data = ops.reshape(self.saved.y, top[0].shape)
+        y = self.saved.y = ops.normalize(x, mean, self.saved.inverse_std)
+        if "scale" in self.order:
+            self.saved.scale = ops.along_channels(self._per_channel("scale"), y.ndim)
+            y = y * self.saved.scale
+        if "shift" in self.order:
+            y = y + ops.along_channels(self._per_channel("shift"), y.ndim)
+        top[0].data = ops.reshape(y, top[0].shape)
 
     def _global_statistics(self) -> tuple[Array, Array]:
         """Return the mean and the variance that the blobs hold."""
-        mean, variance, weight = (blob.data for blob in self.blobs)
+        mean, variance, weight = map(self._per_channel, STATISTICS)
+        if self.nvidia:
+            return mean, variance
         share = self.ops.astype(weight != 0) / self.ops.where(weight == 0, self.ops.scalar(1), weight)
         return mean * share, variance * share
 
     def _remember(self, mean: Array, unbiased_variance: Array) -> None:
-        """Add a batch's statistics to the running ones."""
-        for blob, latest in zip(self.blobs, (mean, unbiased_variance, 1.0), strict=True):
+        """Add a batch's statistics to the running sums."""
+        for blob, latest in zip(map(self._blob, STATISTICS), (mean, unbiased_variance, 1.0), strict=True):
             statistic = blob.data
             statistic *= self.fraction
             statistic += latest
 
+    def _average(self, mean: Array, variance: Array) -> None:
+        """Take a batch's statistics into the running averages; the first as they are."""
+        seen = self.ops.astype(self.ops.sum(self._per_channel("variance")) != 0) * self.fraction
+        for name, latest in (("mean", mean), ("variance", variance)):
+            statistic = self._blob(name).data
+            statistic *= seen
+            statistic += self.ops.reshape(latest * (1 - seen), statistic.shape)
+
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if not propagate_down[0]:
-            return
         ops = self.ops
         dy = ops.reshape(top[0].diff, self.x_shape)
+        axes = (0, *range(2, dy.ndim))
+        for name, needed in zip(self.order, self.param_propagate_down, strict=True):
+            if needed and name in LEARNED:
+                gradient = ops.sum(dy * self.saved.y if name == "scale" else dy, axes)
+                self._blob(name).add_diff(ops.reshape(gradient, self._blob(name).shape))
+        if not propagate_down[0]:
+            return
+        if "scale" in self.order:
+            dy = dy * self.saved.scale
         if self.use_global_stats:
             dx = dy * ops.along_channels(self.saved.inverse_std, len(self.x_shape))
         else:

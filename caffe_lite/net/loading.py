@@ -84,7 +84,7 @@ def _plan(
 ) -> tuple[list[tuple[Blob, np.ndarray]], bool]:
     """Return the blobs and the arrays to load into them, and whether a shape differs in leading 1s."""
     blobs = node.layer.blobs
-    arrays = [*stored.blobs, *[None] * (len(blobs) - len(stored.blobs))]
+    arrays = [*node.layer.fitted(stored.blobs), *[None] * (len(blobs) - len(stored.blobs))]
     if len(arrays) > len(blobs) or any(array is None and (node.name, i) in owned for i, array in enumerate(arrays)):
         raise _error(
             node,

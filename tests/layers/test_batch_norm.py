@@ -5,6 +5,7 @@ import pytest
 
 from caffe_lite import TEST, TRAIN
 from caffe_lite.errors import LayerError
+from caffe_lite.layers.batch_norm import LEARNED, OLDER_ORDER, STATISTICS
 
 from .gradient import Bottom, check, make_net
 
@@ -146,8 +147,8 @@ def test_statistics_cannot_be_learned(engine, more, message) -> None:
     with pytest.raises(LayerError) as caught:
         batch_norm("", (4, 3, 2, 2), engine, more=more)
     assert str(caught.value) == (
-        f'layer "under_test" (BatchNorm): {message}, but its blobs are not learned: they are running statistics. '
-        "Write lr_mult: 0 in each param, or leave them out."
+        f'layer "under_test" (BatchNorm): {message}, but it is not learned: it is a running statistic. '
+        "Write lr_mult: 0 in its param, or leave all params out."
     )
 
 
@@ -156,3 +157,119 @@ def test_the_channels_may_not_change(engine) -> None:
     net.blobs["x0"].reshape(4, 2, 2, 2)
     with pytest.raises(LayerError, match=r"shape \(4, 2, 2, 2\) has 2 channels, the statistics have 3"):
         net.forward()
+
+
+FIVE = {
+    "intel": ("filler { value: 2 } bias_filler { value: 3 }", ""),
+    "newest": ("scale_filler { value: 2 } bias_filler { value: 3 }", ""),
+    "older": (
+        "scale_filler { value: 2 } bias_filler { value: 3 }",
+        "param { lr_mult: 1 } param { lr_mult: 1 }" + " param { lr_mult: 0 }" * 3,
+    ),
+}
+
+
+def five_blobs(form: str, engine: str, phase: int = TRAIN, shape=(4, 3, 2, 5)):
+    params, more = FIVE[form]
+    net = batch_norm(f"moving_average_fraction: 0.75 eps: 1e-4 {params}", shape, engine, phase, more)
+    order = OLDER_ORDER if form == "older" else (*STATISTICS, *LEARNED)
+    return net, dict(zip(order, statistics(net), strict=True))
+
+
+@pytest.mark.parametrize("form", FIVE)
+@pytest.mark.parametrize("phase", [TRAIN, TEST])
+def test_scale_and_shift_as_torch_has_them(engine, form, phase) -> None:
+    torch = pytest.importorskip("torch")
+    net, blobs = five_blobs(form, engine, phase)
+    rng = np.random.default_rng(1)
+    for name, array in blobs.items():
+        array[...] = 1 if name == "weight" else rng.uniform(0.5, 2, array.shape)
+    x, dy = (rng.normal(1, 2, (4, 3, 2, 5)) for _ in range(2))
+    net.blobs["x0"].data[...], net.blobs["y0"].diff[...] = x, dy
+    given, scale, shift = (torch.tensor(a, requires_grad=True) for a in (x, blobs["scale"], blobs["shift"]))
+    running = [torch.tensor(blobs[name].copy().ravel()) for name in ("mean", "variance")]
+    y = torch.nn.functional.batch_norm(given, *running, scale.ravel(), shift.ravel(), phase == TRAIN, 0.25, 1e-4)
+    y.backward(torch.tensor(dy))
+    net.forward()
+    net.backward()
+    np.testing.assert_allclose(net.blobs["y0"].data, y.detach(), rtol=1e-9)
+    np.testing.assert_allclose(net.blobs["x0"].diff, given.grad, rtol=1e-7, atol=1e-9)
+    diffs = {tuple(blob.data.ravel()): blob.diff for blob in net.params["under_test"]}
+    for parameter in (scale, shift):
+        got = diffs[tuple(parameter.detach().numpy().ravel())]
+        np.testing.assert_allclose(got, parameter.grad.reshape(got.shape), rtol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["newest", "older"])
+def test_averages_of_nvidia(engine, form) -> None:
+    net, blobs = five_blobs(form, engine)
+    for name in STATISTICS:
+        blobs[name][...] = 0
+    rng, mean, variance = np.random.default_rng(2), None, None
+    for _ in range(3):
+        x = rng.normal(1, 2, (4, 3, 2, 5))
+        net.blobs["x0"].data[...] = x
+        net.forward()
+        m, v = x.mean((0, 2, 3)), x.var((0, 2, 3))
+        mean, variance = (m, v) if mean is None else (0.75 * mean + 0.25 * m, 0.75 * variance + 0.25 * v)
+    np.testing.assert_allclose(blobs["mean"].ravel(), mean, rtol=1e-12)
+    np.testing.assert_allclose(blobs["variance"].ravel(), variance, rtol=1e-12)
+    np.testing.assert_array_equal(blobs["weight"].ravel(), [0])
+
+
+@pytest.mark.parametrize(
+    ("form", "values"), [("intel", (0, 0, 0, 2, 3)), ("newest", (0, 0, 1, 2, 3)), ("older", (2, 3, 0, 0, 0))]
+)
+def test_first_values(make_net, form, values) -> None:
+    params, more = FIVE[form]
+    net = make_net(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } } '
+        f'layer {{ name: "y" type: "BatchNorm" bottom: "x" top: "y" {more} batch_norm_param {{ {params} }} }}'
+    )
+    for blob, value in zip(net.params["y"], values, strict=True):
+        np.testing.assert_array_equal(blob.data, np.full(blob.shape, value))
+
+
+def test_intel_keeps_sums_and_may_lack_a_shift(engine) -> None:
+    net = batch_norm("filler { value: 2 } bias_term: false", (4, 3, 2, 2), engine)
+    assert [blob.shape for blob in statistics(net)] == [(3,), (3,), (1,), (3,)]
+    for blob, value in zip(statistics(net), (0, 0, 0, 2), strict=True):
+        blob[...] = value
+    net.forward()
+    x = net.blobs["x0"].data
+    np.testing.assert_allclose(statistics(net)[1], x.var((0, 2, 3), ddof=1), rtol=1e-12)
+    np.testing.assert_array_equal(statistics(net)[2], [1])
+    expected = 2 * (x - x.mean((0, 2, 3), keepdims=True)) / np.sqrt(x.var((0, 2, 3), keepdims=True) + 1e-5)
+    np.testing.assert_allclose(net.blobs["y0"].data, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("written", ["newest", "older"])
+@pytest.mark.parametrize("read", ["newest", "older"])
+@pytest.mark.parametrize("channels", [3, 1])
+def test_weights_of_either_order(tmp_path, written, read, channels) -> None:
+    nets = [five_blobs(form, "numpy", shape=(2, channels, 2, 2)) for form in (written, read)]
+    for number, array in enumerate(nets[0][1].values()):
+        array[...] = number + np.arange(array.size).reshape(array.shape)
+    nets[0][1]["weight"][...] = 1
+    nets[0][0].save(str(tmp_path / "weights.caffemodel"))
+    nets[1][0].copy_from(str(tmp_path / "weights.caffemodel"))
+    for name in ("mean", "variance", "scale", "shift"):
+        np.testing.assert_array_equal(nets[1][1][name].ravel(), nets[0][1][name].ravel())
+
+
+def test_sums_in_an_older_file_become_averages(tmp_path) -> None:
+    net, blobs = five_blobs("older", "numpy")
+    blobs["weight"][...], blobs["mean"][...], blobs["variance"][...] = 4, 8, 12
+    net.save(str(tmp_path / "sums.caffemodel"))
+    net.copy_from(str(tmp_path / "sums.caffemodel"))
+    assert [blobs[name].ravel()[0] for name in STATISTICS] == [2, 3, 1]
+
+
+def test_nvidia_learns_at_the_rate_of_the_solver(caplog) -> None:
+    more = "param { lr_mult: 0 } " * 3 + "param { lr_mult: 2 decay_mult: 0 }"
+    with caplog.at_level("WARNING"):
+        net = batch_norm("scale_bias: true", (4, 3, 2, 2), "numpy", more=more)
+    assert [(p.lr_mult, p.decay_mult) for p in net.learnable_params[3:]] == [(1, 1), (1, 1)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "under_test: blob 3 has an lr_mult and a decay_mult of 1, as in NVIDIA's Caffe, whatever its param says"
+    ]

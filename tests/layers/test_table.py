@@ -143,6 +143,7 @@ TABLE = [
     Entry("BatchNorm rows", "", [ROWS], in_place=True),
     Entry("BatchNorm global", "batch_norm_param { use_global_stats: true }", [IMAGES], in_place=True),
     Entry("BatchNorm test", "", [IMAGES], phase=TEST, in_place=True),
+    Entry("BatchNorm scale_bias", "batch_norm_param { scale_bias: true }", [IMAGES], in_place=True),
     Entry("BatchReindex", "", [IMAGES, labels(2, 5)]),
     Entry("BatchReindex empty", "", [IMAGES, labels(1, 0)]),
     Entry("Bias channels", "", [IMAGES], in_place=True),
