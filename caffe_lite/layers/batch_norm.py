@@ -15,6 +15,7 @@ from ..ops.roles import ChannelMap, Normalization
 from ..proto import caffe_pb2
 from ..proto.caffe_pb2 import FillerParameter
 from .common.fillers import fill
+from .common.statistics import not_learned
 
 STATISTICS = ("mean", "variance", "weight")
 LEARNED = ("scale", "shift")
@@ -89,14 +90,10 @@ class BatchNormLayer(Layer):
 
     def _set_learning_rates(self, fixed: bool) -> None:
         """Keep the solver from the statistics; if ``fixed``, it gives scale and shift its own rate in any case."""
+        not_learned(self, [i for i, name in enumerate(self.order) if name in STATISTICS])
         specs = self.param.param
         for i, name in enumerate(self.order):
-            spec = specs[i] if i < len(specs) else specs.add(lr_mult=float(name in LEARNED))
-            if name in STATISTICS and spec.lr_mult != 0:
-                self.error(
-                    f"the lr_mult of blob {i} is {spec.lr_mult:g}, but it is not learned: it is a running statistic",
-                    "write lr_mult: 0 in its param, or leave all params out",
-                )
+            spec = specs[i] if i < len(specs) else specs.add()
             if name in LEARNED and fixed and (spec.lr_mult, spec.decay_mult) != (1, 1):
                 logger.warning(
                     "%s: blob %d has an lr_mult and a decay_mult of 1, as in NVIDIA's Caffe, whatever its param says",

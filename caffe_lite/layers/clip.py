@@ -33,7 +33,7 @@ class ClipLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.saved.x = bottom[0].data
-        top[0].data = self.ops.at_least(self.ops.at_most(self.saved.x, self.most), self.least)
+        top[0].data = self.ops.clamp(self.saved.x, self.least, self.most)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

@@ -33,8 +33,7 @@ class NormalizeLayer(Layer):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
-        if len(shape) < 2:
-            self.error(f"the bottom's shape {shape} has {len(shape)} axes", "Normalize needs 2 or more: (N, C, ...)")
+        self.check_channels(shape)
         self.l1 = False
         if self.param.HasField("norm_param"):
             p = self.param.norm_param
@@ -50,6 +49,10 @@ class NormalizeLayer(Layer):
             if kind not in ("L1", "L2"):
                 self.error(f"normalize_type is {kind!r}", 'use "L1" or "L2"')
             self.eps, self.across, self.eps_inside, self.l1 = 1e-6, False, True, kind == "L1"
+
+    def check_channels(self, shape: tuple[int, ...]) -> None:
+        if len(shape) < 2:
+            self.error(f"the bottom's shape {shape} has {len(shape)} axes", f"{self.type} needs 2 or more: (N, C, ...)")
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape

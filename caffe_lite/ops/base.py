@@ -214,6 +214,16 @@ class Ops(Generic[A]):
         """Return the same values in row-major order in another shape; may share memory with ``x``."""
         return self.xp.reshape(x, tuple(shape))
 
+    def shuffle_channels(self, x: A, groups: int) -> A:
+        """Return x (N, C, ...) with the first channel of each group, then the second of each, and so on."""
+        order = self.image_order if x.ndim == 4 else tuple(range(x.ndim))
+        at = order.index(1)
+        y = self.transpose(x, order)
+        sizes = y.shape
+        y = self.reshape(y, (*sizes[:at], groups, sizes[at] // groups, *sizes[at + 1 :]))
+        y = self.reshape(y.swapaxes(at, at + 1), sizes)
+        return self.transpose(y, sorted(range(x.ndim), key=order.__getitem__))
+
     def pad(self, x: A, before: Ints, after: Ints, value: float = 0.0) -> A:
         """Widen the last axes by ``before`` and ``after``, filled with ``value``."""
         if not any(before) and not any(after):
@@ -261,6 +271,18 @@ class Ops(Generic[A]):
 
     def at_most(self, x: A, bound: float) -> A:
         return self.xp.where(x > bound, self.scalar(bound), x)
+
+    def clamp(self, x: A, least: float, most: float) -> A:
+        """Limit x to the interval from ``least`` to ``most``; NaN stays NaN."""
+        return self.at_least(self.at_most(x, most), least)
+
+    def clamp_backward(self, dy: A, x: A, least: float, most: float) -> A:
+        """Pass the gradient where x, the input of ``clamp`` or its result, lies between the ends of the interval."""
+        return self.xp.where((x > least) & (x < most), dy, self.scalar(0))
+
+    def multiply_add(self, x: A, y: A, z: A) -> A:
+        """Return ``x * y + z``; x may broadcast."""
+        return x * y + z
 
     def affine(self, x: A, scale: float, shift: float) -> A:
         """Return ``scale * x + shift``; a scale of 1 and a shift of 0 cost nothing."""
@@ -332,6 +354,14 @@ class Ops(Generic[A]):
     def prelu(self, x: A, slope: A) -> A:
         """Rectify with ``slope``, which has one element, or one for each channel, shaped to broadcast."""
         return self.xp.where(x > 0, x, slope * x)
+
+    def elu(self, x: A, alpha: float, scale: float) -> A:
+        """Return ``scale * x`` where x > 0, else ``scale * alpha * (e^x - 1)``."""
+        return self.xp.where(x > 0, self.affine(x, scale, 0.0), scale * alpha * self.expm1(self.at_most(x, 0.0)))
+
+    def elu_backward(self, dy: A, x: A, y: A, alpha: float, scale: float) -> A:
+        """Return the gradient of ``elu``, given its input and its result."""
+        return self.xp.where(x > 0, self.affine(dy, scale, 0.0), dy * (y + scale * alpha))
 
     def dropout_mask(self, rng: np.random.Generator, shape: Ints, ratio: float) -> A:
         """Draw 0 with probability ``ratio``, else 1 / (1 - ratio)."""

@@ -312,7 +312,7 @@ LayerParameter
   + seg_data_param: 141 yjxiong
   + mergecrop_param: 148 naibaf7
   + affinity_param: 149 naibaf7
-  + relu6_param: 211 MobileNet-YOLO, 100000 Xilinx
+  + relu6_param: 211 MobileNet-YOLO, 208 chuanqi305, 100000 Xilinx
   + split_param: 208 intel
   + spatial_dropout_param: 155 intel
   + grn_param: 208 openvino

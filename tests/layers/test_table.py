@@ -101,6 +101,7 @@ class Entry:
 
 IMAGES = Bottom((2, 3, 5, 4))
 ROWS = Bottom((4, 6))
+WIDE = Bottom((2, 3, 4), lambda rng: rng.permutation(24).reshape(2, 3, 4) - 11.5)
 SIMILAR = labels(2, 4)
 APART = Bottom((4, 6), lambda rng: rng.uniform(-2000, 2000, (4, 6)))  # so far that adding 1e-4 changes no distance
 SCORES, LABELS = Bottom((4, 5)), labels(5, 4)
@@ -138,6 +139,8 @@ OBJECTS = [0, 0, None, 2]
 
 TABLE = [
     Entry("AbsVal", "", [IMAGES], in_place=True),
+    Entry("Axpy", "", [Bottom((2, 3)), IMAGES, IMAGES]),
+    Entry("Axpy images", "", [Bottom((2, 3, 1, 1)), IMAGES, IMAGES]),
     Entry("BNLL", "", [IMAGES], in_place=True),
     Entry("BatchNorm train", "", [IMAGES], in_place=True),
     Entry("BatchNorm rows", "", [ROWS], in_place=True),
@@ -150,6 +153,12 @@ TABLE = [
     Entry("Bias all axes", "bias_param { axis: 0 num_axes: -1 }", [IMAGES], in_place=True, batch_in_blobs=True),
     Entry("Bias scalar", "bias_param { num_axes: 0 }", [IMAGES], in_place=True),
     Entry("Bias two bottoms", "bias_param { axis: 1 }", [IMAGES, Bottom((3, 5))], batch=[0, None]),
+    Entry("ChannelScale", "", [IMAGES, Bottom((2, 1, 5, 4))]),
+    Entry(
+        "ChannelScale nothing",
+        "channel_scale_param { do_forward: false do_backward_feature: false do_backward_scale: false }",
+        [ROWS, labels(2, 4)],
+    ),
     Entry("Clip", "clip_param { min: -0.51 max: 0.83 }", [IMAGES], in_place=True),
     Entry("Concat channels", "", [Bottom((2, 3, 2, 2)), Bottom((2, 1, 2, 2)), Bottom((2, 2, 2, 2))]),
     Entry("Concat from the end", "concat_param { axis: -1 }", [Bottom((2, 3)), Bottom((2, 4))]),
@@ -186,6 +195,7 @@ TABLE = [
     Entry("DetectionGroupLoss", DETECTION_GROUP, [Bottom((4, 2, 3, 2)), Bottom((4, 4, 3, 2)), TRUTH]),
     Entry("ELU", "", [IMAGES], in_place=True),
     Entry("ELU alpha", "elu_param { alpha: -0.3 }", [IMAGES], in_place=True),
+    Entry("ELU lambda", "elu_param { alpha: 0.7 lambda: 1.3 }", [IMAGES], in_place=True),
     Entry("Eltwise sum", "", [ROWS, ROWS]),
     Entry("Eltwise coeff", "eltwise_param { coeff: 1 coeff: -0.5 coeff: 2 }", [ROWS, ROWS, ROWS]),
     Entry("Eltwise prod", "eltwise_param { operation: PROD }", [ROWS, ROWS, ROWS]),
@@ -202,6 +212,9 @@ TABLE = [
     Entry("Filter all", "", [ROWS, positive(4)]),
     Entry("Flatten", "", [IMAGES]),
     Entry("Flatten axes", "flatten_param { axis: 0 end_axis: -2 }", [IMAGES]),
+    Entry("Flip", "", [IMAGES], in_place=True),
+    Entry("Flip both", "flip_param { flip_height: true }", [IMAGES], in_place=True),
+    Entry("GRN", "grn_param { bias: 0.1 }", [IMAGES], in_place=True),
     Entry("Im2col", "convolution_param { kernel_size: 3 stride: 2 pad: 1 }", [IMAGES]),
     Entry("Im2col 1-D", "convolution_param { kernel_size: 2 dilation: 2 axis: -2 }", [Bottom((2, 3, 2, 7))]),
     Entry("Im2col pixels", "convolution_param { kernel_size: 1 }", [IMAGES], in_place=True),
@@ -303,6 +316,9 @@ TABLE = [
     Entry("ReLU", "", [IMAGES], in_place=True),
     Entry("ReLU leaky", "relu_param { negative_slope: 0.1 }", [IMAGES], in_place=True),
     Entry("ReLU negative slope", "relu_param { negative_slope: -0.5 }", [IMAGES], in_place=True),
+    Entry("ReLU6", "", [WIDE], in_place=True),
+    Entry("ReLU6 leaky", "relu6_param { negative_slope: 0.1 }", [WIDE], in_place=True),
+    Entry("ReLU6 negative slope", "relu6_param { negative_slope: -2 }", [WIDE], in_place=True),
     Entry("Reduction sum", "", [IMAGES]),
     Entry("Reduction asum", "reduction_param { operation: ASUM axis: -1 coeff: -2 }", [IMAGES]),
     Entry("Reduction sumsq", "reduction_param { operation: SUMSQ axis: 1 }", [IMAGES]),
@@ -320,6 +336,13 @@ TABLE = [
         "Scale two bottoms", "scale_param { axis: 0 bias_term: true }", [IMAGES, Bottom((2, 3))], batch_in_blobs=True
     ),
     Entry("Scale two of a shape", "scale_param { axis: 0 }", [ROWS, ROWS]),
+    Entry("ScaleFilter", "scale_filter_param { min_scale: 0.5 max_scale: 2 }", [IMAGES], in_place=True),
+    Entry("SeLU", "", [IMAGES], in_place=True),
+    Entry("SeLu", "", [IMAGES], in_place=True),
+    Entry("SeLUDropout", "selu_dropout_param { dropout_ratio: 0.3 }", [IMAGES], in_place=True),
+    Entry("SeLuDropout", "", [IMAGES], phase=TEST, in_place=True),
+    Entry("ShuffleChannel", "shuffle_channel_param { group: 2 }", [Bottom((2, 6, 3, 2))], in_place=True),
+    Entry("ShuffleChannel rows", "shuffle_channel_param { group: 3 }", [ROWS], in_place=True),
     Entry("Sigmoid", "", [IMAGES], in_place=True),
     Entry("SigmoidCrossEntropyLoss", "", [ROWS, labels(2, 4, 6)]),
     Entry("SigmoidCrossEntropyLoss ignore", "loss_param { ignore_label: 1 normalize: true }", [ROWS, labels(3, 4, 6)]),

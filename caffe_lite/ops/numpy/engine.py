@@ -68,6 +68,9 @@ class NumpyOps(Ops[np.ndarray]):
 
     # -- neurons -----------------------------------------------------------------------------------------------------
 
+    def clamp(self, x: np.ndarray, least: float, most: float) -> np.ndarray:
+        return np.clip(x, least, most, out=np.empty_like(x))
+
     def relu(self, x: np.ndarray, slope: float) -> np.ndarray:
         # With ``out``, a 0-d array stays an array.
         return np.maximum(x, 0, out=np.empty_like(x)) if slope == 0 else super().relu(x, slope)

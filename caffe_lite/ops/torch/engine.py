@@ -139,6 +139,21 @@ class TorchOps(Ops[Tensor]):
     def at_least(self, x: Tensor, bound: float) -> Tensor:
         return x.clamp_min(bound)
 
+    def clamp(self, x: Tensor, least: float, most: float) -> Tensor:
+        return x.clamp(least, most)
+
+    def clamp_backward(self, dy: Tensor, x: Tensor, least: float, most: float) -> Tensor:
+        return aten.hardtanh_backward(dy, x, least, most)
+
+    def multiply_add(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        return torch.addcmul(z, x, y)
+
+    def elu(self, x: Tensor, alpha: float, scale: float) -> Tensor:
+        return aten.elu(x, alpha, scale)
+
+    def elu_backward(self, dy: Tensor, x: Tensor, y: Tensor, alpha: float, scale: float) -> Tensor:
+        return aten.elu_backward(dy, alpha, scale, 1.0, False, x)
+
     def sigmoid(self, x: Tensor) -> Tensor:
         return x.sigmoid()
 
