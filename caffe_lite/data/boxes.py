@@ -69,6 +69,17 @@ def paired_overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False) -> np
     return shared / np.maximum(union, np.finfo(union.dtype).tiny)
 
 
+def corners(boxes: np.ndarray) -> np.ndarray:
+    """Return the boxes (..., 4) of these centres, widths and heights: x, y, w, h."""
+    half = boxes[..., 2:] / 2
+    return np.concatenate([boxes[..., :2] - half, boxes[..., :2] + half], -1)
+
+
+def centred(boxes: np.ndarray) -> np.ndarray:
+    """Return the centres, widths and heights (..., 4) of boxes: x, y, w, h."""
+    return np.concatenate([_centres(boxes), _sizes(boxes)], -1)
+
+
 def clip(boxes: np.ndarray, x: float = 1.0, y: float = 1.0) -> np.ndarray:
     """Return the boxes with their corners moved into the rectangle from 0, 0 to x, y."""
     return np.clip(boxes, 0, np.array([x, y, x, y], boxes.dtype))
@@ -168,8 +179,7 @@ def decode(
     if code == CodeType.CORNER_SIZE:
         return priors + coded * np.concatenate([size] * 2, -1)
     centre = coded[..., :2] * size + _centres(priors)
-    half = np.exp(coded[..., 2:]) * size / 2
-    return np.concatenate([centre - half, centre + half], -1)
+    return corners(np.concatenate([centre, np.exp(coded[..., 2:]) * size], -1))
 
 
 def _sizes(boxes: np.ndarray) -> np.ndarray:
@@ -218,5 +228,4 @@ def from_deltas(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
     boxes = boxes.astype(deltas.dtype, copy=False)
     size = _sizes(boxes) + 1
     centre = deltas[..., :2] * size + (boxes[..., :2] + size / 2)
-    half = np.exp(deltas[..., 2:]) * size / 2
-    return np.concatenate([centre - half, centre + half], -1)
+    return corners(np.concatenate([centre, np.exp(deltas[..., 2:]) * size], -1))

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
 from ..data.boxes import best_first, decode, nms
-from ..layer import Kind, register_layer
+from ..layer import register_layer
 from ..logs.log import logger
 from ..proto.caffe_pb2 import DetectionOutputParameter, PriorBoxParameter
 from .common.detection_files import result_files
-from .common.rows import ListsLayer
+from .common.rows import DetectionsLayer
 
 _FIRST_OF_SYNOPSYS = DetectionOutputParameter.OBJECTNESS_SCORE_FIELD_NUMBER
 
 
 @register_layer("DetectionOutput")
-class DetectionOutputLayer(ListsLayer):
+class DetectionOutputLayer(DetectionsLayer):
     """For each image and class, the best boxes that do not overlap a better one too much.
 
     Of each class, except background_label_id, the boxes with a score above confidence_threshold are taken, at most
@@ -52,11 +51,8 @@ class DetectionOutputLayer(ListsLayer):
     JSON).
     """
 
-    kind = Kind.DETECTION
     formula = r"\{ b : s_b > t, \ \text{no better kept } b' \text{ with } \operatorname{IoU}(b, b') > u \}"
     bottoms = (3, 5)
-    untraceable = "how many boxes it finds depends on the values it is given"
-    columns = 7
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._check(bottom)
@@ -67,8 +63,7 @@ class DetectionOutputLayer(ListsLayer):
     def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._check(bottom)
         self.Reshape(bottom, top)
-        found: Any = UnknownSize()
-        top[0].Reshape((1, 1, found, self.columns))
+        self.reshape_top(top, UnknownSize())
 
     def _check(self, bottom: Sequence[Blob]) -> None:
         p = self.param.detection_output_param
@@ -102,10 +97,10 @@ class DetectionOutputLayer(ListsLayer):
                 )
         if locations[0] != scores[0]:
             self.error(f"the locations are of {locations[0]} images, the scores of {scores[0]}", "give both of a batch")
-        top[0].Reshape((1, 1, 1, self.columns))
+        self.reshape_top(top)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        ops, images = self.ops, bottom[0].shape[0]
+        images = bottom[0].shape[0]
         locations, scores, priors = map(self.on_host, bottom[:3])
         locations = locations.reshape(images, self.count, self.places, 4)
         scores = scores.reshape(images, self.count, self.param.detection_output_param.num_classes)
@@ -115,13 +110,7 @@ class DetectionOutputLayer(ListsLayer):
         if self.files is not None:
             for rows in found:
                 self.files.add_image(rows)
-        rows = np.concatenate([np.empty((0, self.columns), scores.dtype), *found])
-        if not len(rows):
-            logger.info("Couldn't find any detections")
-            rows = np.full((images, self.columns), -1.0, scores.dtype)
-            rows[:, 0] = np.arange(images)
-        top[0].Reshape((1, 1, *rows.shape))
-        top[0].data = ops.asarray(rows[None, None])
+        self.deliver(top, found)
 
     def _check_priors(self, boxes: np.ndarray) -> None:
         if self.param.detection_output_param.code_type == PriorBoxParameter.CORNER:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...blobs import Blob
 from ...blobs.unknown import UnknownSize
-from ...layer import Layer
+from ...layer import Kind, Layer
+from ...logs.log import logger
 
 
 class ListsLayer(Layer):
@@ -52,6 +53,35 @@ class ListsLayer(Layer):
                 "a gradient is asked for, and there is none",
                 "give the layer propagate_down: false, once per bottom",
             )
+
+
+class DetectionsLayer(ListsLayer):
+    """A layer whose top, (1, 1, K, 7), lists detections: rows of image, label, score, x1, y1, x2, y2.
+
+    Without any, there is one row for each image: its index, then -1s. Before the first pass there is one row.
+    """
+
+    kind = Kind.DETECTION
+    untraceable = "how many boxes it finds depends on the values it is given"
+    columns = 7
+
+    def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().outline(bottom, top)
+        self.reshape_top(top, UnknownSize())
+
+    def reshape_top(self, top: Sequence[Blob], rows: Any = 1) -> None:
+        """Shape the top for so many rows."""
+        top[0].Reshape((1, 1, rows, self.columns))
+
+    def deliver(self, top: Sequence[Blob], found: Sequence[np.ndarray]) -> None:
+        """Bind the detections of each image, (K, columns), to the top."""
+        rows = np.concatenate([np.empty((0, self.columns)), *found])
+        if not len(rows):
+            logger.info("Couldn't find any detections")
+            rows = np.full((len(found), self.columns), -1.0)
+            rows[:, 0] = np.arange(len(found))
+        self.reshape_top(top, len(rows))
+        top[0].data = self.ops.asarray(rows[None, None])
 
 
 class RowsLayer(ListsLayer):
