@@ -242,6 +242,8 @@ class _Sketch:
                 drawn = self.rng.standard_normal(blob.shape)
                 if node.layer.type == "BatchNorm":
                     drawn = [drawn, np.abs(drawn) + 0.5, np.full(blob.shape, self.among(0.0, 1.0, 2.5))][index]
+                elif node.layer.type == "BN":
+                    drawn = drawn if index == 2 else np.abs(drawn) + 0.5
                 elif node.layer.type == "Scale" and index == 0:
                     drawn = 1 + 0.3 * drawn
                 elif len(blob.shape) > 1 and node.layer.type != "Parameter":
@@ -390,6 +392,13 @@ def _batch_norm(s: _Sketch) -> list[str] | None:
         if made and s.chance(0.6):
             made = s.add("ReLU", made)
     return made
+
+
+@_proposes("BN")
+def _bn(s: _Sketch) -> list[str] | None:
+    fields = s.among("", "bn_mode: INFERENCE", f"momentum: 0.7 eps: {s.among(1e-5, 1e-2)}", "frozen: true")
+    made = s.add("BN", [s.real(*BATCHED)], f"bn_param {{ {fields} }}")
+    return s.add("ReLU", made) if made and s.chance(0.4) else made
 
 
 @_proposes("Scale", "Bias")

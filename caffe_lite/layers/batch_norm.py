@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import numpy as np
 
 from ..blobs import Blob
-from ..layer import Kind, Layer, register_layer
+from ..layer import register_layer
 from ..logs.log import logger
 from ..ops.array import Array
-from ..ops.roles import ChannelMap, Normalization
 from ..proto import caffe_pb2
 from ..proto.caffe_pb2 import FillerParameter
 from .common.fillers import fill
+from .common.normalizing import LEARNED, NormalizingLayer
 from .common.statistics import not_learned
 
 STATISTICS = ("mean", "variance", "weight")
-LEARNED = ("scale", "shift")
 OLDER_ORDER = (*LEARNED, *STATISTICS)
 
 
 @register_layer("BatchNorm")
-class BatchNormLayer(Layer):
+class BatchNormLayer(NormalizingLayer):
     """y = (x - mean) / sqrt(variance + eps), channel by channel; a Scale layer after it learns scale and shift.
 
     Bottom and top: (N, C, ...), or (N), which counts as one channel (the original aborts there).
@@ -49,7 +47,6 @@ class BatchNormLayer(Layer):
     Caffe also takes the second batch's statistics as they are, and those of the first two after it has resumed.
     """
 
-    kind = Kind.NORMALISATION
     formula = r"y = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}"
     reads_fork_fields = (
         "BatchNormParameter.scale_bias",
@@ -72,7 +69,7 @@ class BatchNormLayer(Layer):
             )
             self.eps = p.eps
         self.fraction = p.moving_average_fraction
-        self.channels = self._with_channels(bottom[0].shape)[1]
+        self.channels = self.with_channels(bottom[0].shape)[1]
         learned = LEARNED if self.nvidia or (intel and p.bias_term) else LEARNED[:1] if intel else ()
         specs = self.param.param
         older = self.nvidia and len(specs) > 2 and specs[0].lr_mult != 0 and specs[2].lr_mult == 0
@@ -115,100 +112,26 @@ class BatchNormLayer(Layer):
             for name, blob in zip(self.order, self.blobs, strict=True)
         ]
 
-    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.x_shape = self._with_channels(bottom[0].shape)
-        if self.x_shape[1] != self.channels:
-            self.error(
-                f"the bottom's shape {bottom[0].shape} has {self.x_shape[1]} channels, "
-                f"the statistics have {self.channels}",
-                "keep the channels that the net was made with, or make the net anew",
-            )
-        top[0].Reshape(bottom[0].shape)
-
-    def _with_channels(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        if not shape:
-            self.error("the bottom is a scalar", "BatchNorm needs a batch: (N, C, ...) or (N)")
-        return shape if len(shape) > 1 else (*shape, 1)
-
-    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> ChannelMap | Normalization | None:
-        if self.use_global_stats:
-            return ChannelMap(self._factor_and_term)
-        if len(self.order) > len(STATISTICS):
-            return None
-        return Normalization(self.eps, lambda x: self.ops.reshape(x, self.x_shape), self._remember)
-
-    def _factor_and_term(self) -> tuple[Array, Array]:
-        mean, variance = self._global_statistics()
-        factor = 1.0 / self.ops.sqrt(variance + self.eps)
-        if "scale" in self.order:
-            factor = factor * self._per_channel("scale")
-        term = -mean * factor
-        return factor, term + self._per_channel("shift") if "shift" in self.order else term
-
-    def _blob(self, name: str) -> Blob:
-        return self.blobs[self.order.index(name)]
-
-    def _per_channel(self, name: str) -> Array:
-        return self.ops.reshape(self._blob(name).data, (-1,))
-
-    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        ops = self.ops
-        x = ops.reshape(bottom[0].data, self.x_shape)
-        if self.use_global_stats:
-            mean, variance = self._global_statistics()
-        else:
-            mean, variance = ops.moments(x)
-            m = self.x_shape[0] * prod(self.x_shape[2:])
-            if m and self.nvidia:
-                self._average(mean, variance)
-            elif m:
-                self._remember(mean, variance * (m / (m - 1)) if m > 1 else variance)
-        self.saved.inverse_std = 1.0 / ops.sqrt(variance + self.eps)
-        y = self.saved.y = ops.normalize(x, mean, self.saved.inverse_std)
-        if "scale" in self.order:
-            self.saved.scale = ops.along_channels(self._per_channel("scale"), y.ndim)
-            y = y * self.saved.scale
-        if "shift" in self.order:
-            y = y + ops.along_channels(self._per_channel("shift"), y.ndim)
-        top[0].data = ops.reshape(y, top[0].shape)
-
-    def _global_statistics(self) -> tuple[Array, Array]:
-        """Return the mean and the variance that the blobs hold."""
-        mean, variance, weight = map(self._per_channel, STATISTICS)
+    def global_statistics(self) -> tuple[Array, Array]:
+        mean, variance, weight = map(self.per_channel, STATISTICS)
         if self.nvidia:
             return mean, variance
         share = self.ops.astype(weight != 0) / self.ops.where(weight == 0, self.ops.scalar(1), weight)
         return mean * share, variance * share
 
-    def _remember(self, mean: Array, unbiased_variance: Array) -> None:
-        """Add a batch's statistics to the running sums."""
-        for blob, latest in zip(map(self._blob, STATISTICS), (mean, unbiased_variance, 1.0), strict=True):
+    def remember(self, mean: Array, unbiased_variance: Array) -> None:
+        if self.nvidia:
+            self._average(mean, unbiased_variance / self.correction)
+            return
+        for blob, latest in zip(map(self.blob, STATISTICS), (mean, unbiased_variance, 1.0), strict=True):
             statistic = blob.data
             statistic *= self.fraction
             statistic += latest
 
     def _average(self, mean: Array, variance: Array) -> None:
         """Take a batch's statistics into the running averages; the first as they are."""
-        seen = self.ops.astype(self.ops.sum(self._per_channel("variance")) != 0) * self.fraction
+        seen = self.ops.astype(self.ops.sum(self.per_channel("variance")) != 0) * self.fraction
         for name, latest in (("mean", mean), ("variance", variance)):
-            statistic = self._blob(name).data
+            statistic = self.blob(name).data
             statistic *= seen
             statistic += self.ops.reshape(latest * (1 - seen), statistic.shape)
-
-    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        ops = self.ops
-        dy = ops.reshape(top[0].diff, self.x_shape)
-        axes = (0, *range(2, dy.ndim))
-        for name, needed in zip(self.order, self.param_propagate_down, strict=True):
-            if needed and name in LEARNED:
-                gradient = ops.sum(dy * self.saved.y if name == "scale" else dy, axes)
-                self._blob(name).add_diff(ops.reshape(gradient, self._blob(name).shape))
-        if not propagate_down[0]:
-            return
-        if "scale" in self.order:
-            dy = dy * self.saved.scale
-        if self.use_global_stats:
-            dx = dy * ops.along_channels(self.saved.inverse_std, len(self.x_shape))
-        else:
-            dx = ops.normalize_backward(dy, self.saved.y, self.saved.inverse_std)
-        bottom[0].diff = ops.reshape(dx, bottom[0].shape)

@@ -257,54 +257,71 @@ class Folded(Run):
 
 
 class Normalized(Run):
-    """BatchNorm with the batch's own statistics, the Scale after it, and a ReLU if there is one: one pass each way."""
+    """A normalisation with the batch's own statistics, the scale after it, and a ReLU if there is one, in one pass.
+
+    Either the layer itself scales, as BN does, or a Scale layer after it.
+    """
+
+    def __init__(self, first: int, nodes: Sequence[Node], kernels: Fused[Array]) -> None:
+        super().__init__(first, nodes, kernels)
+        self.norm: Normalization = self.roles[0]
+        self.scaling = nodes[0 if self.norm.learned else 1]
+        self.learned = self.norm.learned or range(len(self.scaling.layer.blobs))
+        relu = self.roles[-1]
+        self.slope = relu.slope if isinstance(relu, Rectifier) else None
 
     @staticmethod
     def length(row: Sequence[Node]) -> int:
-        if len(row) < 2 or not isinstance(_role(row[0]), Normalization) or not _scales_in_place(row[1]):
+        norm = _role(row[0]) if row else None
+        if not isinstance(norm, Normalization):
             return 0
-        return 2 + (len(row) > 2 and _rectifies_in_place(row[2]))
+        count = 1 if norm.learned else 2
+        if len(row) < count or (count == 2 and not _scales_in_place(row[1])):
+            return 0
+        return count + (len(row) > count and _rectifies_in_place(row[count]))
 
     def fused(self) -> bool:
-        norm, scale, *relu = self.roles
         x = self.bottom.data
-        rows = norm.rows(x)
+        rows = self.norm.rows(x)
         # One element has no variance, and none have no statistics at all.
-        if prod(rows.shape) <= rows.shape[1] or not _scales_in_place(self.nodes[1]):
+        if prod(rows.shape) <= rows.shape[1] or not (self.norm.learned or _scales_in_place(self.scaling)):
             return False
         if self.ops.tracer is not None and not self.kernels.normalizes(x):
             return False  # the compiler's code for the layers is faster than torch's kernel
-        factor, shift = scale.factor_and_term()
+        factor, *shift = self._scale_and_shift()
         y, mean, variance, self.kept = self.kernels.batch_norm(
-            rows, factor, shift, norm.eps, relu[0].slope if relu else None
+            rows, factor, shift[0] if shift else None, self.norm.eps, self.slope
         )
-        norm.remember(mean, variance)
+        self.norm.remember(mean, variance)
         self._forget()
         self.x, self.y = x, self.ops.reshape(y, self.top.shape)
         self.top.data = self.y
         return True
 
+    def _scale_and_shift(self) -> list[Array]:
+        """Return the scale and, if there is one, the shift, (C)."""
+        return [self.ops.reshape(self.scaling.layer.blobs[i].data, (-1,)) for i in self.learned]
+
     def backward(self) -> None:
         if self.x is None:
             super().backward()
             return
-        norm, _, *relu = self.roles
-        scale = self.layers[1]
-        dy, factor, slope = self.top.diff, scale.blobs[0].data, relu[0].slope if relu else None
-        if slope is not None and self.nodes[2].need_backward:
+        rows, layer, dy, slope = self.norm.rows, self.scaling.layer, self.top.diff, self.slope
+        factor = self._scale_and_shift()[0]
+        if slope is not None and self.nodes[-1].need_backward:
             self.top.diff = Later(partial(self.ops.relu_backward, dy, self.y, slope))
-        if not self.nodes[1].need_backward:
+        if not self.scaling.need_backward:
             return
         need_x = self.nodes[0].need_backward and self.nodes[0].bottom_need_backward[0]
-        need_factor, need_shift = (*scale.param_propagate_down, False)[:2]
+        need_factor, need_shift = (*(layer.param_propagate_down[i] for i in self.learned), False)[:2]
         need = need_x, need_factor, need_shift
         dx, *gradients = self.kernels.batch_norm_backward(
-            norm.rows(dy), norm.rows(self.x), norm.rows(self.y), factor, self.kept, norm.eps, slope, need
+            rows(dy), rows(self.x), rows(self.y), factor, self.kept, self.norm.eps, slope, need
         )
-        for blob, gradient in zip(scale.blobs, gradients, strict=False):
+        for i, gradient in zip(self.learned, gradients, strict=False):
             if gradient is not None:
-                blob.add_diff(gradient)
-        if self.nodes[1].bottom_need_backward[0]:
+                layer.blobs[i].add_diff(self.ops.reshape(gradient, layer.blobs[i].shape))
+        if self.scaling is not self.nodes[0] and self.scaling.bottom_need_backward[0]:
             self.top.diff = Later(partial(self._before_scale, dy, self.y, slope, self.ops.copy(factor)))
         if dx is not None:
             self.bottom.diff = self.ops.reshape(dx, self.bottom.shape)

@@ -40,12 +40,14 @@ class LearnedChannelMap(ChannelMap):
 class Normalization:
     """y = (x - mean) / sqrt(variance + eps) with the batch's own statistics, channel by channel.
 
-    ``rows`` gives x the shape (N, C, ...); ``remember`` is given the batch's mean and unbiased variance.
+    ``rows`` gives x the shape (N, C, ...); ``remember`` is given the batch's mean and unbiased variance. If the layer
+    itself then scales y and shifts it, ``learned`` has the indices of its blobs that do so, in this order.
     """
 
     eps: float
     rows: Callable[[Array], Array]
     remember: Callable[[Array, Array], None]
+    learned: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def net_of(text: str, phase: int = TEST, **options) -> Net:
     rng = np.random.default_rng(0)
     for node in net.nodes:
         for blob in node.layer.blobs:
-            low = 0.3 if node.layer.type in ("BatchNorm", "Scale") else -0.7
+            low = 0.3 if node.layer.type in ("BatchNorm", "BN", "Scale") else -0.7
             blob.data[...] = torch.from_numpy(rng.uniform(low, 1.2, blob.shape))
     for name in net.inputs:
         net.blobs[name].data[...] = rng.normal(size=net.blobs[name].shape)
@@ -103,7 +103,7 @@ def chains(draw) -> str:
     text, blob, earlier = INPUT, "data", []
     kinds = draw(
         st.lists(
-            st.sampled_from(["conv", "BatchNorm", "Scale", "Bias", "ReLU", "leaky", "wrong", "PReLU", "Eltwise"]),
+            st.sampled_from(["conv", "BatchNorm", "BN", "Scale", "Bias", "ReLU", "leaky", "wrong", "PReLU", "Eltwise"]),
             min_size=2,
             max_size=9,
         )
@@ -129,6 +129,9 @@ def chains(draw) -> str:
         elif kind == "BatchNorm":
             given_ = draw(st.sampled_from(["", "use_global_stats: true", "use_global_stats: false eps: 0.01"]))
             more = f"batch_norm_param {{ {given_} }}"
+        elif kind == "BN":
+            given_ = draw(st.sampled_from(["", "bn_mode: INFERENCE", "momentum: 0.7", "frozen: true"]))
+            more = f"bn_param {{ {given_} }}"
         elif kind == "Scale":
             axis = draw(st.sampled_from([1, -3, 2]))
             more = f"scale_param {{ axis: {axis} bias_term: {str(draw(st.booleans())).lower()} }}"
@@ -251,6 +254,37 @@ def test_in_train_normalisation_and_scale_are_one_kernel_each_way():
     counted = calls(net.backward_pass)
     assert counted["batch_norm_backward" if own else "native_batch_norm_backward"] == 1
     assert counted["threshold_backward"] == (0 if own else 1)
+
+
+@pytest.mark.parametrize("param", ["bn_mode: INFERENCE", "frozen: true", "momentum: 0.7"])
+def test_in_test_bn_belongs_to_the_convolution(param):
+    text = (
+        INPUT + conv("c", "data") + layer("b", "BN", "c", "c", f"bn_param {{ {param} }}") + layer("r", "ReLU", "c", "c")
+    )
+    net = net_of(text)
+    assert runs(net) == [["c", "b", "r"]]
+    net.forward_pass()
+    net.forward_pass()
+    assert arithmetic(net) == {"_convolution_pointwise": 1}
+    same(net, one_by_one(net_of(text)))
+
+
+@pytest.mark.parametrize(("param", "phase"), [("bn_mode: LEARN", TEST), ("bn_mode: LEARN", TRAIN), ("eps: 0.1", TRAIN)])
+@pytest.mark.parametrize("relu", ["r", "c"])
+def test_bn_with_the_statistics_of_the_batch_is_one_kernel_each_way(param, phase, relu):
+    bn = layer("b", "BN", "data", "c", f"bn_param {{ {param} }}")
+    text = "force_backward: true " + INPUT + bn + layer("r", "ReLU", "c", relu) + loss(relu)
+    net, plain = net_of(text, phase), net_of(text, phase)
+    assert runs(net) == ([["b", "r"]] if relu == "c" else [])
+    own = native.library("batch_norm.cpp") is not None
+    counted = calls(net.forward_pass)
+    assert counted["batch_norm" if own else "native_batch_norm"] == 1
+    counted = calls(net.backward_pass)
+    assert counted["batch_norm_backward" if own else "native_batch_norm_backward"] == 1
+    one_by_one(plain)
+    for i in reversed(range(len(plain.nodes))):
+        plain.backward_pass(i, i)
+    same(net, plain, gradients=True)
 
 
 def test_relu_writes_over_a_fresh_sum_and_nothing_else():

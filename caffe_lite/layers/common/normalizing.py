@@ -1,0 +1,127 @@
+"""The base of BatchNorm and BN: every channel normalised by the batch's statistics, or by stored ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ...blobs import Blob
+from ...layer import Kind, Layer
+from ...ops.array import Array
+from ...ops.roles import ChannelMap, Normalization
+
+LEARNED = ("scale", "shift")
+
+
+class NormalizingLayer(Layer):
+    """y = scale (x - mean) / sqrt(variance + eps) + shift, channel by channel.
+
+    ``Setup`` sets the attributes ``channels``, ``eps``, ``use_global_stats`` and ``order``, the names of the blobs:
+    "mean" and "variance" if they are stored, "scale" and "shift" if they are learned.
+    """
+
+    kind = Kind.NORMALISATION
+    channels: int
+    eps: float
+    use_global_stats: bool
+    order: tuple[str, ...]
+
+    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.x_shape = self.with_channels(bottom[0].shape)
+        if self.x_shape[1] != self.channels:
+            self.error(
+                f"the bottom's shape {bottom[0].shape} has {self.x_shape[1]} channels, "
+                f"the statistics have {self.channels}",
+                "keep the channels that the net was made with, or make the net anew",
+            )
+        top[0].Reshape(bottom[0].shape)
+
+    def with_channels(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if not shape:
+            self.error("the bottom is a scalar", f"{self.type} needs a batch: (N, C, ...) or (N)")
+        return shape if len(shape) > 1 else (*shape, 1)
+
+    @property
+    def elements(self) -> int:
+        """The number of elements of each channel."""
+        return self.x_shape[0] * prod(self.x_shape[2:])
+
+    @property
+    def correction(self) -> float:
+        """The factor from a batch's variance to the unbiased one."""
+        return self.elements / (self.elements - 1) if self.elements > 1 else 1
+
+    def blob(self, name: str) -> Blob:
+        return self.blobs[self.order.index(name)]
+
+    def per_channel(self, name: str) -> Array:
+        return self.ops.reshape(self.blob(name).data, (-1,))
+
+    def rows(self, x: Array) -> Array:
+        """Return the values of a bottom or a top as (N, C, ...)."""
+        return self.ops.reshape(x, self.x_shape)
+
+    def global_statistics(self) -> tuple[Array, Array]:
+        """Return the stored mean and variance, (C)."""
+        return self.per_channel("mean"), self.per_channel("variance")
+
+    def remember(self, mean: Array, unbiased_variance: Array) -> None:
+        """Update the stored statistics by those of a batch."""
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> ChannelMap | Normalization:
+        if self.use_global_stats:
+            return ChannelMap(self._factor_and_term)
+        learned = tuple(self.order.index(name) for name in LEARNED if name in self.order)
+        return Normalization(self.eps, self.rows, self.remember, learned)
+
+    def _factor_and_term(self) -> tuple[Array, Array]:
+        mean, variance = self.global_statistics()
+        factor = 1.0 / self.ops.sqrt(variance + self.eps)
+        if "scale" in self.order:
+            factor = factor * self.per_channel("scale")
+        term = -mean * factor
+        return factor, term + self.per_channel("shift") if "shift" in self.order else term
+
+    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        y, _, _ = self.normalized(self.rows(bottom[0].data))
+        top[0].data = self.ops.reshape(self.scaled(y), top[0].shape)
+
+    def normalized(self, x: Array) -> tuple[Array, Array, Array]:
+        """Return (x - mean) / sqrt(variance + eps), and the mean and variance used; remember those of a batch."""
+        ops = self.ops
+        if self.use_global_stats:
+            mean, variance = self.global_statistics()
+        else:
+            mean, variance = ops.moments(x)
+            if self.elements:
+                self.remember(mean, variance * self.correction)
+        self.saved.inverse_std = 1.0 / ops.sqrt(variance + self.eps)
+        self.saved.y = ops.normalize(x, mean, self.saved.inverse_std)
+        return self.saved.y, mean, variance
+
+    def scaled(self, y: Array) -> Array:
+        """Multiply by the learned scale, add the learned shift."""
+        scale, shift = (
+            self.ops.along_channels(self.per_channel(name), y.ndim) if name in self.order else None for name in LEARNED
+        )
+        self.saved.scale = scale
+        if scale is None:
+            return y
+        return y * scale if shift is None else self.ops.multiply_add(scale, y, shift)
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        ops, dy = self.ops, self.rows(top[0].diff)
+        axes = (0, *range(2, dy.ndim))
+        for name, needed in zip(self.order, self.param_propagate_down, strict=True):
+            if needed and name in LEARNED:
+                gradient = ops.sum(dy * self.saved.y if name == "scale" else dy, axes)
+                self.blob(name).add_diff(ops.reshape(gradient, self.blob(name).shape))
+        if propagate_down[0]:
+            dx = self.before_normalisation(dy if self.saved.scale is None else dy * self.saved.scale)
+            bottom[0].diff = ops.reshape(dx, bottom[0].shape)
+
+    def before_normalisation(self, dy: Array) -> Array:
+        """Return the gradient of x, given that of the normalised x."""
+        if self.use_global_stats:
+            return dy * self.ops.along_channels(self.saved.inverse_std, dy.ndim)
+        return self.ops.normalize_backward(dy, self.saved.y, self.saved.inverse_std)
