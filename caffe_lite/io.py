@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections import OrderedDict
 from typing import Any
 
+import numpy as np
+
+from .errors import WeightsError, Where
+from .net.weights import read_weights
 from .proto.arrays import (
     PROTOBUF_LIMIT,
     array_to_blobproto,
@@ -27,10 +33,29 @@ __all__ = [
     "blobprotovector_str_to_arraylist",
     "datum_to_array",
     "load_image",
+    "load_weights",
     "oversample",
     "resize",
     "resize_image",
 ]
+
+
+def load_weights(path: str | os.PathLike[str]) -> OrderedDict[str, list[np.ndarray | None]]:
+    """Return the learned blobs in a weights file by the names of their layers; neither a net nor its data is needed.
+
+    None stands for a blob that an HDF5 file holds only with another layer, which shares it.
+    """
+    weights: OrderedDict[str, list[np.ndarray | None]] = OrderedDict()
+    for layer in read_weights(path):
+        if layer.blobs and layer.name in weights:
+            raise WeightsError(
+                f"two layers with learned blobs are named {layer.name!r}",
+                where=Where(os.fspath(path)),
+                hint="caffe-lite inspect shows both",
+            )
+        if layer.blobs:
+            weights[layer.name] = layer.blobs
+    return weights
 
 
 def __getattr__(name: str) -> Any:

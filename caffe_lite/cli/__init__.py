@@ -22,6 +22,7 @@ COMMANDS = {
     "time": "measure each layer of a net",
     "check": "find all that is wrong with nets and solvers",
     "summary": "show a net's layers, shapes, parameters and costs",
+    "inspect": "show what a weights file holds, or how two differ",
     "convert-mnist": "make a database from files in MNIST's format",
     "draw": "draw a net as SVG or as a page to look around in",
     "upgrade-net": "bring a net of an older format to today's, text or binary",

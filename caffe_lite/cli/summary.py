@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..blobs.unknown import Size, UnknownSize
@@ -11,6 +10,7 @@ from ..inspection.costs import memory, multiply_adds, shape_text, totals
 from ..inspection.outline import Outline, shape_of
 from ..net.filtering import placed_layers, state_of
 from ..proto.prototxt import read_net
+from ..text.table import table
 from .arguments import Parser, add_state, phase_of
 
 if TYPE_CHECKING:
@@ -34,16 +34,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def describe(name: str, net: Outline) -> str:
     """Return the table of a net's layers, and its totals."""
-    rows = [COLUMNS, *(row for node in net.nodes for row in _rows(node))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [_line(row, widths) for row in rows]
-    lines.insert(1, "-" * max(map(len, lines)))
     total = totals(net)
     return "\n".join(
         [
             f"{name or 'Net'}, {'TRAIN' if net.phase == 0 else 'TEST'}: {len(net.nodes)} layers",
             "",
-            *lines,
+            *table(COLUMNS, [row for node in net.nodes for row in _rows(node)], right=NUMBERS),
             "",
             f"Parameters       {total.parameters:,} ({memory(total.parameters)})",
             f"Blobs            {total.values:,} values ({memory(total.values)})",
@@ -64,14 +60,6 @@ def _rows(node: Node) -> list[tuple[str, ...]]:
         (*first, _number(parameters), _number(cost)),
         *(("", "", "", name, other, "", "") for name, other in more),
     ]
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = (
-        cell.rjust(width) if column in NUMBERS else cell.ljust(width)
-        for cell, width, column in zip(row, widths, COLUMNS, strict=True)
-    )
-    return "  ".join(cells).rstrip()
 
 
 def _number(count: Size) -> str:

@@ -12,7 +12,7 @@ from weakref import ref
 import numpy as np
 
 from ..blobs import Blob
-from ..errors import ArgumentError, NetError, ShapeError, UnknownName
+from ..errors import ArgumentError, DataError, LayerError, NetError, ShapeError, UnknownName
 from ..net.graph import Graph
 from ..net.loading import LoadReport
 from ..ops import Ops, set_device, set_mode_cpu, set_mode_gpu
@@ -90,9 +90,16 @@ class Net:
             raise ArgumentError(f"weights is {weights!r}", hint="it is the path of a file")
         if isinstance(stages, str) or not all(isinstance(stage, str) for stage in stages or ()):
             raise ArgumentError(f"stages is {stages!r}", hint="it is a list of names, as in ['deploy']")
-        self._caffe_graph = Graph(
-            network_file, phase, level, stages, engine=engine, dtype=dtype, device=device, seed=seed, compile=compile
-        )
+        state = (phase, level, stages)
+        try:
+            self._caffe_graph = Graph(
+                network_file, *state, engine=engine, dtype=dtype, device=device, seed=seed, compile=compile
+            )
+        except (DataError, LayerError) as error:
+            if weights is not None and (isinstance(error, DataError) or error.layer_type == "Python"):
+                alone = f"caffe_lite.io.load_weights({os.fspath(weights)!r}) needs neither the data nor the net"
+                error.hint = f"{error.hint}; {alone}" if error.hint else alone
+            raise
         self._caffe_layers = [shown_layer(node.layer) for node in self._caffe_graph.nodes]
         for index, (_, blobs) in enumerate(self._caffe_layers):
             blobs.replaced = _hearing(self._caffe_graph, index)
