@@ -110,6 +110,7 @@ SCORES, LABELS = Bottom((4, 5)), labels(5, 4)
 STEPS, CONT = Bottom((3, 2, 4)), Bottom((3, 2), lambda rng: np.array([[0, 0], [1, 0.5], [0, 1]]))
 MAPS, MAP_LABELS = Bottom((2, 5, 3, 2)), labels(5, 2, 1, 3, 2)
 STREAMS = [1, 1, 0]
+FIXED = "param { lr_mult: 0 }"  # for weights whose diff is not the gradient
 # Without the boxes' part, because the gradient is that of the first number, which holds both, alone.
 DETECTION_GROUP = """detection_group_loss_param { cls_num: 2 lambda: 0 bg_multiple: 100
     field_w: 9 field_h: 8 stride: 4 }"""
@@ -141,10 +142,23 @@ OBJECTS = [0, 0, None, 2]
 YOLO = "num_class: 2 biases: 9 biases: 5 biases: 4 biases: 6"
 YOLO_LISTS = Bottom((2, 1, 2, 5), lambda rng: np.array([[[[1, 0.3, 0.6, 0.2, 0.4], [0] * 5]]] * 2))
 
+DETECTIONS = Bottom(
+    (1, 1, 3, 11),
+    lambda rng: np.array(
+        [[1, 0, 0, 0, 1, 1, 1, 7, 2, 3, 4], [0, 0, 0, 0, 1, 1, 0, 7, 0, 0, 1], [-1, *[0] * 10]]
+    ).reshape(1, 1, 3, 11),
+)
+
 TABLE = [
     Entry("AbsVal", "", [IMAGES], in_place=True),
     Entry("Axpy", "", [Bottom((2, 3)), IMAGES, IMAGES]),
     Entry("Axpy images", "", [Bottom((2, 3, 1, 1)), IMAGES, IMAGES]),
+    Entry(
+        "AnchorEmbeddingExtractor",
+        "embedding_extractor_param { num_anchors: 2 label_src_pos: 8 }",
+        [DETECTIONS, IMAGES, IMAGES],
+        tops=2,
+    ),
     Entry("BNLL", "", [IMAGES], in_place=True),
     Entry("BN", "", [IMAGES], in_place=True),
     Entry("BN statistics", "", [IMAGES], tops=3, phase=TEST),
@@ -169,6 +183,8 @@ TABLE = [
         "channel_scale_param { do_forward: false do_backward_feature: false do_backward_scale: false }",
         [ROWS, labels(2, 4)],
     ),
+    Entry("CenterLoss", f"{FIXED} center_loss_param {{ num_output: 5 }}", [IMAGES, labels(4, 2)]),
+    Entry("CenterLoss L1", f'{FIXED} center_loss_param {{ num_output: 3 distance_type: "L1" }}', [ROWS, labels(3, 4)]),
     Entry("Clip", "clip_param { min: -0.51 max: 0.83 }", [IMAGES], in_place=True),
     Entry("Concat channels", "", [Bottom((2, 3, 2, 2)), Bottom((2, 1, 2, 2)), Bottom((2, 2, 2, 2))]),
     Entry("Concat from the end", "concat_param { axis: -1 }", [Bottom((2, 3)), Bottom((2, 4))]),
@@ -253,6 +269,34 @@ TABLE = [
     Entry("InnerProduct same", "inner_product_param { num_output: 6 }", [ROWS], in_place=True),
     Entry("InnerProduct axis", "inner_product_param { num_output: 3 axis: -1 bias_term: false }", [IMAGES]),
     Entry("InnerProduct transpose", "inner_product_param { num_output: 3 transpose: true }", [ROWS]),
+    Entry("InnerProduct of weights", "", [IMAGES, Bottom((4, 60))], batch=[0, None]),
+    Entry(
+        "InnerProduct of weights and biases",
+        "inner_product_param { transpose: true }",
+        [ROWS, Bottom((6, 3)), Bottom((3,))],
+        batch=[0, None, None],
+    ),
+    Entry("InnerProduct normalized", f"{FIXED} inner_product_param {{ num_output: 3 normalize: true }}", [ROWS]),
+    Entry("InnerDistance", "inner_distance_param { num_output: 3 transpose: true }", [IMAGES]),
+    Entry("InnerDistance L1", 'inner_distance_param { distance_type: "L1" }', [ROWS, Bottom((3, 6))], batch=[0, None]),
+    Entry(
+        "InnerDistance labels",
+        f"{FIXED} inner_distance_param {{ num_output: 3 update_center_only: true normalize: true }}",
+        [ROWS, labels(3, 4)],
+    ),
+    Entry("L1Loss", "", [ROWS, ROWS]),
+    Entry("L1Loss FlowNet", "l1_loss_param { plateau: 0.7 normalize_by_num_entries: true }", [IMAGES, IMAGES]),
+    Entry(
+        "L1Loss lengths",
+        "loss_weight: 0.3 l1_loss_param { l2_per_location: true plateau: 1.5 l2_prescale_by_channels: true }",
+        [IMAGES],
+    ),
+    Entry("LabelSpecificAdd", "label_specific_add_param { bias: 0.5 }", [SCORES, LABELS]),
+    Entry(
+        "LabelSpecificAdd annealed",
+        "label_specific_add_param { bias_base: -0.5 bias_min: -2 }",
+        [SCORES, LABELS],
+    ),
     Entry("LRN across", "lrn_param { local_size: 3 alpha: 0.7 }", [Bottom((2, 5, 2, 3))], in_place=True),
     Entry("LRN across few", "lrn_param { local_size: 5 alpha: 0.7 k: 2 }", [IMAGES], in_place=True),
     Entry("LRN within", "lrn_param { local_size: 3 alpha: 0.7 norm_region: WITHIN_CHANNEL }", [IMAGES], in_place=True),
@@ -272,6 +316,7 @@ TABLE = [
     Entry("MVN across", "mvn_param { across_channels: true eps: 1e-8 }", [IMAGES], in_place=True),
     Entry("MVN mean", "mvn_param { normalize_variance: false }", [IMAGES], in_place=True),
     Entry("MVN rows", "mvn_param { across_channels: true }", [ROWS]),
+    Entry("MarginInnerProduct", f"{FIXED} margin_inner_product_param {{ num_output: 5 }}", [IMAGES, labels(5, 2)]),
     Entry("MaskPooling", "", [IMAGES, Bottom((2, 1, 5, 4))]),
     Entry("MaskResize", "mask_resize_param { output_height: 3 output_width: 9 }", [IMAGES]),
     Entry("MultiBoxLoss", "multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE }", MULTIBOX, batch=OBJECTS),
@@ -419,6 +464,7 @@ TABLE = [
         own_gradient=True,
         batch=[0, 2],
     ),
+    Entry("TripletLoss", "triplet_loss_param { margin: 3 }", [ROWS, ROWS, ROWS]),
 ]
 
 
@@ -589,7 +635,8 @@ APART_FROM_THE_BATCH = [
         [Bottom((2, 7, 3, 2))],
     ),
 ]
-EMPTY = [entry for entry in TABLE if entry.bottoms] + [*_losses(), *WITHOUT_GRADIENT]
+NEVER_EMPTY = {"AnchorEmbeddingExtractor"}  # where it finds nothing, it has a row that says so
+EMPTY = [entry for entry in TABLE if entry.bottoms and entry.type not in NEVER_EMPTY] + [*_losses(), *WITHOUT_GRADIENT]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,0 +1,31 @@
+"""Layers whose settings change with the number of passes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...blobs import Blob
+from ...layer import Layer
+from ...ops.array import Array
+
+
+class CountingLayer(Layer):
+    """A layer that counts its Forwards; a snapshot holds their number."""
+
+    def count_from(self, number: int) -> None:
+        """Start to count from a number."""
+        counter = Blob(self.ops, (1,))
+        counter.data = self.ops.full((1,), number)
+        self.carried = [counter]
+
+    def counted(self) -> Array:
+        """Return the number of the Forward, as (1,), and count it."""
+        number = self.carried[0].data
+        self.carried[0].data = number + 1.0
+        return number
+
+    def state(self) -> Any:
+        return [int(self.ops.number(blob.data[0])) for blob in self.carried] or None
+
+    def restore_state(self, state: Any) -> None:
+        self.count_from(*state)
