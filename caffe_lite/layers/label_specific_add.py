@@ -21,7 +21,7 @@ class LabelSpecificAddLayer(CountingLayer):
     number i of Forwards: b = bias_base + (1 + bias_gamma i)^bias_power - 1, at least bias_min and at most bias_max.
     Bottoms: scores (N, C); labels, N of them; one below 0 stands for no class. Tops: (N, C); optionally the b in force,
     (1), which is 0 in TEST.
-    Reads ``label_specific_add_param``: bias (0), bias_base (none), bias_gamma (0), bias_power (1), bias_min (0),
+    Reads ``label_specific_add_param``: bias (0), bias_base (0, if given), bias_gamma (0), bias_power (1), bias_min (0),
     bias_max (0), iteration (0), the first i. transform_test has no effect, as in the original.
     Source: Wang, Cheng, Liu and Liu 2018 (AM-Softmax); label_specific_add.cpp of happynear's Caffe and of OpenVINO's.
     Differences: happynear's adds a bias above 0, OpenVINO's subtracts it, and so does this layer; a label that is no
