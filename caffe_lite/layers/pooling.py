@@ -15,14 +15,17 @@ from ..proto.caffe_pb2 import LayerParameter, PoolingParameter
 class PoolingLayer(Layer):
     """y = the largest element (MAX), the mean (AVE) or a randomly drawn element (STOCHASTIC) of each window.
 
-    Bottom: (N, C, H, W). Top: (N, C, *out) with out = ceil((image + 2 pad - kernel) / stride) + 1, or floor with
-    round_mode FLOOR or, as Cascade R-CNN writes it, ceil_mode false; with padding, one less where the last window would
-    start in the padding after the image.
+    Bottom: (N, C, *image), an image of one axis or more. Top: (N, C, *out) with
+    out = ceil((image + 2 pad - dilation (kernel - 1) - 1) / stride) + 1, or floor with round_mode FLOOR or, as Cascade
+    R-CNN writes it, ceil_mode false; with padding, one less where the last window would start in the padding after the
+    image.
     A second top of MAX pooling, the mask, holds the position of each window's largest element (the first of equals) in
     its plane, h W + w.
     Reads ``pooling_param``: pool (MAX), kernel_size (or kernel_h, kernel_w), stride (1) (or stride_h, stride_w),
     pad (0; only MAX and AVE) (or pad_h, pad_w), global_pooling (false: the kernel is the whole image), round_mode
-    (CEIL), ceil_mode (true). ``engine`` is accepted and has no effect.
+    (CEIL), ceil_mode (true), dilation (1). As in naibaf7's Caffe, kernel_size, stride, pad and dilation may be given
+    once for each axis; Intel's writes this kernel_size_3d, stride_3d and pad_3d. ``engine`` is accepted and has no
+    effect.
     AVE counts the padding, but nothing beyond it. STOCHASTIC needs bottoms >= 0: in TRAIN it draws an element with
     probability x / sum(x); in TEST y = sum(x^2) / sum(x), the mean of such draws.
     A window that lies past the edge (stride > kernel) gives 0, mask -1 and no gradient; there the original's MAX writes
@@ -37,7 +40,9 @@ class PoolingLayer(Layer):
         r"\quad \text{or} \quad \frac{1}{n_i} \sum_{j \in \text{window}_i} x(j)"
     )
     tops = (1, 2)
-    reads_fork_fields = ("PoolingParameter.ceil_mode",)
+    reads_fork_fields = tuple(
+        f"PoolingParameter.{field}" for field in ("ceil_mode", "dilation", "kernel_size_3d", "stride_3d", "pad_3d")
+    )
 
     @staticmethod
     def caption(param: LayerParameter) -> str:
@@ -54,7 +59,7 @@ class PoolingLayer(Layer):
         if p.global_pooling:
             self._refuse_windows(p)
             return
-        self.windows = read_windows(p, 2)
+        self.windows = read_windows(p, self._image_axes(bottom))
         kernel, pad = self.windows.kernel, self.windows.pad
         if any(pad) and p.pool == PoolingParameter.STOCHASTIC:
             self.error(f"{method} pooling takes no padding", "leave out pad, or use pool: MAX or pool: AVE")
@@ -67,7 +72,7 @@ class PoolingLayer(Layer):
     def _refuse_windows(self, p: PoolingParameter) -> None:
         given = [f for f in ("kernel_size", "kernel_h", "kernel_w") if p.HasField(f)]
         given += [f for f in ("stride", "stride_h", "stride_w") if p.HasField(f) and getattr(p, f) != 1]
-        given += [f for f in ("pad", "pad_h", "pad_w") if getattr(p, f)]
+        given += [f for f in ("pad", "pad_h", "pad_w", "kernel_size_3d", "stride_3d", "pad_3d") if getattr(p, f)]
         if given:
             self.error(
                 f"global_pooling is set together with {' and '.join(given)}",
@@ -76,44 +81,52 @@ class PoolingLayer(Layer):
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
-        if len(shape) != 4:
-            self.error(f"the bottom's shape {shape} has {len(shape)} axes", "pooling needs 4: (N, C, H, W)")
-        windows = self.windows or Windows(shape[2:], (1, 1), (0, 0), (1, 1))
+        axes = self._image_axes(bottom)
+        windows = self.windows or Windows(shape[2:], (1,) * axes, (0,) * axes, (1,) * axes)
+        if len(windows.kernel) != axes:
+            self.error(f"the bottom now has {axes} axes of an image, the layer was made for {len(windows.kernel)}")
         p = self.param.pooling_param
         self.out = windows.pooled(shape[2:], p.round_mode == PoolingParameter.CEIL and p.ceil_mode)
         self.geometry = (windows.kernel, windows.stride, windows.pad)
+        self.dilation = windows.dilation
         for blob in top:
             blob.Reshape((*shape[:2], *self.out))
+
+    def _image_axes(self, bottom: Sequence[Blob]) -> int:
+        shape = bottom[0].shape
+        if len(shape) < 3:
+            self.error(f"the bottom's shape {shape} has {len(shape)} axes", "pooling needs 3 or more: (N, C, H, W)")
+        return len(shape) - 2
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops, x, method = self.ops, bottom[0].data, self.param.pooling_param.pool
         self.saved.choice = None
         if method == PoolingParameter.MAX:
-            y, self.saved.choice = ops.max_pool(x, *self.geometry, self.out)
+            y, self.saved.choice = ops.max_pool(x, *self.geometry, self.out, self.dilation)
             if len(top) > 1:
-                top[1].data = ops.max_pool_index(self.saved.choice, x.shape, *self.geometry)
+                top[1].data = ops.max_pool_index(self.saved.choice, x.shape, *self.geometry, self.dilation)
         elif method == PoolingParameter.AVE:
-            y = ops.ave_pool(x, *self.geometry, self.out)
+            y = ops.ave_pool(x, *self.geometry, self.out, self.dilation)
         elif self.phase == caffe_pb2.TRAIN:
             # In (0, 1], so that no element of probability 0 is drawn.
             thresholds = ops.drawn(lambda: 1.0 - self.rng.random(top[0].shape))
-            y, self.saved.choice = ops.stochastic_pool(x, *self.geometry, self.out, thresholds)
+            y, self.saved.choice = ops.stochastic_pool(x, *self.geometry, self.out, thresholds, self.dilation)
         else:
-            y = ops.weighted_pool(x, *self.geometry, self.out)
+            y = ops.weighted_pool(x, *self.geometry, self.out, self.dilation)
             self.saved.x, self.saved.y = x, y
         top[0].data = y
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
             return
-        ops, dy, shape = self.ops, top[0].diff, bottom[0].shape
+        ops, dy, shape, dilation = self.ops, top[0].diff, bottom[0].shape, self.dilation
         if self.saved.choice is not None:
-            bottom[0].diff = ops.max_pool_backward(dy, self.saved.choice, shape, *self.geometry)
+            bottom[0].diff = ops.max_pool_backward(dy, self.saved.choice, shape, *self.geometry, dilation)
         elif self.param.pooling_param.pool == PoolingParameter.AVE:
-            bottom[0].diff = ops.ave_pool_backward(dy, shape, *self.geometry)
+            bottom[0].diff = ops.ave_pool_backward(dy, shape, *self.geometry, dilation)
         else:
             # dy/dx = (2 x - y) / sum(x). The sizes of windows cancel between the mean and its gradient.
-            mean = ops.ave_pool(self.saved.x, *self.geometry, self.out)
+            mean = ops.ave_pool(self.saved.x, *self.geometry, self.out, dilation)
             share = ops.where(mean > 0, dy / ops.at_least(mean, 1e-37), ops.scalar(0))
-            of_sum = ops.ave_pool_backward(share * self.saved.y, shape, *self.geometry)
-            bottom[0].diff = 2.0 * self.saved.x * ops.ave_pool_backward(share, shape, *self.geometry) - of_sum
+            of_sum = ops.ave_pool_backward(share * self.saved.y, shape, *self.geometry, dilation)
+            bottom[0].diff = 2.0 * self.saved.x * ops.ave_pool_backward(share, shape, *self.geometry, dilation) - of_sum

@@ -519,23 +519,26 @@ class Ops(Generic[A]):
         return padded[(..., *(slice(p, p + s) for s, p in zip(size, pad, strict=True)))]
 
     def _padded_to_windows(
-        self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints, value: float
+        self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints, value: float, dilation: Ints | None = None
     ) -> tuple[A, list[Tap]]:
         """Surround x with ``value``, for all windows, also those past the edge; return that and the taps into it."""
+        dilation = dilation or [1] * len(out)
         after = [
-            max(0, spanned(n, k, s) - size - p)
-            for n, s, k, size, p in zip(out, stride, kernel, x.shape[2:], pad, strict=True)
+            max(0, spanned(n, k, s, d) - size - p)
+            for n, s, k, d, size, p in zip(out, stride, kernel, dilation, x.shape[2:], pad, strict=True)
         ]
-        return self.pad(x, pad, after, value), self._taps(kernel, stride, [1] * len(out), out)
+        return self.pad(x, pad, after, value), self._taps(kernel, stride, dilation, out)
 
-    def max_pool(self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[A, Choice]:
+    def max_pool(
+        self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints, dilation: Ints | None = None
+    ) -> tuple[A, Choice]:
         """Return the largest element of each window, and the choice: which element that was, of equals the first.
 
         The choice has the engine's own form, for its ``max_pool_index`` and ``max_pool_backward``. The result for a
         window that meets no element is 0.
         """
         xp = self.xp
-        padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, -xp.inf)
+        padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, -xp.inf, dilation)
         best, choice = padded[taps[0]], self.zeros((*x.shape[:2], *out))
         for k, tap in enumerate(taps[1:], 1):
             larger = padded[tap] > best
@@ -543,62 +546,70 @@ class Ops(Generic[A]):
         empty = best == -xp.inf
         return xp.where(empty, self.scalar(0), best), xp.where(empty, self.scalar(-1), choice)
 
-    def max_pool_index(self, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> A:
+    def max_pool_index(
+        self, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints | None = None
+    ) -> A:
         """Return the indices of the chosen elements in the plane (H * W), in the net's dtype; -1 for empty windows."""
         xp = self.xp
         out = choice.shape[2:]
         plane = self.reshape(self.asarray(np.arange(prod(x_shape[2:]))), (1, 1, *x_shape[2:]))
-        places, taps = self._padded_to_windows(plane, kernel, stride, pad, out, -1.0)
+        places, taps = self._padded_to_windows(plane, kernel, stride, pad, out, -1.0, dilation)
         index = self.full(choice.shape, -1.0)
         for k, tap in enumerate(taps):
             index = xp.where(choice == k, places[tap], index)
         return index
 
-    def max_pool_backward(self, dy: A, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> A:
+    def max_pool_backward(
+        self, dy: A, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints | None = None
+    ) -> A:
         """Give each window's gradient to the element that ``choice`` names, which ``max_pool`` returned."""
-        dx, taps = self._padded_to_windows(self.zeros(x_shape), kernel, stride, pad, dy.shape[2:], 0.0)
+        dx, taps = self._padded_to_windows(self.zeros(x_shape), kernel, stride, pad, dy.shape[2:], 0.0, dilation)
         dx = self.copy(dx)
         for k, tap in enumerate(taps):
             dx[tap] += self.xp.where(choice == k, dy, self.scalar(0))
         return dx[(..., *(slice(p, p + s) for s, p in zip(x_shape[2:], pad, strict=True)))]
 
-    def ave_pool(self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> A:
+    def ave_pool(self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints, dilation: Ints | None = None) -> A:
         """Return the mean of each window. Elements of the padding count as zeros, elements beyond it do not count."""
-        padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, 0.0)
+        padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, 0.0, dilation)
         total = padded[taps[0]]
         for tap in taps[1:]:
             total = total + padded[tap]
-        return total / self._window_sizes(x.shape[2:], kernel, stride, pad, out)
+        return total / self._window_sizes(x.shape[2:], kernel, stride, pad, out, dilation)
 
-    def ave_pool_backward(self, dy: A, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> A:
+    def ave_pool_backward(
+        self, dy: A, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints | None = None
+    ) -> A:
         out = dy.shape[2:]
-        share = dy / self._window_sizes(x_shape[2:], kernel, stride, pad, out)
-        dx, taps = self._padded_to_windows(self.zeros(x_shape), kernel, stride, pad, out, 0.0)
+        share = dy / self._window_sizes(x_shape[2:], kernel, stride, pad, out, dilation)
+        dx, taps = self._padded_to_windows(self.zeros(x_shape), kernel, stride, pad, out, 0.0, dilation)
         dx = self.copy(dx)
         for tap in taps:
             dx[tap] += share
         return dx[(..., *(slice(p, p + s) for s, p in zip(x_shape[2:], pad, strict=True)))]
 
-    def _window_sizes(self, size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> A:
+    def _window_sizes(
+        self, size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints, dilation: Ints | None = None
+    ) -> A:
         """Return how many elements of image and padding each window meets, at least 1; shape ``out``."""
         area = self.full([1] * len(out), 1.0)
-        for axis in range(len(out)):
-            counts = [
-                max(
-                    1,
-                    min(i * stride[axis] - pad[axis] + kernel[axis], size[axis] + pad[axis])
-                    - i * stride[axis]
-                    + pad[axis],
-                )
-                for i in range(out[axis])
-            ]
+        for axis, d in enumerate(dilation or [1] * len(out)):
+            after = [size[axis] + 2 * pad[axis] - i * stride[axis] for i in range(out[axis])]
+            counts = [min(kernel[axis], max(1, -(-left // d))) for left in after]
             shape = [1] * len(out)
             shape[axis] = out[axis]
             area = area * self.reshape(self.asarray(np.array(counts)), shape)
         return area
 
     def stochastic_pool(
-        self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints, thresholds: A
+        self,
+        x: A,
+        kernel: Ints,
+        stride: Ints,
+        pad: Ints,
+        out: Ints,
+        thresholds: A,
+        dilation: Ints | None = None,
     ) -> tuple[A, Choice]:
         """Draw an element of each window, with probability proportional to its value; return the choice as in max_pool.
 
@@ -606,8 +617,9 @@ class Ops(Generic[A]):
         the threshold times the window's sum.
         """
         xp = self.xp
-        padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, 0.0)
-        inside, _ = self._padded_to_windows(self.full((1, 1, *x.shape[2:]), 1.0), kernel, stride, pad, out, 0.0)
+        geometry = kernel, stride, pad, out, 0.0, dilation
+        padded, taps = self._padded_to_windows(x, *geometry)
+        inside, _ = self._padded_to_windows(self.full((1, 1, *x.shape[2:]), 1.0), *geometry)
         values = xp.stack([padded[tap] for tap in taps], axis=0)
         met = xp.stack([xp.broadcast_to(inside[tap], values.shape[1:]) for tap in taps], axis=0)
         running = xp.cumsum(values, axis=0)
@@ -616,9 +628,9 @@ class Ops(Generic[A]):
         choice = xp.where(self.max(met, 0) > 0, self.astype(chosen[0]), self.scalar(-1))
         return self.pick(values, chosen, 0)[0], choice
 
-    def weighted_pool(self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> A:
+    def weighted_pool(self, x: A, kernel: Ints, stride: Ints, pad: Ints, out: Ints, dilation: Ints | None = None) -> A:
         """Return each window's mean weighted by its own values, sum(x^2) / sum(x): STOCHASTIC pooling in TEST."""
-        padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, 0.0)
+        padded, taps = self._padded_to_windows(x, kernel, stride, pad, out, 0.0, dilation)
         total = sum((padded[tap] for tap in taps[1:]), padded[taps[0]])
         squares = sum((padded[tap] * padded[tap] for tap in taps[1:]), padded[taps[0]] * padded[taps[0]])
         return self.xp.where(total > 0, squares / self.at_least(total, 1e-37), self.scalar(0))

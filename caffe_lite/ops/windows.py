@@ -35,13 +35,15 @@ def deconvolved(windows: int, kernel: int, stride: int, pad: int, dilation: int 
     return spanned(windows, kernel, stride, dilation) - 2 * pad
 
 
-def pooled(size: int, kernel: int, stride: int, pad: int, round_up: bool, past_edge: bool = False) -> int:
+def pooled(
+    size: int, kernel: int, stride: int, pad: int, round_up: bool, past_edge: bool = False, dilation: int = 1
+) -> int:
     """Count as ``convolved``, but by the rule of pooling.
 
     A last window that fits in part counts if ``round_up``; one that starts behind the elements counts only if windows
     may lie ``past_edge``.
     """
-    windows = convolved(size + (stride - 1 if round_up else 0), kernel, stride, pad)
+    windows = convolved(size + (stride - 1 if round_up else 0), kernel, stride, pad, dilation)
     if not past_edge and (windows - 1) * stride >= size + pad:
         windows -= 1
     return windows
@@ -84,8 +86,9 @@ class Windows:
         """
         self._refuse_empty(image)
         past_edge = not any(self.pad)
-        axes = zip(image, self.kernel, self.stride, self.pad, strict=True)
-        return self._at_least_one(image, [pooled(*axis, round_up, past_edge) for axis in axes])
+        return self._at_least_one(
+            image, [pooled(*axis[:4], round_up, past_edge, axis[4]) for axis in self._axes(image)]
+        )
 
     def _axes(self, image: Ints) -> Iterator[tuple[int, int, int, int, int]]:
         return zip(image, self.kernel, self.stride, self.pad, self.dilation, strict=True)
@@ -112,11 +115,12 @@ class Windows:
 def read_windows(param: Message, num_axes: int) -> Windows:
     """Read the windows of a ConvolutionParameter or a PoolingParameter, for this many spatial axes.
 
-    ``kernel_size``, ``stride``, ``pad`` and ``dilation`` are given once for all axes or, if the field is repeated, once
-    for each. With two axes, the first three may also be given as ``kernel_h`` and ``kernel_w`` and so on. Defaults:
-    stride 1, pad 0, dilation 1; if only one of pad_h and pad_w is given, the other is 0. Along an axis where a window
-    has one element, the dilation has no meaning and is set to 1. The original divides by a stride of 0, accepts a
-    dilation of 0, and ignores a kernel_h beside a pooling's kernel_size; here all three are errors.
+    ``kernel_size``, ``stride``, ``pad`` and ``dilation`` are given once for all axes or once for each; a
+    PoolingParameter holds the latter in ``kernel_size_3d`` and so on. With two axes, the first three may also be given
+    as ``kernel_h`` and ``kernel_w`` and so on. Defaults: stride 1, pad 0, dilation 1; if only one of pad_h and pad_w is
+    given, the other is 0. Along an axis where a window has one element, the dilation has no meaning and is set to 1.
+    The original divides by a stride of 0, accepts a dilation of 0, and ignores a kernel_h beside a pooling's
+    kernel_size; here all three are errors.
     """
     kernel = _sizes(param, "kernel_size", "kernel", num_axes, None, 1)
     stride = _sizes(param, "stride", "stride", num_axes, 1, 1)
@@ -131,6 +135,7 @@ def _sizes(
 ) -> tuple[int, ...]:
     value = getattr(param, field)
     given = (value,) * param.HasField(field) if isinstance(value, int) else tuple(value)
+    given = given or tuple(getattr(param, f"{field}_3d", ()))
     high, wide = f"{stem}_h", f"{stem}_w"
     sizes: tuple[int, ...]
     way = f"give {field}, or both {high} and {wide}" if stem and num_axes == 2 else f"give {field}"
@@ -185,7 +190,7 @@ def windows_text(param: Message) -> str:
 def _sizes_text(param: Message, field: str, stem: str, usual: str) -> str:
     if hasattr(param, f"{stem}_h") and (param.HasField(f"{stem}_h") or param.HasField(f"{stem}_w")):
         return by((getattr(param, f"{stem}_h"), getattr(param, f"{stem}_w")))
-    value = getattr(param, field)
+    value = getattr(param, f"{field}_3d", ()) or getattr(param, field)
     if isinstance(value, int):
         return str(value) if param.HasField(field) else usual
     return by(value) or usual

@@ -74,6 +74,8 @@ class _Builder:
     def _put(self, message: Message, entry: Entry, around: Blocks, path: Path) -> None:
         name, value = entry.field.name, entry.value
         if not entry.field.repeated:
+            if (*path, name) in self.offsets and self._put_for_axes(message, entry, path):
+                return
             self._place_once(message, entry, around, (*path, name))
         for fault in entry.faults:
             self._fault(fault, around)
@@ -85,6 +87,24 @@ class _Builder:
             values.append(value)
         else:
             setattr(message, name, value)
+
+    def _put_for_axes(self, message: Any, entry: Entry, path: Path) -> bool:
+        """Put a field that is given again into the repeated field for several axes, if it has one.
+
+        naibaf7's Caffe lets a pooling give kernel_size, stride and pad once for each axis; Intel's has kernel_size_3d
+        and so on for that.
+        """
+        name, for_axes = entry.field.name, f"{entry.field.name}_3d"
+        if entry.value is None or entry.faults or for_axes not in message.DESCRIPTOR.fields_by_name:
+            return False
+        values = getattr(message, for_axes)
+        if message.HasField(name):
+            self.offsets[(*path, for_axes, 0)] = self.offsets[(*path, name)]
+            values.append(getattr(message, name))
+            message.ClearField(name)
+        self.offsets[(*path, for_axes, len(values))] = self.tokens[entry.start].offset
+        values.append(entry.value)
+        return True
 
     def _place_once(self, message: Message, entry: Entry, around: Blocks, path: Path) -> None:
         """Note the place of a field that may be set only once; if it is set again, the later one counts."""

@@ -134,6 +134,52 @@ def test_gradients_of_stochastic(engine, phase, params) -> None:
     check(pooling(f"pool: STOCHASTIC {params}", positive(2, 3, 6, 5), engine, phase=phase))
 
 
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+@pytest.mark.parametrize(
+    ("params", "shape", "windows"),
+    [
+        ("kernel_size: 2 dilation: 3 stride: 2", (2, 3, 8, 7), ((2, 2), (2, 2), (0, 0), (3, 3))),
+        ("kernel_size: 3 dilation: 2 dilation: 1 pad: 1", (2, 3, 6, 7), ((3, 3), (1, 1), (1, 1), (2, 1))),
+        ("kernel_size: 3 stride: 2 pad: 1", (2, 3, 7), ((3,), (2,), (1,), (1,))),
+        (
+            "kernel_size_3d: [1, 2, 3] stride_3d: [1, 2, 2] pad_3d: [0, 1, 1]",
+            *((1, 2, 2, 5, 6), ((1, 2, 3), (1, 2, 2), (0, 1, 1), (1, 1, 1))),
+        ),
+        ("kernel_size_3d: 2 stride_3d: 2", (1, 2, 4, 3, 5), ((2, 2, 2), (2, 2, 2), (0, 0, 0), (1, 1, 1))),
+    ],
+)
+def test_windows_with_gaps_and_of_more_axes(engine, pool, params, shape, windows) -> None:
+    net = pooling(f"pool: {pool} {params}", Bottom(shape), engine, tops=2 if pool == "MAX" else 1)
+    net.forward()
+    x, y = net.blobs["x0"].data, net.blobs["y0"].data
+    for place in np.ndindex(*y.shape):
+        met, outside = [], 0
+        for tap in np.ndindex(*windows[0]):
+            at = tuple(p * s - pad + t * d for p, t, _, s, pad, d in zip(place[2:], tap, *windows, strict=True))
+            if all(0 <= a < n for a, n in zip(at, x.shape[2:], strict=True)):
+                met.append(at)
+            elif all(a < n + pad for a, n, pad in zip(at, x.shape[2:], windows[2], strict=True)):
+                outside += 1
+        values = [x[(*place[:2], *at)] for at in met]
+        if pool == "AVE":
+            np.testing.assert_allclose(y[place], sum(values) / (len(met) + outside), atol=1e-12)
+        else:
+            assert y[place] == max(values)
+            largest = met[int(np.argmax(values))]
+            assert net.blobs["y1"].data[place] == np.ravel_multi_index(largest, x.shape[2:])
+    check(net)
+
+
+def test_sizes_may_be_given_for_each_axis(make_net) -> None:
+    net = make_net("""
+        layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [1, 2, 2, 4, 6] } } }
+        layer { name: "y" type: "Pooling" bottom: "x" top: "y"
+          pooling_param { kernel_size: 1 stride: 1 kernel_size: 2 kernel_size: 3 stride: 2 stride: 3 pad: 0 } }""")
+    assert net.blobs["y"].shape == (1, 2, 2, 2, 2)
+    x = np.arange(96.0).reshape(1, 2, 2, 4, 6)
+    np.testing.assert_array_equal(net.forward(x=x)["y"], x[..., 1::2, 2::3])
+
+
 @pytest.mark.parametrize(
     ("params", "shape", "message"),
     [
@@ -147,8 +193,10 @@ def test_gradients_of_stochastic(engine, phase, params) -> None:
         ("kernel_size: 7", (1, 2, 5, 5), "no window of 7 x 7 with pad 0 x 0 fits into an image of 5 x 5"),
         ("global_pooling: true kernel_size: 5", (1, 2, 5, 5), "global_pooling is set together with kernel_size"),
         ("global_pooling: true stride: 2 pad_h: 1", (1, 2, 5, 5), "global_pooling is set together with stride and"),
-        ("kernel_size: 2", (1, 5, 5), "the bottom's shape (1, 5, 5) has 3 axes. Pooling needs 4: (N, C, H, W)"),
-        ("kernel_size: 2", (1, 2, 5, 5, 5), "the bottom's shape (1, 2, 5, 5, 5) has 5 axes"),
+        ("kernel_size: 2", (1, 5), "the bottom's shape (1, 5) has 2 axes. Pooling needs 3 or more: (N, C, H, W)"),
+        ("kernel_size_3d: [2, 2]", (1, 2, 5), "kernel_size is given 2 times for 1 spatial axes"),
+        ("kernel_size: 2 dilation: 5", (1, 2, 5, 5), "no window of 2 x 2 with pad 0 x 0 and dilation 5 x 5 fits into"),
+        ("kernel_h: 2 kernel_w: 2", (1, 2, 5, 5, 5), "kernel_h and kernel_w are for 2 spatial axes, the bottom has 3"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense(engine, params, shape, message) -> None:

@@ -18,7 +18,7 @@ from ..array import Gradients, Need
 from ..base import Choice, Ops
 from ..cores import usable_cores
 from ..memory import recycle_freed_memory
-from ..windows import Ints
+from ..windows import Ints, extent
 from . import convolution as conv
 from .grid import Grid
 
@@ -157,26 +157,37 @@ class NumpyOps(Ops[np.ndarray]):
 
     # -- pooling -----------------------------------------------------------------------------------------------------
 
-    def max_pool(self, x: np.ndarray, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[np.ndarray, Choice]:
+    def max_pool(
+        self, x: np.ndarray, kernel: Ints, stride: Ints, pad: Ints, out: Ints, dilation: Ints | None = None
+    ) -> tuple[np.ndarray, Choice]:
         """Pool as the base does; a NaN spreads. The choice is found on request only: a TEST net never needs it."""
-        grid = Grid.of_pooling(x.shape[2:], kernel, stride, pad, out)
+        grid = Grid.of_pooling(x.shape[2:], kernel, stride, pad, out, dilation)
         x = _batch_last(x)
         y = _over_windows(np.maximum, -np.inf, x, grid)
         for nothing in grid.empty():
             y[nothing] = 0
         return _batch_first(y), partial(_first_largest, x, y, grid)
 
-    def max_pool_index(self, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> np.ndarray:
-        return super().max_pool_index(choice() if callable(choice) else choice, x_shape, kernel, stride, pad)
+    def max_pool_index(
+        self, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints | None = None
+    ) -> np.ndarray:
+        return super().max_pool_index(choice() if callable(choice) else choice, x_shape, kernel, stride, pad, dilation)
 
     def max_pool_backward(
-        self, dy: np.ndarray, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints
+        self,
+        dy: np.ndarray,
+        choice: Choice,
+        x_shape: Ints,
+        kernel: Ints,
+        stride: Ints,
+        pad: Ints,
+        dilation: Ints | None = None,
     ) -> np.ndarray:
-        grid = Grid.of_pooling(x_shape[2:], kernel, stride, pad, dy.shape[2:])
+        grid = Grid.of_pooling(x_shape[2:], kernel, stride, pad, dy.shape[2:], dilation)
         choice = _batch_last(choice() if callable(choice) else choice)
         dy = _batch_last(dy)
         dx = np.zeros((dy.shape[0], *grid.size, dy.shape[-1]), dy.dtype)
-        overlap = any(k > s for k, s in zip(kernel, stride, strict=True))
+        overlap = any(extent(k, d) > s for k, d, s in zip(kernel, grid.dilation, stride, strict=True))
         for block in _channel_blocks(dx):
             dx_block, dy_block, choice_block = dx[block], dy[block], choice[block]
             for tap, (windows, elements) in enumerate(grid.taps()):
@@ -188,15 +199,19 @@ class NumpyOps(Ops[np.ndarray]):
                     np.multiply(chosen, dy_block[windows], out=dx_block[elements])
         return _batch_first(dx)
 
-    def ave_pool(self, x: np.ndarray, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> np.ndarray:
-        grid = Grid.of_pooling(x.shape[2:], kernel, stride, pad, out)
+    def ave_pool(
+        self, x: np.ndarray, kernel: Ints, stride: Ints, pad: Ints, out: Ints, dilation: Ints | None = None
+    ) -> np.ndarray:
+        grid = Grid.of_pooling(x.shape[2:], kernel, stride, pad, out, dilation)
         y = _over_windows(np.add, 0, _batch_last(x), grid)
-        y /= self._window_sizes(x.shape[2:], kernel, stride, pad, out)[..., None]
+        y /= self._window_sizes(x.shape[2:], kernel, stride, pad, out, dilation)[..., None]
         return _batch_first(y)
 
-    def ave_pool_backward(self, dy: np.ndarray, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> np.ndarray:
-        grid = Grid.of_pooling(x_shape[2:], kernel, stride, pad, dy.shape[2:])
-        area = self._window_sizes(x_shape[2:], kernel, stride, pad, dy.shape[2:])[..., None]
+    def ave_pool_backward(
+        self, dy: np.ndarray, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints | None = None
+    ) -> np.ndarray:
+        grid = Grid.of_pooling(x_shape[2:], kernel, stride, pad, dy.shape[2:], dilation)
+        area = self._window_sizes(x_shape[2:], kernel, stride, pad, dy.shape[2:], dilation)[..., None]
         dy = _batch_last(dy)
         dx = np.empty((dy.shape[0], *grid.size, dy.shape[-1]), dy.dtype)
         for block in _channel_blocks(dx):

@@ -31,8 +31,11 @@ class Grid(NamedTuple):
         return cls(tuple(size), tuple(kernel), tuple(stride), tuple(pad), tuple(dilation), out)
 
     @classmethod
-    def of_pooling(cls, size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Grid:
-        return cls(tuple(size), tuple(kernel), tuple(stride), tuple(pad), (1,) * len(kernel), tuple(out))
+    def of_pooling(
+        cls, size: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints, dilation: Ints | None = None
+    ) -> Grid:
+        dilation = dilation or (1,) * len(kernel)
+        return cls(tuple(size), tuple(kernel), tuple(stride), tuple(pad), tuple(dilation), tuple(out))
 
     def transposed(self) -> Grid:
         """Return, for stride 1, the windows over the outputs: each sees the outputs that one image element affects."""
@@ -73,10 +76,8 @@ class Grid(NamedTuple):
     def empty(self) -> list[Index]:
         """Return the indices of the windows that meet no element."""
         indices: list[Index] = []
-        for axis, (n, k, s, p, o) in enumerate(
-            zip(self.size, self.kernel, self.stride, self.pad, self.out, strict=True)
-        ):
-            alone = [i for i in range(o) if i * s - p >= n or i * s - p + k <= 0]
+        for axis, (n, k, s, p, d, o) in enumerate(zip(*self, strict=True)):
+            alone = [i for i in range(o) if not any(0 <= i * s - p + j * d < n for j in range(k))]
             indices += [(slice(None),) * (axis + 1) + (slice(i, i + 1),) for i in alone]
         return indices
 

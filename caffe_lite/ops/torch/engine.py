@@ -287,43 +287,58 @@ class TorchOps(Ops[Tensor]):
 
     # -- pooling -----------------------------------------------------------------------------------------------------
 
-    def max_pool(self, x: Tensor, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> tuple[Tensor, Choice]:
+    def max_pool(
+        self, x: Tensor, kernel: Ints, stride: Ints, pad: Ints, out: Ints, dilation: Ints | None = None
+    ) -> tuple[Tensor, Choice]:
         """Pool as the base does; a NaN spreads. The choice is the base's or, if torch pools, torch's index."""
-        if self.native and max_pooling.serves(x.shape):
+        if self.native and _usual(kernel, dilation) and max_pooling.serves(x.shape):
             return max_pooling.max_pool(x, kernel, stride, pad, out)
-        rounds_up = _rounds_up(x.shape, kernel, stride, pad, out)
+        rounds_up = _rounds_up(x.shape, kernel, stride, pad, out, dilation)
         if rounds_up is None:
-            return super().max_pool(x, kernel, stride, pad, out)
+            return super().max_pool(x, kernel, stride, pad, out, dilation)
         return aten.max_pool2d_with_indices(channels_last(x), list(kernel), list(stride), list(pad), [1, 1], rounds_up)
 
-    def max_pool_index(self, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Tensor:
+    def max_pool_index(
+        self, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints | None = None
+    ) -> Tensor:
         if choice.dtype == torch.int64:
             return choice.to(self.dtype)
-        return super().max_pool_index(choice, x_shape, kernel, stride, pad)
+        return super().max_pool_index(choice, x_shape, kernel, stride, pad, dilation)
 
     def max_pool_backward(
-        self, dy: Tensor, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints
+        self,
+        dy: Tensor,
+        choice: Choice,
+        x_shape: Ints,
+        kernel: Ints,
+        stride: Ints,
+        pad: Ints,
+        dilation: Ints | None = None,
     ) -> Tensor:
         if choice.dtype != torch.int64:
-            if self.native and max_pooling.serves(x_shape):
+            if self.native and _usual(kernel, dilation) and max_pooling.serves(x_shape):
                 return max_pooling.max_pool_backward(dy, choice, kernel, stride, pad, x_shape[2:])
-            return super().max_pool_backward(dy, choice, x_shape, kernel, stride, pad)
+            return super().max_pool_backward(dy, choice, x_shape, kernel, stride, pad, dilation)
         rounds_up = _rounds_up(x_shape, kernel, stride, pad, dy.shape[2:])
         return aten.max_pool2d_with_indices_backward(
             *(channels_last(dy), self._like_input(x_shape)),
             *(list(kernel), list(stride), list(pad), [1, 1], rounds_up, channels_last(choice)),
         )
 
-    def ave_pool(self, x: Tensor, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> Tensor:
-        rounds_up = _rounds_up(x.shape, kernel, stride, pad, out)
+    def ave_pool(
+        self, x: Tensor, kernel: Ints, stride: Ints, pad: Ints, out: Ints, dilation: Ints | None = None
+    ) -> Tensor:
+        rounds_up = _rounds_up(x.shape, kernel, stride, pad, out, dilation)
         if rounds_up is None:
-            return super().ave_pool(x, kernel, stride, pad, out)
+            return super().ave_pool(x, kernel, stride, pad, out, dilation)
         return aten.avg_pool2d(channels_last(x), list(kernel), list(stride), list(pad), rounds_up, True, None)
 
-    def ave_pool_backward(self, dy: Tensor, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints) -> Tensor:
-        rounds_up = _rounds_up(x_shape, kernel, stride, pad, dy.shape[2:])
+    def ave_pool_backward(
+        self, dy: Tensor, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints | None = None
+    ) -> Tensor:
+        rounds_up = _rounds_up(x_shape, kernel, stride, pad, dy.shape[2:], dilation)
         if rounds_up is None:
-            return super().ave_pool_backward(dy, x_shape, kernel, stride, pad)
+            return super().ave_pool_backward(dy, x_shape, kernel, stride, pad, dilation)
         return aten.avg_pool2d_backward(
             *(channels_last(dy), self._like_input(x_shape)),
             *(list(kernel), list(stride), list(pad), rounds_up, True, None),
@@ -395,13 +410,20 @@ def _wanted(gradients: Sequence[Tensor], need: Need) -> Gradients[Tensor]:
     return dx, dw, db
 
 
-def _rounds_up(x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints) -> bool | None:
+def _usual(kernel: Ints, dilation: Ints | None) -> bool:
+    """Return whether these are windows over images, without gaps."""
+    return len(kernel) == 2 and (dilation is None or set(dilation) == {1})
+
+
+def _rounds_up(
+    x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, out: Ints, dilation: Ints | None = None
+) -> bool | None:
     """Return the ceil_mode for which torch's pooling has these windows; None if there is none.
 
     When rounding up, torch drops a last window that would start past the image. Its padding is at most half of the
     kernel, and no image may be empty.
     """
-    if any(2 * p > k for k, p in zip(kernel, pad, strict=True)) or 0 in x_shape:
+    if not _usual(kernel, dilation) or any(2 * p > k for k, p in zip(kernel, pad, strict=True)) or 0 in x_shape:
         return None
     for ceil in (False, True):
         if tuple(out) == tuple(pooled(*axis, ceil) for axis in zip(x_shape[2:], kernel, stride, pad, strict=True)):
