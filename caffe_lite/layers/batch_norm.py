@@ -30,18 +30,18 @@ class BatchNormLayer(NormalizingLayer):
     With use_global_stats, these statistics are used. Otherwise mean and variance are the batch's, and every Forward
     updates the blobs in place: it multiplies each by moving_average_fraction, then adds the batch's mean to the first,
     its variance (times m / (m - 1), with m elements per channel) to the second, and 1 to the third.
+    The statistics are not learned: their lr_mult is set to 0, and any other value is an error.
+    Intel's and NVIDIA's also learn a scale and a shift, y = scale (x - mean) / sqrt(variance + eps) + shift, in two
+    more blobs (C). NVIDIA's mean and variance are plain averages, whatever the scale factor is: the first batch's are
+    taken as they are, each later one (its variance not multiplied) counts 1 - moving_average_fraction. TEST always uses
+    them, eps is 1e-5 at least, and scale and shift have an lr_mult and a decay_mult of 1. Older nets of NVIDIA have
+    scale and shift before the statistics, and all shapes (1, C, 1, 1); a net is one of them if its third param has an
+    lr_mult of 0 and its first has not. Weights files of either order fit: the blob that holds one value tells them
+    apart.
     Reads ``batch_norm_param``: use_global_stats (true in TEST, false in TRAIN), moving_average_fraction (0.999),
     eps (1e-5); scale_bias (false), scale_filler (constant 1), bias_filler (constant 0), filler (constant 1),
     bias_term (true).
-    In two forks the layer also learns a scale and a shift, y = scale (x - mean) / sqrt(variance + eps) + shift, in two
-    more blobs (C). Intel's is meant if filler is given: they follow the three blobs above.
-    NVIDIA's is meant if scale_bias is true, or one of the other two fillers is given. Its mean and variance are plain
-    averages, whatever the scale factor is: the first batch's are taken as they are, each later one (its variance not
-    multiplied) counts 1 - moving_average_fraction. TEST always uses them, eps is 1e-5 at least, and scale and shift
-    have an lr_mult and a decay_mult of 1. Older nets of NVIDIA have scale and shift before the statistics, and all
-    shapes (1, C, 1, 1); a net is one of them if its third param has an lr_mult of 0 and its first has not. Weights
-    files of either order fit: the blob that holds one value tells them apart.
-    The statistics are not learned: their lr_mult is set to 0, and any other value is an error.
+    Meanings: Intel's with filler; NVIDIA's with scale_bias true, scale_filler or bias_filler; otherwise BVLC's.
     Source: Ioffe and Szegedy 2015; the original's batch_norm_layer.cpp, and those of NVIDIA's and Intel's Caffe.
     Difference: an empty batch leaves the blobs as they are (in the original they become NaN for good). NVIDIA's newest
     Caffe also takes the second batch's statistics as they are, and those of the first two after it has resumed.

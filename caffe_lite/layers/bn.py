@@ -24,9 +24,8 @@ _AVERAGES = ("slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine
 class BNLayer(NormalizingLayer):
     """y = scale (x - mean) / sqrt(variance + eps) + shift, channel by channel.
 
-    Two forks give this name to different layers. It is yjxiong's (also happynear's, PSPNet's and mini-caffe's) if
-    slope_filler, bias_filler, momentum, eps, frozen, engine or icnet is given, or more than two ``param``. Otherwise it
-    is SegNet's (also ENet's).
+    Meanings: it is yjxiong's (also happynear's, PSPNet's and mini-caffe's) if slope_filler, bias_filler, momentum, eps,
+    frozen, engine or icnet is given, or more than two ``param``. Otherwise it is SegNet's (also ENet's).
     SegNet's takes the statistics of the batch, in TEST, too, with eps 1e-9; with bn_mode INFERENCE it only scales and
     shifts. Blobs: scale and shift, (1, C, 1, 1).
     yjxiong's takes the batch's statistics in TRAIN, and in TEST, or with frozen, the running ones. Every Forward with

@@ -14,7 +14,7 @@ from .common.fillers import fill
 class NormalizeLayer(Layer):
     """y = scale x / |x|, with the length |x| taken over the channels at each place, or over a whole sample.
 
-    Two forks give this name to different layers. With ``norm_param`` it is SSD's: |x| = sqrt(sum(x^2) + eps) over the
+    Meanings: with ``norm_param`` it is SSD's: |x| = sqrt(sum(x^2) + eps) over the
     whole sample, or over the channels where across_spatial is false, and a learned scale. Without, it is happynear's:
     |x| = sqrt(sum(x^2) + 1e-6) over the channels, or sum(|x|) + 1e-6 for L1, without a scale; for samples of one axis
     this is also yjxiong's, which reads no parameters.

@@ -21,7 +21,7 @@ class SmoothL1LossLayer(LossLayer):
     and after them as many weights v, outside it. A weight that is not given is 1. Tops: the loss, (); optionally the
     loss of each place, summed over the channels and not divided by Z, (N, 1, H, W).
     Reads ``smooth_l1_loss_param``: sigma (1), the s above.
-    This is the SmoothL1Loss of two families. Fast R-CNN's takes 2 or 4 bottoms and sigma. SSD's takes 2 or 3 bottoms,
+    Meanings: Fast R-CNN's takes 2 or 4 bottoms and sigma. SSD's takes 2 or 3 bottoms,
     and sigma is 1. So the number of bottoms says which weights there are, and sigma is 1 unless smooth_l1_loss_param is
     given.
     Source: Girshick 2015, smooth_L1_loss_layer.cpp of Fast R-CNN's and of SSD's Caffe; the second top: cascade-rcnn.

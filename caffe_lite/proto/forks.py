@@ -94,8 +94,13 @@ def numbers_of(owner: str) -> dict[str, dict[str, int]]:
 
 def forks_with_layer(type_name: str) -> str:
     """Return the names of the repositories that have a layer type which BVLC has not: three at most, "" if none."""
+    return _told([fork for fork, types in fork_layers().items() if type_name in types])
+
+
+def fork_layers() -> dict[str, list[str]]:
+    """Return the layer types that each fork adds, by the fork's short name."""
     lines = (line.partition(": ") for line in LAYERS.replace("\n  ", " ").strip().splitlines())
-    return _told([fork for fork, _, types in lines if type_name in types.split()])
+    return {fork: types.split() for fork, _, types in lines}
 
 
 def _told(forks: list[str]) -> str:

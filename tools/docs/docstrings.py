@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "caffe_lite"
-_PART = r"(?:Bottoms?(?: and (?:top|blob)s?)?|Tops?(?: and (?:bottom|blob)s?)?|Blobs|Source|Differences?)\b[^.:]{0,40}:"
+_WORDS = "Bottoms?(?: and (?:top|blob)s?)?|Tops?(?: and (?:bottom|blob)s?)?|Blobs|Meanings|Source|Differences?"
+_PART = rf"(?:{_WORDS})\b[^.:]{{0,40}}:"
 _STARTS = re.compile(rf"(?:^|(?<=[.;] ))(?={_PART}|Reads ``)", re.MULTILINE)
 # "2015; the original's", "e.g." and names do not end a sentence; after the end comes a capital or a quoted name.
 _SENTENCE = re.compile(r"(?<=[.:])\s+(?=[A-Z`])")
@@ -49,7 +50,7 @@ def docstrings() -> Iterator[tuple[str, str, str]]:
 
 
 def parts(text: str) -> list[str]:
-    """Split a layer's docstring where Bottoms, Tops, Blobs, Reads, Source and Differences begin."""
+    """Split a layer's docstring where Bottoms, Tops, Blobs, Meanings, Reads, Source and Differences begin."""
     return [
         " ".join(part.split()) for paragraph in text.split("\n\n") for part in _STARTS.split(paragraph) if part.strip()
     ]

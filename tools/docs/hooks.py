@@ -8,6 +8,7 @@ import layer_pages
 import loss_pictures
 import mathml
 from differences_page import differences_page
+from forks_page import forks_page
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
@@ -26,7 +27,7 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    made = _made(layer_pages.pages) | _made(loss_pictures.pictures) | _made(differences_page)
+    made = _made(layer_pages.pages) | _made(loss_pictures.pictures) | _made(differences_page) | _made(forks_page)
     for path, content in made.items():
         if path in files.src_uris:
             files.remove(files.src_uris[path])
