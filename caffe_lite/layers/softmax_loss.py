@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
+
+import numpy as np
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..ops.array import Array
+from .common.class_weights import AdaptiveWeights
 from .common.loss import SMALLEST, LossLayer, check_label_count, class_labels, ignored_label, normalization, normalizer
 
 
@@ -22,8 +27,13 @@ class SoftmaxWithLossLayer(LossLayer):
     ignored for VALID, the product of the axes before ``axis`` for BATCH_SIZE, pre_fixed_normalizer (1) for PRE_FIXED,
     1 for NONE, and never less than 1; normalize, if normalization is not set: true stands for VALID, false for
     BATCH_SIZE.
-    Source: the original's softmax_loss_layer.cpp; the third top: cascade-rcnn; PRE_FIXED: R-FCN's Caffe. As in the
-    original, a label is truncated to a whole number.
+    With label_smoothing s (0), of Intel's Caffe, the gradient is that of the cross entropy with 1 - s for the label and
+    s / C for each other class, while the loss stays as it is (NVIDIA's GPUs do nearly the same).
+    With max_entropy_weight w (-1: none), of OpenVINO's toolbox, each label's loss gets w sum_k p(k) ln p(k); with
+    adaptive_weighting (false), it is multiplied by the weight of its class, see AdaptiveWeights: gamma (0.9), scale
+    (1), min_weight and max_weight (none). With either, a label whose loss is not above 0 does not count.
+    Source: the original's softmax_loss_layer.cpp, and those of cascade-rcnn (the third top), R-FCN's Caffe (PRE_FIXED),
+    Intel's and OpenVINO's. As in the original, a label is truncated to a whole number.
     Differences: a label that is not a class is an error (the original reads memory beyond the scores); further tops
     need no loss_weight; gradients that reach p and the losses of labels count (the original drops them); with axis 0,
     the first axes need not agree.
@@ -31,10 +41,27 @@ class SoftmaxWithLossLayer(LossLayer):
 
     formula = r"L = -\frac{1}{Z} \sum_i \ln p_i(y_i), \quad p_i(k) = \frac{e^{x_i(k)}}{\sum_l e^{x_i(l)}}"
     tops = (1, 3)
+    reads_fork_fields = tuple(
+        f"LossParameter.{field}"
+        for field in (
+            *("label_smoothing", "max_entropy_weight", "adaptive_weighting"),
+            *("gamma", "scale", "min_weight", "max_weight"),
+        )
+    )
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.ignore = ignored_label(self.param.loss_param)
-        self.normalization = normalization(self.param.loss_param)
+        p = self.param.loss_param
+        self.ignore = ignored_label(p)
+        self.normalization = normalization(p)
+        self.smoothing = p.label_smoothing
+        if not 0 <= self.smoothing < 1:
+            self.error(f"label_smoothing is {self.smoothing:g}", "use at least 0 and less than 1")
+        self.entropy_weight = max(0.0, p.max_entropy_weight)
+        self.class_weights: AdaptiveWeights | None = None
+        if p.adaptive_weighting:
+            axis = self.axis(self.param.softmax_param.axis, bottom[0].num_axes)
+            self.class_weights = AdaptiveWeights(self, bottom[0].shape[axis])
+            self.carried = [self.class_weights.frequencies]
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         scores, labels = bottom
@@ -52,8 +79,17 @@ class SoftmaxWithLossLayer(LossLayer):
         self.saved.index, self.saved.valid = class_labels(self, labels, scores.shape, self.class_axis, self.ignore)
         self.saved.prob = ops.softmax(scores.data, self.class_axis)
         logs = ops.log(ops.at_least(ops.pick(self.saved.prob, self.saved.index, self.class_axis), SMALLEST))
+        if self.entropy_weight:
+            logs = logs - self.entropy_weight * self._negative_entropy(self._logs())
+        if self.entropy_weight or self.class_weights:
+            costs = logs < 0
+            self.saved.valid = costs if self.saved.valid is None else self.saved.valid & costs
         if self.saved.valid is not None:
             logs = ops.where(self.saved.valid, logs, ops.scalar(0))
+        self.saved.weights = None
+        if self.class_weights:
+            self.saved.weights = self._weights(self.class_weights)
+            logs = logs * self.saved.weights
         self.saved.normalizer = normalizer(ops, self.normalization, self.samples, labels.count, self.saved.valid)
         # Subtracted from 0.0, so that a perfect batch costs 0 instead of -0.
         top[0].data = ops.scalar((0.0 - ops.sum(logs)) / self.saved.normalizer)
@@ -61,6 +97,19 @@ class SoftmaxWithLossLayer(LossLayer):
             top[1].data = self.saved.prob
         if len(top) > 2:
             top[2].data = ops.reshape(0.0 - logs, labels.shape)
+
+    def _logs(self) -> Array:
+        return self.ops.log(self.ops.at_least(self.saved.prob, SMALLEST))
+
+    def _negative_entropy(self, logs: Array) -> Array:
+        return self.ops.sum(self.saved.prob * logs, self.class_axis, keepdims=True)
+
+    def _weights(self, class_weights: AdaptiveWeights) -> Array:
+        """Return the weight of each label."""
+        ops, axis, index = self.ops, self.class_axis, self.saved.index
+        chosen = ops.one_hot(index, self.saved.prob.shape[axis], axis) * ops.astype(self.saved.valid)
+        others = tuple(i for i in range(chosen.ndim) if i != axis)
+        return ops.take_rows(class_weights.updated(ops.sum(chosen, others)), index)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
@@ -70,9 +119,26 @@ class SoftmaxWithLossLayer(LossLayer):
         scale = top[0].diff / self.saved.normalizer
         if len(top) > 2 and top[2].has_diff:
             scale = scale + ops.reshape(top[2].diff, self.saved.index.shape)
-        dx = ops.cross_entropy_backward(self.saved.prob, self.saved.index, scale, self.class_axis)
+        if self.saved.weights is not None:
+            scale = scale * self.saved.weights
+        prob = self.saved.prob
+        dx = ops.cross_entropy_backward(prob, self.saved.index, scale, self.class_axis)
+        if self.smoothing:
+            classes = prob.shape[self.class_axis]
+            share = self.smoothing / max(1, classes)
+            dx = (1 - self.smoothing - share) * dx + (share * scale) * (classes * prob - 1)
+        if self.entropy_weight:
+            logs = self._logs()
+            dx = dx + (self.entropy_weight * scale) * prob * (logs - self._negative_entropy(logs))
         if self.saved.valid is not None:
             dx = ops.where(self.saved.valid, dx, ops.scalar(0))
         if len(top) > 1 and top[1].has_diff:
-            dx = dx + ops.softmax_backward(top[1].diff, self.saved.prob, self.class_axis)
+            dx = dx + ops.softmax_backward(top[1].diff, prob, self.class_axis)
         bottom[0].diff = dx
+
+    def state(self) -> Any:
+        return self.ops.host_view(self.class_weights.frequencies.data).tolist() if self.class_weights else None
+
+    def restore_state(self, state: Any) -> None:
+        if self.class_weights and state:
+            self.class_weights.frequencies.data = self.ops.asarray(np.array(state))

@@ -229,3 +229,66 @@ def test_the_loss_of_each_label(make_net: MakeNet, kind: str) -> None:
     np.testing.assert_allclose(net.blobs["each"].data.ravel(), wanted, rtol=1e-5)
     assert float(net.blobs["loss"].data) == pytest.approx(sum(wanted) / 8, rel=1e-5)
     assert not np.signbit(net.blobs["each"].data).any()
+
+
+def test_smoothed_labels_change_the_gradient_alone(make_net: MakeNet) -> None:
+    x, labels = np.random.default_rng(0).standard_normal((3, 4)), [2, 0, 9]
+    net = loss_net(make_net, (3, 4), (3,), "loss_param { label_smoothing: 0.2 ignore_label: 9 }")
+    plain = loss_net(make_net, (3, 4), (3,), "loss_param { ignore_label: 9 }")
+    assert run(net, x, labels) == run(plain, x, labels)
+    p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
+    target = np.full((3, 4), 0.05)
+    target[0, 2] = target[1, 0] = 0.8
+    expected = p * target.sum(1, keepdims=True) - target
+    expected[2] = 0
+    np.testing.assert_allclose(net.blobs["x"].diff, expected / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_confident_predictions_cost_more(make_net: MakeNet) -> None:
+    x = np.array([[0.3, -0.2, 0.9], [0, 12, 0.5], [0.1, 0.2, 0.3]])
+    net = loss_net(make_net, (3, 3), (3,), "loss_param { max_entropy_weight: 0.4 ignore_label: -1 }")
+    p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
+    losses = [-log(p[i, label]) + 0.4 * float(np.sum(p[i] * np.log(p[i]))) for i, label in enumerate([0, 1])]
+    assert losses[1] < 0 < losses[0]  # and so the second label does not count
+    assert run(net, x, [0, 1, -1]) == pytest.approx(losses[0], rel=1e-5)
+    gradient = net.blobs["x"].diff.copy()
+    assert not gradient[1:].any()
+    for k in range(3):
+        step = np.zeros((3, 3))
+        step[0, k] = 1e-2
+        slope = (run(net, x + step, [0, 1, -1]) - run(net, x - step, [0, 1, -1])) / 2e-2
+        assert gradient[0, k] == pytest.approx(slope, abs=1e-4)
+
+
+def test_rare_classes_weigh_more(make_net: MakeNet) -> None:
+    params = "adaptive_weighting: true gamma: 0.5 scale: 2 max_weight: 1.4 ignore_label: 7"
+    net = loss_net(make_net, (4, 3), (4,), f"loss_param {{ {params} }}")
+    x = np.random.default_rng(1).standard_normal((4, 3))
+    costs = -np.log(np.exp(x) / np.exp(x).sum(1, keepdims=True))
+    # Frequencies 2/3, 1/3, 0: their mean is 1/3.
+    weights = [2 * 0.5, 2 * 1.0, 0]
+    expected = weights[0] * (costs[0, 0] + costs[1, 0]) + weights[1] * costs[2, 1]
+    assert run(net, x, [0, 0, 1, 7]) == pytest.approx(expected / 3, rel=1e-5)
+    p = np.exp(-costs)
+    gradient = np.array([(p[i] - np.eye(3)[label]) * weights[label] / 3 for i, label in enumerate([0, 0, 1])])
+    np.testing.assert_allclose(net.blobs["x"].diff[:3], gradient, rtol=1e-4, atol=1e-6)
+    # Then 0.5 * (2/3, 1/3) for those seen before, and 1 for the new one: the mean is 1/2.
+    saved = net.state()
+    assert run(net, x, [2, 2, 2, 2]) == pytest.approx(2 * 0.5 * costs[:, 2].mean(), rel=1e-5)
+    net.restore_state(saved)
+    assert run(net, x, [2, 2, 2, 7]) == pytest.approx(2 * 0.5 * costs[:3, 2].mean(), rel=1e-5)
+    assert run(net, x, [1, 7, 7, 7]) == pytest.approx(2 * (1.25 / 3) / (0.5 / 6 + 0.5) * costs[0, 1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("params", "what"),
+    [
+        ("label_smoothing: 1", "label_smoothing is 1"),
+        ("adaptive_weighting: true gamma: 0", "gamma is 0"),
+        ("adaptive_weighting: true scale: 0", "scale is 0"),
+        ("adaptive_weighting: true min_weight: 2 max_weight: 1", "min_weight is 2, max_weight 1"),
+    ],
+)
+def test_weights_that_make_no_sense(make_net: MakeNet, params: str, what: str) -> None:
+    with pytest.raises(LayerError, match=what):
+        loss_net(make_net, (1, 2), (1,), f"loss_param {{ {params} }}")

@@ -358,6 +358,8 @@ TABLE = [
     Entry("Pooling max mask", "pooling_param { kernel_size: 2 stride: 2 }", [IMAGES], tops=2),
     Entry("Pooling ave", "pooling_param { pool: AVE kernel_size: 3 stride: 2 }", [IMAGES]),
     Entry("Pooling ave pad", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }", [IMAGES]),
+    Entry("Pooling max dilated", "pooling_param { kernel_size: 2 dilation: 2 }", [IMAGES]),
+    Entry("Pooling ave of volumes", "pooling_param { pool: AVE kernel_size: 2 }", [Bottom((2, 3, 2, 3, 4))]),
     Entry("Pooling ave global", "pooling_param { pool: AVE global_pooling: true }", [IMAGES]),
     Entry("Pooling stochastic", "pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }", [positive(2, 3, 5, 4)]),
     Entry("Power fraction", "power_param { power: 2.5 scale: 0.4 shift: 1 }", [IMAGES], in_place=True),
@@ -437,6 +439,11 @@ TABLE = [
     Entry("SoftmaxWithLoss batch", "loss_param { normalization: BATCH_SIZE }", [MAPS, MAP_LABELS]),
     Entry("SoftmaxWithLoss of each", "loss_param { ignore_label: 2 }", [MAPS, MAP_LABELS], tops=3),
     Entry("SoftmaxWithLoss last axis", "softmax_param { axis: -1 }", [Bottom((2, 3, 5)), labels(5, 2, 3)]),
+    Entry(
+        "SoftmaxWithLoss weights",
+        "loss_param { max_entropy_weight: 0.1 adaptive_weighting: true gamma: 1 ignore_label: 2 }",
+        [MAPS, MAP_LABELS],
+    ),
     Entry(
         "SoftmaxWithLossOHEM",
         "loss_weight: 3 loss_weight: 0 loss_weight: 2 loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 2 }",
