@@ -394,6 +394,11 @@ def _batch_norm(s: _Sketch) -> list[str] | None:
     return made
 
 
+@_proposes("Upsample")
+def _upsample(s: _Sketch) -> list[str] | None:
+    return s.add("Upsample", [s.real(*IMAGES)], f"upsample_param {{ scale: {s.among(1, 2, 3)} }}")
+
+
 @_proposes("BN")
 def _bn(s: _Sketch) -> list[str] | None:
     fields = s.among("", "bn_mode: INFERENCE", f"momentum: 0.7 eps: {s.among(1e-5, 1e-2)}", "frozen: true")

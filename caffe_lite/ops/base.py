@@ -550,14 +550,16 @@ class Ops(Generic[A]):
         self, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints | None = None
     ) -> A:
         """Return the indices of the chosen elements in the plane (H * W), in the net's dtype; -1 for empty windows."""
-        xp = self.xp
-        out = choice.shape[2:]
-        plane = self.reshape(self.asarray(np.arange(prod(x_shape[2:]))), (1, 1, *x_shape[2:]))
-        places, taps = self._padded_to_windows(plane, kernel, stride, pad, out, -1.0, dilation)
-        index = self.full(choice.shape, -1.0)
-        for k, tap in enumerate(taps):
-            index = xp.where(choice == k, places[tap], index)
-        return index
+        k = rest = self.astype(choice)
+        index, pixels = self.scalar(0), 1.0
+        for axis in reversed(range(len(kernel))):
+            first = np.arange(k.shape[2 + axis]) * stride[axis] - pad[axis]
+            behind = [1] * (len(kernel) - axis - 1)
+            above = self.xp.floor((rest + 0.5) / kernel[axis])
+            step = (rest - above * kernel[axis]) * (dilation[axis] if dilation else 1)
+            index = index + (self.reshape(self.asarray(first), (-1, *behind)) + step) * pixels
+            rest, pixels = above, pixels * x_shape[2 + axis]
+        return self.xp.where((k >= 0) & (k < prod(kernel)), index, self.scalar(-1))
 
     def max_pool_backward(
         self, dy: A, choice: Choice, x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints | None = None
@@ -634,6 +636,52 @@ class Ops(Generic[A]):
         total = sum((padded[tap] for tap in taps[1:]), padded[taps[0]])
         squares = sum((padded[tap] * padded[tap] for tap in taps[1:]), padded[taps[0]] * padded[taps[0]])
         return self.xp.where(total > 0, squares / self.at_least(total, 1e-37), self.scalar(0))
+
+    # -- enlarging: the way back from pooling ------------------------------------------------------------------------
+
+    def _memory_order(self, x: A) -> tuple[A, int]:
+        """Return images with their axes in the best order in memory, and the position of the rows among them."""
+        return self.transpose(x, self.image_order), self.image_order.index(2)
+
+    def _from_memory_order(self, x: A) -> A:
+        return self.transpose(x, sorted(range(4), key=self.image_order.__getitem__))
+
+    def scatter(self, x: A, index: A, count: int, axis: int) -> A:
+        """Put x at the positions ``index`` along an axis of ``count`` zeros; at equal positions the last one counts."""
+        y = self.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]))
+        at = [
+            self.reshape(self.indices(np.arange(n)), [n if i == k else 1 for k in range(x.ndim)])
+            for i, n in enumerate(x.shape)
+        ]
+        at[axis] = index
+        y[tuple(at)] = x
+        return y
+
+    def max_unpool(self, x: A, index: A, out: Ints) -> A:
+        """Put each element of x (N, C, H, W) at its ``index`` in a plane of zeros: (N, C, *out)."""
+        x, at = self._memory_order(x)
+        index, _ = self._memory_order(index)
+        before, pixels, after = x.shape[:at], prod(x.shape[at : at + 2]), x.shape[at + 2 :]
+        x, index = (self.reshape(array, (*before, pixels, *after)) for array in (x, index))
+        return self._from_memory_order(self.reshape(self.scatter(x, index, prod(out), at), (*before, *out, *after)))
+
+    def max_unpool_backward(self, dy: A, index: A) -> A:
+        """Return the elements of dy at each ``index`` (N, C, H, W): the gradient of ``max_unpool``."""
+        n, c, *size = index.shape
+        planes = self.reshape(dy, (n, c, prod(dy.shape[2:])))
+        return self.reshape(self.pick(planes, self.reshape(index, (n, c, prod(size))), 2), index.shape)
+
+    def repeat_pixels(self, x: A, factor: Ints) -> A:
+        """Make a rectangle, ``factor`` (high, wide), of each pixel of x (N, C, H, W)."""
+        x, at = self._memory_order(x)
+        before, (h, w), after = x.shape[:at], x.shape[at : at + 2], x.shape[at + 2 :]
+        y = self.reshape(x, (*before, h, 1, w, 1, *after))
+        y = self.xp.broadcast_to(y, (*before, h, factor[0], w, factor[1], *after))
+        return self._from_memory_order(self.reshape(y, (*before, h * factor[0], w * factor[1], *after)))
+
+    def repeat_pixels_backward(self, dy: A, factor: Ints) -> A:
+        out = [size // f for size, f in zip(dy.shape[2:], factor, strict=True)]
+        return self.ave_pool(dy, factor, factor, (0, 0), out) * float(prod(factor))
 
     # -- normalisation -----------------------------------------------------------------------------------------------
 

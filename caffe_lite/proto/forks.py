@@ -312,6 +312,7 @@ LayerParameter
   + bn_param: 45 SegNet ENet synopsys, 204 mini-caffe, 200 happynear, 137 yjxiong
   + dense_image_data_param: 138 SegNet, 46 ENet, 168 synopsys
   + upsample_param: 137 SegNet, 147 ENet, 150 MobileNet-YOLO, 177 synopsys
+  + upsample_darknet_param: 209 synopsys
   + interp_param: 163 synopsys
   + seg_accuracy_param: 164 synopsys
   + seg_data_param: 141 yjxiong

@@ -141,6 +141,9 @@ MULTIBOX = [Bottom((2, 24)), Bottom((2, 18)), PRIORS, OBJECT_ROWS]
 OBJECTS = [0, 0, None, 2]
 YOLO = "num_class: 2 biases: 9 biases: 5 biases: 4 biases: 6"
 YOLO_LISTS = Bottom((2, 1, 2, 5), lambda rng: np.array([[[[1, 0.3, 0.6, 0.2, 0.4], [0] * 5]]] * 2))
+MASK = Bottom(
+    (2, 3, 5, 4), lambda rng: rng.permuted(np.tile(np.arange(35), (6, 1)), axis=1)[:, :20].reshape(2, 3, 5, 4)
+)
 
 DETECTIONS = Bottom(
     (1, 1, 3, 11),
@@ -457,6 +460,10 @@ TABLE = [
     Entry("Tile", "tile_param { tiles: 3 }", [IMAGES]),
     Entry("Tile last", "tile_param { tiles: 2 axis: -1 }", [IMAGES]),
     Entry("Tile once", "tile_param { tiles: 1 axis: 0 }", [IMAGES], in_place=True),
+    Entry("Upsample", "upsample_param { scale: 2 }", [IMAGES]),
+    Entry("Upsample once", "", [IMAGES], in_place=True),
+    Entry("Upsample mask", "upsample_param { upsample_h: 5 upsample_w: 7 }", [IMAGES, MASK]),
+    Entry("UpsampleDarknet", "upsample_darknet_param { stride: 3 }", [Bottom((2, 3, 2, 3))]),
     Entry("TanH", "", [IMAGES], in_place=True),
     Entry(
         "Yolov3",

@@ -177,6 +177,11 @@ class TorchOps(Ops[Tensor]):
     def pick(self, x: Tensor, index: Tensor, axis: int) -> Tensor:
         return x.gather(axis, index)
 
+    def scatter(self, x: Tensor, index: Tensor, count: int, axis: int) -> Tensor:
+        shape = list(x.shape)
+        shape[axis] = count
+        return self.zeros(shape).scatter_(axis, index, x)
+
     def one_hot(self, index: Tensor, classes: int, axis: int) -> Tensor:
         shape = list(index.shape)
         shape[axis] = classes
