@@ -239,7 +239,7 @@ class Layer:
 
     def gradient_reaches(self, bottom_index: int, num_bottoms: int) -> bool:
         """Return whether this bottom can have a gradient at all."""
-        return bottom_index not in [i % num_bottoms for i in self.not_differentiable]
+        return not {bottom_index, bottom_index - num_bottoms} & set(self.not_differentiable)
 
 
 _JSON_EXAMPLE = """python_param { param_str: '{"name": 1}' }"""

@@ -97,7 +97,8 @@ def test_an_axis_out_of_range(axis):
 
 
 @pytest.mark.parametrize(
-    ("not_differentiable", "reached"), [((), [0, 1, 2]), ((1,), [0, 2]), ((-1,), [0, 1]), ((0, -1), [1])]
+    ("not_differentiable", "reached"),
+    [((), [0, 1, 2]), ((1,), [0, 2]), ((-1,), [0, 1]), ((0, -1), [1]), ((3,), [0, 1, 2])],
 )
 def test_bottoms_that_a_gradient_reaches(monkeypatch, not_differentiable, reached):
     layer = create("ReLU")

@@ -37,9 +37,6 @@ class SmoothL1LossLayer(LossLayer):
     tops = (1, 2)
     not_differentiable: ClassVar[tuple[int, ...]] = (2, 3)
 
-    def gradient_reaches(self, bottom_index: int, num_bottoms: int) -> bool:
-        return bottom_index < 2
-
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.smooth_l1_loss_param
         if p.HasField("abssum"):

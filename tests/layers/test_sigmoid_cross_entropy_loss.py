@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import exp, log
+from math import exp, log, log1p
 
 import numpy as np
 import pytest
@@ -77,3 +77,36 @@ def test_ignore_label_meets_truncated_targets(make_net: MakeNet) -> None:
 def test_targets_that_are_too_few(make_net: MakeNet) -> None:
     with pytest.raises(LayerError, match=r"\(4, 5\) need 20 targets.*\(4,\) are 4.*SoftmaxWithLoss"):
         loss_net(make_net, (4, 5), (4,))
+
+
+def weighted_net(make_net: MakeNet, weights: tuple[int, ...], layer: str = "") -> Net:
+    """Make a net whose targets and weights depend on something that is learned, as those of MNC's nets do."""
+    text = "force_backward: true\n"
+    for name, shape in (("x", (2, 3, 1)), ("target", (2, 3)), ("weight", weights)):
+        dims = " ".join(f"dim: {n}" for n in shape)
+        text += f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {dims} }} }} }}\n'
+    text += 'layer { name: "loss" type: "SigmoidCrossEntropyLoss" bottom: "x" bottom: "target" bottom: "weight" '
+    return make_net(f'{text} top: "loss" {layer} }}')
+
+
+@pytest.mark.parametrize("weights", [(0.5, 2, 0, 0, 1, 4), (1, -3, 0.5, 0, 0, 0), (0,) * 6])
+def test_weights(make_net: MakeNet, weights: tuple[float, ...]) -> None:
+    net = weighted_net(make_net, (2, 1, 3), "loss_weight: 2 propagate_down: [true, false, true]")
+    x, targets = (-2, -0.5, 3, 0.1, 1, 40), (0, 1, 0.25, 1, 0, 1)
+    net.blobs["weight"].data.flat[:] = weights
+    net.blobs["weight"].diff[...] = 7
+    divisor = sum(weights) if sum(weights) > 0 else 1
+    terms = [t * log1p(exp(-s)) + (1 - t) * log1p(exp(s)) for s, t in zip(x, targets, strict=True)]
+    wanted = sum(w * term for w, term in zip(weights, terms, strict=True)) / divisor
+    given = np.reshape(x, (2, 3, 1)), np.reshape(targets, (2, 3))
+    assert run(net, *given) == pytest.approx(wanted, rel=1e-5, abs=1e-7)
+    gradient = [2 / divisor * w * (1 / (1 + exp(-s)) - t) for w, s, t in zip(weights, x, targets, strict=True)]
+    np.testing.assert_allclose(net.blobs["x"].diff.ravel(), gradient, rtol=1e-5, atol=1e-7)
+    assert not net.blobs["weight"].diff.any()
+
+
+def test_weights_that_do_not_fit(make_net: MakeNet) -> None:
+    with pytest.raises(LayerError, match=r"\(2, 3, 1\) and \(2, 4\) have 3 and 4 values for each sample"):
+        weighted_net(make_net, (2, 4))
+    with pytest.raises(LayerError, match=r"weights and loss_param.*a weight of 0 ignores a target"):
+        weighted_net(make_net, (2, 3), "loss_param { ignore_label: 1 }")

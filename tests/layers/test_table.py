@@ -414,6 +414,7 @@ TABLE = [
     Entry("Sigmoid", "", [IMAGES], in_place=True),
     Entry("SigmoidCrossEntropyLoss", "", [ROWS, labels(2, 4, 6)]),
     Entry("SigmoidCrossEntropyLoss ignore", "loss_param { ignore_label: 1 normalize: true }", [ROWS, labels(3, 4, 6)]),
+    Entry("SigmoidCrossEntropyLoss weights", "", [ROWS, labels(2, 4, 6), positive(4, 6)]),
     Entry("Slice even", "", [Bottom((2, 6, 2, 2))], tops=3),
     Entry("Slice points", "slice_param { axis: -2 slice_point: 1 slice_point: 4 }", [IMAGES], tops=3),
     Entry("Slice one", "", [IMAGES], in_place=True),
