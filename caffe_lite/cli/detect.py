@@ -17,7 +17,7 @@ ORDERS = ("BGR", "RGB")
 
 
 def add_arguments(parser: Parser) -> None:
-    what = "the deploy net: images in; out, a DetectionOutput, or R-CNN's cls_prob and bbox_pred of rois"
+    what = "the deploy net: images in; out, a DetectionOutput, R-CNN's cls_prob and bbox_pred of rois, or Cascade R-CNN"
     parser.add_argument("net", metavar="NET", help=what)
     parser.add_argument("weights", metavar="WEIGHTS", help="a .caffemodel or .h5 file")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="an image, a video, or a folder of some")
@@ -33,30 +33,34 @@ def add_arguments(parser: Parser) -> None:
     what = "the factor after that; default: the net's transform_param, else 1"
     parser.add_argument("--scale", metavar="X", type=float, help=what)
     what = "resize images to this; default: the net's transform_param, else its input"
-    rcnn = "for R-CNN the shorter side, and the most for the longer one; default 600,1000"
-    parser.add_argument("--size", metavar="H,W", type=_size, help=f"{what}; {rcnn}")
+    rcnn = "For R-CNN the shorter side, and the most for the longer one; default: the transform_param, else 600,1000"
+    parser.add_argument("--size", metavar="H,W", type=_size, help=f"{what}. {rcnn}")
     what = "the order of the net's channels; default BGR, which holds values from 0 to 255"
     parser.add_argument("--channel-order", choices=ORDERS, default=ORDERS[0], type=str.upper, help=what)
     what = "R-CNN: drop a box that overlaps a better one of its class by more than this; default 0.3"
     parser.add_argument("--nms", metavar="P", type=float, default=0.3, help=what)
+    what = "Fast R-CNN: the regions of each image, a CSV file with columns filename, xmin, ymin, xmax, ymax"
+    parser.add_argument("--regions", metavar="FILE", help=what)
     add_state(parser)
     add_engine(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from ..detection.finder import Preparation, finder_of
+    from ..detection.given_regions import GivenRegions
     from ..detection.media import media_of
     from ..logs.log import start_logging
     from ..pycaffe.net import TEST, Net
 
     categories = _categories(arguments.labels) if arguments.labels else {}
     media = [medium for given in arguments.images for medium in media_of(given)]
+    regions = GivenRegions(arguments.regions) if arguments.regions else None
     targets = _targets(media, arguments.out) if arguments.out else [""] * len(media)
     start_logging()
     choose_engine(arguments)
     net = Net(*(arguments.net, TEST, arguments.level, arguments.stage, arguments.weights), compile=arguments.compile)
     try:
-        given = Preparation(arguments.mean, arguments.scale, arguments.size, arguments.channel_order == "RGB")
+        given = Preparation(arguments.mean, arguments.scale, arguments.size, arguments.channel_order == "RGB", regions)
         finder = finder_of(net, given, arguments.threshold, arguments.nms)
         report = _JsonReport(categories) if arguments.json else _Report(categories)
         for medium, target in zip(media, targets, strict=True):
@@ -134,7 +138,7 @@ def _go_through(medium: Medium, target: str, finder: Finder, report: _Report) ->
 
     with medium.like(target) if target else nullcontext() as put:
         for name, image in medium.frames():
-            found = finder(image)
+            found = finder(name, image)
             report.add(name, found)
             if put is not None:
                 put(mark(image, found, report.name))

@@ -17,10 +17,11 @@ from ..layers.common.detection_files import in_pixels
 from ..logs.log import logger
 from ..proto.caffe_pb2 import TEST, ResizeParameter, TransformationParameter
 from ..pycaffe.net import Net
+from .given_regions import GivenRegions
 
 _COLUMNS = 7  # of a row of DetectionOutput: image, label, score, x1, y1, x2, y2
-_REGIONS = {"cls_prob", "bbox_pred"}  # what R-CNN's nets put out, besides the regions
 _SIDES = (600, 1000)  # of R-CNN's images: the shorter one, unless the longer one is above its limit
+_STEP = 32  # the sides of images for Cascade R-CNN's nets are multiples of it
 
 
 class Found(NamedTuple):
@@ -32,12 +33,13 @@ class Found(NamedTuple):
 
 
 class Preparation(NamedTuple):
-    """What users say about how images are prepared; None leaves it to the net."""
+    """What users say about what the net is given; None leaves it to the net."""
 
     mean: Sequence[float] | None = None
     scale: float | None = None
     size: tuple[int, int] | None = None
     rgb: bool = False
+    regions: GivenRegions | None = None
 
 
 class Finder(ABC):
@@ -52,7 +54,12 @@ class Finder(ABC):
         self.input = _image_input(net)
         self.channels = net.blobs[self.input].shape[1]
         if self.channels not in (1, 3):
-            raise NetError(f"the net takes images of {self.channels} channels", hint="only 1 and 3 are known")
+            hint = "only 1 and 3 are known: give a whole detector, not the part of one that takes features"
+            raise NetError(f"the net takes images of {self.channels} channels", hint=hint)
+        if "rois" in net.inputs and given.regions is None:
+            raise NetError("the net has an input rois, for regions that another program finds", hint="give --regions")
+        if given.regions is not None and "rois" not in net.inputs:
+            raise NetError("--regions is given, and the net has no input rois", hint="leave it out")
         self.transform, where = _transform_of(net)
         values = _values(self.transform, given)
         if values.scale == 1 and not (values.mean_file or values.mean_value):
@@ -60,7 +67,7 @@ class Finder(ABC):
         self.transformer = DataTransformer(values, TEST, where)
 
     @abstractmethod
-    def __call__(self, image: np.ndarray) -> list[Found]:
+    def __call__(self, name: str, image: np.ndarray) -> list[Found]:
         """Return the objects in an image (H, W, 3) of bytes, in the order B, G, R."""
 
     def fill(self, image: np.ndarray, how: ResizeParameter) -> tuple[int, int]:
@@ -93,7 +100,7 @@ class RowsFinder(Finder):
         if given.size or not self.transform.HasField("resize_param"):
             self.resize.height, self.resize.width = given.size or net.blobs[self.input].shape[2:]
 
-    def __call__(self, image: np.ndarray) -> list[Found]:
+    def __call__(self, name: str, image: np.ndarray) -> list[Found]:
         self.fill(image, self.resize)
         rows = self.net.forward()[self.output].reshape(-1, _COLUMNS)
         rows = rows[best_first(np.where(rows[:, 1] == -1, -np.inf, rows[:, 2]), above=self.threshold)]
@@ -102,31 +109,40 @@ class RowsFinder(Finder):
         return _listed(rows[:, 1], rows[:, 2], boxes)
 
 
-class RegionsFinder(Finder):
-    """Takes the regions ``rois`` of R-CNN's nets, their classes ``cls_prob`` and the deltas of boxes ``bbox_pred``.
+class ClassesFinder(Finder):
+    """Base of the finders for nets that put out many boxes and, for each, the probabilities of all classes.
 
     Of the boxes of a class, one is dropped if its intersection over union with a better one is above ``overlap``.
     """
 
     def __init__(self, net: Net, given: Preparation, threshold: float, overlap: float) -> None:
         super().__init__(net, given, threshold)
-        self.sides = given.size or _SIDES
+        resize_param = self.transform.resize_param if self.transform.HasField("resize_param") else None
+        self.sides = given.size or ((resize_param.height, resize_param.width) if resize_param else self.usual_sides())
         self.overlap = overlap
 
-    def __call__(self, image: np.ndarray) -> list[Found]:
-        height, width = image.shape[:2]
+    def usual_sides(self) -> tuple[int, int]:
+        """Return the shorter and the longer side of images, if neither users nor the net give any."""
+        return _SIDES
+
+    def seen_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width with which the net sees an image."""
         factor = min(self.sides[0] / min(height, width), self.sides[1] / max(height, width))
-        how = ResizeParameter(height=max(1, round(height * factor)), width=max(1, round(width * factor)))
-        seen_height, seen_width = self.fill(image, how)
-        outputs = self.net.forward(["rois"])
-        if not len(outputs["rois"]):
-            return []
-        regions = outputs["rois"].reshape(len(outputs["rois"]), -1)[:, 1:5]
-        scores = outputs["cls_prob"].reshape(len(regions), -1)
-        deltas = self._deltas(outputs["bbox_pred"], scores)
-        sides = np.array([width / seen_width, height / seen_height] * 2, np.float32)
-        boxes = clip(from_deltas((regions * sides)[:, None], deltas), width - 1, height - 1)
-        boxes = np.broadcast_to(boxes, (*scores.shape, 4))
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+    @abstractmethod
+    def candidates(self, name: str, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Run the net; return probabilities (R, K) and, in pixels of the image, boxes (R, K, 4) or (R, 1, 4).
+
+        ``sides`` is what to multiply the corners of a box in the net with, (4,), for pixels of the image.
+        """
+
+    def __call__(self, name: str, image: np.ndarray) -> list[Found]:
+        height, width = image.shape[:2]
+        seen_height, seen_width = self.seen_size(height, width)
+        seen_height, seen_width = self.fill(image, ResizeParameter(height=seen_height, width=seen_width))
+        scores, boxes = self.candidates(name, np.array([width / seen_width, height / seen_height] * 2, np.float32))
+        boxes = np.broadcast_to(clip(boxes, width - 1, height - 1), (*scores.shape, 4))
         labels, best, kept = [], [], []
         for label in range(1, scores.shape[1]):
             index = best_first(scores[:, label], above=self.threshold)
@@ -138,6 +154,32 @@ class RegionsFinder(Finder):
         found = np.concatenate([np.empty((0, 4), np.float32), *kept])
         found[:, 2:] += 1 - found[:, :2]
         return _listed(np.concatenate([[], *labels]), np.concatenate([[], *best]), found)
+
+
+class RegionsFinder(ClassesFinder):
+    """Takes the regions ``rois`` of R-CNN's nets, their classes ``cls_prob`` and the deltas of boxes ``bbox_pred``.
+
+    Nets without ``bbox_pred`` leave the regions as they are. Nets with an input ``rois`` look at the given regions.
+    """
+
+    def __init__(self, net: Net, given: Preparation, threshold: float, overlap: float) -> None:
+        super().__init__(net, given, threshold, overlap)
+        self.given = given.regions
+
+    def candidates(self, name: str, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self.given is not None:
+            corners = self.given.of(name)
+            self.net.blobs["rois"].reshape(len(corners), 5)
+            self.net.blobs["rois"].data[...] = np.insert(corners / sides, 0, 0, 1)
+        outputs = self.net.forward(["rois"])
+        count = len(outputs["rois"])
+        if not count:
+            return np.empty((0, 1), np.float32), np.empty((0, 1, 4), np.float32)
+        regions = outputs["rois"].reshape(count, -1)[:, None, 1:5] * sides
+        scores = outputs["cls_prob"].reshape(count, -1)
+        if "bbox_pred" not in outputs:
+            return scores, regions
+        return scores, from_deltas(regions, self._deltas(outputs["bbox_pred"], scores))
 
     def _deltas(self, values: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Return the deltas (R, classes, 4), or (R, 1, 4) of nets that predict the same box for all classes."""
@@ -152,17 +194,53 @@ class RegionsFinder(Finder):
         return deltas if columns == 4 * classes else deltas[:, -1:]
 
 
+class CascadeFinder(ClassesFinder):
+    """Takes the boxes ``output_bbox_3rd`` of Cascade R-CNN's last stage, and their classes ``cls_prob_3rd_avg``.
+
+    The probabilities are those averaged over stages, or those of the last stage, as ``cls_prob_1st``, if there is only
+    one. Images become as large as the net's input, in steps of 32 pixels.
+    """
+
+    def __init__(self, net: Net, given: Preparation, threshold: float, overlap: float, stage: str) -> None:
+        super().__init__(net, given, threshold, overlap)
+        self.boxes, average = f"output_bbox_{stage}", f"cls_prob_{stage}_avg"
+        self.scores = average if average in net.outputs else f"cls_prob_{stage}"
+
+    def usual_sides(self) -> tuple[int, int]:
+        height, width = self.net.blobs[self.input].shape[2:]
+        return min(height, width), max(height, width)
+
+    def seen_size(self, height: int, width: int) -> tuple[int, int]:
+        factor = self.sides[0] / min(height, width)
+        steps = [max(1, round(min(side * factor, self.sides[1]) / _STEP)) for side in (height, width)]
+        return steps[0] * _STEP, steps[1] * _STEP
+
+    def candidates(self, name: str, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        outputs = self.net.forward()
+        boxes = outputs[self.boxes].reshape(-1, 5)[:, None, 1:] * sides
+        return outputs[self.scores].reshape(len(boxes), outputs[self.scores].shape[1]), boxes
+
+
 def finder_of(net: Net, given: Preparation, threshold: float, overlap: float) -> Finder:
     """Return the finder for what the net puts out; raise NetError if it is no detector."""
     rows = [name for name in net.outputs if _is_rows(net.blobs[name].shape)]
     if len(rows) == 1:
         return RowsFinder(net, given, threshold, rows[0])
-    if set(net.outputs) >= _REGIONS and "rois" in net.blobs:
+    stages = [name.removeprefix("output_bbox_") for name in net.outputs if name.startswith("output_bbox_")]
+    if stages and f"cls_prob_{max(stages)}" in net.blobs:
+        return CascadeFinder(net, given, threshold, overlap, max(stages))
+    if (
+        "cls_prob" in net.outputs
+        and "rois" in net.blobs
+        and ("bbox_pred" in net.outputs or "bbox_pred" not in net.blobs)
+    ):
         return RegionsFinder(net, given, threshold, overlap)
     outputs = ", ".join(f"{name} {net.blobs[name].shape}" for name in net.outputs)
     raise NetError(
         f"the net puts out {outputs or 'nothing'}, which no detector does",
-        hint="end it with a DetectionOutput layer, or with cls_prob and bbox_pred of the regions rois",
+        hint="it proposes regions, and does not say what they are: give the whole detector"
+        if "rois" in net.outputs
+        else "end it with a DetectionOutput layer, or with cls_prob and bbox_pred of the regions rois",
     )
 
 
@@ -173,13 +251,13 @@ def _is_rows(shape: tuple[int, ...]) -> bool:
 def _image_input(net: Net) -> str:
     """Return the net's input for images."""
     images = [name for name in net.inputs if len(net.blobs[name].shape) == 4]
-    others = set(net.inputs) - {"im_info", *images}
+    others = set(net.inputs) - {"im_info", "rois", *images}
     if len(images) == 1 and not others:
         return images[0]
     inputs = ", ".join(f"{name} {net.blobs[name].shape}" for name in net.inputs)
     raise NetError(
         f"the net has the inputs {inputs}" if inputs else "the net has no input",
-        hint="give a deploy net that takes images, (N, C, H, W), and otherwise at most im_info; "
+        hint="give a deploy net that takes images, (N, C, H, W), and otherwise at most im_info and rois; "
         "a net that has it as a stage needs --stage",
     )
 

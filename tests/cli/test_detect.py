@@ -58,6 +58,24 @@ layer { name: "bbox_pred" type: "InnerProduct" bottom: "pool" top: "bbox_pred" i
 layer { name: "cls_prob" type: "Softmax" bottom: "score" top: "cls_prob" }
 layer { name: "size" type: "Split" bottom: "im_info" top: "size" }
 """
+# Boxes of two stages, and the probabilities of classes: those of the last stage, and their mean with the first stage's.
+CASCADE = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 96 dim: 64 } } }
+layer { name: "first" type: "Parameter" top: "output_bbox_1st" parameter_param { shape { dim: 2 dim: 5 } } }
+layer { name: "boxes" type: "Parameter" top: "boxes" parameter_param { shape { dim: 2 dim: 5 dim: 1 dim: 1 } } }
+layer {
+  name: "pool" type: "ROIPooling" bottom: "data" bottom: "boxes" top: "pool"
+  roi_pooling_param { pooled_h: 1 pooled_w: 1 spatial_scale: 1 }
+}
+layer { name: "score" type: "InnerProduct" bottom: "pool" top: "score" inner_product_param { num_output: 3 } }
+layer { name: "1st" type: "Parameter" top: "cls_prob_1st" parameter_param { shape { dim: 2 dim: 3 } } }
+layer { name: "2nd" type: "Softmax" bottom: "score" top: "cls_prob_2nd" }
+layer {
+  name: "average" type: "Eltwise" bottom: "cls_prob_1st" bottom: "cls_prob_2nd" top: "cls_prob_2nd_avg"
+  eltwise_param { coeff: [0.5, 0.5] }
+}
+layer { name: "output" type: "Split" bottom: "boxes" top: "output_bbox_2nd" }
+"""
 BLUE, RED = (220, 20, 20), (20, 20, 250)
 BACKGROUND = 40
 
@@ -205,14 +223,20 @@ def test_a_video(caffe, folder, ssd):
     assert [path.name for path in (folder / "drawn").iterdir()] == ["12.mp4"]
 
 
-def make_rcnn(folder, deltas):
-    """Make a net that sees images twice as large: two regions with the blue cell, and one with the red one."""
-    (folder / "rcnn.prototxt").write_text(RCNN.replace("num_output: 12", f"num_output: {np.size(deltas)}"))
-    net = Net(folder / "rcnn.prototxt", TEST, engine="numpy")
-    net.params["rois"][0].data[...] = [(0, 16, 0, 31, 15), (0, 14, 0, 31, 17), (0, 0, 32, 15, 47)]
+def look_for_colours(net):
     net.params["score"][0].data[...] = np.array([(0, 0, 0), (1, 0, 0), (0, 0, 1)]) / 20
     net.params["score"][1].data[...] = [0, -7.5, -7.5]
-    net.params["bbox_pred"][1].data[...] = np.ravel(deltas)
+
+
+def make_rcnn(folder, deltas, text=RCNN):
+    """Make a net that sees images twice as large: two regions with the blue cell, and one with the red one."""
+    (folder / "rcnn.prototxt").write_text(text.replace("num_output: 12", f"num_output: {np.size(deltas)}"))
+    net = Net(folder / "rcnn.prototxt", TEST, engine="numpy")
+    if "rois" in net.params:
+        net.params["rois"][0].data[...] = [(0, 16, 0, 31, 15), (0, 14, 0, 31, 17), (0, 0, 32, 15, 47)]
+    look_for_colours(net)
+    if "bbox_pred" in net.params:
+        net.params["bbox_pred"][1].data[...] = np.ravel(deltas)
     net.save(folder / "rcnn.caffemodel")
     cv2.imwrite(str(folder / "scene.png"), picture(32, 48))
     return ("detect", "rcnn.prototxt", "rcnn.caffemodel", "scene.png", "--json", "--size", "64,200")
@@ -259,6 +283,50 @@ def test_the_longer_side_of_an_image_has_a_limit(caffe, folder):
     assert boxes[0] == (2, decoded(*REGIONS[2]))
 
 
+def test_the_sides_of_images_in_the_nets_transform_param(caffe, folder):
+    sides = "transform_param { resize_param { height: 64 width: 200 } } input_param"
+    command = make_rcnn(folder, [STAY, STAY, STAY], RCNN.replace("input_param", sides, 1))[:-2]
+    assert found(caffe(*command))[0] == (2, decoded(*REGIONS[2]))
+
+
+ROIS = 'layer { name: "rois" type: "Parameter" top: "rois" parameter_param { shape { dim: 3 dim: 5 } } }'
+FAST = RCNN.replace(ROIS, ROIS.replace("Parameter", "Input").replace("parameter_param", "input_param"))
+UNMOVED = "".join(line for line in FAST.splitlines(keepends=True) if "bbox_pred" not in line)
+GIVEN = "ymin,xmin,ymax,xmax,filename\n0,8,7.5,15.5,scene.png\n16,0,23.5,7.5,scene.png\n"
+
+
+def test_regions_that_another_program_has_found(caffe, folder):
+    command = (*make_rcnn(folder, [MOVE], FAST), "--regions", "regions.csv")
+    (folder / "regions.csv").write_text(GIVEN)
+    red, blue = found(caffe(*command))
+    assert red == (2, decoded(*REGIONS[2], 0.25, 2)) and blue == (1, decoded(*REGIONS[0], 0.25, 2))
+    (folder / "regions.csv").write_text(GIVEN.replace("scene", "other"))
+    result = caffe(*command)
+    assert result.returncode == 1 and "there are no regions of 'scene.png'" in result.stderr.splitlines()[-1]
+
+
+def test_regions_whose_boxes_stay(caffe, folder):
+    command = make_rcnn(folder, [], UNMOVED)
+    (folder / "regions.csv").write_text(GIVEN)
+    assert found(caffe(*command, "--regions", "regions.csv")) == [(2, [0, 16, 8.5, 8.5]), (1, [8, 0, 8.5, 8.5])]
+
+
+def test_a_cascade(caffe, folder):
+    (folder / "cascade.prototxt").write_text(CASCADE)
+    net = Net(folder / "cascade.prototxt", TEST, engine="numpy")
+    look_for_colours(net)
+    net.params["first"][0].data[...] = 1
+    net.params["1st"][0].data[...] = [(0.5, 0.5, 0), (0.25, 0, 0.75)]
+    # The net sees images of 32 x 48 as 64 x 96, its own sides.
+    net.params["boxes"][0].data[...] = np.reshape([(0, 16, 0, 31, 15), (0, 0, 32, 15, 47)], (2, 5, 1, 1))
+    net.save(folder / "cascade.caffemodel")
+    cv2.imwrite(str(folder / "scene.png"), picture(32, 48))
+    result = caffe("detect", "cascade.prototxt", "cascade.caffemodel", "scene.png", "--json")
+    assert found(result) == [(2, [0, 16, 8.5, 8.5]), (1, [8, 0, 8.5, 8.5])]
+    means = [(0.75 + probability(20, 250, 2)) / 2, (0.5 + probability(220, 20, 1)) / 2]
+    assert [each["score"] for each in json.loads(result.stdout)] == pytest.approx(means, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
@@ -273,12 +341,14 @@ def test_the_longer_side_of_an_image_has_a_limit(caffe, folder):
         (["000139.png", "--labels", "nowhere.prototxt"], 1, "nowhere.prototxt"),
         (["000139.png", "--labels", "nowhere.txt"], 1, "nowhere.txt: the labels cannot be read: No such file"),
         (["000139.png", "--mean", "1,2"], 1, "mean_value is given 2 times, the image has 3 channels"),
+        (["000139.png", "--regions", "words.csv"], 1, "--regions is given, and the net has no input rois"),
         (["000139.png", "--mean", "a"], 2, "'a' is not numbers"),
         (["000139.png", "--size", "300"], 2, "'300' is not two sizes"),
     ],
 )
 def test_errors(caffe, folder, ssd, words, status, message):
     (folder / "broken.mp4").write_bytes(b"not a video")
+    (folder / "words.csv").write_text(GIVEN)
     result = caffe(*ssd, *words)
     assert result.returncode == status
     assert message in result.stderr.splitlines()[-1]
@@ -297,6 +367,9 @@ def test_errors(caffe, folder, ssd, words, status, message):
             RCNN.replace('"im_info"', '"scale"'),
             "the net has the inputs data (1, 3, 8, 8), scale (1, 3). Give a",
         ),
+        (FAST, "the net has an input rois, for regions that another program finds. Give --regions"),
+        (RCNN.replace(": 12", ": 8").replace('score" top: "cls', 'bbox_pred" top: "cls'), "which no detector does"),
+        (ROIS, "puts out rois (3, 5), which no detector does. It proposes regions, and does not say what they are"),
         (SSD.format(transform="").replace('"Input"', '"DummyData"').replace("input_p", "dummy_data_p"), "has no input"),
         (SSD.format(transform="").replace("dim: 3 ", "dim: 4 "), "the net takes images of 4 channels"),
     ],
