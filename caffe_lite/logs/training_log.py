@@ -18,7 +18,7 @@ Row = dict[str, float]
 
 # I0210 13:39:22.381027 25210 solver.cpp:204] ..., with the year before the month in newer glogs.
 _HEAD = re.compile(r"[IWEF](\d{4})?(\d\d)(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{1,6})\s+\d+ [^\]]+\] ?")
-_NUMBER = r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf))(?!\S)"
+_NUMBER = r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf))(?![^\s,])"
 _COUNT = r"[0-9]{1,15}(?=[ ,)])"
 _ITERATION = re.compile(rf"Iteration ({_COUNT})")
 _TESTING = re.compile(rf"Iteration {_COUNT}, Testing net \(#({_COUNT})\)")

@@ -731,7 +731,7 @@ class Ops(Generic[A]):
 
     # -- in place: the updates of a solver's arrays ------------------------------------------------------------------
 
-    def momentum_step(self, w: A, g: A, v: A, rate: A | float, momentum: float, decay: float) -> None:
+    def momentum_step(self, w: A, g: A, v: A, rate: A | float, momentum: A | float, decay: A | float) -> None:
         """Set v = momentum v + rate (g + decay w), then w -= v, in place."""
         if decay:
             g = g + decay * w

@@ -73,7 +73,9 @@ class _Builder:
 
     def _put(self, message: Message, entry: Entry, around: Blocks, path: Path) -> None:
         name, value = entry.field.name, entry.value
-        if not entry.field.repeated:
+        if entry.field.first_counts and (*path, name) in self.offsets:
+            value = None
+        elif not entry.field.repeated:
             if (*path, name) in self.offsets and self._put_for_axes(message, entry, path):
                 return
             self._place_once(message, entry, around, (*path, name))

@@ -36,6 +36,7 @@ FORKS = {
     "ShuffleNet": "farmingyard/ShuffleNet",
     "HED": "s9xie/hed",
     "soeaver": "soeaver/caffe-model",
+    "AdamWR": "Yagami123/Caffe-AdamW-AdamWR",
 }
 
 
@@ -111,6 +112,9 @@ def is_of_forks(owner: Descriptor | EnumDescriptor, name: str) -> bool:
     """Return whether a field of a message, or a value of an enum, is a fork's and not BVLC's."""
     return name in added_fields().get(owner.full_name.removeprefix(f"{owner.file.package}."), {})
 
+
+# Fields of BVLC's that yjxiong's fork lets hold several values, as [0, 1]; the first one counts.
+LISTS = frozenset({"SolverParameter.device_id"})
 
 # The layer types that each fork adds.
 LAYERS = """
@@ -693,46 +697,50 @@ SolverParameter
   + eval_type: 41 SSD intel openvino synopsys, 42 cascade-rcnn, 52 MobileNet-YOLO, 241 NVIDIA, 45 Xilinx
   + ap_version: 42 SSD intel openvino synopsys Xilinx, 43 cascade-rcnn, 53 MobileNet-YOLO, 242 NVIDIA
   + show_per_class_result: 44 SSD cascade-rcnn MobileNet-YOLO openvino synopsys Xilinx, 43 intel, 244 NVIDIA
-    plateau_winsize: 43 SSD MobileNet-YOLO openvino synopsys, 44 intel, 243 NVIDIA
-    stagelr: 50 MobileNet-YOLO, 150 intel
-    stageiter: 51 MobileNet-YOLO, 151 intel
+  + plateau_winsize: 43 SSD MobileNet-YOLO openvino synopsys, 44 intel, 243 NVIDIA
+  + stagelr: 50 MobileNet-YOLO, 150 intel
+  + stageiter: 51 MobileNet-YOLO, 151 intel
     disabled_update: 46 intel
   - engine: 47 intel
-    warmup_iter: 48 intel
-    warmup_start_lr: 49 intel
-    local_lr_auto: 50 intel
-    local_gw_ratio: 51 intel
-    test_offset: 52 intel
-    rampup_interval: 41 NVIDIA
-    rampup_lr: 42 NVIDIA
-    min_lr: 43 NVIDIA
-    momentum_policy: 46 NVIDIA
-    max_momentum: 47 NVIDIA
-    momentum_power: 48 NVIDIA
-    larc: 49 NVIDIA
-    larc_policy: 50 NVIDIA
-    larc_eta: 51 NVIDIA
-    larc_turbo: 55 NVIDIA
-    weight_decay_policy: 52 NVIDIA
-    weight_decay_power: 53 NVIDIA
-    max_weight_decay: 56 NVIDIA
+  + warmup_iter: 48 intel
+  + warmup_start_lr: 49 intel
+  + local_lr_auto: 50 intel
+  + local_gw_ratio: 51 intel
+  + test_offset: 52 intel
+  + rampup_interval: 41 NVIDIA
+  + rampup_lr: 42 NVIDIA
+  + min_lr: 43 NVIDIA
+  + momentum_policy: 46 NVIDIA
+  + max_momentum: 47 NVIDIA
+  + momentum_power: 48 NVIDIA
+  + larc: 49 NVIDIA
+  + larc_policy: 50 NVIDIA
+  + larc_eta: 51 NVIDIA
+  + larc_turbo: 55 NVIDIA
+  + weight_decay_policy: 52 NVIDIA
+  + weight_decay_power: 53 NVIDIA
+  + max_weight_decay: 56 NVIDIA
   - solver_data_type: 44 NVIDIA
   - store_blobs_in_old_format: 45 NVIDIA
     test_and_snapshot_last_epochs: 54 NVIDIA
-    clamp_weights_lower: 42 happynear
-    clamp_weights_upper: 43 happynear
-    clip_weights: 44 happynear
-    gan_solver: 51 synopsys
+  + clamp_weights_lower: 42 happynear
+  + clamp_weights_upper: 43 happynear
+  + clip_weights: 44 happynear
+  - gan_solver: 51 synopsys
+  + with_restart: 712 AdamWR
+  + cosine_decay_steps: 713 AdamWR
+  + cosine_decay_mult: 714 AdamWR
   - group_id: 38 yjxiong
   - richness: 37 yjxiong
   - data_type: 43 naibaf7
   - device: 18 naibaf7
-    stepearly: lisa-caffe
+  + stepearly: lisa-caffe
 SolverParameter.SolverType
-    SAG: 6 NVIDIA
+  + SAG: 6 NVIDIA
+  + ADAMWR: 6 AdamWR
 SolverState
-  - minimum_loss: 5 SSD MobileNet-YOLO intel NVIDIA openvino synopsys
-  - iter_last_event: 6 SSD MobileNet-YOLO intel NVIDIA openvino synopsys
+  + minimum_loss: 5 SSD MobileNet-YOLO intel NVIDIA openvino synopsys
+  + iter_last_event: 6 SSD MobileNet-YOLO intel NVIDIA openvino synopsys
 NetParameter
   - compile_net_state: 10 intel
   - engine: 9 intel

@@ -116,7 +116,7 @@ class _Grammar:
                 cursor.index += 1
             elif following.kind is END or following.text in CLOSING:
                 return True
-        if field.repeated and self.tokens[cursor.index].text == "[":
+        if (field.repeated or field.first_counts) and self.tokens[cursor.index].text == "[":
             return self._list(block, field, self._scalar)
         return self._scalar(block, field, name)
 

@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from ..text.spelling import nearest
-from .forks import is_of_forks
+from .forks import LISTS, is_of_forks
 
 _INTEGERS = {
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
@@ -60,6 +60,7 @@ class Field:
     range: tuple[int, int]
     message: Descriptor | None
     enum: EnumDescriptor | None
+    first_counts: bool = False  # it may be given several times, though only one value is kept
 
     @property
     def is_path(self) -> bool:
@@ -92,6 +93,7 @@ def fields_of(message: Descriptor) -> dict[str, Field]:
             range=_INTEGERS.get(field.type, (0, 0)),
             message=field.message_type,
             enum=field.enum_type,
+            first_counts=f"{message.name}.{field.name}" in LISTS,
         )
         for field in message.fields
     }

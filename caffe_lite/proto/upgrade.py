@@ -21,6 +21,8 @@ _SOLVER_TYPES = {
     caffe_pb2.SolverParameter.RMSPROP: "RMSProp",
     caffe_pb2.SolverParameter.ADADELTA: "AdaDelta",
     caffe_pb2.SolverParameter.ADAM: "Adam",
+    caffe_pb2.SolverParameter.SAG: "SAG",
+    caffe_pb2.SolverParameter.ADAMWR: "AdamWR",
 }
 
 

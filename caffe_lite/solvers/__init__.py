@@ -11,15 +11,20 @@ from ..proto.caffe_pb2 import SolverParameter
 from ..proto.parsed import Parsed
 from ..text.spelling import nearest
 from .rules import AdaDeltaSolver, AdaGradSolver, AdamSolver, NesterovSolver, RMSPropSolver, SGDSolver
+from .rules_of_forks import AdaMaxSolver, AdamWRSolver, AdamWSolver, SAGSolver
 from .signals import SignalHandler, SolverAction
 from .solver import Solver, parsed_solver
 
 __all__ = [
     "AdaDeltaSolver",
     "AdaGradSolver",
+    "AdaMaxSolver",
     "AdamSolver",
+    "AdamWRSolver",
+    "AdamWSolver",
     "NesterovSolver",
     "RMSPropSolver",
+    "SAGSolver",
     "SGDSolver",
     "SignalHandler",
     "Solver",
@@ -30,7 +35,10 @@ __all__ = [
 
 _SOLVERS: dict[str, type[SGDSolver]] = {
     solver.type: solver
-    for solver in (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
+    for solver in (
+        *(SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver),
+        *(SAGSolver, AdaMaxSolver, AdamWSolver, AdamWRSolver),
+    )
 }
 
 

@@ -19,6 +19,7 @@ from ..net.weights import read_binary, require_protobuf_size, write_message
 from ..proto.arrays import array_to_blobproto, blobproto_to_array
 from ..proto.binary import DecodeError, parse_binary
 from ..proto.caffe_pb2 import SolverState
+from .progress import Progress
 
 _MOST_READ = 20
 
@@ -36,6 +37,7 @@ class Snapshot:
     current_step: int
     history: Sequence[np.ndarray]
     extra: dict[str, Any]
+    progress: Progress | None = None
 
 
 def write_state(path: StrPath, snapshot: Snapshot, hdf5: bool) -> None:
@@ -116,6 +118,8 @@ def _write_binary(path: StrPath, snapshot: Snapshot) -> None:
         history=[array_to_blobproto(array) for array in snapshot.history],
         caffe_lite_state=json.dumps(snapshot.extra).encode(),
     )
+    if snapshot.progress:
+        state.minimum_loss, state.iter_last_event = snapshot.progress.lowest, snapshot.progress.event
     write_message(path, state)
 
 
@@ -129,7 +133,9 @@ def _read_binary(file: BinaryFile) -> Snapshot:
     except (DecodeError, DataError):
         raise damaged_state(path) from None
     learned_net = system_path(state.learned_net, SolverError, file.where)
-    return Snapshot(state.iter, learned_net, state.current_step, history, _extra(state.caffe_lite_state, path))
+    extra = _extra(state.caffe_lite_state, path)
+    progress = Progress(state.minimum_loss, state.iter_last_event) if state.HasField("minimum_loss") else None
+    return Snapshot(state.iter, learned_net, state.current_step, history, extra, progress)
 
 
 def _write_hdf5(path: StrPath, snapshot: Snapshot) -> None:
@@ -139,6 +145,9 @@ def _write_hdf5(path: StrPath, snapshot: Snapshot) -> None:
         # The original reads up to a zero byte.
         file["learned_net"] = np.array(learned_net, f"S{len(learned_net) + 1}")
         file["current_step"] = np.array([snapshot.current_step], np.int32)
+        if snapshot.progress:
+            file["minimum_loss"] = np.array([snapshot.progress.lowest], np.float32)
+            file["iter_last_event"] = np.array([snapshot.progress.event], np.int32)
         history = file.create_group("history")
         for index, array in enumerate(snapshot.history):
             history[str(index)] = array
@@ -149,13 +158,16 @@ def _read_hdf5(binary: BinaryFile) -> Snapshot:
     path = binary.where.file
     try:
         with binary.open_hdf5() as file:
-            names = file.names()
+            names, progress = file.names(), None
+            if "minimum_loss" in names:
+                progress = Progress(float(file.array("minimum_loss")[0]), int(file.array("iter_last_event")[0]))
             return Snapshot(
                 int(file.array("iter")[0]),
                 os.fsdecode(file.text("learned_net")) if "learned_net" in names else "",
                 int(file.array("current_step")[0]),
                 [file.array(f"history/{index}") for index in range(len(file.find("history")))],
                 _extra(file.array("caffe_lite_state").tobytes() if "caffe_lite_state" in names else b"", path),
+                progress,
             )
     except SolverError as error:
         raise damaged_state(path, error.what) from None

@@ -34,10 +34,17 @@ from ..proto.upgrade import upgrade_solver
 from ..pycaffe.net import Net
 from .detection import AP_VERSIONS, DetectionScores
 from .divergence import divergence
-from .learning_rate import check_policy, learning_rate, next_step
+from .learning_rate import check_policy, is_ramp, learning_rate, next_step
 from .nets import load_weights, net_problems, test_nets, train_net
+from .progress import Progress
 from .signals import SolverAction
 from .snapshot import Snapshot, checksum, damaged_state, read_state, require_own_weights, write_state
+
+_NOT_NEGATIVE = (
+    *("base_lr", "gamma", "delta", "max_iter", "min_lr"),
+    *("warmup_iter", "warmup_start_lr", "rampup_interval", "rampup_lr"),
+)
+_STATUS = {"multistep": "MultiStep", "plateau": "Plateau", "stepearly": "StepEarly"}
 
 
 class Solver:
@@ -70,6 +77,7 @@ class Solver:
     reads_fork_fields: ClassVar[Sequence[str]] = ()  # what it reads of what forks add: "SolverParameter.min_lr"
     resumes: ClassVar[Sequence[str]] = ()  # other types whose history has the same meaning
     history: list[Array]
+    correlations: list[Array]  # of gradient and history, one number for each parameter, with larc_turbo
 
     def __init__(
         self,
@@ -86,7 +94,9 @@ class Solver:
         warn_of_idle_fields(self.param)
         self.iter = 0
         self.current_step = 0
+        self.progress = Progress()
         self.history = []
+        self.correlations = []
         self.on_iteration: list[Callable[[Solver], None]] = []
         self.requested_action: Callable[[], SolverAction] = lambda: SolverAction.NONE
         self._callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
@@ -149,9 +159,11 @@ class Solver:
         """Yield an error for every setting that cannot work."""
         p = solver.message
         for descriptor, value in p.ListFields():
-            if descriptor.type == FieldDescriptor.TYPE_FLOAT and not math.isfinite(value):
-                yield setting_error(solver, descriptor.name, f"{descriptor.name} is {value:g}", "give a number")
-        for field in ("base_lr", "gamma", "delta", "max_iter"):
+            if descriptor.type == FieldDescriptor.TYPE_FLOAT:
+                wrong = [number for number in np.ravel(value) if not math.isfinite(number)]
+                if wrong:
+                    yield setting_error(solver, descriptor.name, f"{descriptor.name} is {wrong[0]:g}", "give a number")
+        for field in _NOT_NEGATIVE:
             if -math.inf < getattr(p, field) < 0:
                 yield setting_error(solver, field, f"{field} is {getattr(p, field):g}", "it must be at least 0")
         for index, batches in enumerate(p.test_iter):
@@ -226,7 +238,7 @@ class Solver:
         if self._due(p.display):
             self._losses.add(self.ops.number(self.net.forward_pass()))
             logger.info("Iteration %d, loss = %g", self.iter, self.smoothed_loss)
-        if self._due(p.test_interval):
+        if self._due(p.test_interval, p.test_offset):
             self.test_all()
         logger.info("Optimization Done.")
 
@@ -241,7 +253,7 @@ class Solver:
         stop_at = self.iter + iters
         while self.iter < stop_at:
             self.net.clear_param_diffs()
-            if self._due(p.test_interval) and (self.iter > 0 or p.test_initialization):
+            if self._due(p.test_interval, p.test_offset) and (self.iter > 0 or p.test_initialization):
                 self.test_all()
                 if self._stopping:
                     break
@@ -272,8 +284,33 @@ class Solver:
         """Update the parameters from the diffs that the net holds, and count the iteration."""
         raise NotImplementedError
 
-    def _due(self, interval: int) -> bool:
-        return bool(interval) and self.iter % interval == 0
+    def _due(self, interval: int, offset: int = 0) -> bool:
+        return bool(interval) and (self.iter - offset) % interval == 0
+
+    def _count_steps(self) -> None:
+        """Take the step of the learning rate that this iteration brings, if it brings one."""
+        p, before = self.param, self.current_step
+        if p.lr_policy == "plateau" and not is_ramp(p, self.iter):
+            patience = p.plateau_winsize[before] if before < len(p.plateau_winsize) else math.inf
+            self._step_if_due(self.smoothed_loss, patience)
+            if self._due(p.display) and self.progress.event > self.iter - p.display:
+                lowest = self.progress.lowest
+                logger.info("Plateau Status: Iteration %d, current minimum_loss = %g", self.iter, lowest)
+            return
+        self.current_step = next_step(p, self.iter, before)
+        if p.lr_policy == "multistep":
+            self._log_step(before)
+
+    def _step_if_due(self, value: float, patience: float) -> None:
+        """Take a step if a value that should fall has not fallen for so many iterations."""
+        before = self.current_step
+        self.current_step += self.progress.step_is_due(value, self.iter, patience)
+        self._log_step(before)
+
+    def _log_step(self, before: int) -> None:
+        if self.current_step > before:
+            policy = _STATUS[self.param.lr_policy]
+            logger.info("%s Status: Iteration %d, step = %d", policy, self.iter, self.current_step)
 
     def _forward_backward(self) -> float:
         """Add up the gradients of ``iter_size`` batches; return the mean of their losses."""
@@ -330,6 +367,16 @@ class Solver:
         means = self.test_scores[index] = scores.means()
         _log_outputs("Test", net, means)
         self.tested = self.iter
+        if index == 0 and self.param.lr_policy == "stepearly":
+            self._step_if_due(-self._accuracy(net, means), self.param.stepearly * self.param.test_interval)
+
+    def _accuracy(self, net: Net, means: Mapping[str, np.ndarray]) -> float:
+        """Return the first output of a test that is no loss."""
+        for name, values in means.items():
+            if values.size and not net.blob_loss_weights[name]:
+                return float(values.flat[0])
+        self.refuse("lr_policy", "lr_policy 'stepearly' needs a test net that has an output without loss_weight",
+                    "add an Accuracy layer to the test net")  # fmt: skip
 
     def _new_scores(self, net: Net) -> Scores | DetectionScores:
         p, graph = self.param, net._caffe_graph
@@ -369,7 +416,10 @@ class Solver:
             "test_nets": [net.state() for net in self.test_nets],
             "losses": self._losses.state(),
         }
-        write_state(state, Snapshot(self.iter, model, self.current_step, history, extra), hdf5)
+        if self.correlations:
+            extra["correlations"] = [self.ops.number(array) for array in self.correlations]
+        progress = self.progress if p.lr_policy in ("plateau", "stepearly") else None
+        write_state(state, Snapshot(self.iter, model, self.current_step, history, extra, progress), hdf5)
 
     def restore(self, path: str | os.PathLike[str]) -> None:
         """Go on from a .solverstate or .solverstate.h5 and the weights beside it.
@@ -390,12 +440,15 @@ class Solver:
             mine[...] = self.ops.asarray(stored.reshape(mine.shape))
         self.iter = snapshot.iteration
         self.current_step = snapshot.current_step
+        self.progress = snapshot.progress or Progress()
         if snapshot.extra:
             try:
                 self._net.restore_state(snapshot.extra["net"])
                 for net, state in zip(self._test_nets, snapshot.extra["test_nets"], strict=False):
                     net.restore_state(state)
                 self._losses = SmoothedLoss(self.param.average_loss, [float(loss) for loss in snapshot.extra["losses"]])
+                for mine, number in zip(self.correlations, snapshot.extra.get("correlations", ()), strict=False):
+                    mine[...] = float(number)
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
                 raise damaged_state(path) from None
             self._keep_losses = True

@@ -59,6 +59,12 @@ def test_what_is_no_number_is_skipped(value: str):
     assert [(iteration, loss) for iteration, _, loss in log.losses] == [(0, 3), (20, 1)]
 
 
+def test_a_rate_may_be_followed_by_others():
+    lines = [line.replace("lr = 0.01", "lr = 0.5, m = 0.9, lrm = 5, wd = 0.1, gs = 1") for line in display(0, 3)]
+    log = parse_training_log(written("Solving N", *lines, *display(10, 2)))
+    assert log.train[1]["LearningRate"] == 0.5
+
+
 @pytest.mark.parametrize("count", ["9" * 16, "9" * 400, "9" * 5000])
 def test_a_line_of_no_possible_iteration_is_skipped(count: str):
     strange = [f"Iteration {count}, loss = 1", f"Iteration {count}, Testing net (#0)", f"Iteration {count}, lr = 1"]

@@ -373,6 +373,17 @@ def test_a_field_that_stands_once_given_twice(text: str, place: str, what: str):
     assert any(problem.startswith(f"n.prototxt:{place}: {what}") for problem in problems(text)), problems(text)
 
 
+@pytest.mark.parametrize("text", ["device_id: [2, 0, 1]", "device_id: 2\ndevice_id: 0", "device_id: 2"])
+def test_of_several_devices_the_first_counts(text: str, tmp_path: Path):
+    path = tmp_path / "solver.prototxt"
+    path.write_text(f"{text} max_iter: 3")
+    solver = read_solver(path).message
+    assert (solver.device_id, solver.max_iter) == (2, 3)
+    path.write_text(text.replace("2", "two"))
+    with pytest.raises(PrototxtError, match="device_id takes an integer"):
+        read_solver(path)
+
+
 def test_of_two_blocks_the_second_is_read_on_with():
     text = (
         'layer {\n  type: "Convolution" name: "c"\n  convolution_param { num_output: 1 pad: 1 pad: 2 }\n'

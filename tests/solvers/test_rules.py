@@ -168,7 +168,7 @@ def test_l1_takes_the_sign() -> None:
                 *("delta", "momentum2", "rms_decay"),
             )
         ),
-        ("Adma", {}, "unknown solver type 'Adma'.*Did you mean 'Adam'"),
+        ("Adem", {}, "unknown solver type 'Adem'.*Did you mean 'Adam'"),
         ("SGDD", {}, "Did you mean 'SGD'"),
     ],
 )

@@ -376,10 +376,19 @@ class TorchOps(Ops[Tensor]):
     # -- in place ----------------------------------------------------------------------------------------------------
 
     def momentum_step(
-        self, w: Tensor, g: Tensor, v: Tensor, rate: Tensor | float, momentum: float, decay: float
+        self,
+        w: Tensor,
+        g: Tensor,
+        v: Tensor,
+        rate: Tensor | float,
+        momentum: Tensor | float,
+        decay: Tensor | float,
     ) -> None:
+        if isinstance(rate, torch.Tensor) or isinstance(momentum, torch.Tensor) or isinstance(decay, torch.Tensor):
+            super().momentum_step(w, g, v, rate, momentum, decay)
+            return
         # Torch's kernel walks through memory and ignores strides; without momentum it keeps no history.
-        if isinstance(rate, torch.Tensor) or not (momentum and w.is_contiguous() and v.is_contiguous()):
+        if not (momentum and w.is_contiguous() and v.is_contiguous()):
             super().momentum_step(w, g, v, rate, momentum, decay)
             return
         # One pass over memory, while the base needs one for each operation. Torch's rule,
