@@ -399,6 +399,12 @@ def _upsample(s: _Sketch) -> list[str] | None:
     return s.add("Upsample", [s.real(*IMAGES)], f"upsample_param {{ scale: {s.among(1, 2, 3)} }}")
 
 
+@_proposes("Interp")
+def _interp(s: _Sketch) -> list[str] | None:
+    fields = s.among("zoom_factor: 2", "shrink_factor: 2", f"height: {s.size()} width: {s.size()}")
+    return s.add("Interp", [s.real(*IMAGES)], f"interp_param {{ {fields} }}")
+
+
 @_proposes("BN")
 def _bn(s: _Sketch) -> list[str] | None:
     fields = s.among("", "bn_mode: INFERENCE", f"momentum: 0.7 eps: {s.among(1e-5, 1e-2)}", "frozen: true")

@@ -8,7 +8,6 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter
 
 
@@ -49,18 +48,11 @@ class MaskResizeLayer(Layer):
         ops, sizes = self.ops, bottom[0].shape[2:]
         down, across = (ops.asarray(_between(n, out)) for n, out in zip(sizes, self.out, strict=True))
         self.saved.down, self.saved.across = down, across
-        top[0].data = self._product(self._product(bottom[0].data, across), down)
+        top[0].data = ops.resample(bottom[0].data, down, across)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            dx = self._product(top[0].diff, self.saved.across.T)
-            bottom[0].diff = self._product(dx, self.saved.down.T)
-
-    def _product(self, x: Array, matrix: Array) -> Array:
-        """Return x (N, C, A, B) by the transpose of the matrix (M, B), its last axes exchanged: (N, C, M, A)."""
-        ops, (n, channels, a, b) = self.ops, x.shape
-        y = ops.inner_product(ops.reshape(x, (n * channels * a, b)), matrix, None)
-        return ops.transpose(ops.reshape(y, (n, channels, a, matrix.shape[0])), (0, 1, 3, 2))
+            bottom[0].diff = self.ops.resample(top[0].diff, self.saved.down.T, self.saved.across.T)
 
 
 def _between(size: int, out: int) -> np.ndarray:

@@ -15,8 +15,7 @@ _SEGNET = ("scale_h", "scale_w", "pad_out_h", "pad_out_w", "upsample_h", "upsamp
 class UpsampleLayer(Layer):
     """y(mask(i)) = x(i) in each plane, and 0 elsewhere; or, without a mask, each pixel becomes a square of equal ones.
 
-    Two forks give this name to different layers: with two bottoms it is SegNet's (also ENet's), with one it is that of
-    MobileNet-YOLO and darknet2caffe.
+    Meanings: with two bottoms it is SegNet's (also ENet's), with one it is that of MobileNet-YOLO and darknet2caffe.
     Bottoms: x, (N, C, H, W); SegNet: the mask, of the same shape, which is the second top of a Pooling layer. For each
     element it has the index h W' + w in its plane of the top. Top: (N, C, H', W'). If several elements have the same
     index, the last of them counts, and each gets the gradient.

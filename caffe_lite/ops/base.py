@@ -683,6 +683,32 @@ class Ops(Generic[A]):
         out = [size // f for size, f in zip(dy.shape[2:], factor, strict=True)]
         return self.ave_pool(dy, factor, factor, (0, 0), out) * float(prod(factor))
 
+    # -- images in other sizes ---------------------------------------------------------------------------------------
+
+    def resample(self, x: A, down: A, across: A) -> A:
+        """Return x (N, C, H, W) as (N, C, H', W'): weighted sums of rows and columns, by ``down`` (H', H) and
+        ``across`` (W', W)."""
+        for matrix in (across, down):
+            n, channels, a, b = x.shape
+            y = self.inner_product(self.reshape(x, (n * channels * a, b)), matrix, None)
+            x = self.transpose(self.reshape(y, (n, channels, a, matrix.shape[0])), (0, 1, 3, 2))
+        return x
+
+    def interpolate(self, x: A, out: Ints) -> A:
+        """Return images in another size, linear between pixels; the pixels at the corners stay at the corners."""
+        return self.resample(x, *self._between_corners(x.shape[2:], out))
+
+    def interpolate_backward(self, dy: A, size: Ints) -> A:
+        return self.resample(dy, *(matrix.T for matrix in self._between_corners(size, dy.shape[2:])))
+
+    def _between_corners(self, size: Ints, out: Ints) -> list[A]:
+        """Return, for each axis, the shares of its ``size`` pixels in ``out`` places: (out, size)."""
+        shares = []
+        for n, m in zip(size, out, strict=True):
+            place = np.arange(m) * ((n - 1) / max(1, m - 1))
+            shares.append(self.asarray(np.maximum(0, 1 - np.abs(place[:, None] - np.arange(n)))))
+        return shares
+
     # -- normalisation -----------------------------------------------------------------------------------------------
 
     def lrn_across(self, x: A, size: int, alpha: float, beta: float, k: float) -> tuple[A, A]:

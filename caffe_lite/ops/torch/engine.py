@@ -355,6 +355,19 @@ class TorchOps(Ops[Tensor]):
 
     # -- normalisation -----------------------------------------------------------------------------------------------
 
+    # -- images in other sizes ---------------------------------------------------------------------------------------
+
+    def interpolate(self, x: Tensor, out: Ints) -> Tensor:
+        if 0 in x.shape:
+            return super().interpolate(x, out)
+        return aten.upsample_bilinear2d(channels_last(x), list(out), True)
+
+    def interpolate_backward(self, dy: Tensor, size: Ints) -> Tensor:
+        if 0 in dy.shape:
+            return super().interpolate_backward(dy, size)
+        shape = [*dy.shape[:2], *size]
+        return aten.upsample_bilinear2d_backward(channels_last(dy), list(dy.shape[2:]), shape, True)
+
     def lrn_across(self, x: Tensor, size: int, alpha: float, beta: float, k: float) -> tuple[Tensor, Tensor]:
         x = channels_last(x)
         scale = self._channel_window_sum(x * x, size).mul_(alpha / size).add_(k)
