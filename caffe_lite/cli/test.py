@@ -1,4 +1,7 @@
-"""Score trained weights: runs the TEST net over its data and logs each batch's outputs and their means."""
+"""Score trained weights: runs the TEST net over its data and logs each batch's outputs and their means.
+
+Of a net with DetectionEvaluate it logs the average precision of each class, and the mean of these.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ def add_arguments(parser: Parser) -> None:
         "--weights", metavar="FILES", required=True, help=".caffemodel or .h5 files, with commas between"
     )
     parser.add_argument("--iterations", metavar="N", type=positive, default=50, help="batches to run; default 50")
+    what = "how precisions are averaged: 11point, 101point, MaxIntegral or, by default, Integral"
+    parser.add_argument("--ap-version", metavar="VERSION", type=_ap_version, default="Integral", help=what)
     add_state(parser)
     add_engine(parser)
 
@@ -21,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..logs.log import logger, start_logging
     from ..net.scores import Scores
     from ..pycaffe.net import TEST, Net
+    from ..solvers.detection import DetectionScores
 
     start_logging()
     choose_engine(arguments)
@@ -28,7 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         logger.info("Running for %d iterations.", arguments.iterations)
         loss = 0.0
-        scores = Scores(net._caffe_graph)
+        graph = net._caffe_graph
+        scores: Scores | DetectionScores = Scores(graph)
+        if any(node.layer.type == "DetectionEvaluate" for node in graph.nodes):
+            scores = DetectionScores(graph, arguments.ap_version, show_per_class=True)
         for batch in range(arguments.iterations):
             loss += net.ops.number(net.forward_pass())
             for name, values in scores.add().items():
@@ -43,3 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         net.close()
     return 0
+
+
+def _ap_version(text: str) -> str:
+    from ..solvers.detection import AP_VERSIONS
+
+    if text not in AP_VERSIONS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(AP_VERSIONS)}")
+    return text

@@ -66,12 +66,13 @@ class DetectionScores:
         self.show_per_class = show_per_class
         self._rows: dict[str, list[np.ndarray]] = defaultdict(list)
 
-    def add(self) -> None:
-        """Add the batch that the net has just run."""
+    def add(self) -> dict[str, np.ndarray]:
+        """Add the batch that the net has just run; the dict is empty, since a batch has no precision of its own."""
         for name, blob, _ in self.net.output_blobs:
             if blob.shape[3:] != (_COLUMNS,) and blob.shape[1:] != (_COLUMNS, 1, 1):
                 raise self._no_rows(name, blob.shape)
             self._rows[name].append(np.array(blob.ops.host_view(blob.data)).reshape(-1, _COLUMNS))
+        return {}
 
     def means(self) -> dict[str, np.ndarray]:
         """Return the mean average precision of each output by name; the dict is empty if there were no batches."""
@@ -94,7 +95,7 @@ class DetectionScores:
     def _no_rows(self, name: str, shape: tuple[int, ...]) -> NetError:
         maker = next(node for node in reversed(self.net.nodes) if name in node.top_names)
         return maker.error(
-            f'output {name!r} has the shape {shape}, and with eval_type: "detection" every output is rows of '
-            "DetectionEvaluate, (1, 1, n, 5)",
+            f"output {name!r} has the shape {shape}, and mean average precisions come from rows of DetectionEvaluate, "
+            "(1, 1, n, 5)",
             "let a Silence layer read it, or leave out eval_type",
         )

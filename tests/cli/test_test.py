@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from caffe_lite import TEST, Net
+
 NUMBER = r"(-?[\d.]+(?:e[+-]\d+)?)"
 
 
@@ -47,3 +49,31 @@ def test_an_output_of_several_shapes_has_no_mean(caffe, folder):
     result = caffe("test", "-model", "chosen.prototxt", "-weights", "stripes_iter_20.caffemodel", "-iterations", "4")
     assert result.returncode == 1
     assert "chosen.prototxt:4:12, layer \"some\" (Filter): output 'chosen' has shape (" in result.stderr
+
+
+def test_the_average_precision_of_each_class_and_their_mean(caffe, folder):
+    rows = "".join(
+        f'layer {{ name: "{name}" type: "Parameter" top: "{name}" '
+        f"parameter_param {{ shape {{ dim: [1, 1, {count}, {columns}] }} }} }}\n"
+        for name, count, columns in (("found", 4, 7), ("true", 3, 8))
+    )
+    (folder / "judge.prototxt").write_text(
+        f"""{rows} layer {{ name: "map" type: "DetectionEvaluate" bottom: "found" bottom: "true" top: "map"
+                    detection_evaluate_param {{ num_classes: 3 }} }}"""
+    )
+    net = Net(folder / "judge.prototxt", TEST, engine="numpy")
+    left, right = (0, 0, 0.4, 0.4), (0.6, 0.6, 1, 1)
+    net.params["true"][0].data[0, 0] = [(0, 1, 0, *left, 0), (0, 1, 1, *right, 0), (0, 2, 0, *right, 0)]
+    # In each of two batches, the best and the last of class 1 are right, and the only one of class 2 is.
+    scored = [(0, 1, 0.9, *left), (0, 1, 0.8, 0.2, 0.6, 0.4, 0.9), (0, 1, 0.7, *right), (0, 2, 0.6, *right)]
+    net.params["found"][0].data[0, 0] = scored
+    net.save(folder / "judge.caffemodel")
+    command = ("test", "-model", "judge.prototxt", "-weights", "judge.caffemodel", "-iterations", "2")
+    eleven = (6 + 5 * 2 / 3) / 11
+    for words, precision in (((), (1 + 1 + 3 / 5 + 4 / 6) / 4), (("--ap-version", "11point"), eleven)):
+        result = caffe(*command, *words)
+        assert result.returncode == 0, result.stderr
+        lines = messages(result.stderr)
+        scores = [f"class1: {precision:g}", "class2: 1", f"map = {(precision + 1) / 2:g}"]
+        assert lines[lines.index("Loss: 0") - len(lines) :] == ["Loss: 0", *scores], lines
+    assert "'VOC' is none of 11point, " in caffe(*command, "--ap-version", "VOC").stderr

@@ -147,7 +147,7 @@ def test_outputs_of_another_kind_are_refused(make: Callable[..., SGDSolver]) -> 
     net = NET.replace('name: "eval" type: "DetectionEvaluate"', 'name: "eval" type: "Concat"')
     net = net.replace('bottom: "found" bottom: "true" top: "detection_eval"', 'bottom: "found" top: "detection_eval"')
     net = net.replace("detection_evaluate_param { num_classes: 4 }", "")
-    with pytest.raises(NetError, match=r"output '\w+' has the shape .* every output is rows of DetectionEvaluate"):
+    with pytest.raises(NetError, match=r"output '\w+' has the shape .* rows of DetectionEvaluate"):
         make(net=net).test_all()
 
 
