@@ -73,6 +73,7 @@ class DataTransformer:
         where: Where | None = None,
         order: Sequence[int] = ROW_MAJOR,
         samplers: Sequence[caffe_pb2.BatchSampler] = (),
+        jitter: float = 0,
     ) -> None:
         check_transform(param)
         self.crop_size = param.crop_size
@@ -83,7 +84,7 @@ class DataTransformer:
         self.mean_values = np.array(param.mean_value, np.float32)
         self.mean_image = _read_mean(param.mean_file, where) if param.mean_file else None
         self.order = order
-        self.augmentation = Augmentation(param, self._mean_color(), samplers)
+        self.augmentation = Augmentation(param, self._mean_color(), samplers, jitter)
 
     def _mean_color(self) -> Sequence[float]:
         mean: np.ndarray = self.mean_values if self.mean_image is None else self.mean_image.mean((1, 2))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ..blobs.unknown import Shape, UnknownSize, choose
 from ..data.annotated.annotated_datum import parse_annotated_datum
-from ..data.annotated.batches import AnnotatedBatches, LabelledBatches
+from ..data.annotated.batches import MOST, AnnotatedBatches, LabelledBatches, YoloBatches
+from ..data.augmentation.augmentation import sizes_of
 from ..data.augmentation.sampling import check_samplers
 from ..data.databases.opening import open_records
 from ..data.transform import DataTransformer, crop_shape
@@ -15,7 +16,8 @@ from ..layer import register_layer
 from ..proto.caffe_pb2 import AnnotatedDatum, ResizeParameter
 from .common.batch_layer import BatchLayer
 
-_READ = ("batch_sampler", "label_map_file", "anno_type")
+_READ = ("batch_sampler", "label_map_file", "anno_type", "yolo_data_type", "yolo_data_jitter", "train_diffcult")
+_LISTS = 1  # the yolo_data_type with lists of objects
 
 
 @register_layer("AnnotatedData")
@@ -24,57 +26,73 @@ class AnnotatedDataLayer(BatchLayer):
 
     Each image goes through distort_param and expand_param; then one of the patches that the samplers find is cut out,
     if there are any; then resize_param, noise_param, crop and mirror. Boxes go along, in fractions of what is left of
-    the image; emit_constraint drops objects of which too little is left.
+    the image; emit_constraint drops objects of which too little is left. Where resize_param is given several times, one
+    of them is drawn for every ten batches, by their prob.
     Tops: data (N, C, H, W); optionally label: (1, 1, n, 8) with the rows number of the image in the batch, label,
     instance_id, xmin, ymin, xmax, ymax, difficult, or one row of -1 if no image has an object. Where neither the first
-    record nor anno_type gives a type of annotations, label is (N).
+    record nor anno_type gives a type of annotations, label is (N). With yolo_data_type: 1, label is (N, 1, 300, 5): for
+    each image rows of label - 1, x, y, width, height, with the centre at x, y, then rows of zeros.
     Reads ``annotated_data_param``: batch_sampler, any number of them; anno_type, BBOX, in place of the records' own;
-    label_map_file, which is for tools only. ``data_param``: as in Data: source, batch_size, backend (LEVELDB), prefetch
+    label_map_file, which is for tools only; MobileNet-YOLO's yolo_data_type (0, or 1), train_diffcult (true; false
+    leaves difficult objects out of its rows), and yolo_data_jitter (0.3 with yolo_data_type: 1, else 0): where there
+    are no samplers, a patch with sides of 1 - jitter to 1 of the image's is cut out in three of five cases, a larger
+    one in one. ``data_param``: as in Data: source, batch_size, backend (LEVELDB), prefetch
     (4), shuffle (false). ``transform_param``: see DataTransformer; also emit_constraint, with emit_type (CENTER), which
     keeps objects whose centre is left, or MIN_OVERLAP, those of which more than emit_overlap is; force_color and
     force_gray, for encoded images.
     ``batch_sampler``: each draws max_trials (100) patches, with the sampler's min_scale (1) to max_scale (1) of the
     image's size and min_aspect_ratio (1) to max_aspect_ratio (1), and keeps the first max_sample that meet
     sample_constraint: bounds from min_ to max_ of jaccard_overlap, sample_coverage and object_coverage.
-    What MobileNet-YOLO adds is refused: yolo_data_type (0), yolo_data_jitter (0.3), train_diffcult, single_class,
-    seg_scales, seg_resize_width, seg_resize_height, difficult_label_warmup.
-    Source: Liu et al., SSD: Single Shot MultiBox Detector, ECCV 2016; SSD's annotated_data_layer.cpp. Differences: the
-    fork compresses an image as JPEG after each step, refuses to distort images that are not encoded, and takes a patch
-    if one box meets only the first of several bounds. Random numbers are not the fork's.
+    Other fields that MobileNet-YOLO adds are refused: single_class, seg_scales, seg_resize_width, seg_resize_height,
+    difficult_label_warmup.
+    Source: Liu et al., SSD: Single Shot MultiBox Detector, ECCV 2016; annotated_data_layer.cpp of SSD's Caffe and of
+    MobileNet-YOLO. Differences: the forks compress an image as JPEG after each step, refuse to distort images that are
+    not encoded, and take a patch if one box meets only the first of several bounds. Random numbers are not theirs. An
+    image of more than 300 objects gives the first 300 of them (MobileNet-YOLO's writes on into the next image), a batch
+    without any object gives zeros (its lists are those of an earlier batch), and without the fields of MobileNet-YOLO
+    there is no jitter (its is 0.3 then, too).
     """
 
     formula = r"y = (x - \text{mean}) \cdot \text{scale}"
     tops = (1, 2)
-    reads_fork_fields = ("DataParameter.shuffle",)
+    reads_fork_fields = ("DataParameter.shuffle", "TransformationParameter.further_resize_param")
 
     def foresee(self) -> Sequence[Shape]:
         self._check()
-        batch_size, samplers = self.param.data_param.batch_size, self.param.annotated_data_param.batch_sampler
-        has_boxes = bool(samplers) or self.param.annotated_data_param.HasField("anno_type") or not choose(2)
-        return [self.foreseen_images(batch_size), (1, 1, UnknownSize(), 8) if has_boxes else (batch_size,)]
+        batch_size, annotated = self.param.data_param.batch_size, self.param.annotated_data_param
+        images = self.foreseen_images(batch_size)
+        if annotated.yolo_data_type == _LISTS:
+            return [images, (batch_size, 1, MOST, 5)]
+        has_boxes = bool(annotated.batch_sampler) or annotated.HasField("anno_type") or not choose(2)
+        return [images, (1, 1, UnknownSize(), 8) if has_boxes else (batch_size,)]
 
     def open(self) -> AnnotatedBatches | LabelledBatches:
         p, transform = self.param.data_param, self.param.transform_param
         annotated, colors = self.param.annotated_data_param, (transform.force_color, transform.force_gray)
         self._check()
+        as_lists = annotated.yolo_data_type == _LISTS
+        jitter = annotated.yolo_data_jitter if as_lists or annotated.HasField("yolo_data_jitter") else 0
         samplers = list(annotated.batch_sampler)
-        transformer = DataTransformer(transform, self.phase, self.where, self.ops.image_order, samplers)
+        transformer = DataTransformer(transform, self.phase, self.where, self.ops.image_order, samplers, jitter)
         generator = self.new_generator()
         database = open_records(p, generator, self.where)
         key, value = database.peek()
         try:
-            has_boxes = annotated.HasField("anno_type") or parse_annotated_datum(value).HasField("type")
+            has_boxes = as_lists or annotated.HasField("anno_type") or parse_annotated_datum(value).HasField("type")
         except DataError as error:
             database.close()
             raise DataError(
                 f"record {key!r} of the database {database.path!r} cannot be used: {error.what}", hint=error.hint
             ) from None
-        kind = AnnotatedBatches if has_boxes else LabelledBatches
-        batches = kind(database, transformer, p.batch_size, generator, *colors)
-        if isinstance(batches, AnnotatedBatches):
-            batches.boxes = annotated.HasField("anno_type")
-        else:
-            batches.labelled = len(self.param.top) > 1
+        given = (database, transformer, p.batch_size, generator, *colors)
+        if not has_boxes:
+            labelled = LabelledBatches(*given)
+            labelled.labelled = len(self.param.top) > 1
+            return labelled
+        batches = YoloBatches(*given) if as_lists else AnnotatedBatches(*given)
+        batches.boxes = annotated.HasField("anno_type")
+        if isinstance(batches, YoloBatches):
+            batches.difficult = annotated.train_diffcult
         return batches
 
     def _check(self) -> None:
@@ -86,10 +104,14 @@ class AnnotatedDataLayer(BatchLayer):
         unread = [descriptor.name for descriptor, _ in annotated.ListFields() if descriptor.name not in _READ]
         if unread:
             self.error(f"{' and '.join(unread)} in annotated_data_param cannot be read here", "Remove them")
+        if annotated.yolo_data_type not in (0, _LISTS):
+            self.error(f"yolo_data_type is {annotated.yolo_data_type}", "use 1, for lists in the form of YOLO, or 0")
+        if not 0 <= annotated.yolo_data_jitter < 1:
+            self.error(f"yolo_data_jitter is {annotated.yolo_data_jitter:g}", "use a number from 0 to below 1")
         if annotated.anno_type != AnnotatedDatum.BBOX:
             name = AnnotatedDatum.AnnotationType.Name(annotated.anno_type)
             self.error(f"anno_type is {name}", "Only boxes, BBOX, can be read")
-        keeps_aspect = transform.resize_param.resize_mode == ResizeParameter.FIT_SMALL_SIZE
+        keeps_aspect = any(size.resize_mode == ResizeParameter.FIT_SMALL_SIZE for size in sizes_of(transform))
         if keeps_aspect and p.batch_size > 1 and not any(crop_shape(transform)):
             self.error(
                 f"batch_size is {p.batch_size}, and FIT_SMALL_SIZE gives images of different sizes",

@@ -9,7 +9,8 @@ import numpy as np
 from ..blobs import Blob
 from ..layer import register_layer
 from .common.iou_loss import Measure
-from .yolov3 import At, Yolov3Layer
+from .common.yolo_loss import At
+from .yolov3 import Yolov3Layer
 
 _WIDER = 0.3  # added to a deviation in the density
 _SMALL = 1e-9  # keeps a divisor above 0

@@ -8,18 +8,17 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter, Yolov3Parameter
 from .common.iou_loss import Measure, agreement, slopes
-from .common.loss import LossLayer
-from .common.yolo import Truth, anchors_of, by_place, check_maps, check_truth, predicted_boxes, read_truth
-
-At = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # image, anchor, row and column of predictions
+from .common.yolo import Truth, anchors_of, by_place, predicted_boxes
+from .common.yolo_loss import At, YoloLossLayer, near_truth
 
 _FOCAL = 0.5  # the factor of the focal weight
 
 
 @register_layer("Yolov3")
-class Yolov3Layer(LossLayer):
+class Yolov3Layer(YoloLossLayer):
     """loss = 1/N (sum of d^2), where d are differences of places, sizes, objectness and classes from what is true.
 
     For each place of the map and each of its A anchors, the net predicts x, y, w, h, an objectness o and C classes.
@@ -54,7 +53,6 @@ class Yolov3Layer(LossLayer):
     """
 
     formula = r"L = \frac{1}{N} \sum d^2, \quad \partial x = \frac{d}{N}"
-    coordinates = 4
     offsets, sizes = slice(0, 2), slice(2, 4)  # where they are among a place's values
 
     @staticmethod
@@ -71,48 +69,25 @@ class Yolov3Layer(LossLayer):
                 f"mask has {len(p.mask)} numbers, up to {max(p.mask, default=0)}, for {len(self.anchors)} anchors",
                 f"give as many as num says, {p.num}; anchors count from 0",
             )
+        self.anchors_per_place, self.classes = p.num, p.num_class
         self.mask = list(p.mask[: p.num])
         self.squares = p.iou_loss == Yolov3Parameter.MSE
         self.measure: Measure = Measure.IOU if self.squares else Measure(p.iou_loss)
         self.smoothing = p.label_smooth_eps
         self.counted: Measure = Measure.DIOU if self.measure is Measure.IOU else self.measure
 
-    def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.shape = check_maps(self, bottom[0], self.p.num, self.coordinates + 1 + self.p.num_class)
-        check_truth(self, bottom[1], self.shape[0])
-        top[0].Reshape(())
+    def activate(self, maps: Array) -> np.ndarray:
+        values = by_place(self.ops.host_view(self.ops.sigmoid(maps))).copy()
+        values[..., self.sizes] = by_place(self.ops.host_view(maps))[..., self.sizes]
+        return values
 
-    def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        ops, samples = self.ops, self.shape[0]
-        maps = ops.reshape(bottom[0].data, self.shape)
-        active = by_place(ops.host_view(ops.sigmoid(maps)))
-        values = active.copy()
-        values[..., self.sizes] = by_place(ops.host_view(maps))[..., self.sizes]
-        truth = read_truth(self, bottom[1].shape, ops.host_view(bottom[1].data), samples, self.p.num_class)
-        d = np.zeros_like(values)
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            loss = self._compare(values, truth, d)
-        if self.p.use_logic_gradient:
-            slope = active * (1 - active)
-            slope[..., self.sizes] = 1
-            d *= slope
-        self.saved.gradient = ops.asarray(np.moveaxis(d, 4, 2))
-        top[0].data = ops.scalar(loss / max(1, samples))
-
-    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        self.refuse_label_gradient(propagate_down)
-        if propagate_down[0]:
-            dx = self.saved.gradient * (top[0].diff / max(1, self.shape[0]))
-            bottom[0].diff = self.ops.reshape(dx, bottom[0].shape)
-
-    def _compare(self, values: np.ndarray, truth: Truth, d: np.ndarray) -> float:
-        """Write the differences of predictions (N, A, H, W, values) into d; return the loss of the batch."""
+    def compare(self, values: np.ndarray, truth: Truth, d: np.ndarray) -> float:
         p, objectness = self.p, self.coordinates
         height, width = values.shape[2:4]
         frame = p.anchors_scale * np.maximum([width, height], 1)
         anchors = (self.anchors / frame).astype(values.dtype)
         boxes = predicted_boxes(values[..., self.offsets], values[..., self.sizes], anchors[self.mask])
-        d[..., objectness] = np.where(self._near(boxes, truth), 0, values[..., objectness])
+        d[..., objectness] = np.where(near_truth(boxes, truth, p.thresh, self.measure), 0, values[..., objectness])
         at, number = self._pairs(truth, anchors, height, width)
         own, predictions = truth.box[number], values[at]
         cells = np.stack([at[3], at[2]], 1).astype(own.dtype)
@@ -122,20 +97,14 @@ class Yolov3Layer(LossLayer):
         factor = p.object_scale if p.use_logic_gradient else 1
         d[(*at, objectness)] = factor * (predictions[:, objectness] - 1)
         self._compare_classes(d[..., objectness + 1 :], at, predictions[:, objectness + 1 :], truth.label[number])
-        if self.squares:
-            return float(np.square(d).sum())
-        loss = float(np.square(d[..., objectness:]).sum())
-        if len(number):
+        loss = float(np.square(d if self.squares else d[..., objectness:]).sum())
+        if not self.squares and len(number):
             loss += p.iou_normalizer * float((1 - agreement(self.counted, boxes[at], own)).mean())
-        return loss
-
-    def _near(self, boxes: np.ndarray, truth: Truth) -> np.ndarray:
-        """Return which of the boxes (N, A, H, W, 4) agree by more than thresh with a true one."""
-        near = np.zeros(boxes.shape[:4], bool)
-        for image in np.unique(truth.image):
-            own = truth.box[truth.image == image]
-            near[image] = agreement(self.measure, boxes[image][..., None, :], own).max(-1) > self.p.thresh
-        return near
+        if p.use_logic_gradient:
+            slope = values * (1 - values)
+            slope[..., self.sizes] = 1
+            d *= slope
+        return loss / max(1, len(values))
 
     def _pairs(self, truth: Truth, anchors: np.ndarray, height: int, width: int) -> tuple[At, np.ndarray]:
         """Return which predictions are to find which true boxes, in the order of these."""

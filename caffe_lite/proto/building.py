@@ -9,6 +9,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from .forks import REPEATED_BY_FORKS
 from .parsed import Path
 from .tokens import Token
 from .tree import Block, Blocks, Entry, Fault, Mistake
@@ -58,10 +59,13 @@ class _Builder:
                 self._put(message, entry, around, path)
 
     def _fill_block(self, message: Message, entry: Entry, around: Blocks, path: Path) -> None:
-        field = entry.field
-        if field.repeated:
-            blocks = getattr(message, field.name)
-            at = (*path, field.name, len(blocks))
+        field, name = entry.field, entry.field.name
+        further = REPEATED_BY_FORKS.get((message.DESCRIPTOR.name, name))
+        if further and message.HasField(name):
+            name = further
+        if field.repeated or name == further:
+            blocks = getattr(message, name)
+            at = (*path, name, len(blocks))
             inner = blocks.add()
             self.offsets[at] = self.tokens[entry.start].offset
         else:

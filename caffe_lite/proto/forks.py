@@ -39,6 +39,9 @@ FORKS = {
     "AdamWR": "Yagami123/Caffe-AdamW-AdamWR",
 }
 
+# Fields that a fork repeats, by message and name, and the fields that hold what is given after the first.
+REPEATED_BY_FORKS = {("TransformationParameter", "resize_param"): "further_resize_param"}
+
 
 class ForkField(NamedTuple):
     """A field, or a value of an enum, that forks add: its key in the table, its numbers, and what happens to it.
@@ -465,6 +468,7 @@ TransformationParameter
   + distort_param: 13 SSD MobileNet-YOLO intel openvino synopsys Xilinx, 213 NVIDIA
   + expand_param: 14 SSD MobileNet-YOLO intel openvino synopsys Xilinx, 214 NVIDIA
   + emit_constraint: 10 SSD MobileNet-YOLO intel openvino synopsys, 210 NVIDIA, 15 Xilinx
+    further_resize_param: MobileNet-YOLO
     enable_classf_aug: 15 MobileNet-YOLO
     min_scaling_factor: 16 MobileNet-YOLO
     max_scaling_factor: 17 MobileNet-YOLO

@@ -11,7 +11,7 @@ import pytest
 
 from caffe_lite import TEST, TRAIN, Net
 from caffe_lite.data.databases.writing import new_database
-from caffe_lite.errors import DataError, LayerError
+from caffe_lite.errors import DataError, LayerError, UnknownField
 from caffe_lite.proto import caffe_pb2
 from tests.data.annotated_files import Object, annotated, annotated_lmdb, records
 from tests.data.database_files import image_lmdb, random_images, write_lmdb
@@ -203,7 +203,14 @@ def test_settings_that_cannot_work(make_net: MakeNet, source: Path) -> None:
     for text, message in [
         (layer(source, 0), "batch_size is 0"),
         (layer(source, more="anno_type: LANE"), "anno_type is LANE. Only boxes, BBOX, can be read"),
-        (layer(source, more="yolo_data_type: 1"), "yolo_data_type in annotated_data_param cannot be read here"),
+        (layer(source, more="single_class: false"), "single_class in annotated_data_param cannot be read here"),
+        (layer(source, more="yolo_data_type: 2"), "yolo_data_type is 2"),
+        (layer(source, more="yolo_data_jitter: 1"), "yolo_data_jitter is 1"),
+        (layer(source, transform="resize_param { height: 5 width: 5 }" * 2), "the prob of all resize_param are 2"),
+        (
+            layer(source, transform="resize_param { height: 5 width: 5 prob: 0.5 } resize_param { prob: 0.5 }"),
+            "height and width in resize_param are 0 and 0",
+        ),
         (layer(source, more="batch_sampler { sampler { min_scale: 0 } }"), "a sampler draws scales from 0 to 1"),
         (layer(source, transform="resize_param { height: 5 }"), "height and width in resize_param are 5 and 0"),
         (layer(source, transform="crop_h: 5"), "one of crop_h and crop_w is given"),
@@ -212,6 +219,77 @@ def test_settings_that_cannot_work(make_net: MakeNet, source: Path) -> None:
             make_net(text)
         assert message in str(caught.value)
         assert 'layer "objects" (AnnotatedData)' in str(caught.value)
+
+
+@pytest.mark.parametrize("difficult", [True, False])
+def test_lists_in_the_form_of_yolo(make_net: MakeNet, source: Path, difficult: bool) -> None:
+    more = f"yolo_data_type: 1 yolo_data_jitter: 0 train_diffcult: {str(difficult).lower()}"
+    data, label = batch(make_net(layer(source, more=more)))
+    wanted = np.zeros((3, 1, 300, 5))
+    wanted[0, 0, :2] = [[4, 0.3125, 0.5, 0.375, 0.5], [4, 0.625, 0.75, 0.25, 0.5]]
+    if difficult:
+        wanted[0, 0, 2] = [1, 0.5, 0.5, 1, 1]
+    wanted[2, 0, 0] = [0, 0.375, 0.375, 0.25, 0.25]
+    assert (data == IMAGES).all()
+    np.testing.assert_array_equal(label, wanted)
+
+
+def test_more_objects_than_a_list_has_rows(make_net: MakeNet, tmp_path: Path) -> None:
+    crowd = [[(1 + i % 5, i, 0, 0, 0.5, 0.5 + i / 1000, 0) for i in range(310)]]
+    source = annotated_lmdb(tmp_path / "lmdb", IMAGES[:1], crowd)
+    _, label = batch(make_net(layer(source, 1, more="yolo_data_type: 1 yolo_data_jitter: 0")))
+    assert label.shape == (1, 1, 300, 5) and (label[..., 3:] > 0).all()
+
+
+@pytest.mark.parametrize(("more", "least"), [("yolo_data_type: 1", 0.7), ("yolo_data_jitter: 0.6", 0.4)])
+def test_jitter(make_net: MakeNet, tmp_path: Path, more: str, least: float) -> None:
+    """Pixels tell their place, so that they tell which part of the image was cut out, and where its object is."""
+    y, x = np.mgrid[:40, :80]
+    image = np.stack([x * 3, y * 6, x * 0])[None].astype(np.uint8)
+    source = annotated_lmdb(tmp_path / "lmdb", image, [[(1, 0, 0.25, 0.25, 0.75, 0.5, 0)]])
+    net = make_net(layer(source, 200, "resize_param { height: 40 width: 80 interp_mode: NEAREST }", more))
+    data, label = batch(net)
+    left, right = (data[:, 0, 0, i] / 240 for i in (0, -1))
+    top, bottom = (data[:, 1, i, 0] / 240 for i in (0, -1))
+    width, height = right - left + 1 / 80, bottom - top + 1 / 40
+    whole = (width > 0.99) & (height > 0.99)
+    assert 20 <= whole.sum() <= 65 and min(width.min(), height.min()) > least - 0.04
+    assert width.min() < least + 0.05 and height.min() < least + 0.06
+    boxes = label.reshape(200, -1, 5)[:, 0, 1:] if "type" in more else None
+    if boxes is not None:
+        np.testing.assert_allclose(boxes[:, 0] * width + left, 0.5, atol=0.04)
+        np.testing.assert_allclose(boxes[:, 1] * height + top, 0.375, atol=0.06)
+
+
+SIZES = "resize_param { height: 8 width: 16 prob: 0.5 } resize_param { height: 4 width: 6 prob: 0.5 }"
+
+
+def test_several_sizes(make_net: MakeNet, source: Path) -> None:
+    net = make_net(layer(source, transform=SIZES))
+    shapes = [batch(net)[0].shape for _ in range(200)]
+    turns = [set(shapes[i : i + 10]) for i in range(0, 200, 10)]
+    assert all(len(turn) == 1 for turn in turns)
+    assert set.union(*turns) == {(3, 3, 8, 16), (3, 3, 4, 6)}
+
+
+def test_several_sizes_go_on_from_a_snapshot(make_net: MakeNet, source: Path) -> None:
+    net, other = make_net(layer(source, transform=SIZES), seed=1), make_net(layer(source, transform=SIZES), seed=2)
+    for _ in range(13):
+        batch(net)
+    other.restore_state(net.state())
+    for _ in range(30):
+        (data, label), (again, same) = batch(net), batch(other)
+        np.testing.assert_array_equal(again, data)
+        np.testing.assert_array_equal(same, label)
+
+
+def test_other_layers_refuse_several_sizes(make_net: MakeNet, tmp_path: Path) -> None:
+    source = image_lmdb(tmp_path / "lmdb", IMAGES)
+    with pytest.raises(UnknownField, match="further_resize_param is a field of eric612/MobileNet-YOLO"):
+        make_net(
+            f'layer {{ name: "data" type: "Data" top: "data" transform_param {{ {SIZES} }} '
+            f'data_param {{ source: "{source.as_posix()}" batch_size: 3 backend: LMDB }} }}'
+        )
 
 
 def test_records_of_another_kind(make_net: MakeNet, tmp_path: Path) -> None:

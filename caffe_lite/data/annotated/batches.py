@@ -9,27 +9,52 @@ import numpy as np
 
 from ...errors import DataError
 from ...proto.caffe_pb2 import AnnotatedDatum, Datum
-from ..augmentation.objects import mirror, project
+from ..augmentation.objects import BOX, mirror, project
 from ..augmentation.resizing import rescale
-from ..batches import Decoded, RecordBatches
+from ..batches import Batch, Decoded, RecordBatches
+from ..boxes import centred
 from ..databases.database import Record
 from ..databases.datum import image_of
+from ..order import Place
 from ..transform import Shape
 from .annotated_datum import objects_of, parse_annotated_datum
 
 L = TypeVar("L")
 
 _NOTHING = -np.ones((1, 8), np.float32)
+_TURN = 10  # batches of the same size, where there are several sizes
+MOST = 300  # objects of an image, in the form of YOLO
 
 
 class _AnnotatedDatumBatches(RecordBatches[L]):
-    """Batches from a database of AnnotatedDatum records."""
+    """Batches from a database of AnnotatedDatum records.
+
+    Where there are several sizes for images, one of them is drawn for every ten batches.
+    """
+
+    batches = 0
 
     def datum(self, record: Record) -> Datum:
         return parse_annotated_datum(record[1]).datum
 
     def image(self, record: AnnotatedDatum) -> np.ndarray:
         return image_of(record.datum, self.force_color, self.force_gray)
+
+    def load(self) -> Batch:
+        augmentation = self.transformer.augmentation
+        if len(augmentation.sizes) > 1 and self.batches % _TURN == 0:
+            augmentation.draw_size(self.rng)
+        self.batches += 1
+        return super().load()
+
+    def place(self) -> Place:
+        if len(self.transformer.augmentation.sizes) < 2:
+            return super().place()
+        return {**super().place(), "batches": self.batches, "size": self.transformer.augmentation.size}
+
+    def seek(self, place: Place) -> None:
+        super().seek(place)
+        self.batches, self.transformer.augmentation.size = place.get("batches", 0), place.get("size", 0)
 
 
 class AnnotatedBatches(_AnnotatedDatumBatches[np.ndarray]):
@@ -70,14 +95,39 @@ class AnnotatedBatches(_AnnotatedDatumBatches[np.ndarray]):
         height, width = batch.shape[2:]
         augmentation = self.transformer.augmentation
         rows = []
-        for number, (image, objects, row, column, step) in enumerate(zip(images, labels, *crops, strict=True)):
+        for image, objects, row, column, step in zip(images, labels, *crops, strict=True):
             crop = np.array([column, row, column + width, row + height], np.float32)
             crop /= np.array(image.shape[:0:-1] * 2, np.float32)
             inside = project(objects, crop, augmentation.emit)
             inside = rescale(augmentation.resize, mirror(inside) if step < 0 else inside, height, width)
-            rows.append(np.insert(inside, 0, number, axis=1))
-        found = np.concatenate(rows)
-        return batch, (found if len(found) else _NOTHING)[None, None]
+            rows.append(inside)
+        return batch, self.label_array(rows)
+
+    def label_array(self, objects: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the second array of a batch: the objects of each image, (n, 7)."""
+        found = np.concatenate([np.insert(rows, 0, number, axis=1) for number, rows in enumerate(objects)])
+        return (found if len(found) else _NOTHING)[None, None]
+
+
+class YoloBatches(AnnotatedBatches):
+    """Images (N, C, H, W), and lists (N, 1, 300, 5) of the objects in each.
+
+    A row of a list is class, x, y, width, height, the class from 0 on and x, y the centre; zeros follow the last one.
+    ``difficult`` says whether difficult objects are among them.
+    """
+
+    difficult = True
+
+    def shapes(self) -> list[Shape]:
+        images, _ = super().shapes()
+        return [images, (self.batch_size, 1, MOST, 5)]
+
+    def label_array(self, objects: Sequence[np.ndarray]) -> np.ndarray:
+        lists = np.zeros((len(objects), 1, MOST, 5), np.float32)
+        for place, rows in zip(lists, objects, strict=True):
+            listed = (rows if self.difficult else rows[rows[:, 6] == 0])[:MOST]
+            place[0, : len(listed), 0], place[0, : len(listed), 1:] = listed[:, 0] - 1, centred(listed[:, BOX])
+        return lists
 
 
 class LabelledBatches(_AnnotatedDatumBatches[int]):

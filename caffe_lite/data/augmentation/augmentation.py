@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...errors import LayerError
 from ...logs.log import logger
-from ...proto.caffe_pb2 import BatchSampler, TransformationParameter
+from ...proto.caffe_pb2 import BatchSampler, ResizeParameter, TransformationParameter
 from .distortion import check_distortion, distort
 from .expansion import check_expansion, expand
 from .noise import add_noise, check_noise
 from .objects import project
 from .resizing import check_resize, resize, resize_objects, resized
-from .sampling import check_samplers, draw_patch
+from .sampling import check_samplers, draw_jittered, draw_patch
+
+_NEAR = 0.01  # how far probabilities may be from 1 together
 
 
 def check_augmentation(param: TransformationParameter) -> None:
@@ -27,34 +30,61 @@ def check_augmentation(param: TransformationParameter) -> None:
     for field, check in checks:
         if param.HasField(field):
             check(getattr(param, field))
+    if param.further_resize_param:
+        for size in param.further_resize_param:
+            check_resize(size)
+        total = sum(size.prob for size in sizes_of(param))
+        if abs(total - 1) > _NEAR:
+            raise LayerError(f"the prob of all resize_param are {total:g} together", hint="Make them 1 together")
+
+
+def sizes_of(param: TransformationParameter) -> list[ResizeParameter]:
+    """Return every resize_param; several are MobileNet-YOLO's, of which one is drawn at a time."""
+    return [param.resize_param, *param.further_resize_param] if param.HasField("resize_param") else []
 
 
 class Augmentation:
     """distort_param, expand_param, a patch that a batch_sampler draws, resize_param and noise_param, in this order.
 
-    ``mean`` is the colour around an expanded image. Calling it changes an image (C, H, W) and the objects in it; an
-    Augmentation that changes nothing is false.
+    ``mean`` is the colour around an expanded image. ``jitter`` makes patches where there are no samplers. Of several
+    ``sizes``, ``resize`` is the current one: the first, until ``draw_size`` draws another. Calling it changes an image
+    (C, H, W) and the objects in it; an Augmentation that changes nothing is false.
     """
 
     def __init__(
-        self, param: TransformationParameter, mean: Sequence[float] = (0,), samplers: Sequence[BatchSampler] = ()
+        self,
+        param: TransformationParameter,
+        mean: Sequence[float] = (0,),
+        samplers: Sequence[BatchSampler] = (),
+        jitter: float = 0,
     ) -> None:
         check_augmentation(param)
         check_samplers(samplers)
         self.mean = mean
         self.samplers = samplers
+        self.jitter = jitter
         self.distort = param.distort_param if param.HasField("distort_param") else None
         self.expand = param.expand_param if param.HasField("expand_param") else None
-        self.resize = param.resize_param if param.HasField("resize_param") else None
+        self.sizes = sizes_of(param)
+        self.size = 0
         self.noise = param.noise_param if param.HasField("noise_param") else None
         self.emit = param.emit_constraint if param.HasField("emit_constraint") else None
-        if param.resize_param.prob != 1 or param.noise_param.HasField("prob"):
+        if (len(self.sizes) == 1 and param.resize_param.prob != 1) or param.noise_param.HasField("prob"):
             logger.warning("prob in resize_param and noise_param is ignored, as in SSD: they change every image")
 
     def __bool__(self) -> bool:
-        return bool(self.samplers) or any(
+        return bool(self.samplers or self.jitter) or any(
             step is not None for step in (self.distort, self.expand, self.resize, self.noise)
         )
+
+    @property
+    def resize(self) -> ResizeParameter | None:
+        return self.sizes[self.size] if self.sizes else None
+
+    def draw_size(self, rng: np.random.Generator) -> None:
+        """Draw the current one of several resize_param, by their prob."""
+        weights = np.array([size.prob for size in self.sizes], float)
+        self.size = int(rng.choice(len(weights), p=weights / weights.sum()))
 
     def shape(self, image: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape in which an image (C, H, W) leaves, unless it is cut before and keeps its aspect."""
@@ -69,7 +99,7 @@ class Augmentation:
         if self.expand is not None and (expanded := expand(self.expand, image, self.mean, rng)):
             image, window = expanded
             objects = project(objects, window, self.emit)
-        if self.samplers and (patch := draw_patch(self.samplers, objects, rng)) is not None:
+        if (patch := self._patch(objects, rng)) is not None:
             image = cut(image, patch)
             objects = project(objects, patch, self.emit)
         if self.resize is not None:
@@ -78,6 +108,14 @@ class Augmentation:
         if self.noise is not None:
             image = add_noise(self.noise, image, rng)
         return image, objects
+
+    def _patch(self, objects: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+        if self.samplers:
+            return draw_patch(self.samplers, objects, rng)
+        if self.jitter:
+            pads = self.resize is not None and self.resize.resize_mode == ResizeParameter.FIT_LARGE_SIZE_AND_PAD
+            return draw_jittered(self.jitter, pads, rng)
+        return None
 
 
 def cut(image: np.ndarray, window: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""batch_sampler: patches of an image, drawn at random, that hold its objects in the way that a constraint asks for."""
+"""Patches of an image, drawn at random: by batch_sampler, which asks for its objects, or by yolo_data_jitter."""
 
 from __future__ import annotations
 
@@ -37,6 +37,18 @@ def draw_patch(samplers: Sequence[BatchSampler], objects: np.ndarray, rng: np.ra
     found = [_patches(sampler, objects[:, BOX], rng) for sampler in samplers if sampler.use_original_image]
     patches = np.concatenate(found) if found else np.zeros((0, 4), np.float32)
     return patches[rng.integers(len(patches))] if len(patches) else None
+
+
+def draw_jittered(jitter: float, keeps_aspect: bool, rng: np.random.Generator) -> np.ndarray:
+    """Return a window of the image as MobileNet-YOLO's yolo_data_jitter draws it.
+
+    In one of five cases it is the whole image. In another one its sides are 1 - jitter / 2 to 1 of the image's, else
+    1 - jitter to 1.
+    """
+    share = jitter * rng.choice([0, 0.5, 1], p=[0.2, 0.2, 0.6])
+    size = np.broadcast_to(rng.uniform(1 - share, 1, 1 if keeps_aspect else 2), 2)
+    corner = rng.uniform(0, 1 - size)
+    return np.concatenate([corner, corner + size]).astype(np.float32)
 
 
 def _patches(sampler: BatchSampler, boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...blobs import Blob
 from ...blobs.unknown import Shape, Undetermined, UnknownSize
+from ...data.augmentation.augmentation import sizes_of
 from ...data.batches import Batch, Batches
 from ...data.prefetch import Prefetcher
 from ...data.transform import check_transform, crop_shape
@@ -115,12 +116,13 @@ class BatchLayer(Layer, abc.ABC):
         check_transform(p)
         if not channels and len(p.mean_value) > 1:
             channels = len(p.mean_value)
-        if p.HasField("resize_param"):
-            keeps_aspect = p.resize_param.resize_mode == ResizeParameter.FIT_SMALL_SIZE
-            height, width = (0, 0) if keeps_aspect else (p.resize_param.height, p.resize_param.width)
+        if sizes := sizes_of(p):
+            keeps_aspect = any(size.resize_mode == ResizeParameter.FIT_SMALL_SIZE for size in sizes)
+            several = {(size.height, size.width) for size in sizes}
+            height, width = (0, 0) if keeps_aspect or len(several) > 1 else several.pop()
         crop_height, crop_width = crop_shape(p)
-        sizes = (channels, crop_height or height, crop_width or width)
-        return (batch_size, *(size or UnknownSize() for size in sizes))
+        image = (channels, crop_height or height, crop_width or width)
+        return (batch_size, *(size or UnknownSize() for size in image))
 
     def check_source(self, name: str) -> None:
         """Refuse a missing source and an empty batch; ``name`` is the message that holds both fields."""
