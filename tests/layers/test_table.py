@@ -393,6 +393,19 @@ TABLE = [
     Entry("Reduction asum", "reduction_param { operation: ASUM axis: -1 coeff: -2 }", [IMAGES]),
     Entry("Reduction sumsq", "reduction_param { operation: SUMSQ axis: 1 }", [IMAGES]),
     Entry("Reduction mean", "loss_weight: 0.3 reduction_param { operation: MEAN }", [IMAGES]),
+    Entry(
+        "RegionLoss",
+        "region_loss_param { num_class: 2 num: 1 biases: 2 biases: 1 }",
+        [Bottom((2, 7, 3, 2)), YOLO_LISTS],
+        own_gradient=True,
+    ),
+    Entry(
+        "RegionLoss rows",
+        "loss_weight: 0.3 region_loss_param { num_class: 2 num: 1 biases: 2 biases: 1 }",
+        [Bottom((2, 7, 3, 2)), OBJECT_ROWS],
+        own_gradient=True,
+        batch=[0, 2],
+    ),
     Entry("Reorg", "reorg_param { stride: 2 }", [Bottom((2, 4, 2, 6))]),
     Entry("Reorg reverse", "reorg_param { stride: 2 reverse: true }", [Bottom((2, 8, 2, 3))]),
     Entry("Reshape infer", "reshape_param { shape { dim: 0 dim: -1 dim: 2 } }", [IMAGES]),
@@ -470,6 +483,8 @@ TABLE = [
     Entry("Upsample mask", "upsample_param { upsample_h: 5 upsample_w: 7 }", [IMAGES, MASK]),
     Entry("UpsampleDarknet", "upsample_darknet_param { stride: 3 }", [Bottom((2, 3, 2, 3))]),
     Entry("TanH", "", [IMAGES], in_place=True),
+    Entry("YoloSeg", "", [IMAGES, IMAGES], own_gradient=True),
+    Entry("YoloSeg weighted", "", [IMAGES, IMAGES, Bottom((2, 3, 1))], own_gradient=True),
     Entry(
         "Yolov3",
         f"loss_weight: 0.3 yolov3_param {{ num: 2 mask: 1 mask: 0 {YOLO} }}",
@@ -641,6 +656,12 @@ APART_FROM_THE_BATCH = [
         "detection_output_param { num_classes: 2 }",
         [Bottom((2, 1, 2, 8)), Bottom((2, 8)), Bottom((1, 2, 16))],
         batch=[0, 0, None],
+    ),
+    Entry(
+        "EvalDetection",
+        "eval_detection_param { num_class: 2 num_object: 1 biases: 1 biases: 2 }",
+        [Bottom((2, 7, 3, 2)), OBJECT_ROWS],
+        batch=[0, 2],
     ),
     Entry(
         "Yolov3DetectionOutput",
