@@ -61,7 +61,8 @@ def run(engine, text, labels, anchors=2):
     flat = x.reshape(3, -1, HEIGHT, WIDTH)
     biases = " ".join(f"biases: {side}" for anchor in ANCHORS for side in anchor)
     net = make_net(
-        f'type: "EvalDetection" eval_detection_param {{ num_class: {CLASSES} num_object: {anchors} {biases} threshold: 0.3 {text} }}',
+        f'type: "EvalDetection" eval_detection_param {{ num_class: {CLASSES} num_object: {anchors} {biases} '
+        f"threshold: 0.3 {text} }}",
         [Bottom(flat.shape, lambda rng: flat), Bottom(labels.shape, lambda rng: labels), Bottom((1, 2))],
         engine=engine,
     )
