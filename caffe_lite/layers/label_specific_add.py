@@ -9,7 +9,7 @@ from ..blobs import Blob
 from ..layer import Kind, register_layer
 from ..ops.array import Array
 from ..proto.caffe_pb2 import TEST
-from .common.counting import CountingLayer
+from .common.carrying import CountingLayer
 from .common.loss import class_labels
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import ClassVar
 
 from ..blobs import Blob
-from ..layer import Kind, Layer
+from ..layer import Kind
 from ..logs.log import logger
 from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter
+from .common.carrying import CarryingLayer
 from .common.fillers import fill
 
 
-class RecurrentLayer(Layer):
+class RecurrentLayer(CarryingLayer):
     """gates_t = W_x x_t + b + W_static x_static + W_h (cont_t h_{t-1}); a subclass computes the next h from them.
 
     Bottoms: x (T, N, ...), T steps of N independent streams; cont (T, N), 0 where a sequence begins, else 1; optionally
@@ -214,15 +213,6 @@ class RecurrentLayer(Layer):
 
     def gradient_reaches(self, bottom_index: int, num_bottoms: int) -> bool:
         return bottom_index == 0 or (self.has_static and bottom_index == 2)
-
-    def state(self) -> Any:
-        return [self.ops.host_view(blob.data).tolist() for blob in self.carried] or None
-
-    def restore_state(self, state: Any) -> None:
-        for blob, values in zip(self.carried, state, strict=True):
-            array = self.ops.asarray(np.array(values))
-            blob.Reshape(array.shape)
-            blob.data = array
 
     def _log(self, direction: str, layer: str, end: str, blob: str, t: int, x: Array) -> None:
         if self.param.recurrent_param.debug_info:

@@ -319,6 +319,10 @@ TABLE = [
         2,
         batch=[1, 1, 1],
     ),
+    Entry(
+        "Lstm", "lstm_param { num_output: 2 }", [Bottom((3, 4)), Bottom((3, 1), lambda rng: np.array([[0], [2], [0]]))]
+    ),
+    Entry("Lstm whole", "lstm_param { num_output: 2 }", [Bottom((3, 2, 2))]),
     Entry("MVN", "", [IMAGES], in_place=True),
     Entry("MVN across", "mvn_param { across_channels: true eps: 1e-8 }", [IMAGES], in_place=True),
     Entry("MVN mean", "mvn_param { normalize_variance: false }", [IMAGES], in_place=True),
