@@ -27,6 +27,8 @@ FORKS = {
     "naibaf7": "naibaf7/caffe",
     "caffe-face": "ydwen/caffe-face",
     "caffe-lstm": "junhyukoh/caffe-lstm",
+    "warpctc-caffe": "xmfbit/warpctc-caffe",
+    "flownet2": "lmb-freiburg/flownet2",
     "chuanqi305": "chuanqi305/ssd",
     "lisa-caffe": "LisaAnne/lisa-caffe-public",
     "CaffeOnSpark": "yahoo/CaffeOnSpark",
@@ -169,6 +171,10 @@ naibaf7: Affinity ConnectedComponent DataRandTransform LibDNNConvolution LibDNNP
   Quantizer
 caffe-face: CenterLoss
 caffe-lstm: Lstm
+warpctc-caffe: ContinuationIndicator CtcLoss LabelsequenceAccuracy Permute
+flownet2: Accum BlackAugmentation ChannelNorm Correlation Correlation1D CustomData DataAugmentation DisparityData
+  Downsample FLOWriter FloatReader FloatWriter FlowAugmentation FlowWarp GenerateAugmentationParameters ImgReader
+  ImgWriter L1Loss LpqLoss Mean NegReLU PFMWriter Resample
 chuanqi305: ReLU6
 CaffeOnSpark: CoSData
 DepthwiseConvolution: DepthwiseConvolution
@@ -331,13 +337,19 @@ LayerParameter
   + grn_param: 208 openvino
   + shuffle_channel_param: 241 mini-caffe, 166 synopsys
   + flip_param: 212 happynear
-  + l1_loss_param: 151 synopsys
+  + l1_loss_param: 151 synopsys flownet2
   + gather_param: 211 synopsys
   + selu_param: 232 synopsys
   + selu_dropout_param: 233 synopsys
   + batch_reduction_param: 162 yjxiong
   + video_data_param: 207 SSD intel NVIDIA openvino synopsys Xilinx, 140 yjxiong
   + lstm_param: 201 caffe-lstm
+  + ctc_loss_param: 200 warpctc-caffe
+  + continuation_indicator_param: 201 warpctc-caffe
+  + labelsequence_accuracy_param: 203 warpctc-caffe
+  + reverse_param: 261 synopsys
+  + correlation_param: 150 flownet2 synopsys
+  + flow_warp_param: 159 flownet2 synopsys
   + label_specific_add_param: 209 openvino, 241 happynear
   + center_loss_param: 211 happynear, 147 caffe-face
   + inner_distance_param: 213 happynear

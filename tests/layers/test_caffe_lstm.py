@@ -102,7 +102,7 @@ def test_gradients_are_clipped_before_they_go_on(engine) -> None:
             gates = dc * g * i * (1 - i), dc * before * f * (1 - f), dh * after * o * (1 - o), dc * i * (1 - g**2)
             d_gates[row] = np.clip(np.concatenate(gates), -0.25, 0.25)
             dh, dc = d_gates[row] @ of_h, dc * f
-    assert (abs(d_gates) == 0.25).sum() == 4  # one in the last step, others before
+    assert (abs(d_gates) == 0.25).sum() == 4
     np.testing.assert_allclose(net.blobs["x0"].diff.reshape(4, INPUTS), d_gates @ of_x, rtol=1e-9)
     np.testing.assert_allclose(net.params["under_test"][2].diff, d_gates.sum(0), rtol=1e-9)
 

@@ -110,6 +110,8 @@ SCORES, LABELS = Bottom((4, 5)), labels(5, 4)
 STEPS, CONT = Bottom((3, 2, 4)), Bottom((3, 2), lambda rng: np.array([[0, 0], [1, 0.5], [0, 1]]))
 MAPS, MAP_LABELS = Bottom((2, 5, 3, 2)), labels(5, 2, 1, 3, 2)
 STREAMS = [1, 1, 0]
+FRAMES = Bottom((5, 2), lambda rng: np.array([[0, 0], [1, 1], [1, 1], [1, 0], [1, 1]]))
+SPELT = Bottom((5, 2), lambda rng: np.array([[1, 0], [1, 2], [-1, -1], [0, 0], [0, 0]]))
 FIXED = "param { lr_mult: 0 }"  # for weights whose diff is not the gradient
 # Without the boxes' part, because the gradient is that of the first number, which holds both, alone.
 DETECTION_GROUP = """detection_group_loss_param { cls_num: 2 lambda: 0 bg_multiple: 100
@@ -188,6 +190,14 @@ TABLE = [
     ),
     Entry("CenterLoss", f"{FIXED} center_loss_param {{ num_output: 5 }}", [IMAGES, labels(4, 2)]),
     Entry("CenterLoss L1", f'{FIXED} center_loss_param {{ num_output: 3 distance_type: "L1" }}', [ROWS, labels(3, 4)]),
+    Entry("CTCLoss", "ctc_loss_param { blank_label: 2 }", [Bottom((5, 2, 4)), labels(4, 2, 3)], batch=[1, 0]),
+    Entry(
+        "CTCLoss of parts",
+        "loss_weight: 0.3 ctc_loss_param { output_delay: 1 ctc_merge_repeated: false }",
+        [Bottom((5, 2, 4)), FRAMES, SPELT],
+        batch=[1, 1, 1],
+    ),
+    Entry("CtcLoss", "", [Bottom((5, 2, 4)), labels(4, 2, 3)], batch=[1, 0]),
     Entry("Clip", "clip_param { min: -0.51 max: 0.83 }", [IMAGES], in_place=True),
     Entry("Concat channels", "", [Bottom((2, 3, 2, 2)), Bottom((2, 1, 2, 2)), Bottom((2, 2, 2, 2))]),
     Entry("Concat from the end", "concat_param { axis: -1 }", [Bottom((2, 3)), Bottom((2, 4))]),
@@ -414,6 +424,7 @@ TABLE = [
     Entry("Reorg reverse", "reorg_param { stride: 2 reverse: true }", [Bottom((2, 8, 2, 3))]),
     Entry("Reshape infer", "reshape_param { shape { dim: 0 dim: -1 dim: 2 } }", [IMAGES]),
     Entry("Reshape insert", "reshape_param { shape { dim: 1 } axis: -1 num_axes: 0 }", [ROWS]),
+    Entry("Reverse", "reverse_param { axis: -1 axis: 0 }", [IMAGES], in_place=True),
     Entry("SPP max", "spp_param { pyramid_height: 3 }", [Bottom((2, 2, 7, 4))]),
     Entry("SPP ave", "spp_param { pyramid_height: 2 pool: AVE }", [IMAGES]),
     Entry("SPP stochastic", "spp_param { pyramid_height: 2 pool: STOCHASTIC }", [positive(2, 3, 4, 6)]),
