@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,39 +11,17 @@ from caffe_lite import TEST, TRAIN, Net
 from caffe_lite.data.annotated.annotated_datum import objects_of, parse_annotated_datum
 from caffe_lite.data.databases.opening import open_database
 from caffe_lite.inspection.costs import multiply_adds
-from caffe_lite.proto.caffe_pb2 import DataParameter, NetParameter
-from caffe_lite.proto.prototxt import read_net, read_solver
+from caffe_lite.proto.caffe_pb2 import DataParameter
+from caffe_lite.proto.prototxt import read_solver
 from caffe_lite.solvers import get_solver
 
-ROOT = Path(__file__).parents[2]
+from .conftest import IMAGES, ROOT, net_on
+
 FOLDER = ROOT / "configs" / "ssd_tiny"
 LEARNED = 175_920
 PRIORS = 756
-IMAGES = {"train": 32, "test": 10}
 
 cv2 = pytest.importorskip("cv2")
-pytest.importorskip("lmdb")
-
-
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shapes")
-    words = [str(folder), *(word for part, count in IMAGES.items() for word in (f"--{part}", str(count)))]
-    subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "make_shapes.py"), *words],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=True,
-    )
-    return folder
-
-
-def config(shapes: Path) -> NetParameter:
-    """Return the net with the data in this folder."""
-    param = read_net(FOLDER / "net.prototxt").message
-    for layer in param.layer:
-        if layer.type == "AnnotatedData":
-            layer.data_param.source = str(shapes / Path(layer.data_param.source).name)
-    return param
 
 
 @pytest.mark.parametrize("part", list(IMAGES))
@@ -86,7 +61,7 @@ def test_deploy() -> None:
 
 
 def test_the_gradient_reaches_every_parameter(shapes: Path, engine: str) -> None:
-    net = Net(config(shapes), TRAIN, engine=engine, seed=1)
+    net = Net(net_on(shapes, "ssd_tiny"), TRAIN, engine=engine, seed=1)
     net.forward()
     net.backward()
     assert np.isfinite(net.blobs["mbox_loss"].data)
@@ -99,7 +74,7 @@ def test_the_gradient_reaches_every_parameter(shapes: Path, engine: str) -> None
 def test_it_learns_a_few_pictures_by_heart(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     solver = read_solver(FOLDER / "solver.prototxt").message
     solver.ClearField("net")
-    solver.net_param.CopyFrom(config(shapes))
+    solver.net_param.CopyFrom(net_on(shapes, "ssd_tiny"))
     for layer in solver.net_param.layer:
         layer.data_param.source = layer.data_param.source.replace("train_lmdb", "test_lmdb")
         layer.annotated_data_param.ClearField("batch_sampler")
