@@ -15,27 +15,30 @@ class DropoutLayer(Layer):
     """In TRAIN y = x * m, where m is 0 with probability dropout_ratio, else 1 / (1 - dropout_ratio); in TEST y = x.
 
     With scale_train false, a field of Microsoft's fork, it is the other way round: m is 0 or 1 in TRAIN, and in TEST
-    y = (1 - dropout_ratio) x.
-    Bottom and top: any shape. Reads ``dropout_param``: dropout_ratio (0.5), at least 0 and below 1, and scale_train
-    (true). The original checks the ratio in debug builds only; a ratio of 1 gives NaNs there and is refused here.
-    Source: Srivastava et al. 2014; the original's dropout_layer.cpp.
+    y = (1 - dropout_ratio) x. With sample_weights_test true, of SegNet's fork, TEST does what TRAIN does.
+    Bottom and top: any shape. Reads ``dropout_param``: dropout_ratio (0.5), at least 0 and below 1, scale_train (true)
+    and sample_weights_test (false).
+    The original checks the ratio in debug builds only; a ratio of 1 gives NaNs there and is refused here.
+    Source: Srivastava et al. 2014; the original's dropout_layer.cpp; Kendall, Badrinarayanan and Cipolla 2015 (sampling
+    in TEST).
     """
 
     kind = Kind.NEURON
     formula = r"y = \begin{cases} 0 & \text{with probability } r \\ \frac{x}{1 - r} & \text{else} \end{cases}"
 
-    reads_fork_fields = ("DropoutParameter.scale_train",)
+    reads_fork_fields = ("DropoutParameter.scale_train", "DropoutParameter.sample_weights_test")
 
     @staticmethod
     def caption(param: LayerParameter) -> str:
         return f"{param.dropout_param.dropout_ratio:.3g}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.ratio = self.param.dropout_param.dropout_ratio
+        p = self.param.dropout_param
+        self.ratio = p.dropout_ratio
         if not 0 <= self.ratio < 1:
             self.error(f"dropout_ratio is {self.ratio:g}", "use at least 0 (forget nothing) and less than 1")
-        self.scale = 1 if self.param.dropout_param.scale_train else 1 - self.ratio
-        self.forgets = self.phase == caffe_pb2.TRAIN and self.ratio > 0
+        self.scale = 1 if p.scale_train else 1 - self.ratio
+        self.forgets = (self.phase == caffe_pb2.TRAIN or p.sample_weights_test) and self.ratio > 0
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].Reshape(bottom[0].shape)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..logs.log import logger
 from ..ops.array import Array
 from .common.class_weights import AdaptiveWeights
 from .common.loss import SMALLEST, LossLayer, check_label_count, class_labels, ignored_label, normalization, normalizer
@@ -27,6 +28,8 @@ class SoftmaxWithLossLayer(LossLayer):
     ignored for VALID, the product of the axes before ``axis`` for BATCH_SIZE, pre_fixed_normalizer (1) for PRE_FIXED,
     1 for NONE, and never less than 1; normalize, if normalization is not set: true stands for VALID, false for
     BATCH_SIZE.
+    With weight_by_label_freqs (false), of SegNet's Caffe, each label's loss is multiplied by the weight of its class in
+    class_weighting, which has one for each class; Z stays as it is.
     With label_smoothing s (0), of Intel's Caffe, the gradient is that of the cross entropy with 1 - s for the label and
     s / C for each other class, while the loss stays as it is (NVIDIA's GPUs do nearly the same).
     With max_entropy_weight w (-1: none), of OpenVINO's toolbox, each label's loss gets w sum_k p(k) ln p(k); with
@@ -44,6 +47,7 @@ class SoftmaxWithLossLayer(LossLayer):
     reads_fork_fields = tuple(
         f"LossParameter.{field}"
         for field in (
+            *("weight_by_label_freqs", "class_weighting"),
             *("label_smoothing", "max_entropy_weight", "adaptive_weighting"),
             *("gamma", "scale", "min_weight", "max_weight"),
         )
@@ -57,11 +61,22 @@ class SoftmaxWithLossLayer(LossLayer):
         if not 0 <= self.smoothing < 1:
             self.error(f"label_smoothing is {self.smoothing:g}", "use at least 0 and less than 1")
         self.entropy_weight = max(0.0, p.max_entropy_weight)
+        axis = self.axis(self.param.softmax_param.axis, bottom[0].num_axes)
         self.class_weights: AdaptiveWeights | None = None
         if p.adaptive_weighting:
-            axis = self.axis(self.param.softmax_param.axis, bottom[0].num_axes)
             self.class_weights = AdaptiveWeights(self, bottom[0].shape[axis])
             self.carried = [self.class_weights.frequencies]
+        self.fixed_weights: Array | None = None
+        if p.weight_by_label_freqs:
+            if len(p.class_weighting) != bottom[0].shape[axis]:
+                self.error(
+                    f"class_weighting is given {len(p.class_weighting)} times, and there are {bottom[0].shape[axis]} "
+                    "classes",
+                    "give a weight for each class, or leave out weight_by_label_freqs",
+                )
+            self.fixed_weights = self.ops.asarray(np.array(p.class_weighting))
+        elif p.class_weighting:
+            logger.warning("%s: class_weighting has no effect without weight_by_label_freqs", self.name)
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         scores, labels = bottom
@@ -87,8 +102,12 @@ class SoftmaxWithLossLayer(LossLayer):
         if self.saved.valid is not None:
             logs = ops.where(self.saved.valid, logs, ops.scalar(0))
         self.saved.weights = None
+        if self.fixed_weights is not None:
+            self.saved.weights = ops.take_rows(self.fixed_weights, self.saved.index)
         if self.class_weights:
-            self.saved.weights = self._weights(self.class_weights)
+            weights = self._weights(self.class_weights)
+            self.saved.weights = weights if self.saved.weights is None else self.saved.weights * weights
+        if self.saved.weights is not None:
             logs = logs * self.saved.weights
         self.saved.normalizer = normalizer(ops, self.normalization, self.samples, labels.count, self.saved.valid)
         # Subtracted from 0.0, so that a perfect batch costs 0 instead of -0.

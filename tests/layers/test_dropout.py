@@ -47,6 +47,20 @@ def test_it_passes_on_what_it_does_not_forget(make_net, ratio, phase):
     assert net.rng.bit_generator.state == state
 
 
+def test_with_sample_weights_test_it_forgets_in_test(make_net):
+    train, test = (dropout(make_net, "0.5 sample_weights_test: true", phase) for phase in (TRAIN, TEST))
+    for net in (train, test):
+        net.forward()
+        assert set(np.unique(net.blobs["y"].data)) == {0, 2}
+        net.blobs["y"].diff[...] = 1
+        net.backward()
+        np.testing.assert_array_equal(net.blobs["x"].diff, net.blobs["y"].data)
+    np.testing.assert_array_equal(train.blobs["y"].data, test.blobs["y"].data)
+    before = test.blobs["y"].data.copy()
+    test.forward()
+    assert np.any(test.blobs["y"].data != before)
+
+
 def test_without_scale_train_it_scales_in_test(make_net):
     train, test = (dropout(make_net, "0.75 scale_train: false", phase) for phase in (TRAIN, TEST))
     train.forward(), test.forward()

@@ -8,6 +8,9 @@ import pytest
 from caffe_lite import Net
 from caffe_lite.errors import LayerError
 
+from .gradient import Bottom
+from .gradient import make_net as layer_net
+
 MakeNet = Callable[..., Net]
 
 
@@ -71,3 +74,17 @@ def test_an_empty_batch_costs_nothing(make_net: MakeNet) -> None:
 def test_counts_that_differ(make_net: MakeNet) -> None:
     with pytest.raises(LayerError, match=r"\(4, 5\) and \(4, 6\) have 5 and 6 values for each sample"):
         loss_net(make_net, (4, 5), (4, 6))
+
+
+def test_a_third_bottom_weighs_the_differences(engine) -> None:
+    """Once for the gradient, as in naibaf7's Caffe, which divides by the number of values."""
+    values = [[[1.0, 2, 3], [4, 5, 6]], [[0, 0, 1], [1, 0, 9]], [[2, 0, 1], [3, 1, 0]]]
+    net = layer_net(
+        'type: "EuclideanLoss"', [Bottom((2, 3), lambda rng, v=v: np.array(v)) for v in values], engine=engine
+    )
+    net.forward()
+    net.backward()
+    difference = np.array([[2, 0, 2], [9, 5, 0]])
+    assert net.blobs["y0"].data == pytest.approx((difference**2).sum() / 12)
+    np.testing.assert_allclose(net.blobs["x0"].diff, difference / 6)
+    np.testing.assert_allclose(net.blobs["x1"].diff, -difference / 6)

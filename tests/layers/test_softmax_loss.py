@@ -292,3 +292,31 @@ def test_rare_classes_weigh_more(make_net: MakeNet) -> None:
 def test_weights_that_make_no_sense(make_net: MakeNet, params: str, what: str) -> None:
     with pytest.raises(LayerError, match=what):
         loss_net(make_net, (1, 2), (1,), f"loss_param {{ {params} }}")
+
+
+def test_weights_of_classes(make_net: MakeNet) -> None:
+    """They multiply losses and gradients; the divisor is the number of labels that are not ignored, as in SegNet's."""
+    weights = "class_weighting: 0.5 class_weighting: 3 class_weighting: 0"
+    net = loss_net(
+        make_net, (2, 3, 4), (2, 4), f"loss_param {{ ignore_label: 9 weight_by_label_freqs: true {weights} }}"
+    )
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(2, 3, 4)), np.array([[0, 1, 2, 9], [1, 1, 0, 2]])
+    loss, wanted, gradient = run(net, x, labels), 0.0, np.zeros(x.shape)
+    for n, p in np.ndindex(2, 4):
+        if labels[n, p] != 9:
+            weight = [0.5, 3, 0][labels[n, p]] / 7
+            prob = np.exp(x[n, :, p]) / np.exp(x[n, :, p]).sum()
+            wanted -= weight * log(prob[labels[n, p]])
+            gradient[n, :, p] = weight * (prob - np.eye(3)[labels[n, p]])
+    assert loss == pytest.approx(wanted)
+    np.testing.assert_allclose(net.blobs["x"].diff, gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_weights_of_classes_that_do_not_fit_or_do_not_count(
+    make_net: MakeNet, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(LayerError, match="class_weighting is given 1 times, and there are 3 classes"):
+        loss_net(make_net, (2, 3), (2,), "loss_param { weight_by_label_freqs: true class_weighting: 1 }")
+    loss_net(make_net, (2, 3), (2,), "loss_param { class_weighting: 1 }")
+    assert "loss: class_weighting has no effect without weight_by_label_freqs" in caplog.text

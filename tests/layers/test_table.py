@@ -245,6 +245,7 @@ TABLE = [
     Entry("Embed", "embed_param { input_dim: 9 num_output: 3 }", [labels(7, 3, 4)]),
     Entry("Embed no bias", "embed_param { input_dim: 2 num_output: 1 bias_term: false }", [labels(2, 5)]),
     Entry("EuclideanLoss", "", [ROWS, ROWS]),
+    Entry("EuclideanLoss mask", "", [ROWS, ROWS, labels(2, 4, 6)]),
     Entry("EuclideanLoss weighted", "loss_weight: 0.3", [ROWS, ROWS]),
     Entry("Exp", "", [IMAGES], in_place=True),
     Entry("Exp base", "exp_param { base: 0.3 scale: -0.5 shift: 1 }", [IMAGES], in_place=True),
@@ -480,6 +481,12 @@ TABLE = [
     Entry("SoftmaxWithLoss", "", [SCORES, LABELS]),
     Entry("SoftmaxWithLoss weighted", "loss_weight: 0.3", [SCORES, LABELS]),
     Entry("SoftmaxWithLoss maps", "loss_param { ignore_label: 2 }", [MAPS, MAP_LABELS]),
+    Entry(
+        "SoftmaxWithLoss class weights",
+        "loss_param { ignore_label: 2 weight_by_label_freqs: true class_weighting: 1 class_weighting: 0.5 "
+        "class_weighting: 2 class_weighting: 0 class_weighting: 3 }",
+        [MAPS, MAP_LABELS],
+    ),
     Entry("SoftmaxWithLoss full", "loss_param { ignore_label: 2 normalization: FULL }", [MAPS, MAP_LABELS]),
     Entry("SoftmaxWithLoss batch", "loss_param { normalization: BATCH_SIZE }", [MAPS, MAP_LABELS]),
     Entry("SoftmaxWithLoss of each", "loss_param { ignore_label: 2 }", [MAPS, MAP_LABELS], tops=3),
