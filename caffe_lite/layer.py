@@ -173,6 +173,9 @@ class Layer:
     # Set by the Net before the first Backward: which of ``blobs`` need a gradient (lr_mult 0 asks for none).
     param_propagate_down: Sequence[bool] = ()
 
+    # How much of its training has passed, from 0 to 1; solvers set it before each iteration.
+    progress: float = 0.0
+
     # Values that a pass leaves for the next one and no weights file holds: read and bound in every Forward.
     carried: Sequence[Blob] = ()
 

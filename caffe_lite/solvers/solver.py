@@ -261,6 +261,8 @@ class Solver:
                 on_start()
             display = self._due(p.display)
             self.net._caffe_graph.debug_info = display and p.debug_info
+            for node in self.net.nodes:
+                node.layer.progress = self.iter / max(1, p.max_iter)
             loss = self._forward_backward()
             if not math.isfinite(loss):
                 self.net.recompute()

@@ -156,6 +156,7 @@ DETECTIONS = Bottom(
 
 TABLE = [
     Entry("AbsVal", "", [IMAGES], in_place=True),
+    Entry("AssistedExcitation", "", [IMAGES, YOLO_LISTS, Bottom((2, 5, 4))]),
     Entry("Axpy", "", [Bottom((2, 3)), IMAGES, IMAGES]),
     Entry("Axpy images", "", [Bottom((2, 3, 1, 1)), IMAGES, IMAGES]),
     Entry(

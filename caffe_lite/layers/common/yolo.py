@@ -96,7 +96,7 @@ def is_rows(shape: Sequence[int]) -> bool:
     return len(shape) == 4 and shape[-1] == 8 and prod(shape[:2]) == 1
 
 
-def read_truth(layer: Layer, shape: Sequence[int], values: np.ndarray, samples: int, classes: int) -> Truth:
+def read_truth(layer: Layer, shape: Sequence[int], values: np.ndarray, samples: int, classes: float) -> Truth:
     """Return true boxes, checked.
 
     They are (N, ..., 5): for each image rows of class, x, y, width, height, up to one whose width is 0. Or they are
