@@ -16,7 +16,7 @@ from caffe_lite.solvers.learning_rate import check_policy, learning_rate
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # These give no single answer for an image: see tests/configs.
-OTHERS = {"faster_rcnn_tiny", "fcn8s", "lrcn", "ssd_tiny"}
+OTHERS = {"faster_rcnn_tiny", "fcn8s", "lrcn", "ssd_tiny", "yolo_tiny"}
 NAMES = sorted({path.parent.name for path in CONFIGS.glob("*/net.prototxt")} - OTHERS)
 DEPLOY = ("deploy",)
 HEAVY = ("alexnet", "caffenet", "googlenet", "resnet50", "vgg16")
@@ -50,6 +50,7 @@ LOSSES = {
 IDLE = {"mnist_siamese": {("ip2", 1), ("feat", 1)}}
 TEST_IMAGES = {"lenet": 1_000, "cifar10_quick": 10_000, "cifar10_full": 10_000, "mnist_autoencoder": 1_000}
 TEST_IMAGES |= {"mnist_siamese": 1_000, "fcn8s": 1_449, "lrcn": 472 * 8 * 16, "ssd_tiny": 500, "faster_rcnn_tiny": 500}
+TEST_IMAGES |= {"yolo_tiny": 500}
 IMAGENET_TEST_IMAGES = 50_000
 
 

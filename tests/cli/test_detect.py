@@ -39,6 +39,24 @@ layer {{
   detection_output_param {{ num_classes: 3 confidence_threshold: 0.01 nms_param {{ nms_threshold: 0.45 }} }}
 }}
 """
+# The same cells, as anchors of YOLO's versions 3 and 2: x, y, w, h, an objectness, and two classes.
+YOLO = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 32 dim: 32 } } }
+layer { name: "cells" type: "Pooling" bottom: "data" top: "cells" pooling_param { pool: AVE kernel_size: 8 stride: 8 } }
+layer {
+  name: "maps" type: "Convolution" bottom: "cells" top: "maps" convolution_param { num_output: 7 kernel_size: 1 }
+}
+"""
+V3 = """layer {
+  name: "found" type: "Yolov3DetectionOutput" bottom: "maps" top: "found"
+  yolov3_detection_output_param {
+    num_classes: 2 num_box: 1 mask_group_num: 1 biases: [8, 8] mask: 0 anchors_scale: 8
+  }
+}"""
+V2 = """layer {
+  name: "found" type: "YoloDetectionOutput" bottom: "maps" top: "found"
+  yolo_detection_output_param { num_classes: 2 num_box: 1 biases: [1, 1] }
+}"""
 LABELS = """
 item { name: "background" label: 0 }
 item { name: "17" label: 1 display_name: "sky" }
@@ -166,6 +184,21 @@ def test_the_nets_transform_param_and_options_before_it(caffe, folder, ssd):
     assert first["score"] == pytest.approx(probability((220 - 10) / 2, (20 - 30) / 2, 1), abs=1e-5)
     first, *_ = json.loads(caffe(*command, "--mean", "5", "--scale", "0.75").stdout)
     assert first["score"] == pytest.approx(probability(0.75 * 215, 0.75 * 15, 1), abs=1e-5)
+
+
+@pytest.mark.parametrize("layer", [V3, V2], ids=["version 3", "version 2"])
+def test_yolo(caffe, folder, ssd, layer):
+    (folder / "yolo.prototxt").write_text(YOLO + layer)
+    net = Net(folder / "yolo.prototxt", TEST, engine="numpy")
+    weights, bias = net.params["maps"]
+    weights.data[...] = 0
+    weights.data[5:, :, 0, 0] = [(0.05, 0, -0.05), (-0.05, 0, 0.05)]
+    weights.data[4, :, 0, 0] = [0.05, -0.1, 0.05]
+    bias.data[...] = [0, 0, 0, 0, -6, 0, 0]
+    net.save(folder / "yolo.caffemodel")
+    cv2.imwrite(str(folder / "large.png"), picture(64, 64, 16))
+    command = ("detect", "yolo.prototxt", "yolo.caffemodel", "large.png", "--json")
+    assert found(caffe(*command, "--threshold", "0.8")) == [(2, [0, 32, 16, 16]), (1, [16, 0, 16, 16])]
 
 
 def test_the_order_of_channels(caffe, ssd):
