@@ -1,4 +1,4 @@
-"""Make the data of ssd_tiny, faster_rcnn_tiny and yolo_tiny in configs/: circles, squares and triangles, with their boxes.
+"""Make the data of the detectors in configs/: pictures of circles, squares and triangles, with their boxes.
 
 Makes the databases train_lmdb and test_lmdb for AnnotatedData layers; and, as files in test_images, the first test
 pictures, three times as large.

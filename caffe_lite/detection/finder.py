@@ -240,8 +240,8 @@ def finder_of(net: Net, given: Preparation, threshold: float, overlap: float) ->
         f"the net puts out {outputs or 'nothing'}, which no detector does",
         hint="it proposes regions, and does not say what they are: give the whole detector"
         if "rois" in net.outputs
-        else "end it with a DetectionOutput layer, for YOLO's maps a Yolov3DetectionOutput, or with cls_prob and bbox_pred "
-        "of the regions rois",
+        else "end it with a DetectionOutput layer (for YOLO's maps, Yolov3DetectionOutput), "
+        "or with cls_prob and bbox_pred of the regions rois",
     )
 
 
