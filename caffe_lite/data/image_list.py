@@ -11,6 +11,7 @@ from ..logs.log import logger
 from ..proto import caffe_pb2
 from .batches import Decoded, ImageBatches
 from .images.image import channels_first, decode_image, read_image_file, resize_image
+from .images.listed_size import listed_size
 from .order import Order, Place
 from .paths import read_lines, resolve
 from .transform import DataTransformer
@@ -96,8 +97,11 @@ class ListBatches(ImageBatches[int, int]):
     def decode(self, record: int) -> Decoded:
         p = self.param
         image = decode_image(read_image_file(self.path(record), self.where), p.is_color)
-        if p.new_height:
-            image = resize_image(image, p.new_height, p.new_width)
+        size = listed_size(p, *image.shape[:2])
+        if size != image.shape[:2]:
+            image = resize_image(image, *size)
+        if self.transformer.param.bgr2rgb and p.is_color:
+            image = image[..., ::-1]
         return channels_first(image), self.images.label(record)
 
     def path(self, record: int) -> str:

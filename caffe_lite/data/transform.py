@@ -11,7 +11,10 @@ import numpy as np
 from ..errors import DataError, LayerError, Where
 from ..logs.log import logger
 from ..proto import caffe_pb2
-from .augmentation.augmentation import Augmentation, check_augmentation
+from .augmentation.augmentation import Augmentation, check_augmentation, sizings
+from .augmentation.erasing import Erasure, draw_erasure
+from .augmentation.scale_jitter import fixed_places
+from .augmentation.stretching import stretches
 from .binaryproto import read_binaryproto
 from .images.image import BYTE
 
@@ -19,6 +22,20 @@ Shape = tuple[int, ...]
 
 
 ROW_MAJOR = (0, 1, 2, 3)
+_BRIGHTEST = 255
+
+# What forks add to transform_param, and DataTransformer reads for images without objects.
+FORK_FIELDS = tuple(
+    f"TransformationParameter.{name}"
+    for name in (
+        *("random_resize_param", "random_aspect_ratio_param", "flow"),
+        *("img_rand_resize_lower", "img_rand_resize_upper", "rand_resize_ratio_lower", "rand_resize_ratio_upper"),
+        *("vertical_stretch_lower", "vertical_stretch_upper", "horizontal_stretch_lower", "horizontal_stretch_upper"),
+        *("interpolation_algo_down", "interpolation_algo_up", "allow_upscale"),
+        *("multi_scale", "scale_ratios", "max_distort", "fix_crop", "more_fix_crop", "is_flow"),
+        *("center_crop", "erase_ratio", "scale_min", "scale_max", "aspect_min", "aspect_max"),
+    )
+)
 
 
 def lay_out(images: np.ndarray, order: Sequence[int]) -> np.ndarray:
@@ -45,6 +62,11 @@ def crop_shape(param: caffe_pb2.TransformationParameter) -> tuple[int, int]:
     return (param.crop_size, param.crop_size) if param.crop_size else (param.crop_h, param.crop_w)
 
 
+def has_random_size(param: caffe_pb2.TransformationParameter) -> bool:
+    """Return whether transform_param resizes images at random, before they are cropped."""
+    return bool(sizings(param, training=True))
+
+
 class Crops(NamedTuple):
     """For each image of a batch, the first row and column of its crop, and -1 if it is mirrored, else 1."""
 
@@ -62,6 +84,13 @@ class DataTransformer:
     scale (1). Before that, as in SSD and in this order: distort_param, other colours; expand_param, a larger image
     around it, of the mean colour; resize_param; noise_param. SSD reads the first two in AnnotatedData only, and
     compresses images as JPEG between the steps.
+    Of other forks: random_resize_param, see ShorterSide, and random_aspect_ratio_param, see AreaCrop; NVIDIA's random
+    sizes, see Stretching; multi_scale, scale_ratios, max_distort, fix_crop and more_fix_crop, see ScaleJitter;
+    center_crop (false), the crop of the TEST phase in TRAIN, too; erase_ratio, scale_min, scale_max, aspect_min and
+    aspect_max, see draw_erasure; for mirrored images of optical flow, whose horizontal part changes its sign with 255
+    minus it, flow (false), which is that of channel 2, and is_flow (false), that of the channels 0, 2, 4, ...
+    The mean image goes along with the crop; but with NVIDIA's sizes its centre is subtracted, and with multi_scale its
+    upper left corner, as in these forks. mean_value may be given once for each of a group of channels that is repeated.
     ``order`` is the order of a batch's axes in memory: an engine's ``image_order``.
     Source: the original's data_transformer.cpp, and SSD's.
     """
@@ -78,13 +107,17 @@ class DataTransformer:
         check_transform(param)
         self.crop_size = param.crop_size
         self.crop = crop_shape(param)
-        self.random_crop = phase == caffe_pb2.TRAIN
+        self.param = param
+        training = phase == caffe_pb2.TRAIN
+        self.random_crop = training and not param.center_crop
         self.mirror = param.mirror
         self.scale = np.float32(param.scale)
         self.mean_values = np.array(param.mean_value, np.float32)
         self.mean_image = _read_mean(param.mean_file, where) if param.mean_file else None
         self.order = order
-        self.augmentation = Augmentation(param, self._mean_color(), samplers, jitter)
+        self.augmentation = Augmentation(param, self._mean_color(), samplers, jitter, training)
+        self.central_mean = stretches(param)
+        self.fixed_mean = self.central_mean or (param.multi_scale and training)
 
     def _mean_color(self) -> Sequence[float]:
         mean: np.ndarray = self.mean_values if self.mean_image is None else self.mean_image.mean((1, 2))
@@ -100,45 +133,82 @@ class DataTransformer:
                 f"{name} {size} is larger than the image: {height} x {width}",
                 hint=f"Make {name} smaller, or the images larger",
             )
-        if self.mean_image is not None and self.mean_image.shape != image:
+        if self.mean_image is not None and self.mean_image.shape != image and not self.fixed_mean:
             raise DataError(
                 f"the image is {by(image)} (C x H x W), the one in mean_file {by(self.mean_image.shape)}",
                 hint="Use a mean computed over images of this size",
             )
-        if self.mean_values.size not in (0, 1, channels):
+        if self.mean_values.size and channels % self.mean_values.size:
             raise DataError(
                 f"mean_value is given {self.mean_values.size} times, the image has {channels} channels",
                 hint="Give it once, or once per channel",
             )
-        return (channels, crop_height or height, crop_width or width)
+        whole = (channels, crop_height or height, crop_width or width)
+        if self.fixed_mean and self.mean_image is not None:
+            self._mean_part(whole)
+        return whole
 
     def __call__(self, images: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
         """Transform augmented images, for which ``shape`` gives one shape, to a batch (N, C, H, W) in float32."""
-        return self.apply(images, self.choose([image.shape for image in images], rng))
+        crops = self.choose([image.shape for image in images], rng)
+        if not self.param.erase_ratio:
+            return self.apply(images, crops)
+        shape = self.shape(images[0].shape)
+        return self.apply(images, crops, [draw_erasure(self.param, shape, rng) for _ in images])
 
-    def apply(self, images: Sequence[np.ndarray], crops: Crops) -> np.ndarray:
-        """Return the batch with these crops of the images."""
+    def apply(self, images: Sequence[np.ndarray], crops: Crops, erasures: Sequence[Erasure | None] = ()) -> np.ndarray:
+        """Return the batch with these crops of the images, and with what is erased of each."""
         bytes_only = self.mean_image is None and {image.dtype for image in images} == {BYTE}
         dtype = BYTE if bytes_only else np.dtype(np.float32)
-        if any(self.crop) or self.mirror:
-            pixels = self._patches(images, crops, dtype)
+        if any(self.crop) or self.mirror or erasures or self.fixed_mean:
+            pixels = self._patches(images, crops, erasures or [None] * len(images), dtype)
         else:
             pixels = np.array(images, dtype)
             pixels = pixels if self.mean_image is None else pixels - self.mean_image
         batch = lay_out(pixels, self.order)
         if self.mean_values.size:
-            batch = batch - self.mean_values[:, None, None]
+            batch = batch - np.resize(self.mean_values, batch.shape[1])[:, None, None]
         return np.multiply(batch, self.scale, dtype=np.float32)
 
-    def _patches(self, images: Sequence[np.ndarray], crops: Crops, dtype: np.dtype) -> np.ndarray:
+    def _patches(
+        self, images: Sequence[np.ndarray], crops: Crops, erasures: Sequence[Erasure | None], dtype: np.dtype
+    ) -> np.ndarray:
         """Return the crop of each image, minus that of the mean image, mirrored or not."""
-        channels, height, width = self.shape(images[0].shape)
-        pixels: np.ndarray = np.empty((len(images), channels, height, width), dtype)
-        for i, (image, row, column, step) in enumerate(zip(images, *crops, strict=True)):
-            window = (slice(None), slice(row, row + height), slice(column, column + width))
-            patch = image[window] if self.mean_image is None else image[window] - self.mean_image[window]
+        shape = self.shape(images[0].shape)
+        pixels: np.ndarray = np.empty((len(images), *shape), dtype)
+        fixed = self._mean_part(shape) if self.fixed_mean and self.mean_image is not None else None
+        for i, (image, row, column, step, erasure) in enumerate(zip(images, *crops, erasures, strict=True)):
+            window = (slice(None), slice(row, row + shape[1]), slice(column, column + shape[2]))
+            patch = image[window]
+            if erasure is not None:
+                patch = erasure.erase(patch)
+            if step < 0:
+                patch = self._with_flow_reversed(patch)
+            if self.mean_image is not None:
+                patch = patch - (self.mean_image[window] if fixed is None else fixed)
             pixels[i, :, :, ::step] = patch
         return pixels
+
+    def _with_flow_reversed(self, patch: np.ndarray) -> np.ndarray:
+        """Return a patch of optical flow in whose horizontal channels v becomes 255 - v; one of colours stays."""
+        horizontal = slice(0, None, 2) if self.param.is_flow else slice(2, 3) if self.param.flow else None
+        if horizontal is None:
+            return patch
+        changed = patch.copy()
+        changed[horizontal] = _BRIGHTEST - changed[horizontal]
+        return changed
+
+    def _mean_part(self, shape: Shape) -> np.ndarray:
+        """Return the part (C, H, W) of the mean image that all crops of this shape have subtracted."""
+        assert self.mean_image is not None
+        room = np.array(self.mean_image.shape) - np.array(shape)
+        if room[0] or min(room) < 0:
+            raise DataError(
+                f"crops are {by(shape)} (C x H x W), the image in mean_file is {by(self.mean_image.shape)}",
+                hint="Use a mean image that is at least as large",
+            )
+        top, left = room[1:] // 2 if self.central_mean else (0, 0)
+        return self.mean_image[:, top : top + shape[1], left : left + shape[2]]
 
     def choose(self, shapes: Sequence[Shape], rng: np.random.Generator) -> Crops:
         """Draw the crops of augmented images: mirroring for the whole batch, then rows, then columns."""
@@ -146,7 +216,11 @@ class DataTransformer:
         if not any(self.crop):
             return Crops([0] * len(shapes), [0] * len(shapes), steps.tolist())
         room = np.array(shapes).T[1:] - np.array(self.crop)[:, None]
-        rows, columns = rng.integers(room + 1) if self.random_crop else room // 2
+        if self.random_crop and self.param.fix_crop:
+            places = [fixed_places(self.param, each) for each in room.T]
+            rows, columns = np.array([each[rng.integers(len(each))] for each in places]).T
+        else:
+            rows, columns = rng.integers(room + 1) if self.random_crop else room // 2
         return Crops(rows.tolist(), columns.tolist(), steps.tolist())
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..blobs.unknown import Shape
 from ..data.batches import DatumBatches
 from ..data.databases.opening import open_records
-from ..data.transform import DataTransformer
+from ..data.transform import FORK_FIELDS, DataTransformer
 from ..layer import register_layer
 from .common.batch_layer import BatchLayer
 
@@ -30,7 +30,7 @@ class DataLayer(BatchLayer):
 
     formula = r"y = (x - \text{mean}) \cdot \text{scale}"
     tops = (1, 2)
-    reads_fork_fields = ("DataParameter.shuffle",)
+    reads_fork_fields = (*FORK_FIELDS, "DataParameter.shuffle")
 
     def foresee(self) -> Sequence[Shape]:
         batch_size = self.param.data_param.batch_size

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf import text_format
 
 from caffe_lite import TEST, TRAIN
+from caffe_lite.data.augmentation.objects import NO_OBJECTS
 from caffe_lite.data.transform import DataTransformer, by
 from caffe_lite.errors import DataError, LayerError, Where
 from caffe_lite.io import array_to_blobproto
@@ -216,3 +217,104 @@ def test_a_probability_that_ssd_does_not_read_is_noted(
 ) -> None:
     transformer(text)
     assert any("prob in resize_param and noise_param is ignored" in line for line in caplog.messages) == noted
+
+
+# -- what forks add --------------------------------------------------------------------------------------------------
+
+
+def test_a_crop_from_the_centre_in_training() -> None:
+    image = random_images(1)[0]
+    batch = transformer("crop_size: 3 center_crop: true")([image] * 5, np.random.default_rng(0))
+    assert (batch == image[:, 1:4, 2:5]).all()
+
+
+@pytest.mark.parametrize(("field", "channels"), [("flow", [2]), ("is_flow", [0, 2, 4])])
+@pytest.mark.parametrize("floats", [False, True])
+def test_mirrored_flow_changes_its_direction(field: str, channels: list[int], floats: bool, tmp_path: Path) -> None:
+    image = random_images(1, (5, 4, 6))[0].astype(np.float32 if floats else np.uint8)
+    mirrored = image[:, :, ::-1].astype(float)
+    mirrored[channels] = 255 - mirrored[channels]
+    batch = transformer(f"mirror: true scale: 0.5 mean_value: 128 {field}: true")(
+        [image] * 30, np.random.default_rng(0)
+    )
+    found = {tuple(x.ravel()) for x in batch}
+    assert found == {tuple((0.5 * (x - 128)).ravel()) for x in (image.astype(float), mirrored)}
+    mean = np.random.default_rng(1).normal(size=image.shape).astype(np.float32)
+    file = mean_file(tmp_path / "mean.binaryproto", mean[None])
+    batch = transformer(f'mirror: true {field}: true mean_file: "{file.as_posix()}"')(
+        [image] * 30, np.random.default_rng(0)
+    )
+    wanted = image - mean, mirrored - mean[:, :, ::-1]
+    assert all(min(abs(x - one).max() for one in wanted) < 1e-4 for x in batch)
+
+
+def test_fixed_crops(tmp_path: Path) -> None:
+    image = random_images(1, (1, 13, 9))[0]
+    batch = transformer("crop_size: 4 fix_crop: true")([image] * 60, np.random.default_rng(0))
+    places = [(0, 0), (0, 4), (8, 0), (8, 4), (4, 2)]
+    assert {x.tobytes() for x in batch} == {
+        image[:, top : top + 4, left : left + 4].astype(np.float32).tobytes() for top, left in places
+    }
+    central = transformer("crop_size: 4 fix_crop: true", TEST)([image], np.random.default_rng(0))
+    assert (central == image[:, 4:8, 2:6]).all()
+
+
+def test_multi_scale_is_for_training() -> None:
+    pytest.importorskip("cv2")
+    image = random_images(1, (3, 20, 26))[0]
+    text = "crop_size: 10 multi_scale: true scale_ratios: 1 fix_crop: true"
+    assert transformer(text).augmentation(image, NO_OBJECTS, np.random.default_rng(0))[0].shape == (3, 10, 10)
+    testing = transformer(text, TEST)
+    assert not testing.augmentation
+    assert (testing([image], np.random.default_rng(0)) == image[:, 5:15, 8:18]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "corner"),
+    [("vertical_stretch_lower: 1", (2, 3)), ("multi_scale: true", (0, 0))],
+    ids=["NVIDIA's sizes", "multi_scale"],
+)
+def test_the_part_of_the_mean_image_that_random_sizes_leave(text: str, corner: tuple[int, int], tmp_path: Path) -> None:
+    top, left = corner
+    mean = random_images(1, (3, 8, 10))[0].astype(np.float32)
+    file = mean_file(tmp_path / "mean.binaryproto", mean[None])
+    images = random_images(9, (3, 7, 9)) if "stretch" in text else random_images(9, (3, 4, 4))
+    made = transformer(f'{text} crop_size: 4 mean_file: "{file.as_posix()}"')
+    batch = made(list(images), np.random.default_rng(0))
+    part = mean[:, top : top + 4, left : left + 4]
+    for x, image in zip(batch, images, strict=True):
+        found = (x + part).astype(np.uint8)
+        assert any((found == crop).all() for crop in crops(image, 4).values())
+    small = mean_file(tmp_path / "small.binaryproto", mean[None, :, :3])
+    made = transformer(f'{text} crop_size: 4 mean_file: "{small.as_posix()}"')
+    with pytest.raises(DataError, match=r"crops are 3 x 4 x 4 .* the image in mean_file is 3 x 3 x 10"):
+        made(list(images), np.random.default_rng(0))
+
+
+def test_means_of_a_group_of_channels_are_repeated() -> None:
+    image = random_images(1, (6, 2, 3))[0]
+    batch = transformer("mean_value: 104 mean_value: 117")([image], np.random.default_rng(0))
+    assert (batch[0] == image - np.array([104, 117] * 3)[:, None, None]).all()
+
+
+@pytest.mark.parametrize("phase", [TRAIN, TEST])
+def test_crops_are_erased_before_the_mean_and_the_mirror(phase: int) -> None:
+    image = np.full((2, 12, 12), 255, np.uint8)
+    text = "erase_ratio: 0.5 scale_min: 0.3 crop_size: 9 mirror: true mean_value: 55 scale: 0.5"
+    batch = transformer(text, phase)([image] * 80, np.random.default_rng(0))
+    assert batch.shape == (80, 2, 9, 9)
+    erased = (batch != 100).any((1, 2, 3))
+    assert 25 < erased.sum() < 55
+    for x in batch[erased]:
+        rows, columns = (x != 100).any((0, 2)), (x != 100).any((0, 1))
+        assert np.diff(np.flatnonzero(rows)).max(initial=1) == np.diff(np.flatnonzero(columns)).max(initial=1) == 1
+        noise = x[:, rows][:, :, columns] * 2 + 55
+        assert (noise == noise.astype(np.uint8)).all() and noise.max() <= 254
+
+
+def test_nothing_is_drawn_for_an_erase_ratio_of_0() -> None:
+    images = list(random_images(4))
+    plain, other = np.random.default_rng(0), np.random.default_rng(0)
+    transformer("crop_size: 3 mirror: true")(images, plain)
+    transformer("crop_size: 3 mirror: true erase_ratio: 0 scale_min: 0.1")(images, other)
+    assert plain.bit_generator.state == other.bit_generator.state

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from caffe_lite import TEST, TRAIN, Net
-from caffe_lite.errors import CaffeError, DataError, LayerError
+from caffe_lite.errors import CaffeError, DataError, LayerError, UnknownField
 from caffe_lite.io import array_to_blobproto
 from caffe_lite.proto import caffe_pb2
 from tests.data.database_files import datum, image_lmdb, random_images, write_lmdb
@@ -364,3 +364,37 @@ def test_a_shuffled_run_is_not_resumed_from_one_in_order(make_net: MakeNet, sour
     state = make_net(data_layer(source, 3)).state()
     with pytest.raises(LayerError, match="the snapshot holds the place in a source of another kind"):
         make_net(data_layer(source, 3, more="shuffle: true")).restore_state(state)
+
+
+# -- random sizes of forks -------------------------------------------------------------------------------------------
+
+SIZES = [
+    "random_resize_param { min_size: 6 max_size: 9 resize_param { interp_mode: CUBIC } }",
+    "random_aspect_ratio_param { min_area_ratio: 0.3 aspect_ratio_change: 0.75 }",
+    "img_rand_resize_lower: 5 img_rand_resize_upper: 8 allow_upscale: true horizontal_stretch_upper: 1.5",
+    "multi_scale: true fix_crop: true",
+    "fix_crop: true more_fix_crop: true",
+    "erase_ratio: 0.5 scale_min: 0.3",
+]
+
+
+@pytest.mark.parametrize("transform", SIZES)
+def test_random_sizes_are_resumed(make_net: MakeNet, source: Path, transform: str) -> None:
+    pytest.importorskip("cv2")
+    text = data_layer(source, 3, f"{transform} crop_size: 5 mirror: true")
+    net = make_net(text, seed=5)
+    assert net.blobs["data"].shape == (3, 3, 5, 5)
+    net.forward()
+    state = json.loads(json.dumps(net.state()))
+    expected = [batch(net)[0] for _ in range(4)]
+    assert len({images.tobytes() for images in expected}) == 4
+    resumed = make_net(text, seed=99)
+    resumed.forward()
+    resumed.restore_state(state)
+    assert all((batch(resumed)[0] == images).all() for images in expected)
+
+
+def test_objects_have_no_random_sizes(make_net: MakeNet, source: Path) -> None:
+    text = data_layer(source, 3, "multi_scale: true crop_size: 5").replace('"Data"', '"AnnotatedData"')
+    with pytest.raises(UnknownField, match="multi_scale is a field of yjxiong/caffe that changes results"):
+        make_net(text)

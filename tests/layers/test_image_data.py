@@ -248,3 +248,34 @@ def test_damage_ends_in_an_error_or_in_a_batch(data: st.DataObject, tmp_path: Pa
         return
     assert np.isfinite(values).all()
     assert len(labels) == 1
+
+
+# -- what forks add --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("more", "size"), [("short_side: 12", (12, 14)), ("min_height: 8 min_width: 14", (12, 14))])
+def test_sizes_in_proportion(make_net: MakeNet, ten: Path, more: str, size: tuple[int, int]) -> None:
+    net = make_net(image_layer(ten, 2, more), TEST)
+    assert net.blobs["data"].shape == (2, 3, *size)
+    wanted = [cv2.resize(image.transpose(1, 2, 0), size[::-1]).transpose(2, 0, 1) for image in random_images(2)]
+    assert (batch(net)[0] == wanted).all()
+
+
+@pytest.mark.parametrize(("more", "channels"), [("", 3), ("is_color: false", 1)])
+def test_channels_in_the_other_order(make_net: MakeNet, ten: Path, more: str, channels: int) -> None:
+    (plain, _), (turned, _) = (
+        batch(make_net(image_layer(ten, 4, more, transform), TEST)) for transform in ("", "bgr2rgb: true")
+    )
+    assert turned.shape[1] == channels
+    assert (turned == plain[:, ::-1]).all()
+
+
+def test_one_of_two_least_sizes(make_net: MakeNet, ten: Path) -> None:
+    with pytest.raises(LayerError, match=r'layer "images".*one of min_height and min_width is given'):
+        make_net(image_layer(ten, 4, "min_width: 3"))
+
+
+def test_random_sizes_are_cropped(make_net: MakeNet, ten: Path) -> None:
+    transform = "random_aspect_ratio_param { } crop_size: 4 mirror: true"
+    net = make_net(image_layer(ten, 5, "new_height: 9 new_width: 9", transform))
+    assert batch(net)[0].shape == (5, 3, 4, 4)

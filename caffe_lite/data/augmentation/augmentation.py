@@ -9,12 +9,18 @@ import numpy as np
 from ...errors import LayerError
 from ...logs.log import logger
 from ...proto.caffe_pb2 import BatchSampler, ResizeParameter, TransformationParameter
+from .area_crop import AreaCrop, check_area_crop
 from .distortion import check_distortion, distort
+from .erasing import check_erasing
 from .expansion import check_expansion, expand
 from .noise import add_noise, check_noise
 from .objects import project
 from .resizing import check_resize, resize, resize_objects, resized
 from .sampling import check_samplers, draw_jittered, draw_patch
+from .scale_jitter import ScaleJitter, check_scale_jitter
+from .shorter_side import ShorterSide, check_shorter_side
+from .sizing import Sizing
+from .stretching import Stretching, check_stretching, stretches
 
 _NEAR = 0.01  # how far probabilities may be from 1 together
 
@@ -30,6 +36,13 @@ def check_augmentation(param: TransformationParameter) -> None:
     for field, check in checks:
         if param.HasField(field):
             check(getattr(param, field))
+    check_stretching(param)
+    check_scale_jitter(param)
+    check_erasing(param)
+    if param.HasField("random_resize_param"):
+        check_shorter_side(param.random_resize_param)
+    if param.HasField("random_aspect_ratio_param"):
+        check_area_crop(param.random_aspect_ratio_param, param.crop_size)
     if param.further_resize_param:
         for size in param.further_resize_param:
             check_resize(size)
@@ -43,12 +56,28 @@ def sizes_of(param: TransformationParameter) -> list[ResizeParameter]:
     return [param.resize_param, *param.further_resize_param] if param.HasField("resize_param") else []
 
 
-class Augmentation:
-    """distort_param, expand_param, a patch that a batch_sampler draws, resize_param and noise_param, in this order.
+def sizings(param: TransformationParameter, training: bool) -> list[Sizing]:
+    """Return the steps that give images random sizes, in their order."""
+    steps: list[Sizing] = []
+    if param.HasField("random_resize_param"):
+        steps.append(ShorterSide(param.random_resize_param))
+    elif param.HasField("random_aspect_ratio_param"):
+        steps.append(AreaCrop(param.random_aspect_ratio_param, param.crop_size))
+    if stretches(param):
+        steps.append(Stretching(param))
+    if param.multi_scale and training:
+        steps.append(ScaleJitter(param))
+    return steps
 
-    ``mean`` is the colour around an expanded image. ``jitter`` makes patches where there are no samplers. Of several
-    ``sizes``, ``resize`` is the current one: the first, until ``draw_size`` draws another. Calling it changes an image
-    (C, H, W) and the objects in it; an Augmentation that changes nothing is false.
+
+class Augmentation:
+    """distort_param, expand_param, a patch that a batch_sampler draws, random sizes, resize_param and noise_param.
+
+    The steps are in this order. Random sizes are for images without objects: random_resize_param or else
+    random_aspect_ratio_param; NVIDIA's, see Stretching; in training, multi_scale. ``mean`` is the colour around an
+    expanded image. ``jitter`` makes patches where there are no samplers. Of several ``sizes``, ``resize`` is the
+    current one: the first, until ``draw_size`` draws another. Calling it changes an image (C, H, W) and the objects in
+    it; an Augmentation that changes nothing is false.
     """
 
     def __init__(
@@ -57,12 +86,14 @@ class Augmentation:
         mean: Sequence[float] = (0,),
         samplers: Sequence[BatchSampler] = (),
         jitter: float = 0,
+        training: bool = True,
     ) -> None:
         check_augmentation(param)
         check_samplers(samplers)
         self.mean = mean
         self.samplers = samplers
         self.jitter = jitter
+        self.sizings = sizings(param, training)
         self.distort = param.distort_param if param.HasField("distort_param") else None
         self.expand = param.expand_param if param.HasField("expand_param") else None
         self.sizes = sizes_of(param)
@@ -73,7 +104,7 @@ class Augmentation:
             logger.warning("prob in resize_param and noise_param is ignored, as in SSD: they change every image")
 
     def __bool__(self) -> bool:
-        return bool(self.samplers or self.jitter) or any(
+        return bool(self.samplers or self.jitter or self.sizings) or any(
             step is not None for step in (self.distort, self.expand, self.resize, self.noise)
         )
 
@@ -87,8 +118,14 @@ class Augmentation:
         self.size = int(rng.choice(len(weights), p=weights / weights.sum()))
 
     def shape(self, image: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape in which an image (C, H, W) leaves, unless it is cut before and keeps its aspect."""
+        """Return the shape in which an image (C, H, W) leaves, unless it is cut before and keeps its aspect.
+
+        Of random sizes, it is the smallest.
+        """
         channels, height, width = image
+        for step in self.sizings:
+            height, width = step.least(height, width)
+        image = (channels, height, width)
         return image if self.resize is None else (channels, *resized(self.resize, height, width))
 
     def __call__(
@@ -102,6 +139,8 @@ class Augmentation:
         if (patch := self._patch(objects, rng)) is not None:
             image = cut(image, patch)
             objects = project(objects, patch, self.emit)
+        for step in self.sizings:
+            image = step(image, rng)
         if self.resize is not None:
             objects = resize_objects(self.resize, objects, *image.shape[1:])
             image = resize(self.resize, image, rng)

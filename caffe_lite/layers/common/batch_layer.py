@@ -13,7 +13,7 @@ from ...blobs.unknown import Shape, Undetermined, UnknownSize
 from ...data.augmentation.augmentation import sizes_of
 from ...data.batches import Batch, Batches
 from ...data.prefetch import Prefetcher
-from ...data.transform import check_transform, crop_shape
+from ...data.transform import check_transform, crop_shape, has_random_size
 from ...errors import CaffeError
 from ...layer import Kind, Layer
 from ...logs.log import logger
@@ -114,8 +114,10 @@ class BatchLayer(Layer, abc.ABC):
         """Return the shape of a batch of images after transform_param; 0 means a size that only the images tell."""
         p = self.param.transform_param
         check_transform(p)
-        if not channels and len(p.mean_value) > 1:
+        if not channels and len(p.mean_value) > 1 and not p.is_flow:
             channels = len(p.mean_value)
+        if has_random_size(p):
+            height, width = 0, 0
         if sizes := sizes_of(p):
             keeps_aspect = any(size.resize_mode == ResizeParameter.FIT_SMALL_SIZE for size in sizes)
             several = {(size.height, size.width) for size in sizes}
