@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..data.images.image import decode_image, import_cv2
+from ..data.video import open_video
 from ..errors import CaffeError, DataError, Where
 from ..files.atomic import atomic_write, writing
-from ..files.paths import library_path, system_path
+from ..files.paths import system_path
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -75,17 +76,8 @@ class Medium(NamedTuple):
                 f"the image cannot be read: {error.what}", where=Where(self.path), hint=error.hint
             ) from error
 
-    def _opened(self) -> Any:
-        if not os.path.isfile(path := system_path(self.path)):
-            raise DataError("there is no such video", where=Where(self.path))
-        video = import_cv2().VideoCapture(library_path(path))
-        if not video.isOpened():
-            hint = "it is damaged, or of a format this OpenCV lacks"
-            raise DataError("OpenCV cannot read this video", where=Where(self.path), hint=hint)
-        return video
-
     def _video_frames(self) -> Iterator[np.ndarray]:
-        video = self._opened()
+        video = open_video(self.path)
         try:
             while (frame := video.read()[1]) is not None:
                 yield frame
@@ -93,7 +85,7 @@ class Medium(NamedTuple):
             video.release()
 
     def _frames_per_second(self) -> float:
-        video = self._opened()
+        video = open_video(self.path)
         try:
             return video.get(import_cv2().CAP_PROP_FPS) or _FRAMES_PER_SECOND
         finally:
