@@ -111,7 +111,7 @@ class ImageBatches(Batches, Generic[R, L]):
         """Change an image at random, and its label with it."""
         return self.transformer.augmentation(image, NO_OBJECTS, rng)[0], label
 
-    def transform(self, images: Sequence[np.ndarray], labels: Sequence[L]) -> tuple[np.ndarray, np.ndarray]:
+    def transform(self, images: Sequence[np.ndarray], labels: Sequence[L]) -> tuple[np.ndarray, ...]:
         """Return the arrays of a batch."""
         return self.transformer(images, self.rng), np.array(labels, np.float32)
 

@@ -203,7 +203,10 @@ def test_settings_that_cannot_work(make_net: MakeNet, source: Path) -> None:
     for text, message in [
         (layer(source, 0), "batch_size is 0"),
         (layer(source, more="anno_type: LANE"), "anno_type is LANE. Only boxes, BBOX, can be read"),
-        (layer(source, more="single_class: false"), "single_class in annotated_data_param cannot be read here"),
+        (layer(source, more="difficult_label_warmup: true"), "difficult_label_warmup is set"),
+        (layer(source, tops=THREE, more="single_class: false"), "there is no label_map_file"),
+        (layer(source, tops=THREE, more="seg_scales: 0"), "seg_scales is 0"),
+        (layer(source, tops=THREE, transform="crop_size: 4"), "and expand_param or a crop"),
         (layer(source, more="yolo_data_type: 2"), "yolo_data_type is 2"),
         (layer(source, more="yolo_data_jitter: 1"), "yolo_data_jitter is 1"),
         (layer(source, transform="resize_param { height: 5 width: 5 }" * 2), "the prob of all resize_param are 2"),
@@ -290,6 +293,81 @@ def test_other_layers_refuse_several_sizes(make_net: MakeNet, tmp_path: Path) ->
             f'layer {{ name: "data" type: "Data" top: "data" transform_param {{ {SIZES} }} '
             f'data_param {{ source: "{source.as_posix()}" batch_size: 3 backend: LMDB }} }}'
         )
+
+
+THREE = 'top: "data" top: "label" top: "masks"'
+LABEL_MAP = """
+item { name: "nothing" label: 0 label_id: 0 }
+item { name: "road" label: 1 label_id: 2 }
+item { name: "car" label: 2 label_id: 1 }
+item { name: "bus" label: 3 label_id: 1 }
+"""
+
+
+@pytest.fixture
+def masked(tmp_path: Path) -> tuple[Path, np.ndarray]:
+    """Make a database of two images, each with a mask of the values 0 to 3, and a label map beside it."""
+    cv2 = pytest.importorskip("cv2")
+    masks = np.random.default_rng(0).integers(0, 4, (2, 8, 16)).astype(np.uint8)
+    made = []
+    for image, objects, mask in zip(IMAGES, OBJECTS, masks, strict=False):
+        record = annotated(image, objects, encoded=True)
+        record.type = caffe_pb2.AnnotatedDatum.BBOXandSeg
+        record.datum.seg_label = cv2.imencode(".png", mask)[1].tobytes()
+        made.append(record)
+    (tmp_path / "map.prototxt").write_text(LABEL_MAP)
+    return write_lmdb(tmp_path / "lmdb", records(made)), masks
+
+
+def by_fours(maps: np.ndarray) -> np.ndarray:
+    return maps.reshape(*maps.shape[:-2], maps.shape[-2] // 2, 2, maps.shape[-1] // 2, 2).mean((-3, -1))
+
+
+@pytest.mark.parametrize("size", ["seg_scales: 2", "seg_resize_height: 4 seg_resize_width: 8"])
+def test_maps_of_classes(make_net: MakeNet, masked: tuple[Path, np.ndarray], size: str) -> None:
+    source, masks = masked
+    label_map = (source.parent / "map.prototxt").as_posix()
+    more = f'{size} single_class: false label_map_file: "{label_map}" yolo_data_type: 1 yolo_data_jitter: 0'
+    net = make_net(layer(source, 2, more=more, tops=THREE))
+    assert net.blobs["masks"].shape == (2, 2, 4, 8)
+    net.forward()
+    classes = np.stack([(masks == 2) | (masks == 3), masks == 1], 1)
+    np.testing.assert_allclose(net.blobs["masks"].data, by_fours(classes), atol=2 / 255)
+
+
+def test_a_map_of_one_class(make_net: MakeNet, tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    record = annotated(IMAGES[0], OBJECTS[0], encoded=True)
+    mask = np.zeros((8, 16), np.uint8)
+    mask[:, :5] = 255
+    record.datum.seg_label = cv2.imencode(".png", mask)[1].tobytes()
+    net = make_net(layer(write_lmdb(tmp_path / "lmdb", records([record])), 1, more="seg_scales: 2", tops=THREE))
+    net.forward()
+    assert (net.blobs["label"].data == ROWS[:3]).all()
+    np.testing.assert_array_equal(net.blobs["masks"].data, np.tile([1, 1, 1, 0, 0, 0, 0, 0], (1, 1, 4, 1)))
+
+
+def test_masks_go_along_with_patches_and_mirrors(make_net: MakeNet, tmp_path: Path) -> None:
+    """The image shows its mask."""
+    cv2 = pytest.importorskip("cv2")
+    mask = cv2.resize(np.random.default_rng(0).integers(0, 256, (3, 5)).astype(np.uint8), (80, 48))
+    record = annotated(np.stack([mask] * 3), [(1, 0, 0, 0, 1, 1, 0)], encoded=True)
+    record.datum.seg_label = cv2.imencode(".png", mask)[1].tobytes()
+    source = write_lmdb(tmp_path / "lmdb", records([record]))
+    transform = "mirror: true resize_param { height: 48 width: 80 interp_mode: AREA }"
+    net = make_net(layer(source, 20, transform, "yolo_data_jitter: 0.6 seg_scales: 1", tops=THREE))
+    net.forward()
+    shown, maps = net.blobs["data"].data[:, 0], net.blobs["masks"].data[:, 0]
+    assert len({image.tobytes() for image in maps}) > 10
+    assert ((shown > 100) == maps).mean() > 0.999
+
+
+def test_records_without_masks(make_net: MakeNet, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="it has no seg_label"):
+        make_net(layer(source, 2, tops=THREE))
+    plain = image_lmdb(tmp_path / "plain", IMAGES)
+    with pytest.raises((DataError, LayerError)):
+        make_net(layer(plain, 2, tops=THREE))
 
 
 def test_records_of_another_kind(make_net: MakeNet, tmp_path: Path) -> None:

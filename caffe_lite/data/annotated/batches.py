@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,12 +18,21 @@ from ..databases.datum import image_of
 from ..order import Place
 from ..transform import Shape
 from .annotated_datum import objects_of, parse_annotated_datum
+from .masks import Masks, mask_of
 
 L = TypeVar("L")
 
 _NOTHING = -np.ones((1, 8), np.float32)
 _TURN = 10  # batches of the same size, where there are several sizes
+WITH_BOXES = (AnnotatedDatum.BBOX, AnnotatedDatum.BBOXandSeg)
 MOST = 300  # objects of an image, in the form of YOLO
+
+
+class Annotated(NamedTuple):
+    """The objects in an image, and its mask (H, W) if it is asked for."""
+
+    objects: np.ndarray
+    mask: np.ndarray | None
 
 
 class _AnnotatedDatumBatches(RecordBatches[L]):
@@ -57,51 +66,60 @@ class _AnnotatedDatumBatches(RecordBatches[L]):
         self.batches, self.transformer.augmentation.size = place.get("batches", 0), place.get("size", 0)
 
 
-class AnnotatedBatches(_AnnotatedDatumBatches[np.ndarray]):
+class AnnotatedBatches(_AnnotatedDatumBatches[Annotated]):
     """Images (N, C, H, W), and rows (1, 1, n, 8) of the objects that are still in them after augmentation.
 
     A row is the number of the image in its batch, label, instance_id, xmin, ymin, xmax, ymax, difficult. A batch
-    without any object has one row of -1. ``boxes`` says that records without a type hold boxes, too.
+    without any object has one row of -1. ``boxes`` says that records without a type hold boxes, too. With ``masks``
+    there are also maps (N, C, h, w) of what is in the images.
     """
 
     boxes = False
+    masks: Masks | None = None
 
     def shapes(self) -> list[Shape]:
         """Return the shapes of the next batch, unless patches are drawn: then those of an unlucky draw."""
         images, _ = super().shapes()
-        _, objects = self.decode(self.peek())
-        return [images, (1, 1, max(1, len(objects)), 8)]
+        _, (objects, _) = self.decode(self.peek())
+        return [images, (1, 1, max(1, len(objects)), 8), *self._maps_shape(images)]
 
-    def decode(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
+    def _maps_shape(self, images: Shape) -> list[Shape]:
+        return [] if self.masks is None else [(self.batch_size, *self.masks.shape(*images[2:]))]
+
+    def decode(self, record: Record) -> tuple[np.ndarray, Annotated]:
         annotated = parse_annotated_datum(record[1])
         if not (self.boxes or annotated.HasField("type")):
             raise DataError(
                 "it has no annotation type, and the first has",
                 hint="Set anno_type: BBOX in annotated_data_param if all annotations are boxes",
             )
-        if annotated.type != AnnotatedDatum.BBOX and not self.boxes:
+        if annotated.type not in WITH_BOXES and not self.boxes:
             raise DataError(
                 f"its annotations are of type {AnnotatedDatum.AnnotationType.Name(annotated.type)}",
                 hint="Only boxes, BBOX, can be read",
             )
-        return self.image(annotated), objects_of(annotated.annotation_group)
+        mask = None if self.masks is None else mask_of(annotated.datum)
+        return self.image(annotated), Annotated(objects_of(annotated.annotation_group), mask)
 
-    def augment(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        return self.transformer.augmentation(image, label, rng)
+    def augment(self, image: np.ndarray, label: Annotated, rng: np.random.Generator) -> tuple[np.ndarray, Annotated]:
+        image, objects, mask = self.transformer.augmentation.with_mask(image, *label, rng)
+        return image, Annotated(objects, mask)
 
-    def transform(self, images: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def transform(self, images: Sequence[np.ndarray], labels: Sequence[Annotated]) -> tuple[np.ndarray, ...]:
         crops = self.transformer.choose([image.shape for image in images], self.rng)
         batch = self.transformer.apply(images, crops)
         height, width = batch.shape[2:]
         augmentation = self.transformer.augmentation
-        rows = []
-        for image, objects, row, column, step in zip(images, labels, *crops, strict=True):
+        rows, maps = [], []
+        for image, (objects, mask), row, column, step in zip(images, labels, *crops, strict=True):
             crop = np.array([column, row, column + width, row + height], np.float32)
             crop /= np.array(image.shape[:0:-1] * 2, np.float32)
             inside = project(objects, crop, augmentation.emit)
             inside = rescale(augmentation.resize, mirror(inside) if step < 0 else inside, height, width)
             rows.append(inside)
-        return batch, self.label_array(rows)
+            if self.masks is not None and mask is not None:
+                maps.append(self.masks.maps(mask, height, width)[:, :, ::step])
+        return (batch, self.label_array(rows), *([np.stack(maps)] if maps else []))
 
     def label_array(self, objects: Sequence[np.ndarray]) -> np.ndarray:
         """Return the second array of a batch: the objects of each image, (n, 7)."""
@@ -119,8 +137,8 @@ class YoloBatches(AnnotatedBatches):
     difficult = True
 
     def shapes(self) -> list[Shape]:
-        images, _ = super().shapes()
-        return [images, (self.batch_size, 1, MOST, 5)]
+        images = super().shapes()[0]
+        return [images, (self.batch_size, 1, MOST, 5), *self._maps_shape(images)]
 
     def label_array(self, objects: Sequence[np.ndarray]) -> np.ndarray:
         lists = np.zeros((len(objects), 1, MOST, 5), np.float32)
