@@ -363,6 +363,24 @@ class Ops(Generic[A]):
         """Return the gradient of ``elu``, given its input and its result."""
         return self.xp.where(x > 0, self.affine(dy, scale, 0.0), dy * (y + scale * alpha))
 
+    def hard_swish(self, x: A) -> A:
+        return x * (self.clamp(x + 3, 0.0, 6.0) / 6)
+
+    def hard_swish_backward(self, dy: A, x: A) -> A:
+        slope = self.xp.where(x < 3, x / 3 + 0.5, self.scalar(1))
+        return self.xp.where(x > -3, dy * slope, self.scalar(0))
+
+    def mish(self, x: A) -> A:
+        """Return ``x * tanh(ln(1 + e^x))``."""
+        return x * self.tanh(self._softplus(x))
+
+    def mish_backward(self, dy: A, x: A) -> A:
+        t = self.tanh(self._softplus(x))
+        return dy * (t + x * self.sigmoid(x) * (1 - t * t))
+
+    def _softplus(self, x: A) -> A:
+        return self.at_least(x, 0.0) + self.log1p(self.exp(-self.abs(x)))
+
     def dropout_mask(self, rng: np.random.Generator, shape: Ints, ratio: float) -> A:
         """Draw 0 with probability ``ratio``, else 1 / (1 - ratio)."""
         return self.drawn(lambda: rng.random(tuple(shape), dtype=np.float32) >= ratio) * (1.0 / (1.0 - ratio))

@@ -342,6 +342,11 @@ LayerParameter
   + selu_param: 232 synopsys
   + selu_dropout_param: 233 synopsys
   + batch_reduction_param: 162 yjxiong
+  + hard_sigmoid_param: 258 synopsys
+  + thresholded_relu_param: 259 synopsys
+  + scaled_tanh_param: 265 synopsys
+  + matmul_param: 263 synopsys
+  + pad_param: 224 synopsys
   + video_data_param: 207 SSD intel NVIDIA openvino synopsys Xilinx, 140 yjxiong
   + lstm_param: 201 caffe-lstm
   + ctc_loss_param: 200 warpctc-caffe

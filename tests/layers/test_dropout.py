@@ -76,3 +76,10 @@ def test_without_scale_train_it_scales_in_test(make_net):
 def test_other_ratios_are_refused(make_net, ratio):
     with pytest.raises(LayerError, match=f"dropout_ratio is {ratio:g}. Use at least 0"):
         dropout(make_net, ratio)
+
+
+def test_the_root_of_the_scale(make_net):
+    net = dropout(make_net, "0.36 sqrt_scale: true")
+    net.forward()
+    assert [float(y) for y in np.unique(net.blobs["y"].data)] == [0, pytest.approx(1.25)]
+    assert np.all(dropout(make_net, "0.36 sqrt_scale: true", TEST).forward()["y"] == 1)

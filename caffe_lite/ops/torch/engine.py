@@ -154,6 +154,18 @@ class TorchOps(Ops[Tensor]):
     def elu_backward(self, dy: Tensor, x: Tensor, y: Tensor, alpha: float, scale: float) -> Tensor:
         return aten.elu_backward(dy, alpha, scale, 1.0, False, x)
 
+    def hard_swish(self, x: Tensor) -> Tensor:
+        return aten.hardswish(x)
+
+    def hard_swish_backward(self, dy: Tensor, x: Tensor) -> Tensor:
+        return aten.hardswish_backward(dy, x)
+
+    def mish(self, x: Tensor) -> Tensor:
+        return aten.mish(x)
+
+    def mish_backward(self, dy: Tensor, x: Tensor) -> Tensor:
+        return aten.mish_backward(dy, x)
+
     def sigmoid(self, x: Tensor) -> Tensor:
         return x.sigmoid()
 
