@@ -15,7 +15,7 @@ class ParameterLayer(Layer):
     """A blob that is learned: the top shares its data and diff.
 
     Top and blob: the shape given in ``parameter_param``. The blob starts as zeros, or with the values of ``filler``,
-    which OpenVINO's fork adds.
+    which OpenVINO's fork adds, or ``blob_filler``, as happynear's calls it.
     Source: the original's parameter_layer.hpp. Differences: gradients of several passes (iter_size) add up (in the
     original only the last one counts); a loss_weight of the top has an effect (the original loses it).
     """
@@ -23,13 +23,14 @@ class ParameterLayer(Layer):
     kind = Kind.DATA
     formula = r"y = w"
     bottoms = (0, 0)
-    reads_fork_fields = ("ParameterParameter.filler",)
+    reads_fork_fields = ("ParameterParameter.filler", "ParameterParameter.blob_filler")
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.parameter_param
         self.blobs = [Blob(self.ops, sizes(self, p.shape.dim))]
-        if p.HasField("filler"):
-            fill(self.blobs[0], p.filler, self.rng)
+        for field in ("filler", "blob_filler"):
+            if p.HasField(field):
+                fill(self.blobs[0], getattr(p, field), self.rng)
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].Reshape(self.blobs[0].shape)

@@ -635,9 +635,9 @@ EltwiseParameter.EltwiseOp
 ELUParameter
     lambda: 2 NVIDIA
 FillerParameter
-    scale: 9 intel
-    alpha: 9 happynear
-    diag_val: 9 synopsys
+  + scale: 9 intel
+  + alpha: 9 happynear
+  + diag_val: 9 synopsys
 InnerProductParameter
   - engine: 7 intel
     relu: 8 intel
@@ -656,7 +656,7 @@ LRNParameter.Engine
   - MKLDNN: 4 intel
 ParameterParameter
     filler: 2 openvino
-    norm_axis: 3 openvino
+  - norm_axis: 3 openvino
     blob_filler: 2 happynear
 PoolingParameter
     ceil_mode: 13 cascade-rcnn, 14 synopsys

@@ -60,6 +60,37 @@ def test_msra(ops, norm, n):
     assert abs(x.std() / (2 / n) ** 0.5 - 1) < 0.15
 
 
+@pytest.mark.parametrize(
+    ("text", "factor"), [("scale: 0.25", 0.25), ("alpha: 2", 5**-0.5), ("scale: 3 alpha: 1", 4.5**0.5)]
+)
+def test_msra_of_forks(ops, text, factor):
+    plain, other = (filled(ops, f'type: "msra" {more}', (10, 4, 3, 3)) for more in ("", text))
+    np.testing.assert_allclose(other, factor * plain, 1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(set(FILLERS) - {"constant"}))
+def test_static_fillers_are_those_without_the_word(ops, name):
+    plain, static = (filled(ops, f'type: "{name}{end}" std: 0.5', (3, 2, 4, 4)) for end in ("", "static"))
+    np.testing.assert_array_equal(static, plain)
+
+
+def test_gaussian_unitball(ops):
+    x = filled(ops, 'type: "gaussian_unitball"', (50, 20, 3)).reshape(50, -1)
+    np.testing.assert_allclose((x * x).sum(1), np.ones(50), 1e-5)
+    assert abs(x.mean()) < 0.01
+
+
+def test_diagonal(ops):
+    x = filled(ops, 'type: "diagonal" diag_val: 3 diag_val: -6', (3, 4, 1, 3))
+    wanted = np.zeros((3, 4, 1, 3))
+    wanted[0, 0], wanted[1, 1], wanted[2, 2] = 1, -2, 1 / 3
+    np.testing.assert_allclose(x, wanted, 1e-6)
+
+
+def test_identity(ops):
+    np.testing.assert_array_equal(filled(ops, 'type: "identity"', (3, 3, 1, 1))[..., 0, 0], np.eye(3))
+
+
 def test_positive_unitball(ops):
     x = filled(ops, 'type: "positive_unitball"', (5, 2, 3))
     assert np.all(x >= 0)
@@ -155,6 +186,15 @@ def test_blobs_of_nothing(ops, name):
 @pytest.mark.parametrize(
     ("text", "shape", "what"),
     [
+        ('type: "identity"', (3, 3, 3, 3), "the identity filler needs a blob (N, N) or (N, N, 1, 1), not (3, 3, 3, 3)"),
+        ('type: "diagonal"', (3,), "the diagonal filler needs a blob of at least 2 axes"),
+        (
+            'type: "gabor"',
+            (96, 1, 11, 11),
+            "the gabor filler has no filters of the shape (96, 1, 11, 11). There are some for [(32",
+        ),
+        ('type: "xavier" scale: 2', (2, 3), "scale is set for a xavier filler. Only the msra filler reads it"),
+        ('type: "gaborr"', (2, 3), "unknown filler type 'gaborr'. Use gabor"),
         ('type: "xaveir"', (2, 3), "unknown filler type 'xaveir'. Use xavier"),
         ('type: "?"', (2, 3), "Use bilinear or constant or gaussian or msra or positive_unitball or uniform or xavier"),
         (
