@@ -10,7 +10,7 @@ from ..layer import Kind, Layer, register_layer
 from ..ops.array import Array, Gradients, Need
 from ..ops.roles import Linear, Windows
 from ..ops.windows import Ints, read_windows, windows_text
-from ..proto.caffe_pb2 import LayerParameter
+from ..proto.caffe_pb2 import ConvolutionParameter, LayerParameter
 from .common.fillers import fill
 
 
@@ -28,28 +28,29 @@ class FilteringLayer(Layer):
         return f"{windows_text(param.convolution_param)} → {param.convolution_param.num_output}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        p = self.param.convolution_param
+        p = self.read()
         self.channel_axis = self.axis(p.axis, bottom[0].num_axes)
         self.num_axes = bottom[0].num_axes
         self.channels = bottom[0].shape[self.channel_axis]
         self.windows = read_windows(p, self.num_axes - self.channel_axis - 1)
-        self.num_output = p.num_output
-        self.group = p.group
-        if p.num_output < 1:
-            self.error(f"num_output is {p.num_output}", "give convolution_param a num_output of at least 1")
+        self.num_output, self.group = self.outputs_and_groups()
+        if self.num_output < 1:
+            self.error(f"num_output is {self.num_output}", "give convolution_param a num_output of at least 1")
         if not self.channels:
             self.error(
                 f"the bottom's shape {bottom[0].shape} has no channels", "check what makes this bottom, or set axis"
             )
-        if p.group < 1:
-            self.error(f"group is {p.group}", "give at least 1, or leave it out")
-        for what, count in (("the bottom's channels", self.channels), ("num_output", p.num_output)):
-            if count % p.group:
-                self.error(f"{what} ({count}) cannot be shared out among {p.group} groups", f"use a divisor of {count}")
+        if self.group < 1:
+            self.error(f"group is {self.group}", "give at least 1, or leave it out")
+        for what, count in (("the bottom's channels", self.channels), ("num_output", self.num_output)):
+            if count % self.group:
+                self.error(
+                    f"{what} ({count}) cannot be shared out among {self.group} groups", f"use a divisor of {count}"
+                )
         self.blobs = [Blob(self.ops, (*self.outputs_and_inputs(), *self.windows.kernel))]
         fill(self.blobs[0], p.weight_filler, self.rng)
         if p.bias_term:
-            self.blobs.append(Blob(self.ops, (p.num_output,)))
+            self.blobs.append(Blob(self.ops, (self.num_output,)))
             fill(self.blobs[1], p.bias_filler, self.rng)
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -91,6 +92,13 @@ class FilteringLayer(Layer):
                 self.blobs[0].add_diff(dw)
             if db is not None:
                 self.blobs[1].add_diff(db)
+
+    def read(self) -> ConvolutionParameter:
+        """Return the settings: axis, windows, bias_term and fillers."""
+        return self.param.convolution_param
+
+    def outputs_and_groups(self) -> tuple[int, int]:
+        return self.param.convolution_param.num_output, self.param.convolution_param.group
 
     @property
     def geometry(self) -> tuple[Ints, Ints, Ints, int]:

@@ -233,6 +233,8 @@ TABLE = [
     Entry("Convolution 1-D", "convolution_param { num_output: 2 kernel_size: 3 stride: 2 }", [Bottom((2, 3, 7))]),
     Entry("Convolution 3-D", "convolution_param { num_output: 2 kernel_size: 2 }", [Bottom((1, 2, 3, 4, 3))]),
     Entry("Convolution two", "convolution_param { num_output: 2 kernel_size: 2 }", [IMAGES, IMAGES], tops=2),
+    Entry("ConvolutionDepthwise", "convolution_param { kernel_size: 3 pad: 1 }", [IMAGES], in_place=True),
+    Entry("DepthwiseConvolution", "convolution_param { num_output: 3 group: 3 kernel_size: 3 }", [IMAGES]),
     Entry("Crop", "crop_param { offset: 1 offset: 0 }", [IMAGES, Bottom((1, 1, 3, 4))]),
     Entry("Crop one offset", "crop_param { axis: -3 offset: 1 }", [IMAGES, Bottom((9, 2, 3, 3))]),
     Entry("Deconvolution plain", "convolution_param { num_output: 4 kernel_size: 3 }", [IMAGES]),
