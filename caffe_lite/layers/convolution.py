@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import ClassVar
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
@@ -18,8 +19,8 @@ class FilteringLayer(Layer):
     """The base class of Convolution and Deconvolution, which pass through the filters in opposite directions."""
 
     kind = Kind.CONVOLUTION
-    bottoms = (1, None)
-    tops = (1, None)
+    bottoms: ClassVar[tuple[int, int | None]] = (1, None)
+    tops: ClassVar[tuple[int, int | None]] = (1, None)
     equal_bottoms_tops = True
     has_weights = True
 

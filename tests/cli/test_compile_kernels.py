@@ -11,7 +11,7 @@ import pytest
 from .conftest import command, environment
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a shell script")
-NAMES = ["batch_norm.cpp", "max_pooling.cpp", "winograd.cpp", "winograd_rows.cpp"]
+NAMES = ["batch_norm.cpp", "depthwise.cpp", "max_pooling.cpp", "winograd.cpp", "winograd_rows.cpp"]
 
 
 def compile_kernels(cache: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +33,7 @@ def test_it_tells_what_it_did_and_where_the_kernels_are(tmp_path, quick_compiler
     assert last.startswith(f"kernels in {cache}, after ")
     assert sorted(Path(text.split()[-1]) for _, text in kernels) == sorted(cache.glob("*.so"))
     again = compile_kernels(cache, CXX=quick_compiler())
-    assert again.returncode == 0 and again.stdout.count("was there") == 4 and again.stderr == ""
+    assert again.returncode == 0 and again.stdout.count("was there") == len(NAMES) and again.stderr == ""
 
 
 def test_without_a_compiler_it_fails_and_says_so(tmp_path):
@@ -48,7 +48,7 @@ def test_without_a_compiler_it_fails_and_says_so(tmp_path):
 def test_what_is_there_needs_no_compiler(tmp_path, quick_compiler):
     assert compile_kernels(tmp_path / "cache", CXX=quick_compiler()).returncode == 0
     done = compile_kernels(tmp_path / "cache", CXX="no-such-compiler")
-    assert done.returncode == 0 and done.stdout.count("was there") == 4
+    assert done.returncode == 0 and done.stdout.count("was there") == len(NAMES)
 
 
 def test_a_compiler_that_fails(tmp_path, quick_compiler):
@@ -81,8 +81,8 @@ def test_the_real_ones_serve_a_net(tmp_path):
     assert done.returncode == 0, done.stderr
     script = (
         "import logging; logging.basicConfig(level=logging.INFO)\n"
-        "from caffe_lite.ops.torch.kernels import batch_norm, max_pooling, winograd, winograd_rows as rows\n"
-        "assert all(module._library() for module in (batch_norm, max_pooling, winograd, rows))"
+        "from caffe_lite.ops.torch.kernels import batch_norm, depthwise, max_pooling, winograd, winograd_rows\n"
+        "assert all(module._library() for module in (batch_norm, depthwise, max_pooling, winograd, winograd_rows))"
     )
     env = {**environment(), "CAFFE_LITE_CACHE": str(tmp_path), "CXX": "no-such-compiler"}
     used = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)

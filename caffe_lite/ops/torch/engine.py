@@ -22,7 +22,7 @@ from ..memory import recycle_freed_memory
 from ..windows import Ints, pooled
 from . import fused, onednn
 from .channels_last import channels_last
-from .kernels import max_pooling, winograd, winograd_rows
+from .kernels import depthwise, max_pooling, winograd, winograd_rows
 
 aten = torch.ops.aten
 
@@ -227,6 +227,8 @@ class TorchOps(Ops[Tensor]):
         if len(stride) not in (1, 2, 3):
             return super().convolution(x, weight, bias, stride, pad, dilation, group)
         windows = stride, pad, dilation, group
+        if self.native and depthwise.serves(x.shape, weight.shape, group):
+            return depthwise.convolution(x, weight, bias, stride, pad, dilation)
         if self.native and (tile := winograd.best_tile(x.shape, weight.shape, *windows)):
             if self.tracer is None or not self.tracer.constant:
                 return winograd.convolution_once(x, weight, bias, tile, pad, group)
@@ -253,6 +255,9 @@ class TorchOps(Ops[Tensor]):
             return super().convolution_backward(dy, x, weight, stride, pad, dilation, group, need)
         windows = stride, pad, dilation, group
         dx = dw = db = None
+        if self.native and any(need[:2]) and depthwise.serves(x.shape, weight.shape, group):
+            dx, dw = depthwise.gradients(dy, x, weight, stride, pad, dilation, need[0], need[1])
+            return _wanted((dx, dw, dy.sum((0, 2, 3)) if need[2] else None), need)
         if self.native and need[0] and (tile := winograd.best_tile_back(dy.shape, weight.shape, *windows)):
             dx = winograd.image_gradient(dy, weight, tile, pad, group)
         if self.native and need[1]:
@@ -443,7 +448,7 @@ def _geometry(stride: Ints, pad: Ints, dilation: Ints, transposed: bool) -> tupl
     return list(stride), list(pad), list(dilation), transposed, [0] * len(stride)
 
 
-def _wanted(gradients: Sequence[Tensor], need: Need) -> Gradients[Tensor]:
+def _wanted(gradients: Sequence[Tensor | None], need: Need) -> Gradients[Tensor]:
     """Replace gradients that are not needed by None: some of torch's kernels return more than they are asked for."""
     dx, dw, db = (gradient if needed else None for gradient, needed in zip(gradients, need, strict=True))
     return dx, dw, db

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from ..roles import Windows
 from . import onednn
 from .channels_last import channels_last
 from .kernels import batch_norm as own
-from .kernels import winograd, winograd_rows
+from .kernels import depthwise, winograd, winograd_rows
 
 aten = torch.ops.aten
 
@@ -43,16 +44,21 @@ def convolution(
             return winograd.convolution(x, filters, bias, *sizes, addend, 1.0 if slope is None else slope)
 
         return transformed
-    if winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):
+    direct: Callable[..., Tensor] | None = None
+    if depthwise.serves(x.shape, weight.shape, group):
+        direct = partial(depthwise.convolution, weight=weight, bias=bias, stride=stride, pad=pad, dilation=dilation)
+    elif winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):
+        direct = partial(winograd_rows.convolution, weight=weight, bias=bias, stride=stride, pad=pad)
+    if direct:
 
-        def along_rows(x: Tensor, addend: Tensor | None) -> Tensor:
+        def untransformed(x: Tensor, addend: Tensor | None) -> Tensor:
             last = 1.0 if slope is None or addend is not None else slope
-            y = winograd_rows.convolution(x, weight, bias, stride, pad, last)
+            y = direct(x, slope=last)
             if addend is None:
                 return y
             return y.add_(addend) if slope is None else rectify(y.add_(addend), slope)
 
-        return along_rows
+        return untransformed
     if not torch.backends.mkldnn.is_available() or onednn.misses_results(x.shape, weight.shape, stride, pad, dilation):
         return None
     geometry = list(pad), list(stride), list(dilation), group

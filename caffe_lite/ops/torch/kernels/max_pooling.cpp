@@ -47,15 +47,6 @@ struct Patch {
   Int height, width, row, pixel;
 };
 
-// Calls work.at<WIDTH>(c) for every channel c from which WIDTH vectors are to be worked on; the last vector lies partly
-// over the one before.
-template <class Work> static INLINE void for_channels(Int channels, const Work &work) {
-  Int c = 0;
-  for (; c + 4 * LANES <= channels; c += 4 * LANES) work.template at<4>(c);
-  for (; c + 2 * LANES <= channels; c += 2 * LANES) work.template at<2>(c);
-  for (; c < channels; c += LANES) work.template at<1>(std::min(c, channels - LANES));
-}
-
 struct Largest {
   Patch patch;
   const float *x;
@@ -96,7 +87,7 @@ extern "C" void max_pool(const Shape *shape, const float *x, float *y, float *ch
       Range columns = elements_of(across, s);
       Int number = (rows.begin - down.start(r)) * across.kernel + columns.begin - across.start(s);
       Int to = (line * across.windows + s) * pixel;
-      for_channels(pixel, Largest{{rows.count(), columns.count(), row, pixel}, from + columns.begin * pixel, number,
+      for_channels<4>(pixel, Largest{{rows.count(), columns.count(), row, pixel}, from + columns.begin * pixel, number,
                                   across.kernel, y + to, choice + to});
     }
   }
@@ -135,7 +126,7 @@ extern "C" void max_pool_backward(const Shape *shape, const float *dy, const flo
       columns = windows_of(across, j, columns);
       Int number = (i - down.start(rows.begin)) * across.kernel + j - across.start(columns.begin);
       Int from = first + columns.begin * pixel;
-      for_channels(pixel, Gathered{{rows.count(), columns.count(), row, pixel}, dy + from, choice + from, number,
+      for_channels<4>(pixel, Gathered{{rows.count(), columns.count(), row, pixel}, dy + from, choice + from, number,
                                    down.stride * across.kernel, across.stride, dx + (line * across.size + j) * pixel});
     }
   }

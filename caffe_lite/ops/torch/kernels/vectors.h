@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <new>
 
@@ -49,6 +50,14 @@ static INLINE void store_some(float *to, Vec values, Int count) {
 #else
   for (Int lane = 0; lane < count; lane++) to[lane] = values[lane];
 #endif
+}
+
+// Calls work.at<W>(c) for every channel c from which W vectors are to be worked on: WIDTH as long as there are as many,
+// then fewer. The last vector lies partly over the one before.
+template <int WIDTH, class Work> static INLINE void for_channels(Int channels, const Work &work, Int c = 0) {
+  for (; c + WIDTH * LANES <= channels; c += WIDTH * LANES) work.template at<WIDTH>(c);
+  if constexpr (WIDTH > 1) for_channels<WIDTH / 2>(channels, work, c);
+  else if (c < channels) work.template at<1>(channels - LANES);
 }
 
 static inline Int whole_vectors(Int count) { return (count + LANES - 1) / LANES * LANES; }
