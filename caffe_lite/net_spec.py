@@ -338,10 +338,12 @@ def param_name_dict() -> dict[str, str]:
 
 @functools.cache
 def _message_names() -> dict[str, str]:
-    """Map each layer type to the field of its own parameters: "InnerProduct" to "inner_product_param"."""
-    fields = fields_of(caffe_pb2.LayerParameter.DESCRIPTOR).values()
-    return {
-        field.message.name.removesuffix("Parameter"): field.name
-        for field in fields
-        if field.message is not None and field.name.endswith("_param")
-    }
+    """Map each layer type to the field of its own parameters: "InnerProduct" to "inner_product_param".
+
+    Some forks have a message under a second name (relu6_param, normalize_param): the first in the schema counts.
+    """
+    names: dict[str, str] = {}
+    for field in fields_of(caffe_pb2.LayerParameter.DESCRIPTOR).values():
+        if field.message is not None and field.name.endswith("_param"):
+            names.setdefault(field.message.name.removesuffix("Parameter"), field.name)
+    return names

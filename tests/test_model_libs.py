@@ -151,6 +151,8 @@ def test_the_head_of_a_detector():
     box = net["relu5_3_mbox_priorbox"].fn
     assert box.params["min_size"] == [60, 70] and box.params["max_size"] == [114, 120] and box.params["step"] == 16
     assert box.inputs == (net.relu5_3, net.data) and net.mbox_priorbox.fn.params == {"axis": 2}
+    norm = next(layer for layer in net.to_proto().layer if layer.type == "Normalize")
+    assert norm.norm_param.scale_filler.value == 20 and not norm.norm_param.channel_shared
     sizes = shapes(net)
     priors = 4 * 4 * 3 + 2 * 2 * 12  # for images of 32 x 32
     assert sizes["mbox_loc"] == (4 * priors,) and sizes["mbox_conf"] == (21 * priors,)

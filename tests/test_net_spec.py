@@ -230,3 +230,10 @@ def test_assign_proto_sets_what_it_is_given():
     assign_proto(layer, "convolution_param", {"pad": [1, 2], "bias_term": False})
     assert list(layer.bottom) == ["a"] and list(layer.convolution_param.pad) == [1, 2]
     assert not layer.convolution_param.bias_term
+
+
+def test_a_message_that_forks_have_twice_goes_where_the_original_reads_it():
+    n = NetSpec()
+    n.x = L.Input(shape={"dim": [1]})
+    n.y = L.ReLU(n.x, negative_slope=0.5)
+    assert n.to_proto().layer[1].relu_param.negative_slope == 0.5
