@@ -110,6 +110,7 @@ SCORES, LABELS = Bottom((4, 5)), labels(5, 4)
 STEPS, CONT = Bottom((3, 2, 4)), Bottom((3, 2), lambda rng: np.array([[0, 0], [1, 0.5], [0, 1]]))
 MAPS, MAP_LABELS = Bottom((2, 5, 3, 2)), labels(5, 2, 1, 3, 2)
 STREAMS = [1, 1, 0]
+FLOWS = Bottom((2, 2, 5, 4), lambda rng: rng.integers(-2, 3, (2, 2, 5, 4)) + rng.uniform(0.2, 0.8, (2, 2, 5, 4)))
 FRAMES = Bottom((5, 2), lambda rng: np.array([[0, 0], [1, 1], [1, 1], [1, 0], [1, 1]]))
 SPELT = Bottom((5, 2), lambda rng: np.array([[1, 0], [1, 2], [-1, -1], [0, 0], [0, 0]]))
 FIXED = "param { lr_mult: 0 }"  # for weights whose diff is not the gradient
@@ -235,6 +236,18 @@ TABLE = [
     Entry("Convolution two", "convolution_param { num_output: 2 kernel_size: 2 }", [IMAGES, IMAGES], tops=2),
     Entry("ConvolutionDepthwise", "convolution_param { kernel_size: 3 pad: 1 }", [IMAGES], in_place=True),
     Entry("DepthwiseConvolution", "convolution_param { num_output: 3 group: 3 kernel_size: 3 }", [IMAGES]),
+    Entry("Correlation", "correlation_param { kernel_size: 1 max_displacement: 2 pad: 2 }", [IMAGES, IMAGES]),
+    Entry(
+        "Correlation windows",
+        "correlation_param { kernel_size: 3 max_displacement: 3 pad: 4 stride_1: 2 stride_2: 2 "
+        "correlation_type: SUBTRACT }",
+        [IMAGES, IMAGES],
+    ),
+    Entry(
+        "Correlation1D",
+        "correlation_param { kernel_size: 1 max_displacement: 2 pad: 2 single_direction: -1 }",
+        [IMAGES, IMAGES],
+    ),
     Entry("Crop", "crop_param { offset: 1 offset: 0 }", [IMAGES, Bottom((1, 1, 3, 4))]),
     Entry("Crop one offset", "crop_param { axis: -3 offset: 1 }", [IMAGES, Bottom((9, 2, 3, 3))]),
     Entry("Deconvolution plain", "convolution_param { num_output: 4 kernel_size: 3 }", [IMAGES]),
@@ -280,6 +293,7 @@ TABLE = [
     Entry("HardSigmoid", "hard_sigmoid_param { alpha: 0.3 beta: 0.6 }", [IMAGES], in_place=True),
     Entry("HardSwish", "", [WIDE], in_place=True),
     Entry("HardTanH", "", [IMAGES], in_place=True),
+    Entry("FlowWarp", "", [IMAGES, FLOWS]),
     Entry("Im2col", "convolution_param { kernel_size: 3 stride: 2 pad: 1 }", [IMAGES]),
     Entry("Im2col 1-D", "convolution_param { kernel_size: 2 dilation: 2 axis: -2 }", [Bottom((2, 3, 2, 7))]),
     Entry("Im2col pixels", "convolution_param { kernel_size: 1 }", [IMAGES], in_place=True),
