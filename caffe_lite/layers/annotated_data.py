@@ -38,12 +38,12 @@ class AnnotatedDataLayer(BatchLayer):
     the image, in another size, from 0 to 1.
     Reads ``annotated_data_param``: batch_sampler, any number of them; anno_type, BBOX, in place of the records' own;
     label_map_file, which only the third top reads; MobileNet-YOLO's yolo_data_type (0, or 1), train_diffcult (true;
-    false leaves difficult objects out of its rows), and yolo_data_jitter (0.3 with yolo_data_type: 1, else 0): where
-    there are no samplers, a patch with sides of 1 - jitter to 1 of the image's is cut out in three of five cases, a
-    larger one in one. ``data_param``: as in Data: source, batch_size, backend (LEVELDB), prefetch (4), shuffle (false).
-    ``transform_param``: see DataTransformer; also emit_constraint, with emit_type (CENTER), which keeps objects whose
-    centre is left, or MIN_OVERLAP, those of which more than emit_overlap is; force_color and force_gray, for encoded
-    images.
+    false leaves difficult objects out of its rows), and yolo_data_jitter (0.3), which counts if it is given, or with
+    yolo_data_type: 1, and there are no samplers: then a patch with sides of 1 - jitter to 1 of the image's is cut out
+    in three of five cases, a larger one in one. ``data_param``: as in Data: source, batch_size, backend (LEVELDB),
+    prefetch (4), shuffle (false). ``transform_param``: see DataTransformer; also emit_constraint, with emit_type
+    (CENTER), which keeps objects whose centre is left, or MIN_OVERLAP, those of which more than emit_overlap is;
+    force_color and force_gray, for encoded images.
     ``batch_sampler``: each draws max_trials (100) patches, with the sampler's min_scale (1) to max_scale (1) of the
     image's size and min_aspect_ratio (1) to max_aspect_ratio (1), and keeps the first max_sample that meet
     sample_constraint: bounds from min_ to max_ of jaccard_overlap, sample_coverage and object_coverage.
