@@ -10,9 +10,9 @@ from ..blobs import Blob
 from ..layer import register_layer
 from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter
-from .common.iou_loss import Measure, agreement
+from .common.iou_loss import Measure, agreement, agreement_of_sizes
 from .common.yolo import Truth, anchors_of, by_place, is_rows, predicted_boxes
-from .common.yolo_loss import At, YoloLossLayer, near_truth
+from .common.yolo_loss import At, YoloLossLayer, near_truth, targets
 
 _SIGMOIDS = 5  # values of a place that go through a sigmoid, but for two: x, y, w, h, objectness
 _OBJECTNESS = 4
@@ -80,9 +80,7 @@ class RegionLossLayer(YoloLossLayer):
         d[..., _OBJECTNESS] = np.where(near_truth(boxes, truth, p.thresh), 0, away)
         at = self._places(truth, anchors, boxes)
         found, own = values[at], truth.box
-        cells = np.stack([at[3], at[2]], 1).astype(own.dtype)
-        offsets = own[:, :2] * np.array([width, height], own.dtype) - cells
-        off = found[:, :4] - np.concatenate([offsets, np.log(own[:, 2:] / anchors[at[1]])], 1)
+        off = found[:, :4] - targets(own, at, anchors, height, width)
         off = np.clip(off, -1, 1) if self.intel else off
         slope = found[:, :_SIGMOIDS] * (1 - found[:, :_SIGMOIDS])
         slope[:, 2:4] = 1
@@ -101,8 +99,5 @@ class RegionLossLayer(YoloLossLayer):
     def _places(self, truth: Truth, anchors: np.ndarray, boxes: np.ndarray) -> At:
         """Return which prediction is to find each true box."""
         row, column = truth.cells(*boxes.shape[2:4])
-        shapes, own = np.zeros((len(row), len(anchors), 4), boxes.dtype), np.zeros_like(truth.box)
-        shapes[..., 2:] = anchors if self.p.bias_match else boxes[truth.image, :, row, column, 2:]
-        own[:, 2:] = truth.box[:, 2:]
-        anchor = agreement(Measure.IOU, shapes, own[:, None]).argmax(1)
-        return truth.image, anchor, row, column
+        sizes = anchors if self.p.bias_match else boxes[truth.image, :, row, column, 2:]
+        return truth.image, agreement_of_sizes(Measure.IOU, sizes, truth.box[:, None, 2:]).argmax(1), row, column

@@ -61,7 +61,7 @@ class YoloDetectionOutputLayer(YoloOutputLayer):
         classes = by_place(ops.host_view(ops.softmax(maps[:, :, 5:], 2)))
         scores = (active[..., 4] * classes.max(-1)).transpose(0, 2, 3, 1)
         image, row, column, anchor = np.nonzero(scores >= self.p.confidence_threshold)
-        anchors = self.anchors / np.maximum([shape[4], shape[3]], 1)
+        anchors = self.anchors / np.array([shape[4], shape[3]])
         boxes = predicted_boxes(active[..., :2], raw[..., 2:4], anchors)
         label = classes.argmax(-1)[image, anchor, row, column]
         return Candidates(image, label, scores[image, row, column, anchor], boxes[image, anchor, row, column])

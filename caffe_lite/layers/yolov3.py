@@ -10,9 +10,9 @@ from ..blobs import Blob
 from ..layer import register_layer
 from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter, Yolov3Parameter
-from .common.iou_loss import Measure, agreement, slopes
+from .common.iou_loss import Measure, agreement, agreement_of_sizes, slopes
 from .common.yolo import Truth, anchors_of, by_place, predicted_boxes
-from .common.yolo_loss import At, YoloLossLayer, near_truth
+from .common.yolo_loss import At, YoloLossLayer, near_truth, targets
 
 _FOCAL = 0.5  # the factor of the focal weight
 
@@ -84,15 +84,12 @@ class Yolov3Layer(YoloLossLayer):
     def compare(self, values: np.ndarray, truth: Truth, d: np.ndarray) -> float:
         p, objectness = self.p, self.coordinates
         height, width = values.shape[2:4]
-        frame = p.anchors_scale * np.maximum([width, height], 1)
-        anchors = (self.anchors / frame).astype(values.dtype)
+        anchors = (self.anchors / (p.anchors_scale * np.array([width, height]))).astype(values.dtype)
         boxes = predicted_boxes(values[..., self.offsets], values[..., self.sizes], anchors[self.mask])
         d[..., objectness] = np.where(near_truth(boxes, truth, p.thresh, self.measure), 0, values[..., objectness])
         at, number = self._pairs(truth, anchors, height, width)
         own, predictions = truth.box[number], values[at]
-        cells = np.stack([at[3], at[2]], 1).astype(own.dtype)
-        offsets = own[:, :2] * np.array([width, height], own.dtype) - cells
-        target = np.concatenate([offsets, np.log(own[:, 2:] / anchors[self.mask][at[1]])], 1)
+        target = targets(own, at, anchors[self.mask], height, width)
         self._compare_boxes(d, at, predictions, boxes[at], own, target)
         factor = p.object_scale if p.use_logic_gradient else 1
         d[(*at, objectness)] = factor * (predictions[:, objectness] - 1)
@@ -108,11 +105,9 @@ class Yolov3Layer(YoloLossLayer):
 
     def _pairs(self, truth: Truth, anchors: np.ndarray, height: int, width: int) -> tuple[At, np.ndarray]:
         """Return which predictions are to find which true boxes, in the order of these."""
-        own, shapes = np.zeros_like(truth.box), np.zeros((len(anchors), 4), anchors.dtype)
-        own[:, 2:], shapes[:, 2:] = truth.box[:, 2:], anchors
-        alike = agreement(self.measure, shapes, own[:, None])
+        alike = agreement_of_sizes(self.measure, anchors, truth.box[:, None, 2:])
         chosen = alike > self.p.iou_thresh if self.p.iou_thresh < 1 else np.zeros(alike.shape, bool)
-        chosen[np.arange(len(own)), alike.argmax(1)] = alike.max(1) > 0
+        chosen[np.arange(len(alike)), alike.argmax(1)] = alike.max(1) > 0
         number, anchor = np.nonzero(chosen[:, self.mask])
         row, column = truth.cells(height, width)
         return (truth.image[number], anchor, row[number], column[number]), number

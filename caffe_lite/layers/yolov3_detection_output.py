@@ -81,7 +81,7 @@ class Yolov3DetectionOutputLayer(YoloOutputLayer):
             objectness = objectness * (1 - active[..., 1:8:2].mean(-1))
         scores = (objectness[..., None] * active[..., coordinates + 1 :]).transpose(0, 2, 3, 1, 4)
         image, row, column, anchor, label = np.nonzero(scores > self.p.confidence_threshold)
-        frame = self.p.anchors_scale[index] * np.maximum([shape[4], shape[3]], 1)
+        frame = self.p.anchors_scale[index] * np.array([shape[4], shape[3]])
         boxes = predicted_boxes(
             active[..., : 2 * step : step], raw[..., 2 * step : 4 * step : step], self.anchors[index] / frame
         )

@@ -48,6 +48,11 @@ def agreement(measure: Measure, boxes: np.ndarray, truth: np.ndarray) -> np.ndar
     return iou - far - aspects * aspects / (1 - iou + aspects + _SMALL)
 
 
+def agreement_of_sizes(measure: Measure, sizes: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the measure of boxes of these widths and heights (..., 2) with true ones of the same centre: (...)."""
+    return agreement(measure, *(np.concatenate([np.zeros_like(x), x], -1) for x in (sizes, truth)))
+
+
 def slopes(measure: Measure, boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return Darknet's derivatives (M, 4) of the measure by x, y, width and height of the boxes (M, 4).
 

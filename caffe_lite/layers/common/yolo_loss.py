@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...blobs import Blob
+from ...data.boxes import corners, overlaps
 from ...ops.array import Array
 from .iou_loss import Measure, agreement
 from .loss import LossLayer
@@ -59,6 +60,17 @@ def near_truth(boxes: np.ndarray, truth: Truth, threshold: float, measure: Measu
     """Return which of the boxes (N, A, H, W, 4) agree with a true box of their image by more than the threshold."""
     near = np.zeros(boxes.shape[:4], bool)
     for image in np.unique(truth.image):
-        own = truth.box[truth.image == image]
-        near[image] = agreement(measure, boxes[image][..., None, :], own).max(-1) > threshold
+        own, predicted = truth.box[truth.image == image], boxes[image].reshape(-1, 4)
+        if measure is Measure.IOU:
+            shared = overlaps(corners(predicted), corners(own))
+        else:
+            shared = agreement(measure, predicted[:, None], own)
+        near[image] = (shared.max(1) > threshold).reshape(near.shape[1:])
     return near
+
+
+def targets(own: np.ndarray, at: At, anchors: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the x, y, w and h (M, 4) that give true boxes (M, 4) at these places of a map with anchors (A, 2)."""
+    cells = np.stack([at[3], at[2]], 1).astype(own.dtype)
+    offsets = own[:, :2] * np.array([width, height], own.dtype) - cells
+    return np.concatenate([offsets, np.log(own[:, 2:] / anchors[at[1]])], 1)
