@@ -1,4 +1,4 @@
-"""Finding the objects in an image with a net in the form of SSD or of R-CNN."""
+"""Finding the objects in an image with a net in the form of SSD, of R-CNN or of Cascade R-CNN."""
 
 from __future__ import annotations
 
@@ -229,20 +229,17 @@ def finder_of(net: Net, given: Preparation, threshold: float, overlap: float) ->
     stages = [name.removeprefix("output_bbox_") for name in net.outputs if name.startswith("output_bbox_")]
     if stages and f"cls_prob_{max(stages)}" in net.blobs:
         return CascadeFinder(net, given, threshold, overlap, max(stages))
-    if (
-        "cls_prob" in net.outputs
-        and "rois" in net.blobs
-        and ("bbox_pred" in net.outputs or "bbox_pred" not in net.blobs)
-    ):
+    moved = "bbox_pred" in net.outputs or "bbox_pred" not in net.blobs  # else a later stage moves the regions
+    if moved and "cls_prob" in net.outputs and "rois" in net.blobs:
         return RegionsFinder(net, given, threshold, overlap)
     outputs = ", ".join(f"{name} {net.blobs[name].shape}" for name in net.outputs)
-    raise NetError(
-        f"the net puts out {outputs or 'nothing'}, which no detector does",
-        hint="it proposes regions, and does not say what they are: give the whole detector"
-        if "rois" in net.outputs
-        else "end it with a DetectionOutput layer (for YOLO's maps, Yolov3DetectionOutput), "
-        "or with cls_prob and bbox_pred of the regions rois",
+    hint = (
+        "end it with a DetectionOutput layer (for YOLO's maps, Yolov3DetectionOutput), "
+        "or with cls_prob and bbox_pred of the regions rois"
     )
+    if "rois" in net.outputs:
+        hint = "it proposes regions, and does not say what they are: give the whole detector"
+    raise NetError(f"the net puts out {outputs or 'nothing'}, which no detector does", hint=hint)
 
 
 def _is_rows(shape: tuple[int, ...]) -> bool:

@@ -57,12 +57,14 @@ class SigmoidCrossEntropyLossLayer(LossLayer):
         if self.ignore is not None:
             self.saved.valid = ops.indices(self.saved.target) != self.ignore
             losses = ops.where(self.saved.valid, losses, ops.scalar(0))
-        self.saved.normalizer = normalizer(ops, self.normalization, self.samples, bottom[1].count, self.saved.valid)
         if len(bottom) > 2:
             self.saved.weights = ops.reshape(bottom[2].data, bottom[0].shape)
             losses = losses * self.saved.weights
             total = ops.sum(self.saved.weights)
             self.saved.normalizer = ops.where(total > 0, total, ops.scalar(1))
+        else:
+            count = bottom[1].count
+            self.saved.normalizer = normalizer(ops, self.normalization, self.samples, count, self.saved.valid)
         top[0].data = ops.scalar(ops.sum(losses) / self.saved.normalizer)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
