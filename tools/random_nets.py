@@ -759,6 +759,14 @@ def _accuracy(s: _Sketch) -> list[str] | None:
     return _not_to_be_read(s, made)
 
 
+@_proposes("SegAccuracy")
+def _seg_accuracy(s: _Sketch) -> list[str] | None:
+    x = s.real(4)
+    n, classes, *size = s.shapes[x]
+    made = s.add("SegAccuracy", [x, s.whole(classes, (n, 1, *size))])
+    return _not_to_be_read(s, made)
+
+
 @_proposes("ArgMax")
 def _argmax(s: _Sketch) -> list[str] | None:
     x = s.real(*ROWS)

@@ -706,6 +706,7 @@ WITHOUT_GRADIENT = [
     Entry("Accuracy", "", [SCORES, LABELS], tops=2),
     Entry("Accuracy ignore", "accuracy_param { top_k: 2 ignore_label: 1 }", [MAPS, MAP_LABELS], tops=2),
     Entry("ArgMax", "argmax_param { top_k: 2 }", [IMAGES]),
+    Entry("SegmentationEvaluate", "segmentation_evaluate_param { num_classes: 5 }", [MAPS, MAPS]),
     Entry("ArgMax both", "argmax_param { top_k: 3 out_max_val: true }", [IMAGES]),
     Entry("ArgMax axis", "argmax_param { axis: 2 out_max_val: true }", [IMAGES]),
     Entry(
@@ -724,6 +725,7 @@ WITHOUT_GRADIENT = [
 ]
 # What is in their tops, or how much, does not follow from the batch.
 APART_FROM_THE_BATCH = [
+    Entry("SegAccuracy", "seg_accuracy_param { ignore_label: 1 ignore_label: 3 }", [MAPS, MAP_LABELS]),
     Entry("PriorBox", "prior_box_param { min_size: 3 }", [IMAGES, IMAGES]),
     Entry("PriorBoxClustered", "prior_box_param { width: 3 height: 2 }", [IMAGES, IMAGES]),
     Entry(

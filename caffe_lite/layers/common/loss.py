@@ -125,31 +125,38 @@ def check_label_count(layer: Layer, scores: Blob, labels: Blob, axis: int) -> No
 
 
 def class_labels(
-    layer: Layer, labels: Blob, shape: Sequence[int], axis: int, ignore: int | None = None, ignorable: bool = True
+    layer: Layer,
+    labels: Blob,
+    shape: Sequence[int],
+    axis: int,
+    ignore: int | Sequence[int] | None = None,
+    ignorable: bool = True,
 ) -> Labels:
     """Return the labels for scores of this shape, truncated to whole numbers as in the original, and checked.
 
-    ``ignorable`` says whether the layer reads an ignore_label at all.
+    ``ignore`` is the label, or the labels, that do not count; ``ignorable`` says whether the layer reads an
+    ignore_label at all.
     """
     ops = layer.ops
-    ops.inspect(labels.data, lambda values: _check_labels(layer, values, shape[axis], ignore, ignorable))
+    ignored = [] if ignore is None else [ignore] if isinstance(ignore, int) else ignore
+    ops.inspect(labels.data, lambda values: _check_labels(layer, values, shape[axis], ignored, ignorable))
     index = ops.reshape(ops.indices(labels.data), (*shape[:axis], 1, *shape[axis + 1 :]))
-    if ignore is None:
+    if not ignored:
         return Labels(index, None)
-    valid = index != ignore
+    valid = index != ignored[0]
+    for label in ignored[1:]:
+        valid = valid & (index != label)
     return Labels(ops.where(valid, index, 0), valid)
 
 
-def _check_labels(layer: Layer, values: np.ndarray, classes: int, ignore: int | None, ignorable: bool) -> None:
+def _check_labels(layer: Layer, values: np.ndarray, classes: int, ignored: Sequence[int], ignorable: bool) -> None:
     """Refuse a label that names no class. The original reads whatever memory lies there."""
     if not values.size or (values.min() > -1 and values.max() < classes):
         return
     if not classes:
         layer.error("the scores have no classes", "check what makes them, or set axis")
     whole = np.trunc(values)
-    good = (whole >= 0) & (whole < classes)
-    if ignore is not None:
-        good |= whole == ignore
+    good = ((whole >= 0) & (whole < classes)) | np.isin(whole, ignored)
     if good.all():
         return
     at, place = first_wrong(good)
@@ -157,11 +164,11 @@ def _check_labels(layer: Layer, values: np.ndarray, classes: int, ignore: int | 
     ways = ["labels count from 0: correct them"]
     if isfinite(value) and value > 0:
         ways.append(f"give the scores {int(value) + 1} classes (the num_output of the layer that makes them)")
-    if isfinite(value) and ignorable and ignore is None:
+    if isfinite(value) and ignorable and not ignored:
         ways.append(f"leave this label out with ignore_label: {int(value)}")
     layer.error(
         f"label {value:.9g}{place} is none of the classes 0 to {classes - 1}"
-        + (f", nor ignore_label {ignore}" if ignore is not None else "")
+        + "".join(f", nor ignore_label {label}" for label in ignored)
         + f" ({good.size - int(good.sum())} of {good.size} labels are wrong)",
         ", or ".join(ways),
     )
