@@ -107,9 +107,22 @@ class ImageBatches(Batches, Generic[R, L]):
     def decode(self, record: R) -> tuple[np.ndarray, L]:
         """Decode a record to its image (C, H, W) and its label."""
 
+    def weight(self, image: np.ndarray, label: L) -> int:
+        """Return the bytes that a decoded image and its label take."""
+        return image.nbytes + _EACH
+
+    @property
+    def augments(self) -> bool:
+        """Whether ``augment`` changes anything."""
+        return bool(self.transformer.augmentation)
+
     def augment(self, image: np.ndarray, label: L, rng: np.random.Generator) -> tuple[np.ndarray, L]:
         """Change an image at random, and its label with it."""
         return self.transformer.augmentation(image, NO_OBJECTS, rng)[0], label
+
+    def augmented(self, shape: Shape) -> Shape:
+        """Return the shape that an image of this shape has after ``augment``, as far as it can be foreseen."""
+        return self.transformer.augmentation.shape(shape)
 
     def transform(self, images: Sequence[np.ndarray], labels: Sequence[L]) -> tuple[np.ndarray, ...]:
         """Return the arrays of a batch."""
@@ -122,8 +135,7 @@ class ImageBatches(Batches, Generic[R, L]):
     def shapes(self) -> list[Shape]:
         record = self.peek()
         image, _ = self._decode(record)
-        augmented = self.transformer.augmentation.shape(image.shape)
-        return [(self.batch_size, *self._transformed(record, augmented)), (self.batch_size,)]
+        return [(self.batch_size, *self._transformed(record, self.augmented(image.shape))), (self.batch_size,)]
 
     def load(self) -> Batch:
         """Return the next batch; all its images must come out in the shape of the first."""
@@ -149,7 +161,7 @@ class ImageBatches(Batches, Generic[R, L]):
     def _augment_all(
         self, records: Sequence[R], decoded: Sequence[tuple[np.ndarray, L]]
     ) -> Iterable[tuple[np.ndarray, L]]:
-        if not self.transformer.augmentation:
+        if not self.augments:
             return decoded
         seeds = self.rng.integers(2**63, size=len(records)).tolist()
         each = map if self._weight < HEAVY else self._pool().map
@@ -176,7 +188,7 @@ class ImageBatches(Batches, Generic[R, L]):
             raise self._unusable(record, error) from error.__cause__
         if self._kept is not None:
             self._kept[self.name(record)] = decoded
-            self._room -= decoded[0].nbytes + _EACH
+            self._room -= self.weight(*decoded)
             if self._room < 0:
                 self._kept = None
         return decoded

@@ -52,14 +52,16 @@ def check_transform(param: caffe_pb2.TransformationParameter) -> None:
     """Refuse a transform_param that contradicts itself."""
     if param.mean_file and param.mean_value:
         raise LayerError("mean_file and mean_value exclude each other", hint="Keep one of them in transform_param")
-    if bool(param.crop_h) != bool(param.crop_w):
-        raise LayerError("one of crop_h and crop_w is given", hint="Give both, or crop_size, or none")
+    for height, width in (("crop_h", "crop_w"), ("crop_height", "crop_width")):
+        if bool(getattr(param, height)) != bool(getattr(param, width)):
+            raise LayerError(f"one of {height} and {width} is given", hint="Give both, or crop_size, or none")
     check_augmentation(param)
 
 
 def crop_shape(param: caffe_pb2.TransformationParameter) -> tuple[int, int]:
-    """Return the height and width of the crop that transform_param asks for, or zeros."""
-    return (param.crop_size, param.crop_size) if param.crop_size else (param.crop_h, param.crop_w)
+    """Return the height and width of the crop that transform_param asks for, by any of its names, or zeros."""
+    height, width = (param.crop_size, param.crop_size) if param.crop_size else (param.crop_h, param.crop_w)
+    return height or param.crop_height, width or param.crop_width
 
 
 def has_random_size(param: caffe_pb2.TransformationParameter) -> bool:

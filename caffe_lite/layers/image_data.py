@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..blobs.unknown import Shape
-from ..data.image_list import ImageList, ListBatches
+from ..data.image_list import ImageList, LabelledListBatches
 from ..data.images.listed_size import check_listed_size, has_one_size
 from ..data.transform import FORK_FIELDS, DataTransformer
 from ..layer import register_layer
-from ..logs.log import logger
-from .common.batch_layer import BatchLayer
+from .common.list_layer import ListLayer
 
 
 @register_layer("ImageData")
-class ImageDataLayer(BatchLayer):
+class ImageDataLayer(ListLayer):
     """Images in the order of a list, or in a new random order in each epoch, over and over again.
 
     Tops: data (N, C, H, W), C = 3 in the order B, G, R, or 1; label (N). Each batch takes the height and width of its
@@ -52,19 +51,12 @@ class ImageDataLayer(BatchLayer):
         images = self.foreseen_images(p.batch_size, 3 if p.is_color else 1, *size)
         return [images, (p.batch_size,)]
 
-    def open(self) -> ListBatches:
-        p = self.param.image_data_param
+    def open(self) -> LabelledListBatches:
         self.foresee()
         transformer = DataTransformer(self.param.transform_param, self.phase, self.where, self.ops.image_order)
         rng = self.new_generator()
-        logger.info("Opening file %s", p.source)
-        images = ImageList(p.source, self.where)
-        if p.shuffle:
-            logger.info("Shuffling data")
-        logger.info("A total of %d images.", len(images))
-        if p.rand_skip > len(images):
-            self.error(f"rand_skip is {p.rand_skip}, there are {len(images)} images", "Make rand_skip smaller")
-        skip = int(rng.integers(p.rand_skip)) if p.rand_skip else 0
-        if p.rand_skip:
-            logger.info("Skipping first %d data points.", skip)
-        return ListBatches(images, p, transformer, rng, skip, self.where)
+        images, reading = self.open_list(ImageList, rng)
+        p = self.param.image_data_param
+        batches = LabelledListBatches(images, reading, transformer, p.batch_size, rng, self.where)
+        batches.sizes = p
+        return batches
