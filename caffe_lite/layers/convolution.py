@@ -28,6 +28,9 @@ class FilteringLayer(Layer):
     def caption(param: LayerParameter) -> str:
         return f"{windows_text(param.convolution_param)} → {param.convolution_param.num_output}"
 
+    # Of the rectifier that works on the result, if there is one.
+    slope: float | None = None
+
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.read()
         self.channel_axis = self.axis(p.axis, bottom[0].num_axes)
@@ -78,14 +81,20 @@ class FilteringLayer(Layer):
         self.saved.x = [self.ops.reshape(blob.data, self.x_shape) for blob in bottom]
         self.saved.weight = self.blobs[0].data
         bias = self.blobs[1].data if len(self.blobs) > 1 else None
+        self.saved.rectified = []
         for x, blob in zip(self.saved.x, top, strict=True):
             y = self.filtered(x, self.saved.weight, bias)
+            if self.slope is not None:
+                y = self.ops.relu(y, self.slope)
+                self.saved.rectified.append(y)
             blob.data = self.ops.reshape(y, blob.shape)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         need_weight, need_bias = (*self.param_propagate_down, False)[:2]
         for i, x in enumerate(self.saved.x):
             dy = self.ops.reshape(top[i].diff, self.y_shape)
+            if self.slope is not None:
+                dy = self.ops.relu_backward(dy, self.saved.rectified[i], self.slope)
             dx, dw, db = self.gradients(dy, x, self.saved.weight, (propagate_down[i], need_weight, need_bias))
             if dx is not None:
                 bottom[i].diff = self.ops.reshape(dx, bottom[i].shape)
@@ -132,6 +141,8 @@ class ConvolutionLayer(FilteringLayer):
     Reads ``convolution_param``: num_output; kernel_size (or kernel_h, kernel_w), stride (1) (or stride_h, stride_w),
     pad (0) (or pad_h, pad_w), dilation (1), group (1), bias_term (true), axis (1), weight_filler, bias_filler.
     ``engine`` and ``force_nd_im2col`` are accepted and have no effect.
+    With relu (false) of Intel's Caffe, or fuse_type FUSED_CONV_RELU of naibaf7's, the tops are rectified as by ReLU,
+    with the negative_slope (0) beside relu or in relu_param.
     Where the kernel exceeds the padded image by less than the stride, the original computes one output from zeros
     past the edge (its division rounds towards 0); here a kernel that does not fit is an error.
     Source: LeCun et al. 1989; the original's base_conv_layer.cpp.
@@ -141,6 +152,22 @@ class ConvolutionLayer(FilteringLayer):
         r"y_m(i) = b_m + \sum_c \sum_k W_{m,c}(k) \, "
         r"x_c(\text{stride} \cdot i + \text{dilation} \cdot k - \text{pad})"
     )
+    reads_fork_fields = tuple(
+        f"ConvolutionParameter.{field}" for field in ("relu", "negative_slope", "fuse_type", "relu_param")
+    )
+
+    def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().Setup(bottom, top)
+        p = self.param.convolution_param
+        if p.fuse_type not in (ConvolutionParameter.UNFUSED, ConvolutionParameter.FUSED_CONV_RELU):
+            name = ConvolutionParameter.FuseType.Name(p.fuse_type)
+            self.error(f"fuse_type is {name}", "use FUSED_CONV_RELU, or layers of their own after this one")
+        if p.relu:
+            self.slope = p.negative_slope
+        elif p.fuse_type == ConvolutionParameter.FUSED_CONV_RELU:
+            self.slope = p.relu_param.negative_slope
+        if self.slope is not None and self.slope < 0:
+            self.error(f"negative_slope is {self.slope:g}", "use 0 or more, or a ReLU layer")
 
     def outputs_and_inputs(self) -> tuple[int, int]:
         return self.num_output, self.channels // self.group
@@ -153,6 +180,9 @@ class ConvolutionLayer(FilteringLayer):
         return sum(blob.count for blob in top) // self.num_output * self.blobs[0].count
 
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Linear | None:
+        if self.slope is not None:
+            return None
+
         def weight_and_bias() -> tuple[Array, Array | None]:
             return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
 

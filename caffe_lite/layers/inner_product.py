@@ -24,7 +24,8 @@ class InnerProductLayer(Layer):
     Reads ``inner_product_param``: num_output (that of W if W is a bottom), bias_term (true), axis (1), transpose
     (false), weight_filler, bias_filler, normalize (false). With normalize, each Forward in TRAIN first divides the
     weights of each output by sqrt(sum(w^2) + 1e-6), in the blob itself; Forward in TEST computes with such weights and
-    leaves the blob alone. The gradient of W is that of the divided weights.
+    leaves the blob alone. The gradient of W is that of the divided weights. With relu (false), of Intel's Caffe, the
+    top is rectified as by ReLU, with negative_slope (0).
     Source: the original's inner_product_layer.cpp; W and b as bottoms, and normalize: OpenVINO's and happynear's.
     Differences: OpenVINO's and happynear's normalize divides in TEST, too, so that weights shrink a little with every
     pass, and divides by sqrt(sum(w^2)) on GPUs; they mix the weights of different outputs up if transpose is set, crash
@@ -36,7 +37,7 @@ class InnerProductLayer(Layer):
     formula = r"y = x W^T + b"
     bottoms = (1, 3)
     has_weights = True
-    reads_fork_fields = ("InnerProductParameter.normalize",)
+    reads_fork_fields = tuple(f"InnerProductParameter.{field}" for field in ("normalize", "relu", "negative_slope"))
 
     @staticmethod
     def caption(param: LayerParameter) -> str:
@@ -48,6 +49,9 @@ class InnerProductLayer(Layer):
             self.error(f"num_output is {p.num_output}", "give inner_product_param a num_output of at least 1")
         if len(bottom) > 2 and not p.bias_term:
             self.error("bias_term is false, and a third bottom is given", "remove that bottom, or bias_term")
+        if p.negative_slope < 0:
+            self.error(f"negative_slope is {p.negative_slope:g}", "use 0 or more, or a ReLU layer")
+        self.slope = p.negative_slope if p.relu else None
         self.transposed = p.transpose
         self.first = self.axis(p.axis, bottom[0].num_axes)
         self.num_input = prod(bottom[0].shape[self.first :])
@@ -100,7 +104,7 @@ class InnerProductLayer(Layer):
         return top[0].count * self.num_input
 
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Linear | None:
-        if len(bottom) > 1 or self.normalized:
+        if len(bottom) > 1 or self.normalized or self.slope is not None:
             return None
         return Linear(top[0].num_axes == 2, self._weight_and_bias, self._rows, self.ops.inner_product)
 
@@ -111,10 +115,14 @@ class InnerProductLayer(Layer):
             unit = unit_vectors(self, self.blobs[0], 0 if self.transposed else 1, 1e-6)
             self.saved.weight = unit.T if self.transposed else unit
         y = self.ops.inner_product(self.saved.x, self.saved.weight, bias)
+        if self.slope is not None:
+            y = self.saved.y = self.ops.relu(y, self.slope)
         top[0].data = self.ops.reshape(y, top[0].shape)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy = self.ops.reshape(top[0].diff, (-1, self.num_output))
+        if self.slope is not None:
+            dy = self.ops.relu_backward(dy, self.saved.y, self.slope)
         need_x, need_weight, need_bias = (*propagate_down, *self.param_propagate_down, False)[:3]
         dx, dw, db = self.ops.inner_product_backward(
             dy, self.saved.x, self.saved.weight, (need_x, need_weight, need_bias)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..proto.caffe_pb2 import LayerParameter, LRNParameter
+from ..ops.windows import Windows, read_windows
+from ..proto.caffe_pb2 import LayerParameter, LRNParameter, PoolingParameter
 
 
 @register_layer("LRN")
@@ -19,7 +20,8 @@ class LRNLayer(Layer):
 
     Bottom and top: (N, C, H, W).
     Reads ``lrn_param``: local_size (5; odd), alpha (1), beta (0.75), norm_region (ACROSS_CHANNELS), k (1). ``engine``
-    is accepted and has no effect.
+    is accepted and has no effect. With fuse_type FUSED_POOL_MAX, of naibaf7's Caffe, the top is the result of MAX
+    pooling over y, as Pooling computes it from the pooling_param in lrn_param.
     Source: Krizhevsky, Sutskever and Hinton 2012; the original's lrn_layer.cpp.
     """
 
@@ -27,6 +29,8 @@ class LRNLayer(Layer):
     formula = (
         r"y_c = x_c \left( k + \frac{\alpha}{n} \sum_{j = c - (n - 1) / 2}^{c + (n - 1) / 2} x_j^2 \right)^{-\beta}"
     )
+
+    reads_fork_fields = ("LRNParameter.fuse_type", "LRNParameter.pooling_param")
 
     @staticmethod
     def caption(param: LayerParameter) -> str:
@@ -40,11 +44,19 @@ class LRNLayer(Layer):
         self.across = p.norm_region == LRNParameter.ACROSS_CHANNELS
         half = (self.size - 1) // 2
         self.square = ((self.size, self.size), (1, 1), (half, half))
+        self.pool: Windows | None = None
+        if p.fuse_type == LRNParameter.FUSED_POOL_MAX:
+            if p.pooling_param.pool != PoolingParameter.MAX or p.pooling_param.global_pooling:
+                self.error("its pooling_param is not plain MAX pooling", "use a Pooling layer after this one")
+            self.pool = read_windows(p.pooling_param, 2)
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
         if len(shape) != 4:
             self.error(f"the bottom's shape {shape} has {len(shape)} axes", "LRN needs 4: (N, C, H, W)")
+        if self.pool is not None:
+            self.pooled = self.pool.pooled(shape[2:], True)
+            shape = (*shape[:2], *self.pooled)
         top[0].Reshape(shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -56,12 +68,19 @@ class LRNLayer(Layer):
         else:
             self.saved.scale = 1.0 + self.alpha * self.ops.ave_pool(x * x, *self.square, x.shape[2:])
             self.saved.y = x * self.saved.scale**-self.beta
-        top[0].data = self.saved.y
+        y = self.saved.y
+        if self.pool is not None:
+            w = self.pool
+            y, self.saved.choice = self.ops.max_pool(y, w.kernel, w.stride, w.pad, self.pooled, w.dilation)
+        top[0].data = y
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
             return
         dy, x, y, scale = top[0].diff, self.saved.x, self.saved.y, self.saved.scale
+        if self.pool is not None:
+            w = self.pool
+            dy = self.ops.max_pool_backward(dy, self.saved.choice, x.shape, w.kernel, w.stride, w.pad, w.dilation)
         if self.across:
             bottom[0].diff = self.ops.lrn_across_backward(dy, x, y, scale, self.size, self.alpha, self.beta)
         else:

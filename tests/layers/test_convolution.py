@@ -162,3 +162,35 @@ def test_an_empty_batch_passes_through(make_net, stride):
     assert net.forward()["b"].shape == (0, 2, 6 if stride == 1 else 2, 6 if stride == 1 else 2)
     net.backward()
     assert not any(blob.diff.any() for blobs in net.params.values() for blob in blobs)
+
+
+@pytest.mark.parametrize(
+    ("params", "slope"),
+    [
+        ("relu: true", 0),
+        ("relu: true negative_slope: 0.5", 0.5),
+        ("fuse_type: FUSED_CONV_RELU", 0),
+        ("fuse_type: FUSED_CONV_RELU relu_param { negative_slope: 0.25 }", 0.25),
+        ("negative_slope: 0.5", 1),
+    ],
+)
+def test_a_rectifier_may_follow_in_the_layer(engine, params, slope) -> None:
+    shape = (2, 3, 4, 5)
+    plain, rectified = (
+        convolution(f"num_output: 4 kernel_size: 2 {more}", shape, engine=engine) for more in ("", params)
+    )
+    plain.forward(), rectified.forward()
+    y = plain.blobs["y0"].data
+    np.testing.assert_allclose(rectified.blobs["y0"].data, np.where(y > 0, y, slope * y))
+
+
+@pytest.mark.parametrize(
+    ("params", "what"),
+    [
+        ("fuse_type: FUSED_CONV_ELTWISE_RELU", "fuse_type is FUSED_CONV_ELTWISE_RELU"),
+        ("relu: true negative_slope: -1", "negative_slope is -1"),
+    ],
+)
+def test_what_may_not_follow_in_the_layer(engine, params, what) -> None:
+    with pytest.raises(LayerError, match=what):
+        convolution(f"num_output: 4 kernel_size: 2 {params}", (2, 3, 4, 5), engine=engine)

@@ -68,3 +68,22 @@ def test_what_makes_no_sense(engine, params, shape, message) -> None:
     with pytest.raises(LayerError) as caught:
         lrn(params, shape, engine)
     assert str(caught.value).startswith(f'layer "under_test" (LRN): {message}')
+
+
+def test_pooling_may_follow_in_the_layer(make_net) -> None:
+    bottom = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 5, 6, 7] } } }'
+    pooling = "pooling_param { kernel_size: 3 stride: 2 }"
+    one = make_net(f"""{bottom}
+        layer {{ name: "y" type: "LRN" bottom: "x" top: "y" lrn_param {{ fuse_type: FUSED_POOL_MAX {pooling} }} }}""")
+    two = make_net(f"""{bottom}
+        layer {{ name: "n" type: "LRN" bottom: "x" top: "n" }}
+        layer {{ name: "y" type: "Pooling" bottom: "n" top: "y" {pooling} }}""")
+    x = np.random.default_rng(0).standard_normal((2, 5, 6, 7))
+    np.testing.assert_array_equal(one.forward(x=x)["y"], two.forward(x=x)["y"])
+
+
+def test_only_max_pooling_may_follow(make_net) -> None:
+    with pytest.raises(LayerError, match="not plain MAX pooling"):
+        make_net("""layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [1, 5, 6, 7] } } }
+            layer { name: "y" type: "LRN" bottom: "x" top: "y"
+              lrn_param { fuse_type: FUSED_POOL_MAX pooling_param { pool: AVE kernel_size: 2 } } }""")
