@@ -11,7 +11,7 @@ from ..layer import register_layer
 from ..ops.array import Array
 from ..ops.roles import ChannelMap, Normalization
 from ..proto import caffe_pb2
-from ..proto.caffe_pb2 import BNParameter
+from ..proto.caffe_pb2 import BNParameter, FillerParameter
 from .common.fillers import fill
 from .common.normalizing import LEARNED, NormalizingLayer
 
@@ -70,7 +70,7 @@ class BNLayer(NormalizingLayer):
         for blob, filler in zip(self.blobs, fillers, strict=False):
             fill(blob, filler, self.rng)
         if self.averages and p.frozen:
-            self.blobs[3].data = self.ops.full(shape, 1.0)
+            fill(self.blobs[3], FillerParameter(value=1), self.rng)
 
     def _has_averages(self, p: BNParameter) -> bool:
         """Return whether the layer is the one with running statistics."""

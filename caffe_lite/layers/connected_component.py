@@ -45,3 +45,7 @@ class ConnectedComponentLayer(Layer):
         numbers = starts.cumsum(1) + labels.reshape(n * channels, h * w).max(1, initial=0, keepdims=True)
         y = np.where(values != 0, numbers.ravel()[first], 0)
         top[0].data = self.ops.asarray(y.reshape(bottom[0].shape))
+
+    def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if any(propagate_down):
+            self.error("the number of a component has no gradient", "set propagate_down: false for its bottom")

@@ -51,9 +51,9 @@ class MalisLossLayer(LossLayer):
             self.error(f"the affinities' shape {shape} has {len(shape)} axes", f"give {_NAMES}")
         if bottom[1].shape != shape:
             self.error(f"the true affinities' shape {bottom[1].shape} is not that of the predicted ones, {shape}")
-        for channels in labels[1:2]:
-            if labels != (shape[0], channels, *shape[2:]) or (channels - 1) * (channels - 2):
-                self.error(f"the labels' shape is {labels}", f"give {(shape[0], 1, *shape[2:])}, or 2 channels")
+        channels = labels[1] if len(labels) > 1 else 0
+        if labels != (shape[0], channels, *shape[2:]) or channels not in (1, 2):
+            self.error(f"the labels' shape is {labels}", f"give {(shape[0], 1, *shape[2:])}, or 2 channels")
         if len(bottom) < 4:
             if shape[1] > 3:
                 self.error(f"there are {shape[1]} edges", "give their other ends as fourth bottom, or use 3 at most")

@@ -269,10 +269,19 @@ def test_in_test_bn_belongs_to_the_convolution(param):
     same(net, one_by_one(net_of(text)))
 
 
-@pytest.mark.parametrize(("param", "phase"), [("bn_mode: LEARN", TEST), ("bn_mode: LEARN", TRAIN), ("eps: 0.1", TRAIN)])
+@pytest.mark.parametrize(
+    ("kind", "param", "phase"),
+    [
+        ("BN", "bn_param { bn_mode: LEARN }", TEST),
+        ("BN", "bn_param { bn_mode: LEARN }", TRAIN),
+        ("BN", "bn_param { eps: 0.1 }", TRAIN),
+        ("BatchNorm", "batch_norm_param { scale_bias: true }", TRAIN),
+        ("BatchNorm", "batch_norm_param { filler { value: 1 } bias_term: false }", TRAIN),
+    ],
+)
 @pytest.mark.parametrize("relu", ["r", "c"])
-def test_bn_with_the_statistics_of_the_batch_is_one_kernel_each_way(param, phase, relu):
-    bn = layer("b", "BN", "data", "c", f"bn_param {{ {param} }}")
+def test_a_normalisation_that_scales_is_one_kernel_each_way(kind, param, phase, relu):
+    bn = layer("b", kind, "data", "c", param)
     text = "force_backward: true " + INPUT + bn + layer("r", "ReLU", "c", relu) + loss(relu)
     net, plain = net_of(text, phase), net_of(text, phase)
     assert runs(net) == ([["b", "r"]] if relu == "c" else [])
