@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from functools import partial
 from itertools import pairwise
-from math import prod
+from math import inf, prod
 from typing import Any
 
 from ..blobs import Blob
@@ -150,7 +150,7 @@ class Run(ABC):
 class Folded(Run):
     """In TEST: a convolution or an inner product whose weights do the work of the BatchNorm, Scale and Bias after it.
 
-    A sum with one other blob may follow a convolution, and a ReLU may follow all of them.
+    A sum with one other blob may follow a convolution, and a ReLU or ReLU6 may follow all of them.
 
     The weights are folded in the second pass with the same parameters, and are used until these change. ``stamp``
     detects that; while a user holds a NumPy array of a parameter, nothing is folded. Blobs between the layers are
@@ -231,9 +231,10 @@ class Folded(Run):
         weight, shift = linear.weight_and_bias()
         scale: Array | None = None
         slope: float | None = None
+        most = inf
         for role in self.roles[1:]:
             if isinstance(role, Rectifier):
-                slope = role.slope
+                slope, most = role.slope, role.most
             elif isinstance(role, ChannelMap):
                 factor, term = role.factor_and_term()
                 if factor is not None:
@@ -244,7 +245,10 @@ class Folded(Run):
         if scale is not None:
             weight = weight * self.ops.reshape(scale, (-1, *[1] * (weight.ndim - 1)))
         packed = linear.windows and self.kernels.convolution(x, weight, shift, slope, linear.windows)
-        return packed or self._finished(lambda x: linear.apply(x, weight, shift), slope)
+        kernel = packed or self._finished(lambda x: linear.apply(x, weight, shift), slope)
+        if most == inf:
+            return kernel
+        return lambda x, addend: self.kernels.limit(kernel(x, addend), most)
 
     def _finished(self, linear: Callable[[Array], Array], slope: float | None) -> Kernel:
         def kernel(x: Array, addend: Array | None) -> Array:
@@ -396,7 +400,7 @@ def _in_place(node: Node) -> bool:
 def _rectifies_in_place(node: Node) -> bool:
     # With a negative slope the layer must keep its input.
     role = _role(node)
-    return isinstance(role, Rectifier) and role.slope >= 0 and _in_place(node)
+    return isinstance(role, Rectifier) and role.slope >= 0 and role.most == inf and _in_place(node)
 
 
 def _scales_in_place(node: Node) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from .array import Array
 from .windows import Ints
@@ -11,10 +12,14 @@ from .windows import Ints
 
 @dataclass(frozen=True)
 class Rectifier:
-    """y = x where x > 0, else ``slope * x``; ``remember`` is given y when a kernel has computed it for the layer."""
+    """y = x where x > 0, else ``slope * x``, limited to ``most``.
+
+    ``remember`` is given y when a kernel has computed it for the layer.
+    """
 
     slope: float
     remember: Callable[[Array], None]
+    most: float = inf
 
 
 @dataclass(frozen=True)

@@ -470,6 +470,7 @@ TABLE = [
     Entry("ReLU", "", [IMAGES], in_place=True),
     Entry("ReLU leaky", "relu_param { negative_slope: 0.1 }", [IMAGES], in_place=True),
     Entry("ReLU negative slope", "relu_param { negative_slope: -0.5 }", [IMAGES], in_place=True),
+    Entry("ReLU limited", "relu_param { negative_slope: 0.5 minimum: -2 maximum: 5 }", [WIDE], in_place=True),
     Entry("ReLU6", "", [WIDE], in_place=True),
     Entry("ReLU6 leaky", "relu6_param { negative_slope: 0.1 }", [WIDE], in_place=True),
     Entry("ReLU6 negative slope", "relu6_param { negative_slope: -2 }", [WIDE], in_place=True),

@@ -103,7 +103,9 @@ def chains(draw) -> str:
     text, blob, earlier = INPUT, "data", []
     kinds = draw(
         st.lists(
-            st.sampled_from(["conv", "BatchNorm", "BN", "Scale", "Bias", "ReLU", "leaky", "wrong", "PReLU", "Eltwise"]),
+            st.sampled_from(
+                ["conv", "BatchNorm", "BN", "Scale", "Bias", "ReLU", "leaky", "wrong", "ReLU6", "PReLU", "Eltwise"]
+            ),
             min_size=2,
             max_size=9,
         )
@@ -227,6 +229,7 @@ def test_in_test_a_block_is_one_kernel(in_place):
         ("c data", layer("relu", "ReLU", "e", "e"), 1),
         ("data c", "", 1),
         ("data c", layer("relu", "ReLU", "e", "positive"), 1),
+        ("c data", layer("relu", "ReLU6", "e", "e"), 1),
         ("c data", layer("leaky", "ReLU", "e", "e", "relu_param { negative_slope: 0.1 }"), 2),
         ("c data", layer("wrong", "ReLU", "e", "e", "relu_param { negative_slope: -0.1 }"), 2),
     ],

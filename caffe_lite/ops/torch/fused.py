@@ -87,6 +87,11 @@ def rectify(y: Tensor, slope: float) -> Tensor:
     return aten.relu_(y) if slope == 0 else aten.leaky_relu_(y, slope)
 
 
+def limit(y: Tensor, most: float) -> Tensor:
+    """Limit ``y`` to ``most``, writing over it."""
+    return y.clamp_max_(most)
+
+
 def normalizes(x: Tensor) -> bool:
     """Return whether ``batch_norm`` has a kernel of our own for ``x``."""
     return own.serves(x)
