@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ..data.annotated.batches import MOST, WITH_BOXES, AnnotatedBatches, Labelle
 from ..data.annotated.masks import Masks, read_classes
 from ..data.augmentation.augmentation import sizes_of
 from ..data.augmentation.sampling import check_samplers
+from ..data.batches import Batches
 from ..data.databases.opening import open_records
 from ..data.transform import DataTransformer, crop_shape
 from ..errors import DataError
@@ -56,12 +58,14 @@ class AnnotatedDataLayer(BatchLayer):
     not encoded, and take a patch if one box meets only the first of several bounds. Random numbers are not theirs. An
     image of more than 300 objects gives the first 300 of them (MobileNet-YOLO's writes on into the next image), a batch
     without any object gives zeros (its lists are those of an earlier batch), and without the fields of MobileNet-YOLO
-    there is no jitter (its is 0.3 then, too). Masks go along with patches only: with expand_param or a crop they are
-    refused (MobileNet-YOLO's do not fit the image then).
+    there is no jitter (its is 0.3 then, too). Masks go along with patches only: with expand_param, a crop or
+    padding they are refused (MobileNet-YOLO's do not fit the image then).
     """
 
     formula = r"y = (x - \text{mean}) \cdot \text{scale}"
     tops = (1, 3)
+    types: ClassVar[Sequence[int]] = WITH_BOXES
+    masks_are = "the masks of the third top"
     reads_fork_fields = ("DataParameter.shuffle", "TransformationParameter.further_resize_param")
 
     def foresee(self) -> Sequence[Shape]:
@@ -76,7 +80,7 @@ class AnnotatedDataLayer(BatchLayer):
             shapes.append((batch_size, classes, *self._masks(None).shape(*images[2:])[1:]))
         return shapes
 
-    def open(self) -> AnnotatedBatches | LabelledBatches:
+    def open(self) -> Batches:
         p, transform = self.param.data_param, self.param.transform_param
         annotated, colors = self.param.annotated_data_param, (transform.force_color, transform.force_gray)
         self._check()
@@ -134,7 +138,7 @@ class AnnotatedDataLayer(BatchLayer):
             self.error(f"yolo_data_type is {annotated.yolo_data_type}", "use 1, for lists in the form of YOLO, or 0")
         if not 0 <= annotated.yolo_data_jitter < 1:
             self.error(f"yolo_data_jitter is {annotated.yolo_data_jitter:g}", "use a number from 0 to below 1")
-        if annotated.anno_type not in WITH_BOXES:
+        if annotated.anno_type not in self.types:
             name = AnnotatedDatum.AnnotationType.Name(annotated.anno_type)
             self.error(f"anno_type is {name}", "Only boxes, BBOX, can be read")
         keeps_aspect = any(size.resize_mode == ResizeParameter.FIT_SMALL_SIZE for size in sizes_of(transform))
@@ -154,5 +158,6 @@ class AnnotatedDataLayer(BatchLayer):
                 f"and {p.seg_resize_width}",
                 "use a seg_scales of 1 or more, and sizes of 0 or more",
             )
-        if transform.HasField("expand_param") or any(crop_shape(transform)):
-            self.error("it has a third top, for masks, and expand_param or a crop", "remove that top, or the other")
+        pads = any(size.resize_mode == ResizeParameter.FIT_LARGE_SIZE_AND_PAD for size in sizes_of(transform))
+        if transform.HasField("expand_param") or any(crop_shape(transform)) or pads:
+            self.error(f"{self.masks_are} cannot follow expand_param, a crop or padding", "remove these")

@@ -206,7 +206,7 @@ def test_settings_that_cannot_work(make_net: MakeNet, source: Path) -> None:
         (layer(source, more="difficult_label_warmup: true"), "difficult_label_warmup is set"),
         (layer(source, tops=THREE, more="single_class: false"), "there is no label_map_file"),
         (layer(source, tops=THREE, more="seg_scales: 0"), "seg_scales is 0"),
-        (layer(source, tops=THREE, transform="crop_size: 4"), "and expand_param or a crop"),
+        (layer(source, tops=THREE, transform="crop_size: 4"), "the masks of the third top cannot follow"),
         (layer(source, more="yolo_data_type: 2"), "yolo_data_type is 2"),
         (layer(source, more="yolo_data_jitter: 1"), "yolo_data_jitter is 1"),
         (layer(source, transform="resize_param { height: 5 width: 5 }" * 2), "the prob of all resize_param are 2"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...proto.caffe_pb2 import AnnotatedDatum, Datum
+from ..augmentation.augmentation import cut
 from ..augmentation.objects import BOX, mirror, project
 from ..augmentation.resizing import rescale
 from ..batches import Batch, Decoded, RecordBatches
@@ -35,7 +36,7 @@ class Annotated(NamedTuple):
     mask: np.ndarray | None
 
 
-class _AnnotatedDatumBatches(RecordBatches[L]):
+class AnnotatedDatumBatches(RecordBatches[L]):
     """Batches from a database of AnnotatedDatum records.
 
     Where there are several sizes for images, one of them is drawn for every ten batches.
@@ -66,7 +67,7 @@ class _AnnotatedDatumBatches(RecordBatches[L]):
         self.batches, self.transformer.augmentation.size = place.get("batches", 0), place.get("size", 0)
 
 
-class AnnotatedBatches(_AnnotatedDatumBatches[Annotated]):
+class AnnotatedBatches(AnnotatedDatumBatches[Annotated]):
     """Images (N, C, H, W), and rows (1, 1, n, 8) of the objects that are still in them after augmentation.
 
     A row is the number of the image in its batch, label, instance_id, xmin, ymin, xmax, ymax, difficult. A batch
@@ -102,7 +103,8 @@ class AnnotatedBatches(_AnnotatedDatumBatches[Annotated]):
         return self.image(annotated), Annotated(objects_of(annotated.annotation_group), mask)
 
     def augment(self, image: np.ndarray, label: Annotated, rng: np.random.Generator) -> tuple[np.ndarray, Annotated]:
-        image, objects, mask = self.transformer.augmentation.with_mask(image, *label, rng)
+        image, objects, patch = self.transformer.augmentation.with_patch(image, label.objects, rng)
+        mask = label.mask if label.mask is None or patch is None else cut(label.mask[None], patch)[0]
         return image, Annotated(objects, mask)
 
     def transform(self, images: Sequence[np.ndarray], labels: Sequence[Annotated]) -> tuple[np.ndarray, ...]:
@@ -148,7 +150,7 @@ class YoloBatches(AnnotatedBatches):
         return lists
 
 
-class LabelledBatches(_AnnotatedDatumBatches[int]):
+class LabelledBatches(AnnotatedDatumBatches[int]):
     """Images (N, C, H, W) and labels (N) from AnnotatedDatum records without annotations.
 
     ``labelled`` requires each of them to have a label.

@@ -131,13 +131,13 @@ class Augmentation:
     def __call__(
         self, image: np.ndarray, objects: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        image, objects, _ = self.with_mask(image, objects, None, rng)
+        image, objects, _ = self.with_patch(image, objects, rng)
         return image, objects
 
-    def with_mask(
-        self, image: np.ndarray, objects: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator
+    def with_patch(
+        self, image: np.ndarray, objects: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Change an image as calling does; of a mask (H, W), return the part that stays of the image."""
+        """Change an image as calling does; return also the window that was cut out, None if there was no patch."""
         if self.distort is not None:
             image = distort(self.distort, image, rng)
         if self.expand is not None and (expanded := expand(self.expand, image, self.mean, rng)):
@@ -145,7 +145,6 @@ class Augmentation:
             objects = project(objects, window, self.emit)
         if (patch := self._patch(objects, rng)) is not None:
             image = cut(image, patch)
-            mask = None if mask is None else cut(mask[None], patch)[0]
             objects = project(objects, patch, self.emit)
         for step in self.sizings:
             image = step(image, rng)
@@ -154,7 +153,7 @@ class Augmentation:
             image = resize(self.resize, image, rng)
         if self.noise is not None:
             image = add_noise(self.noise, image, rng)
-        return image, objects, mask
+        return image, objects, patch
 
     def _patch(self, objects: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
         if self.samplers:
