@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -40,7 +41,6 @@ class MalisLossLayer(LossLayer):
     )
     bottoms = (3, 4)
     tops = (1, 2)
-    not_differentiable = (1, 2, 3)
 
     def gradient_reaches(self, bottom_index: int, num_bottoms: int) -> bool:
         return bottom_index == 0
@@ -68,18 +68,16 @@ class MalisLossLayer(LossLayer):
         predicted, true, labels, *ends = (self.ops.host_view(blob.data) for blob in bottom)
         steps = ends[0].reshape(-1, 3).astype(np.int64) if ends else np.eye(3, dtype=np.int64)[3 - shape[1] :]
         place, u, v = _edges((1, 1, 1, *shape[2:])[-3:], steps)
-        samples = max(1, shape[0])
-        loss, slope = 0.0, np.zeros((shape[0], shape[1] * int(np.prod(shape[2:]))))
+        labels = labels.reshape(*labels.shape[:2], prod(shape[2:])).astype(np.int64)
+        loss, slope = 0.0, np.zeros((shape[0], prod(shape[1:])))
         for n in range(shape[0]):
             for combine, label, same in ((np.maximum, labels[n, 0], False), (np.minimum, labels[n, -1], True)):
                 affinity = combine(predicted[n], true[n]).ravel()[place].astype(float)
-                order = np.argsort(-affinity, kind="stable")
-                order = order[spanning_forest(label.size, u[order], v[order])]
-                pairs = joined_pairs(u[order], v[order], label.ravel().astype(np.int64))[0 if same else 1]
-                error = affinity[order] - same
-                share = pairs / max(1, _pairs(label.ravel().astype(np.int64), same))
+                tree, share = _maximin(affinity, u, v, label, same)
+                error = affinity[tree] - same
                 loss += float((error**2 * share).sum()) / 2
-                slope[n, place[order]] += error * share / 2
+                slope[n, place[tree]] += error * share / 2
+        samples = max(1, shape[0])
         self.saved.slope = self.ops.asarray(slope.reshape(shape) / samples)
         top[0].data = self.ops.scalar(loss / samples)
         if len(top) > 1:
@@ -95,21 +93,28 @@ class MalisLossLayer(LossLayer):
 
 def _edges(size: Sequence[int], steps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the edges whose ends are both in the volume: their places among all E Z Y X, and their two ends."""
-    node = np.arange(int(np.prod(size))).reshape(size)
-    kept = []
+    node = np.arange(prod(size)).reshape(size)
+    kept = [np.empty((3, 0), np.int64)]
     for e, step in enumerate(steps.tolist()):
         here, there = (
             node[tuple(slice(max(0, -sign * d), max(0, n - max(0, sign * d))) for d, n in zip(step, size, strict=True))]
             for sign in (1, -1)
         )
-        kept.append((e * node.size + here.ravel(), here.ravel(), there.ravel()))
-    place, u, v = (np.concatenate([part[i] for part in kept]) for i in range(3))
+        kept.append(np.stack([e * node.size + here.ravel(), here.ravel(), there.ravel()]))
+    place, u, v = np.concatenate(kept, 1)
     return place, u, v
 
 
-def _pairs(labels: np.ndarray, same: bool) -> int:
-    """Return how many pairs have the same label, or different ones; 0 is no label."""
+def _maximin(
+    affinity: np.ndarray, u: np.ndarray, v: np.ndarray, labels: np.ndarray, same: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the edges that connect pairs of pixels, and the share of all pairs that each of them connects.
+
+    The pairs are those of the same label, or of different ones.
+    """
+    order = np.argsort(-affinity, kind="stable")
+    tree = order[spanning_forest(len(labels), u[order], v[order])]
+    pairs = joined_pairs(u[tree], v[tree], labels)[0 if same else 1]
     counts = np.unique(labels[labels != 0], return_counts=True)[1]
-    equal = int((counts * (counts - 1) // 2).sum())
-    total = int(counts.sum())
-    return equal if same else total * (total - 1) // 2 - equal
+    equal, every = (int((n * (n - 1) // 2).sum()) for n in (counts, counts.sum()))
+    return tree, pairs / max(1, equal if same else every - equal)

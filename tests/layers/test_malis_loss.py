@@ -125,3 +125,11 @@ def test_a_volume_is_fast(engine) -> None:
 def test_errors(shapes, message, engine) -> None:
     with pytest.raises(LayerError, match=message):
         malis(engine, *(np.zeros(shape) for shape in shapes))
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 3, 3), (1, 0, 3, 3), (1, 2, 0, 3)])
+def test_nothing_costs_nothing(shape, engine) -> None:
+    values = np.zeros(shape)
+    _, loss, dx = malis(engine, values, values, np.ones((shape[0], 1, *shape[2:])))
+    assert loss == 0
+    assert dx.shape == shape
