@@ -428,10 +428,20 @@ def _spanning(s: _Sketch, type: str) -> list[str] | None:
 
 @_proposes("InnerProduct")
 def _inner_product(s: _Sketch) -> list[str] | None:
+    if s.chance(0.1):
+        return _product_of_bottoms(s)
     x = s.real(*BATCHED)
     fields = f"num_output: {s.size()} axis: {_axis(s, len(s.shapes[x]))} transpose: {s.flag()}"
     param = f"inner_product_param {{ {fields} bias_term: {s.among('true', 'true', 'false')} }}"
     return _with_shared(s, "InnerProduct", x, param)
+
+
+def _product_of_bottoms(s: _Sketch) -> list[str] | None:
+    x = s.real(*ROWS)
+    outputs, transpose = s.among(1, 2, 5), s.flag()
+    shape = (outputs, prod(s.shapes[x][1:]))
+    bottoms = [x, s.like(shape[::-1] if transpose == "true" else shape), s.like((outputs,))]
+    return s.add("InnerProduct", bottoms, f"inner_product_param {{ transpose: {transpose} }}")
 
 
 def _with_shared(s: _Sketch, type: str, x: str, param: str) -> list[str] | None:
@@ -655,6 +665,16 @@ def _recurrent(s: _Sketch, type: str) -> list[str] | None:
     return s.add(type, bottoms, param + "}")
 
 
+@_proposes("Lstm")
+def _caffe_lstm(s: _Sketch) -> list[str] | None:
+    x = s.real(*ROWS)
+    rows = s.shapes[x][0]
+    clip = [s.whole(2, (rows,))] if s.chance(0.7) else []
+    streams = s.among(*[n for n in (1, 2, 3) if rows % n == 0])
+    fields = f"num_output: {s.integer(1, 4)} batch_size: {streams} clipping_threshold: {s.number(-1, 1)}"
+    return s.add("Lstm", [x, *clip], f"lstm_param {{ {fields} }}")
+
+
 @_proposes("LSTMUnit")
 def _lstm_unit(s: _Sketch) -> list[str] | None:
     streams, units = s.among(1, 2, 3), s.among(1, 2, 5)
@@ -738,6 +758,20 @@ def _smooth_l1_loss(s: _Sketch) -> list[str] | None:
 def _sigmoid_loss(s: _Sketch) -> list[str] | None:
     x = s.real(*BATCHED)
     return s.add("SigmoidCrossEntropyLoss", [x, s.whole(2, s.shapes[x])], _normalization(s))
+
+
+@_proposes("TripletLoss")
+def _triplet_loss(s: _Sketch) -> list[str] | None:
+    x = s.real(*ROWS)
+    others = [s.like(s.shapes[x]) for _ in "pq"]
+    return s.add("TripletLoss", [x, *others], f"triplet_loss_param {{ margin: {s.number(0.5, 8)} }}")
+
+
+@_proposes("CenterLoss")
+def _center_loss(s: _Sketch) -> list[str] | None:
+    x = s.real(*ROWS)
+    classes = s.integer(1, 6)
+    return s.add("CenterLoss", [x, s.whole(classes, s.shapes[x][:1])], f"center_loss_param {{ num_output: {classes} }}")
 
 
 @_proposes("ContrastiveLoss")
