@@ -25,6 +25,7 @@ COMMANDS = {
     "inspect": "show what a weights file holds, or how two differ",
     "convert-mnist": "make a database from files in MNIST's format",
     "draw": "draw a net as SVG or as a page to look around in",
+    "fold": "merge normalisations and scales of a net into the weights before them",
     "upgrade-net": "bring a net of an older format to today's, text or binary",
     "upgrade-solver": "bring a solver of an older format to today's",
     "convert-imageset": "make a database from image files",

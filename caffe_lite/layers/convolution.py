@@ -114,6 +114,9 @@ class FilteringLayer(Layer):
     def geometry(self) -> tuple[Ints, Ints, Ints, int]:
         return self.windows.stride, self.windows.pad, self.windows.dilation, self.group
 
+    def weight_and_bias(self) -> tuple[Array, Array | None]:
+        return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
+
     def outputs_and_inputs(self) -> tuple[int, int]:
         """Return the sizes of the weights' first two axes."""
         raise NotImplementedError
@@ -182,11 +185,7 @@ class ConvolutionLayer(FilteringLayer):
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Linear | None:
         if self.slope is not None:
             return None
-
-        def weight_and_bias() -> tuple[Array, Array | None]:
-            return self.blobs[0].data, self.blobs[1].data if len(self.blobs) > 1 else None
-
-        return Linear(self.channel_axis == 1, weight_and_bias, lambda x: x, self.filtered, Windows(*self.geometry))
+        return Linear(self.channel_axis == 1, self.weight_and_bias, lambda x: x, self.filtered, Windows(*self.geometry))
 
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         return self.ops.convolution(x, weight, bias, *self.geometry)

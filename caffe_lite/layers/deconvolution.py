@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..blobs import Blob
 from ..layer import register_layer
 from ..ops.array import Array, Gradients, Need
+from ..ops.roles import Linear
 from ..ops.windows import Ints
 from .convolution import FilteringLayer
 
@@ -35,6 +36,11 @@ class DeconvolutionLayer(FilteringLayer):
     def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Count every weight once for each input pixel."""
         return sum(blob.count for blob in bottom) // self.channels * self.blobs[0].count
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Linear:
+        return Linear(
+            self.channel_axis == 1, self.weight_and_bias, lambda x: x, self.filtered, transposed_groups=self.group
+        )
 
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         return self.ops.deconvolution(x, weight, bias, *self.geometry)

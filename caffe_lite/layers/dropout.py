@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..ops.roles import Identity
 from ..proto import caffe_pb2
 from ..proto.caffe_pb2 import LayerParameter
 
@@ -49,6 +50,9 @@ class DropoutLayer(Layer):
 
     def ratio_given(self) -> float:
         return self.param.dropout_param.dropout_ratio
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Identity | None:
+        return None if self.forgets or self.scale != 1 else Identity()
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.drawn = bottom[0].shape

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..ops.roles import Identity
 
 
 @register_layer("Split")
@@ -19,6 +20,9 @@ class SplitLayer(Layer):
     kind = Kind.ARRANGEMENT
     formula = r"y_i = x, \quad \frac{\partial L}{\partial x} = \sum_i \frac{\partial L}{\partial y_i}"
     tops = (1, None)
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Identity:
+        return Identity()
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         for blob in top:

@@ -243,7 +243,7 @@ class Folded(Run):
                 if term is not None:
                     shift = term if shift is None else shift + term
         if scale is not None:
-            weight = weight * self.ops.reshape(scale, (-1, *[1] * (weight.ndim - 1)))
+            weight = self.ops.scale_outputs(weight, scale, linear.transposed_groups)
         packed = linear.windows and self.kernels.convolution(x, weight, shift, slope, linear.windows)
         kernel = packed or self._finished(lambda x: linear.apply(x, weight, shift), slope)
         if most == inf:

@@ -775,6 +775,18 @@ class Ops(Generic[A]):
         """Reshape (C,) to (C, 1, 1, ...), to broadcast along axis 1 of an array with ``num_axes`` axes."""
         return self.reshape(x, (-1, *[1] * (num_axes - 2))) if num_axes > 1 else x
 
+    def scale_outputs(self, weight: A, factor: A, transposed_groups: int = 0) -> A:
+        """Multiply the weights that make each channel of an output by its factor, (C).
+
+        These are a row of ``weight``; with ``transposed_groups``, a deconvolution's, a column of its group's rows.
+        """
+        ones = [1] * (weight.ndim - 1)
+        if not transposed_groups:
+            return weight * self.reshape(factor, (-1, *ones))
+        by_group = self.reshape(weight, (transposed_groups, -1, *weight.shape[1:]))
+        by_group = by_group * self.reshape(factor, (transposed_groups, 1, -1, *ones[1:]))
+        return self.reshape(by_group, weight.shape)
+
     # -- in place: the updates of a solver's arrays ------------------------------------------------------------------
 
     def momentum_step(self, w: A, g: A, v: A, rate: A | float, momentum: A | float, decay: A | float) -> None:

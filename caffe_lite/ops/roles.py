@@ -69,7 +69,8 @@ class Windows:
 class Linear:
     """y = W x + b, where each row of W makes one channel of y; ``along_channels`` if the channels are axis 1 of y.
 
-    ``rows`` gives x the shape that ``apply(x, weight, bias)`` takes; a convolution has ``windows``.
+    ``rows`` gives x the shape that ``apply(x, weight, bias)`` takes; a convolution has ``windows``. Of a deconvolution,
+    axis 1 of W has the channels of one of ``transposed_groups``.
     """
 
     along_channels: bool
@@ -77,6 +78,12 @@ class Linear:
     rows: Callable[[Array], Array]
     apply: Callable[[Array, Array, Array | None], Array]
     windows: Windows | None = None
+    transposed_groups: int = 0
 
 
-Role = Rectifier | Sum | ChannelMap | Normalization | Linear
+@dataclass(frozen=True)
+class Identity:
+    """Every top is the bottom."""
+
+
+Role = Rectifier | Sum | ChannelMap | Normalization | Linear | Identity

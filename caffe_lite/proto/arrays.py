@@ -59,6 +59,14 @@ def _values(blob: caffe_pb2.BlobProto, field: str) -> np.ndarray:
     return np.array(doubles, np.float64) if doubles else np.array(getattr(blob, field), np.float32)
 
 
+def array_to_half_blobproto(arr: ArrayLike) -> caffe_pb2.BlobProto:
+    """Make a BlobProto from an array, stored in half precision as NVIDIA's fork stores it; BVLC's cannot read it."""
+    arr = np.asarray(arr)
+    raw = np.ascontiguousarray(arr, _RAW_TYPES[caffe_pb2.BlobProto.FLOAT16]).tobytes()
+    shape = caffe_pb2.BlobShape(dim=arr.shape)
+    return caffe_pb2.BlobProto(shape=shape, raw_data_type=caffe_pb2.BlobProto.FLOAT16, raw_data=raw)
+
+
 def array_to_blobproto(arr: ArrayLike, diff: ArrayLike | None = None) -> caffe_pb2.BlobProto:
     """Make a BlobProto from an array of any shape, and its diff if given; both are stored as floats."""
     arr = np.asarray(arr)

@@ -272,6 +272,18 @@ def test_in_test_bn_belongs_to_the_convolution(param):
     same(net, one_by_one(net_of(text)))
 
 
+@pytest.mark.parametrize("group", [1, 2])
+def test_in_test_a_deconvolution_takes_in_what_follows(group):
+    more = f"convolution_param {{ num_output: 4 kernel_size: 3 stride: 2 group: {group} {FILLERS} }}"
+    text = INPUT + block().replace(conv("c", "data"), layer("c", "Deconvolution", "data", "c", more))
+    net = net_of(text)
+    assert runs(net) == [["c", "b", "s", "r"]]
+    net.forward_pass()
+    net.forward_pass()
+    assert arithmetic(net) == {"relu_": 1}
+    same(net, one_by_one(net_of(text)))
+
+
 @pytest.mark.parametrize(
     ("kind", "param", "phase"),
     [

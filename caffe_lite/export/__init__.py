@@ -1,0 +1,1 @@
+"""Nets in other forms: folded, for engines that run them faster."""

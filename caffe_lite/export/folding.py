@@ -1,0 +1,186 @@
+"""Folding: normalisations and scales become part of the weights before them; layers that do nothing in TEST go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ..net.filtering import filter_layers, placed_layers, state_of
+from ..net.wiring import Node
+from ..ops.array import Array
+from ..ops.roles import ChannelMap, Identity, Linear
+from ..proto.arrays import array_to_blobproto, array_to_half_blobproto, blobproto_to_array
+from ..proto.caffe_pb2 import TEST, LayerParameter, NetParameter
+from ..proto.prototxt import read_net
+from ..pycaffe.net import Net
+from .agreement import Gap, compare
+
+Version = tuple[int, int]  # what a layer makes: its place in the net, and the index of the top
+
+
+@dataclass
+class Folding:
+    """A folded net, with its weights as blobs of its layers, and the layers that are gone."""
+
+    net: NetParameter
+    gone: list[LayerParameter] = field(default_factory=list)
+
+
+def fold(path: str, weights: str, level: int = 0, stages: Sequence[str] = ()) -> tuple[Net, Folding]:
+    """Fold a net in TEST. Return it as it was, with its weights, and the folded one.
+
+    The weights of a convolution, deconvolution or inner product take in every BatchNorm, BN, Scale and Bias after it
+    that nothing else reads; a row of those without such a layer becomes one Scale. Dropout and Split go. A layer that
+    shares its parameters by name stays as it is.
+    """
+    parsed = read_net(path)
+    state = state_of(parsed.message, TEST, level, stages)
+    net = Net(parsed, TEST, level, stages, weights, seed=0, compile=False)
+    layers = [placed.param for placed in filter_layers(placed_layers(parsed), state)]
+    folder = _Folder(layers, list(_nodes(net, layers)))
+    folder.fold_rows()
+    folder.drop_identities()
+    folded = NetParameter(name=parsed.message.name)
+    folded.layer.extend(layer for place, layer in enumerate(folder.layers) if place not in folder.gone)
+    return net, Folding(folded, [folder.layers[place] for place in sorted(folder.gone)])
+
+
+def verified(net: Net, folding: Folding) -> list[tuple[str, Gap]]:
+    """Return the largest gap between the outputs of a net and of what it was folded to; raise if it is too large."""
+    folded = Net(without_weights(folding.net), TEST, seed=0, compile=False)
+    for layer in folding.net.layer:
+        for blob, stored in zip(folded.params.get(layer.name, ()), layer.blobs, strict=True):
+            blob.data[...] = blobproto_to_array(stored)
+    return compare(net, folded)
+
+
+def without_weights(net: NetParameter) -> NetParameter:
+    """Return a net as it stands in a prototxt."""
+    text = NetParameter()
+    text.CopyFrom(net)
+    for layer in text.layer:
+        del layer.blobs[:]
+    return text
+
+
+def halve(net: NetParameter) -> None:
+    """Store the weights in half precision, as NVIDIA's fork does."""
+    for layer in net.layer:
+        for blob in layer.blobs:
+            blob.CopyFrom(array_to_half_blobproto(blobproto_to_array(blob)))
+
+
+def _nodes(net: Net, layers: Sequence[LayerParameter]) -> Iterator[Node]:
+    """Yield the node of each layer; the net has more nodes, the splits that were inserted."""
+    nodes = iter(net.nodes)
+    for layer in layers:
+        yield next(node for node in nodes if (node.name, node.layer.type) == (layer.name, layer.type))
+
+
+def _combined(roles: Sequence[object], shift: Array | None) -> tuple[Array | None, Array | None]:
+    """Return the factor and the term that stand for several maps of channels after a term; None for 1 and 0."""
+    factor: Array | None = None
+    for role in roles:
+        if isinstance(role, ChannelMap):
+            by, plus = role.factor_and_term()
+            if by is not None:
+                factor, shift = by if factor is None else factor * by, None if shift is None else shift * by
+            if plus is not None:
+                shift = plus if shift is None else shift + plus
+    return factor, shift
+
+
+class _Folder:
+    """Changes the layers of a net; ``gone`` has the places of those that it no longer needs."""
+
+    def __init__(self, layers: Sequence[LayerParameter], nodes: Sequence[Node]) -> None:
+        self.nodes = nodes
+        self.layers = []
+        for old, node in zip(layers, nodes, strict=True):
+            layer = LayerParameter()
+            layer.CopyFrom(old)
+            del layer.blobs[:]
+            layer.blobs.extend(array_to_blobproto(node.layer.ops.host_view(blob.data)) for blob in node.layer.blobs)
+            self.layers.append(layer)
+        names = Counter(spec.name for layer in layers for spec in layer.param if spec.name)
+        self.shared = {name for name, count in names.items() if count > 1}
+        self.gone: set[int] = set()
+        self.readers: dict[Version, list[tuple[int, int]]] = {}  # the places and bottoms that read it
+        made: dict[str, Version] = {}
+        for place, layer in enumerate(self.layers):
+            for index, name in enumerate(layer.bottom):
+                self.readers.setdefault(made[name], []).append((place, index))
+            made |= {name: (place, index) for index, name in enumerate(layer.top)}
+
+    def role(self, place: int) -> object:
+        node = self.nodes[place]
+        return None if any(node.loss_weights) else node.layer.role(node.bottom, node.top)
+
+    def fold_rows(self) -> None:
+        for place in range(len(self.layers)):
+            row = [] if place in self.gone else self._row(place)
+            if len(row) > 1:
+                self._fold(row)
+
+    def _row(self, head: int) -> list[int]:
+        """Return the places of a layer and of those after it that its weights can take in."""
+        role, layer = self.role(head), self.layers[head]
+        linear = isinstance(role, Linear) and role.along_channels
+        if (
+            not (linear or isinstance(role, ChannelMap))
+            or len(layer.bottom) != 1
+            or any(spec.name in self.shared for spec in layer.param)
+        ):
+            return []
+        row = [head]
+        while len(readers := self.readers.get((row[-1], 0), [])) == 1:
+            place = readers[0][0]
+            one_to_one = len(self.layers[place].bottom) == len(self.layers[place].top) == 1
+            if not one_to_one or not isinstance(self.role(place), ChannelMap | Identity):
+                break
+            row.append(place)
+        return row
+
+    def _fold(self, row: Sequence[int]) -> None:
+        head, *rest = row
+        layer, ops = self.layers[head], self.nodes[head].layer.ops
+        first, *roles = (self.role(place) for place in row)
+        if isinstance(first, Linear):
+            weight, bias = first.weight_and_bias()
+            factor, shift = _combined(roles, bias)
+            if factor is not None:
+                weight = ops.scale_outputs(weight, factor, first.transposed_groups)
+            if shift is not None:
+                self._learn_a_bias(layer)
+        else:
+            factor, shift = _combined([first, *roles], None)
+            weight = ops.full(self.nodes[head].bottom[0].shape[1:2], 1.0) if factor is None else factor
+            layer = self.layers[head] = LayerParameter(name=layer.name, type="Scale", bottom=layer.bottom)
+            layer.scale_param.bias_term = shift is not None
+        del layer.top[:], layer.blobs[:]
+        layer.top.append(self.layers[rest[-1]].top[0])
+        learned = [weight] if shift is None else [weight, shift]
+        layer.blobs.extend(array_to_blobproto(ops.host_view(array)) for array in learned)
+        self.readers[head, 0] = self.readers.pop((rest[-1], 0), [])
+        self.gone.update(rest)
+
+    @staticmethod
+    def _learn_a_bias(layer: LayerParameter) -> None:
+        for param in ("convolution_param", "inner_product_param"):
+            if layer.HasField(param):
+                getattr(layer, param).ClearField("bias_term")
+
+    def drop_identities(self) -> None:
+        for place, layer in enumerate(self.layers):
+            if place in self.gone or not isinstance(self.role(place), Identity):
+                continue
+            readers = [reader for index in range(len(layer.top)) for reader in self.readers.get((place, index), [])]
+            (name,) = layer.bottom
+            renamed = any(top != name for top in layer.top)
+            is_output = any(not self.readers.get((place, index)) for index in range(len(layer.top)))
+            if renamed and is_output:
+                continue
+            for reader, index in readers:
+                self.layers[reader].bottom[index] = name
+            self.gone.add(place)
