@@ -16,7 +16,9 @@ class AccuracyLayer(Layer):
     A tie therefore counts against the label: where all scores are equal, top-1 accuracy is 0.
     Bottoms: scores (N, C, ...) with the classes along ``axis``; labels, one for each of the other positions, in the
     same order. Tops: the accuracy, (); optionally the accuracy of each class, (C). It is 0 where no label counts.
-    Reads ``accuracy_param``: top_k (1), axis (1; may be negative), ignore_label (none).
+    Reads ``accuracy_param``: top_k (1), axis (1; may be negative), ignore_label (none); min_is_better (false), of
+    happynear's Caffe: the best scores are the smallest; denominator (0: the number of labels that count), of Lisa
+    Anne Hendricks' Caffe: what the right ones are divided by.
     Source: the original's accuracy_layer.cpp. Differences: a label that is not a class is an error (the original reads
     memory beyond the scores), and so is top_k 0; a label whose score is NaN counts as wrong (the original counts it as
     right, so that a net of NaNs scores 1).
@@ -27,8 +29,12 @@ class AccuracyLayer(Layer):
     bottoms = (2, 2)
     tops = (1, 2)
     not_differentiable = (0, 1)
+    reads_fork_fields = ("AccuracyParameter.min_is_better", "AccuracyParameter.denominator")
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.denominator = self.param.accuracy_param.denominator
+        if self.denominator < 0:
+            self.error(f"denominator is {self.denominator:g}", "use more than 0, or 0 for the number of labels")
         self.top_k = self.param.accuracy_param.top_k
         self.ignore = ignored_label(self.param.accuracy_param)
 
@@ -50,13 +56,16 @@ class AccuracyLayer(Layer):
         ops, (scores, labels), axis = self.ops, bottom, self.class_axis
         x = scores.data
         index, valid = class_labels(self, labels, scores.shape, axis, self.ignore)
-        reached_by = ops.sum(ops.astype(x >= ops.pick(x, index, axis)), axis, keepdims=True)
+        own = ops.pick(x, index, axis)
+        reaches = x <= own if self.param.accuracy_param.min_is_better else x >= own
+        reached_by = ops.sum(ops.astype(reaches), axis, keepdims=True)
         # A score reaches itself, unless it is NaN.
         right = (reached_by >= 1) & (reached_by <= self.top_k)
         if valid is not None:
             right = right & valid
         right = ops.astype(right)
-        top[0].data = ops.scalar(ops.sum(right) / normalizer(ops, Normalization(VALID), 1, labels.count, valid))
+        divisor = self.denominator or normalizer(ops, Normalization(VALID), 1, labels.count, valid)
+        top[0].data = ops.scalar(ops.sum(right) / divisor)
         if len(top) > 1:
             per_class = ops.one_hot(index, self.classes, axis)
             others = tuple(i for i in range(scores.num_axes) if i != axis)

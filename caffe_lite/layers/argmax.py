@@ -17,7 +17,8 @@ class ArgMaxLayer(Layer):
     (N, 1, top_k), or with out_max_val (N, 2, top_k): indices, then values; if the bottom has more than three axes, 1s
     follow until the top has as many. With ``axis``, the top has the bottom's shape except for top_k along that axis:
     indices, or with out_max_val only the values.
-    Reads ``argmax_param``: out_max_val (false), top_k (1), axis (none; may be negative). There is no gradient.
+    Reads ``argmax_param``: out_max_val (false), top_k (1), axis (none; may be negative); min_first (false), of
+    Synopsys' Caffe: the smallest values instead, smallest first, and of equal ones the earlier. There is no gradient.
     Source: the original's argmax_layer.cpp. Difference: NaN counts as larger than any number (undefined in the
     original).
     """
@@ -25,6 +26,7 @@ class ArgMaxLayer(Layer):
     kind = Kind.ARRANGEMENT
     formula = r"y = \operatorname{argmax}_i x_i"
     not_differentiable = (0,)
+    reads_fork_fields = ("ArgMaxParameter.min_first",)
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.argmax_param
@@ -53,7 +55,10 @@ class ArgMaxLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops = self.ops
         x = ops.reshape(bottom[0].data, self.rows)
-        index = ops.largest(x, self.top_k, self.along)
+        if self.param.argmax_param.min_first:
+            index = ops.argsort(x, self.along)[(*[slice(None)] * self.along, slice(self.top_k))]
+        else:
+            index = ops.largest(x, self.top_k, self.along)
         results = [] if self.has_axis and self.out_max_val else [ops.astype(index)]
         if self.out_max_val:
             results.append(ops.pick(x, index, self.along))

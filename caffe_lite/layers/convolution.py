@@ -142,8 +142,8 @@ class ConvolutionLayer(FilteringLayer):
     out = floor((image + 2 pad - dilation (kernel - 1) - 1) / stride) + 1.
     Blobs: W (num_output, C / group, *kernel); b (num_output).
     Reads ``convolution_param``: num_output; kernel_size (or kernel_h, kernel_w), stride (1) (or stride_h, stride_w),
-    pad (0) (or pad_h, pad_w), dilation (1), group (1), bias_term (true), axis (1), weight_filler, bias_filler.
-    ``engine`` and ``force_nd_im2col`` are accepted and have no effect.
+    pad (0) (or pad_h, pad_w), dilation (1) (or, as in yjxiong's Caffe, dilation_h, dilation_w), group (1), bias_term
+    (true), axis (1), weight_filler, bias_filler. ``engine`` and ``force_nd_im2col`` are accepted and have no effect.
     With relu (false) of Intel's Caffe, or fuse_type FUSED_CONV_RELU of naibaf7's, the tops are rectified as by ReLU,
     with the negative_slope (0) beside relu or in relu_param.
     Where the kernel exceeds the padded image by less than the stride, the original computes one output from zeros
@@ -156,7 +156,8 @@ class ConvolutionLayer(FilteringLayer):
         r"x_c(\text{stride} \cdot i + \text{dilation} \cdot k - \text{pad})"
     )
     reads_fork_fields = tuple(
-        f"ConvolutionParameter.{field}" for field in ("relu", "negative_slope", "fuse_type", "relu_param")
+        f"ConvolutionParameter.{field}"
+        for field in ("relu", "negative_slope", "fuse_type", "relu_param", "dilation_h", "dilation_w")
     )
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

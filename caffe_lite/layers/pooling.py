@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..ops.array import Array
 from ..ops.windows import Windows, by, read_windows, windows_text
 from ..proto import caffe_pb2
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter
@@ -26,8 +27,9 @@ class PoolingLayer(Layer):
     (CEIL), ceil_mode (true), dilation (1). As in naibaf7's Caffe, kernel_size, stride, pad and dilation may be given
     once for each axis; Intel's writes this kernel_size_3d, stride_3d and pad_3d. ``engine`` is accepted and has no
     effect.
-    AVE counts the padding, but nothing beyond it. STOCHASTIC needs bottoms >= 0: in TRAIN it draws an element with
-    probability x / sum(x); in TEST y = sum(x^2) / sum(x), the mean of such draws.
+    AVE counts the padding, but nothing beyond it. With avg_include_pad false (true), of Intel's Caffe, it counts the
+    image alone; so do AVE_EXC_PAD and AVE_TF of Synopsys'. STOCHASTIC needs bottoms >= 0: in TRAIN it draws an element
+    with probability x / sum(x); in TEST y = sum(x^2) / sum(x), the mean of such draws.
     A window that lies past the edge (stride > kernel) gives 0, mask -1 and no gradient; there the original's MAX writes
     outside its memory, and its AVE may divide by 0. The original has STOCHASTIC on GPUs only, and its gradient in TEST
     follows a draw that was never made; here it is the gradient of the formula.
@@ -41,7 +43,11 @@ class PoolingLayer(Layer):
     )
     tops = (1, 2)
     reads_fork_fields = tuple(
-        f"PoolingParameter.{field}" for field in ("ceil_mode", "dilation", "kernel_size_3d", "stride_3d", "pad_3d")
+        f"PoolingParameter.{field}"
+        for field in (
+            *("ceil_mode", "dilation", "kernel_size_3d", "stride_3d", "pad_3d", "avg_include_pad"),
+            *("PoolMethod.AVE_EXC_PAD", "PoolMethod.AVE_TF"),
+        )
     )
 
     @staticmethod
@@ -55,6 +61,8 @@ class PoolingLayer(Layer):
         method = PoolingParameter.PoolMethod.Name(p.pool)
         if len(top) > 1 and p.pool != PoolingParameter.MAX:
             self.error(f"{method} pooling has no mask for a second top", "remove that top, or use pool: MAX")
+        self.averages = p.pool in (PoolingParameter.AVE, PoolingParameter.AVE_EXC_PAD, PoolingParameter.AVE_TF)
+        self.includes_pad = p.pool == PoolingParameter.AVE and p.avg_include_pad
         self.windows: Windows | None = None
         if p.global_pooling:
             self._refuse_windows(p)
@@ -105,8 +113,10 @@ class PoolingLayer(Layer):
             y, self.saved.choice = ops.max_pool(x, *self.geometry, self.out, self.dilation)
             if len(top) > 1:
                 top[1].data = ops.max_pool_index(self.saved.choice, x.shape, *self.geometry, self.dilation)
-        elif method == PoolingParameter.AVE:
+        elif self.averages:
             y = ops.ave_pool(x, *self.geometry, self.out, self.dilation)
+            if not self.includes_pad:
+                y = y / self._share_inside(x.shape[2:])
         elif self.phase == caffe_pb2.TRAIN:
             # In (0, 1], so that no element of probability 0 is drawn.
             thresholds = ops.drawn(lambda: 1.0 - self.rng.random(top[0].shape))
@@ -116,13 +126,20 @@ class PoolingLayer(Layer):
             self.saved.x, self.saved.y = x, y
         top[0].data = y
 
+    def _share_inside(self, image: tuple[int, ...]) -> Array:
+        """Return how much of each window lies in the image and not in the padding, for all windows in one plane."""
+        share = self.ops.ave_pool(self.ops.full((1, 1, *image), 1.0), *self.geometry, self.out, self.dilation)
+        return self.ops.at_least(share, 1e-37)
+
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
             return
         ops, dy, shape, dilation = self.ops, top[0].diff, bottom[0].shape, self.dilation
         if self.saved.choice is not None:
             bottom[0].diff = ops.max_pool_backward(dy, self.saved.choice, shape, *self.geometry, dilation)
-        elif self.param.pooling_param.pool == PoolingParameter.AVE:
+        elif self.averages:
+            if not self.includes_pad:
+                dy = dy / self._share_inside(shape[2:])
             bottom[0].diff = ops.ave_pool_backward(dy, shape, *self.geometry, dilation)
         else:
             # dy/dx = (2 x - y) / sum(x). The sizes of windows cancel between the mean and its gradient.

@@ -16,17 +16,23 @@ class ReshapeLayer(Layer):
     Bottom: any shape. Top: as many values. In ``shape``, 0 keeps the bottom's dimension at that place of the top, and
     one -1 stands for the size that the count leaves. Reads ``reshape_param``: shape, axis (0; negative values count
     from after the last axis: -1 appends), num_axes (-1: all that follow).
-    Source: the original's reshape_layer.cpp. Difference: where a dimension that is kept is 0, as in an empty batch, -1
-    stands for the size that the others leave, the same as in any other batch (the original divides by 0).
+    With a pixelshuffler r above 1 (1), of Intel's Caffe, shape is not read: r^2 channels become an r x r square of
+    pixels, so that (N, C, H, W) becomes (N, C / r^2, r H, r W).
+    Source: the original's reshape_layer.cpp, and Intel's. Difference: where a dimension that is kept is 0, as in an
+    empty batch, -1 stands for the size that the others leave, the same as in any other batch (the original divides by
+    0).
     """
 
     kind = Kind.ARRANGEMENT
     formula = r"y = x \text{ in another shape}"
+    reads_fork_fields = ("ReshapeParameter.pixelshuffler",)
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if top[0] is bottom[0]:
             self.error("Reshape cannot run in place", "give its top another name than its bottom")
         p = self.param.reshape_param
+        if p.pixelshuffler < 1:
+            self.error(f"pixelshuffler is {p.pixelshuffler}", "use 1 or more")
         self.dims = list(p.shape.dim)
         if self.dims.count(-1) > 1:
             self.error(f"the shape {self.dims} holds several -1", "leave one dimension at most to be inferred")
@@ -37,6 +43,9 @@ class ReshapeLayer(Layer):
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p, shape = self.param.reshape_param, bottom[0].shape
+        if p.pixelshuffler > 1:
+            top[0].Reshape(self._shuffled(shape, p.pixelshuffler))
+            return
         first = p.axis if p.axis >= 0 else len(shape) + p.axis + 1
         if not 0 <= first <= len(shape):
             self.error(
@@ -67,11 +76,28 @@ class ReshapeLayer(Layer):
         top[0].Reshape(new)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        top[0].data = self.ops.reshape(bottom[0].data, top[0].shape)
+        x = bottom[0].data
+        if self.param.reshape_param.pixelshuffler > 1:
+            x = self.ops.transpose(self.ops.reshape(x, self.apart), (0, 1, 4, 2, 5, 3))
+        top[0].data = self.ops.reshape(x, top[0].shape)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            bottom[0].diff = self.ops.reshape(top[0].diff, bottom[0].shape)
+            dy = top[0].diff
+            if self.param.reshape_param.pixelshuffler > 1:
+                n, c, r, _, h, w = self.apart
+                dy = self.ops.transpose(self.ops.reshape(dy, (n, c, h, r, w, r)), (0, 1, 3, 5, 2, 4))
+            bottom[0].diff = self.ops.reshape(dy, bottom[0].shape)
+
+    def _shuffled(self, shape: tuple[int, ...], r: int) -> tuple[int, ...]:
+        if len(shape) != 4 or shape[1] % (r * r):
+            self.error(
+                f"the bottom's shape {shape} cannot be shuffled by {r}",
+                f"give it (N, C, H, W) with C a multiple of {r * r}",
+            )
+        n, channels, height, width = shape
+        self.apart = (n, channels // (r * r), r, r, height, width)
+        return (n, channels // (r * r), r * height, r * width)
 
     def _kept(self, shape: tuple[int, ...], axis: int) -> int:
         if axis >= len(shape):

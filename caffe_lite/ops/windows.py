@@ -116,8 +116,8 @@ def read_windows(param: Message, num_axes: int) -> Windows:
     """Read the windows of a ConvolutionParameter or a PoolingParameter, for this many spatial axes.
 
     ``kernel_size``, ``stride``, ``pad`` and ``dilation`` are given once for all axes or once for each; a
-    PoolingParameter holds the latter in ``kernel_size_3d`` and so on. With two axes, the first three may also be given
-    as ``kernel_h`` and ``kernel_w`` and so on. Defaults: stride 1, pad 0, dilation 1; if only one of pad_h and pad_w is
+    PoolingParameter holds the latter in ``kernel_size_3d`` and so on. With two axes, they may also be given as
+    ``kernel_h`` and ``kernel_w`` and so on. Defaults: stride 1, pad 0, dilation 1; if only one of pad_h and pad_w is
     given, the other is 0. Along an axis where a window has one element, the dilation has no meaning and is set to 1.
     The original divides by a stride of 0, accepts a dilation of 0, and ignores a kernel_h beside a pooling's
     kernel_size; here all three are errors.
@@ -125,8 +125,9 @@ def read_windows(param: Message, num_axes: int) -> Windows:
     kernel = _sizes(param, "kernel_size", "kernel", num_axes, None, 1)
     stride = _sizes(param, "stride", "stride", num_axes, 1, 1)
     pad = _sizes(param, "pad", "pad", num_axes, 0, 0)
-    dilates = "dilation" in param.DESCRIPTOR.fields_by_name
-    dilation = _sizes(param, "dilation", None, num_axes, 1, 1) if dilates else (1,) * num_axes
+    fields = param.DESCRIPTOR.fields_by_name
+    stem = "dilation" if "dilation_h" in fields else None
+    dilation = _sizes(param, "dilation", stem, num_axes, 1, 1) if "dilation" in fields else (1,) * num_axes
     return Windows(kernel, stride, pad, tuple(d if k > 1 else 1 for k, d in zip(kernel, dilation, strict=True)))
 
 

@@ -563,8 +563,8 @@ AccuracyParameter
     min_is_better: 4 happynear
     denominator: 4 lisa-caffe
 ArgMaxParameter
-    use_ignore_ids: 4 openvino
-    ignore_id: 5 openvino
+  - use_ignore_ids: 4 openvino
+  - ignore_id: 5 openvino
     min_first: 4 synopsys
 BatchNormParameter
   - engine: 4 intel, 15 NVIDIA happynear Xilinx
@@ -665,7 +665,7 @@ PoolingParameter
     stride_3d: 17 intel
     avg_include_pad: 13 intel
     axis: 14 intel, 16 naibaf7
-    torch_pooling: 40 NVIDIA
+  - torch_pooling: 40 NVIDIA
     dilation: 13 openvino naibaf7
     blobs_lr: 13 happynear
     blobs_a_min: 14 happynear

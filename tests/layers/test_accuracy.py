@@ -108,3 +108,15 @@ def test_beside_a_loss_it_takes_no_part(make_net: MakeNet) -> None:
     net.forward()
     net.backward()
     np.testing.assert_allclose(net.blobs["x"].diff, [[-1 / 3, 1 / 6, 1 / 6]] * 2, rtol=1e-6)
+
+
+def test_the_smallest_score_may_be_the_best(make_net: MakeNet) -> None:
+    net = accuracy_net(make_net, (3, 3), (3,), "min_is_better: true")
+    assert run(net, [[1, 2, 3], [3, 2, 1], [1, 1, 2]], [0, 0, 1]) == pytest.approx(1 / 3)
+
+
+def test_the_denominator_may_be_given(make_net: MakeNet) -> None:
+    net = accuracy_net(make_net, (4, 2), (4,), "denominator: 10 ignore_label: 7")
+    assert run(net, [[0, 1]] * 4, [1, 1, 0, 7]) == pytest.approx(0.2)
+    with pytest.raises(LayerError, match="denominator is -1"):
+        accuracy_net(make_net, (4, 2), (4,), "denominator: -1")

@@ -92,3 +92,9 @@ def test_there_is_no_gradient(make_net) -> None:
     net.forward()
     with pytest.raises(LayerError, match=r"layer \"best\" \(ArgMax\): an index has no gradient"):
         net.backward()
+
+
+def test_the_smallest_may_come_first(engine: str) -> None:
+    x = np.array([[3.0, 1, 2, 1], [0, 5, 0, 0]])
+    np.testing.assert_array_equal(argmax(engine, "min_first: true top_k: 3", x), [[[1, 3, 2]], [[0, 2, 3]]])
+    np.testing.assert_array_equal(argmax(engine, "min_first: true axis: 0 out_max_val: true", x), [[0, 1, 0, 0]])

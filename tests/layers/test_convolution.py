@@ -194,3 +194,14 @@ def test_a_rectifier_may_follow_in_the_layer(engine, params, slope) -> None:
 def test_what_may_not_follow_in_the_layer(engine, params, what) -> None:
     with pytest.raises(LayerError, match=what):
         convolution(f"num_output: 4 kernel_size: 2 {params}", (2, 3, 4, 5), engine=engine)
+
+
+def test_each_axis_may_have_its_dilation_by_name(engine) -> None:
+    shape = (1, 2, 6, 7)
+    named, listed = (
+        convolution(f"num_output: 3 kernel_size: 2 {dilation}", shape, engine=engine)
+        for dilation in ("dilation_h: 2 dilation_w: 3", "dilation: 2 dilation: 3")
+    )
+    named.forward(), listed.forward()
+    np.testing.assert_array_equal(named.blobs["y0"].data, listed.blobs["y0"].data)
+    assert named.blobs["y0"].shape == (1, 3, 4, 4)

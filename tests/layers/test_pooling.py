@@ -209,3 +209,14 @@ def test_what_makes_no_sense(engine, params, shape, message) -> None:
 def test_only_max_has_a_mask(engine, pool) -> None:
     with pytest.raises(LayerError, match=f"{pool} pooling has no mask for a second top"):
         pooling(f"pool: {pool} kernel_size: 2", Bottom((1, 2, 4, 4)), engine, tops=2)
+
+
+@pytest.mark.parametrize("params", ["pool: AVE avg_include_pad: false", "pool: AVE_EXC_PAD", "pool: AVE_TF"])
+def test_a_mean_may_leave_out_the_padding(engine, params) -> None:
+    net = pooling(f"{params} kernel_size: 3 stride: 2 pad: 1", Bottom((2, 3, 5, 4)), engine)
+    net.forward()
+    x, y = net.blobs["x0"].data, net.blobs["y0"].data
+    for h, w in np.ndindex(*y.shape[2:]):
+        window = x[:, :, max(0, 2 * h - 1) : 2 * h + 2, max(0, 2 * w - 1) : 2 * w + 2]
+        np.testing.assert_allclose(y[:, :, h, w], window.mean((2, 3)), atol=1e-12)
+    check(net)

@@ -98,3 +98,18 @@ def test_what_is_refused(make_net, param, what):
 def test_running_in_place_is_refused(make_net):
     with pytest.raises(LayerError, match="Reshape cannot run in place"):
         reshape(make_net, "shape { dim: -1 }", top="x")
+
+
+def test_channels_become_pixels(make_net):
+    net = reshape(make_net, "pixelshuffler: 2", (2, 8, 3, 5))
+    x = np.random.default_rng(0).standard_normal((2, 8, 3, 5)).astype(np.float32)
+    y = net.forward(x=x)["y"]
+    assert y.shape == (2, 2, 6, 10)
+    for c, h, w in np.ndindex(8, 3, 5):
+        assert np.array_equal(y[:, c // 4, 2 * h + c // 2 % 2, 2 * w + c % 2], x[:, c, h, w])
+
+
+@pytest.mark.parametrize(("r", "what"), [(0, "pixelshuffler is 0"), (3, "cannot be shuffled by 3")])
+def test_pixels_that_channels_cannot_become(make_net, r, what):
+    with pytest.raises(LayerError, match=what):
+        reshape(make_net, f"pixelshuffler: {r}", (2, 4, 3, 5))
