@@ -220,6 +220,16 @@ def test_one_long_line_is_read_in_linear_time(line):
         gc.enable()
 
 
+def test_a_block_that_a_fork_repeats():
+    text = "resize_param { height: 1 }\nmirror: true\nresize_param { height: 2 width: x }\nresize_param { height: 3 }"
+    parsed = parse_text(text, caffe_pb2.TransformationParameter, "t.prototxt", collect=True)
+    assert parsed.message.resize_param.height == 1
+    assert [size.height for size in parsed.message.further_resize_param] == [2, 3]
+    assert list(map(str, parsed.problems)) == ["t.prototxt:3:33: width takes an integer of 0 or more, not x."]
+    again = parse_text(to_text(parsed.message), caffe_pb2.TransformationParameter, "t.prototxt")
+    assert again.message == parsed.message
+
+
 # ---- Written text ----------------------------------------------------------------------------------------------------
 
 

@@ -101,6 +101,7 @@ def read_truth(layer: Layer, shape: Sequence[int], values: np.ndarray, samples: 
 
     They are (N, ..., 5): for each image rows of class, x, y, width, height, up to one whose width is 0. Or they are
     (1, 1, M, 8): rows of image, class + 1, instance, x1, y1, x2, y2, difficult; a row of image -1 does not count.
+    ``classes`` may be infinite.
     """
     if is_rows(shape):
         rows = values.reshape(-1, 8)
@@ -121,8 +122,9 @@ def read_truth(layer: Layer, shape: Sequence[int], values: np.ndarray, samples: 
     )
     if not good.all():
         first = int(good.argmin())
+        label_hint = f"one of {classes} classes" if np.isfinite(classes) else "a class"
         layer.error(
             f"a true box is {rows[first].tolist()}",
-            f"give it one of {classes} classes, one of {samples} images, and a width and a height above 0",
+            f"give it {label_hint}, one of {samples} images, and a width and a height above 0",
         )
     return Truth(image.astype(np.int64), np.trunc(label).astype(np.int64), box)
