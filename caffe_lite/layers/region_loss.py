@@ -29,10 +29,10 @@ class RegionLossLayer(YoloLossLayer):
     overlap of the predicted with the true box), and d = class_scale (softmax - truth) for the classes. Everywhere else
     d = noobject_scale sigmoid(o), or 0 where a predicted box overlaps a true one by more than thresh. d of x, y and o
     are multiplied by the sigmoid's slope. Gradient: d / N; as in the original, it is not the derivative of the loss.
-    The form of the true boxes says whose layer it is. Rows of 5 are MobileNet-YOLO's: scale is coord_scale; without
-    rescore it is coord_scale (2 - area of the box), and d = object_scale (sigmoid(o) - 1). Rows of 8 are Intel's: scale
-    is coord_scale, the differences of x, y, w and h are at most 1, d = -2 object_scale (1 - sigmoid(o))^3 times the
-    slope, and the loss is not divided by N.
+    Meanings: true boxes in rows of 5 are MobileNet-YOLO's: scale is coord_scale; without rescore it is coord_scale
+    (2 - area of the box), and d = object_scale (sigmoid(o) - 1). Rows of 8 are Intel's: scale is coord_scale, the
+    differences of x, y, w and h are at most 1, d = -2 object_scale (1 - sigmoid(o))^3 times the slope, and the loss is
+    not divided by N.
     Bottoms: the map, (N, A (5 + C), H, W); the true boxes, (N, 1, M, 5), rows of class from 0 on, x, y, width, height,
     up to a row of zeros, as AnnotatedData makes them with yolo_data_type: 1, or (1, 1, M, 8), its other form, whose
     classes count from 1. Top: ().
