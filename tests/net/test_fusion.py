@@ -280,7 +280,7 @@ def test_in_test_a_deconvolution_takes_in_what_follows(group):
     assert runs(net) == [["c", "b", "s", "r"]]
     net.forward_pass()
     net.forward_pass()
-    assert arithmetic(net) == {"relu_": 1}
+    assert arithmetic(net) == {"convolution": 1, "relu_": 1}
     same(net, one_by_one(net_of(text)))
 
 
