@@ -20,9 +20,10 @@ class CTCLossLayer(LossLayer):
     A frame has one class, with the probability softmax(x). Runs of a class count once, and a class, the blank, is left
     out: "-aa-ab" spells "aab". dloss/dx of a frame is softmax(x), less the probability that the frame has the class
     in a spelling of the labels, over N.
-    Bottoms: scores x (T, N, C), T frames of N sequences; with two bottoms, as for warp-ctc, the labels (N, L), of which
-    blanks are left out; with three, as in BVLC's pull request 4681, indicators (T, N), 0 where a sequence begins, which
-    ends the one before, and the labels (T, N), -1 behind the last. Top: (). The scores get a gradient.
+    Meanings: with two bottoms it is a layer over warp-ctc, with three that of pull request 4681 of BVLC's Caffe.
+    Bottoms: scores x (T, N, C), T frames of N sequences; with two bottoms, the labels (N, L), of which blanks are left
+    out; with three, indicators (T, N), 0 where a sequence begins, which ends the one before, and the labels (T, N), -1
+    behind the last. Top: (). The scores get a gradient.
     Reads ``ctc_loss_param``: blank_label (0), the blank, or blank_index (-1: the last class), which counts with three
     bottoms, or if it is given; time_step (0: T), the number of frames that are read; alphabet_size (0: C), which must
     be C. output_delay (0): frames at the beginning that are not read; ctc_merge_repeated (true; false: each frame with

@@ -16,10 +16,10 @@ from .common.loss import LossLayer
 class L1LossLayer(LossLayer):
     """loss = 1/N sum |d|, with d = a - b.
 
-    Two forks give this name to different layers. Without ``l1_loss_param`` and with two bottoms it is NVIDIA's: that
-    sum, with the gradient 0 where d = 0. Else it is FlowNet's. There, a NaN in d, as in a truth that is not known
-    everywhere, costs nothing and has no gradient; where d = 0, the gradient is that of -d; and with l2_per_location it
-    is the length of d at each place: loss = 1/Z sum sqrt(s + epsilon), with s = sum_c d_c^2 over the channels.
+    NVIDIA's layer is this sum; where d = 0, its gradient is 0. In FlowNet's, a NaN in d, as in a truth that is not
+    known everywhere, costs nothing and has no gradient; where d = 0, the gradient is -1; and with l2_per_location the
+    loss is the length of d at each place: 1/Z sum sqrt(s + epsilon), with s = sum_c d_c^2 over the channels.
+    Meanings: NVIDIA's with two bottoms and without ``l1_loss_param``, otherwise FlowNet's (also Synopsys').
     Bottoms: a and b, (N, C, ...), with the same number of values per sample; FlowNet's may have a alone, and b is 0.
     Both get a gradient. Top: ().
     Reads ``l1_loss_param``: l2_per_location (false); epsilon (0.01); l2_prescale_by_channels (false; true: s is the

@@ -18,8 +18,8 @@ from .common.batch_layer import BatchLayer
 class VideoDataLayer(BatchLayer):
     """Frames of videos, over and over again, or those of one video.
 
-    Two forks give this name to different layers. With a source it is yjxiong's: stacks of frames from the folders that
-    a list names, for nets that recognise actions. Without, it is SSD's: the frames of a video file or a camera.
+    Meanings: with a source it is yjxiong's, which delivers stacks of frames from the folders that a list names, for
+    nets that recognise actions. Without, it is SSD's, which delivers the frames of a video file or a camera.
     Tops: data (N, C, H, W); label (N), which SSD's may leave out, and which is 0 there. C is 3, for yjxiong's the
     number of frames times 3 in the order B, G, R, or times 1 (grayscale), or times 2 (FLOW: x and y of each).
     Reads ``video_data_param``, yjxiong's: source, a list with a folder, its number of frames and a label on each line;
