@@ -721,7 +721,7 @@ SolverParameter
   + plateau_winsize: 43 SSD MobileNet-YOLO openvino synopsys, 44 intel, 243 NVIDIA
   + stagelr: 50 MobileNet-YOLO, 150 intel
   + stageiter: 51 MobileNet-YOLO, 151 intel
-    disabled_update: 46 intel
+  + disabled_update: 46 intel
   - engine: 47 intel
   + warmup_iter: 48 intel
   + warmup_start_lr: 49 intel

@@ -38,7 +38,8 @@ class SGDSolver(Solver):
 
     Reads of forks: local_lr_auto, larc, momentum_policy and weight_decay_policy; regularization_type "WD", which
     subtracts rate weight_decay w beside v; clip_weights, which scales all parameters down to this L2 norm after an
-    update; clamp_weights_lower and clamp_weights_upper, bounds of their values.
+    update; clamp_weights_lower and clamp_weights_upper, bounds of their values; disabled_update, which leaves
+    everything as it is, but counts iterations.
     """
 
     type = "SGD"
@@ -113,6 +114,9 @@ class SGDSolver(Solver):
         rates = self._next_rates()
         if self._due(p.display):
             self._log_rates(rates)
+        if p.disabled_update:
+            self.iter += 1
+            return
         rates = self.adjusted(rates)
         params = self.net.learnable_params
         gradients, weights = [q.blob.diff for q in params], [q.blob.data for q in params]

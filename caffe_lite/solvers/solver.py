@@ -74,7 +74,7 @@ class Solver:
     """
 
     type: ClassVar[str] = ""
-    reads_fork_fields: ClassVar[Sequence[str]] = ()  # what it reads of what forks add: "SolverParameter.min_lr"
+    reads_fork_fields: ClassVar[Sequence[str]] = ()  # what it reads of forks' fields that others refuse
     resumes: ClassVar[Sequence[str]] = ()  # other types whose history has the same meaning
     history: list[Array]
     correlations: list[Array]  # of gradient and history, one number for each parameter, with larc_turbo

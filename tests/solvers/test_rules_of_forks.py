@@ -244,6 +244,16 @@ def test_one_bound_leaves_the_other_open(make: Make) -> None:
     np.testing.assert_allclose(w.data, [[5, -0.25, 0], [-0.25, -0.25, 1e5]])
 
 
+def test_a_disabled_update_changes_nothing_but_the_iteration(make: Make) -> None:
+    solver = make("momentum: 0.5 disabled_update: true")
+    before = [np.copy(blob.data) for blob in solver.net.params["ip"]]
+    solver.step(3)
+    assert solver.iter == 3
+    for blob, values in zip(solver.net.params["ip"], before, strict=True):
+        assert (blob.data == values).all() and blob.diff.any()
+    assert not any(array.any() for array in solver.history)
+
+
 def test_a_test_offset_moves_the_tests(make: Make) -> None:
     solver = make("test_iter: 1 test_interval: 4 test_offset: 1")
     tested = []

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
+
+import numpy as np
 
 from ...errors import DataError
 from ...logs.log import logger
@@ -29,9 +32,13 @@ class Database(abc.ABC):
     def close(self) -> None:
         """Close the files."""
 
-    def keys(self) -> Iterator[bytes]:
-        """Yield all keys in their order."""
-        return (key for key, _ in self.records())
+    def index(self) -> Sequence[Any] | np.ndarray:
+        """Return where each record is, in the order of their keys, for ``find``: by default its key."""
+        return [key for key, _ in self.records()]
+
+    def find(self, place: Any) -> Record:
+        """Return the record at one of the places of the index."""
+        return next(self.records(place))
 
     def rewind(self) -> None:
         for key, _ in self.records():

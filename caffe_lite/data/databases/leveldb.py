@@ -61,8 +61,8 @@ class LevelDB(Database):
     def records(self, start: bytes = b"") -> Iterator[Record]:
         return self._iterate(start=start)
 
-    def keys(self) -> Iterator[bytes]:
-        return self._iterate(include_value=False)
+    def index(self) -> list[bytes]:
+        return list(self._iterate(include_value=False))
 
     def _iterate(self, **options: Any) -> Iterator[Any]:
         try:

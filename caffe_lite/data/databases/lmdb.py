@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from operator import ge
 from typing import NamedTuple
 
+import numpy as np
+
 from ...errors import DataError
 from ...logs.log import logger
 from .database import Database, Record
@@ -118,8 +120,14 @@ class LMDB(Database):
     def records(self, start: bytes = b"") -> Iterator[Record]:
         return self._below(self._meta.root, self._meta.depth, start, b"", None) if self._meta.depth else iter(())
 
-    def keys(self) -> Iterator[bytes]:
-        return self._keys_below(self._meta.root, self._meta.depth, b"", None) if self._meta.depth else iter(())
+    def index(self) -> np.ndarray:
+        """Return the place of each record in the file: where its value begins, its sizes and its flags, in 32 bytes."""
+        leaves = self._leaves(self._meta.root, self._meta.depth, b"", None) if self._meta.depth else ()
+        return np.concatenate([np.zeros((0, 4), np.int64), *leaves])
+
+    def find(self, place: np.ndarray) -> Record:
+        begin, key_size, size, flags = place.tolist()
+        return self._map[begin - key_size : begin], self._value(self._map, size, flags, begin)
 
     def close(self) -> None:
         self._map.close()
@@ -185,17 +193,20 @@ class LMDB(Database):
                 yield from self._below(places[i][0], height - 1, start, keys[i], bound)
         else:
             for i in range(bisect_left(keys, start), len(keys)):
-                size, flags, begin = places[i]
-                yield keys[i], self._big_value(content, begin, size) if flags else content[begin : begin + size]
+                yield keys[i], self._value(content, *places[i])
 
-    def _keys_below(self, page: int, height: int, low: bytes, high: bytes | None) -> Iterator[bytes]:
-        """Yield the keys in and under a page, without reading the values."""
+    def _leaves(self, page: int, height: int, low: bytes, high: bytes | None) -> Iterator[np.ndarray]:
+        """Yield, for each leaf in and under a page, where its records are: rows (n, 4) for ``find``."""
         _, _, keys, places = self._nodes(page, height, low, high)
         if height == 1:
-            yield from keys
+            start = page * self._page_size
+            rows = [
+                (start + begin, len(key), size, flags) for key, (size, flags, begin) in zip(keys, places, strict=True)
+            ]
+            yield np.array(rows, np.int64)
             return
         for key, bound, (child, _, _) in zip(keys, [*keys[1:], high], places, strict=True):
-            yield from self._keys_below(child, height - 1, key, bound)
+            yield from self._leaves(child, height - 1, key, bound)
 
     def _nodes(self, page: int, height: int, low: bytes, high: bytes | None) -> _Nodes:
         latest = self._latest.get(height)
@@ -239,7 +250,10 @@ class LMDB(Database):
         nodes = self._latest[height] = _Nodes(page, content, keys, places)
         return nodes
 
-    def _big_value(self, content: bytes, begin: int, size: int) -> bytes:
+    def _value(self, content: bytes | mmap.mmap, size: int, flags: int, begin: int) -> bytes:
+        return self._big_value(content, begin, size) if flags else content[begin : begin + size]
+
+    def _big_value(self, content: bytes | mmap.mmap, begin: int, size: int) -> bytes:
         (page,) = _PAGE_NUMBER.unpack_from(content, begin)
         at = self._offset(page, 1)
         number, kind, count = _BIG_HEADER.unpack_from(self._map, at)

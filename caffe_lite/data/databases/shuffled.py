@@ -12,14 +12,14 @@ from .database import Database, Record
 
 
 class ShuffledDatabase(Database):
-    """Every record of a database once in each epoch. Only the keys are kept in memory; ``rng`` draws the orders."""
+    """Every record of a database once in each epoch. Only its index is kept in memory; ``rng`` draws the orders."""
 
     def __init__(self, database: Database, rng: np.random.Generator) -> None:
         super().__init__(database.path)
         self._database = database
         logger.info("Shuffling data")
-        self._keys = list(database.keys())
-        self._order = Order(f"records in the database {database.path!r}", len(self._keys), rng)
+        self._index = database.index()
+        self._order = Order(f"records in the database {database.path!r}", len(self._index), rng)
 
     def records(self, start: bytes = b"") -> Iterator[Record]:
         return self._database.records(start)
@@ -41,4 +41,4 @@ class ShuffledDatabase(Database):
         self._order.seek(place["order"])
 
     def _record(self, number: int) -> Record:
-        return next(self.records(self._keys[number]))
+        return self._database.find(self._index[number])

@@ -87,7 +87,8 @@ def test_records_from_a_key_on(folder: Path) -> None:
     assert list(database.records(b"002997")) == RECORDS[2997:]
     assert next(database.records(b"0012")) == RECORDS[1200]
     assert list(database.records(b"9")) == []
-    assert list(database.keys()) == [key for key, _ in RECORDS]
+    index = database.index()
+    assert index == [key for key, _ in RECORDS] and database.find(index[1200]) == RECORDS[1200]
 
 
 def test_reading_around_and_going_on(folder: Path) -> None:

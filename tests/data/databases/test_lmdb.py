@@ -46,7 +46,7 @@ def read(path: Path) -> list[Record]:
     database = LMDB(str(path))
     try:
         records = list(database.records())
-        assert list(database.keys()) == [key for key, _ in records]
+        assert [database.find(place) for place in database.index()] == records
         return records
     finally:
         database.close()
