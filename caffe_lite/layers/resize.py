@@ -48,13 +48,12 @@ class ResizeLayer(Layer):
         top[0].Reshape((*shape[:2], *self.out))
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        rows, columns = self._weights(bottom)
-        top[0].data = rows @ bottom[0].data @ columns.T
+        top[0].data = self.ops.resample(bottom[0].data, *self._weights(bottom))
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
             rows, columns = self._weights(bottom)
-            bottom[0].diff = rows.T @ top[0].diff @ columns
+            bottom[0].diff = self.ops.resample(top[0].diff, rows.T, columns.T)
 
     def _weights(self, bottom: Sequence[Blob]) -> tuple[Array, Array]:
         """Return how much each row of the bottom gives to each row of the top, and the same for the columns."""
