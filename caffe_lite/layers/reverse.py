@@ -13,18 +13,16 @@ from ..ops.array import Array
 class ReverseLayer(Layer):
     """y_i = x_{n-1-i} along each of the axes, which have n elements.
 
-    Bottom and top: any shape. Reads ``reverse_param``: axis, one or more; negative ones count from the end.
-    Source: reverse_layer.cpp of Synopsys' Caffe. Differences: an axis must be given (the original copies the bottom
-    without one); it may run in place.
+    Bottom and top: any shape. Reads ``reverse_param``: axis (0), also several; negative ones count from the end.
+    Source: reverse_layer.cpp of pull request 4681 of BVLC's Caffe and of Synopsys' Caffe. Differences: without an axis,
+    Synopsys' copies the bottom; it may run in place.
     """
 
     kind = Kind.ARRANGEMENT
     formula = r"y_i = x_{n-1-i}"
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        axes = self.param.reverse_param.axis
-        if not axes:
-            self.error("no axis is given", "write reverse_param { axis: 0 }")
+        axes = self.param.reverse_param.axis or [0]
         self.axes = sorted({self.axis(axis, bottom[0].num_axes) for axis in axes})
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
