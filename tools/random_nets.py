@@ -399,6 +399,15 @@ def _upsample(s: _Sketch) -> list[str] | None:
     return s.add("Upsample", [s.real(*IMAGES)], f"upsample_param {{ scale: {s.among(1, 2, 3)} }}")
 
 
+@_proposes("Reorg")
+def _reorg(s: _Sketch) -> list[str] | None:
+    x = s.real(*IMAGES)
+    _, channels, height, width = s.shapes[x]
+    reverse = s.flag()
+    strides = [n for n in (1, 2, 3) if not channels % n**2 and (reverse == "true" or not (height % n or width % n))]
+    return s.add("Reorg", [x], f"reorg_param {{ stride: {s.among(*strides)} reverse: {reverse} }}")
+
+
 @_proposes("Interp")
 def _interp(s: _Sketch) -> list[str] | None:
     fields = s.among("zoom_factor: 2", "shrink_factor: 2", f"height: {s.size()} width: {s.size()}")
