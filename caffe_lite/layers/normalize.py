@@ -30,6 +30,7 @@ class NormalizeLayer(Layer):
     kind = Kind.NORMALISATION
     formula = r"y_c = s_c \frac{x_c}{\lVert x \rVert}"
     tops = (1, 2)
+    reads_fork_fields = ("SoftmaxParameter.normalize_type",)  # one of happynear's nets gives it here, without effect
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape

@@ -38,6 +38,7 @@ FORKS = {
     "ShuffleNet": "farmingyard/ShuffleNet",
     "HED": "s9xie/hed",
     "soeaver": "soeaver/caffe-model",
+    "waifu2x": "lltcggie/caffe (waifu2x)",
     "AdamWR": "Yagami123/Caffe-AdamW-AdamWR",
 }
 
@@ -182,6 +183,7 @@ SENet: Axpy
 soeaver: SeLu SeLuDropout
 ShuffleNet: ShuffleChannel
 HED: ImageLabelmapData
+waifu2x: CropCenter
 """
 
 # As below, the other fields and values that have other numbers in forks than in our schema.
@@ -347,6 +349,7 @@ LayerParameter
   + scaled_tanh_param: 265 synopsys
   + matmul_param: 263 synopsys
   + pad_param: 224 synopsys
+  + crop_center_param: 149 waifu2x
   + video_data_param: 207 SSD intel NVIDIA openvino synopsys Xilinx, 140 yjxiong
   + lstm_param: 201 caffe-lstm
   + ctc_loss_param: 200 warpctc-caffe

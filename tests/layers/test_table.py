@@ -255,6 +255,7 @@ TABLE = [
     ),
     Entry("Crop", "crop_param { offset: 1 offset: 0 }", [IMAGES, Bottom((1, 1, 3, 4))]),
     Entry("Crop one offset", "crop_param { axis: -3 offset: 1 }", [IMAGES, Bottom((9, 2, 3, 3))]),
+    Entry("CropCenter", "crop_center_param { crop_size: [0, 1, 2, 1] }", [IMAGES]),
     Entry("Deconvolution plain", "convolution_param { num_output: 4 kernel_size: 3 }", [IMAGES]),
     Entry("Deconvolution same", "convolution_param { num_output: 3 kernel_size: 3 pad: 1 }", [IMAGES], in_place=True),
     Entry(
