@@ -20,7 +20,6 @@ class GRNLayer(NormalizeLayer):
 
     formula = r"y_c = \frac{x_c}{\sqrt{\sum_k x_k^2 + \text{bias}}}"
     tops = (1, 1)
-    reads_fork_fields = ()
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.check_channels(bottom[0].shape)
