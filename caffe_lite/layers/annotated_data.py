@@ -72,10 +72,11 @@ class AnnotatedDataLayer(BatchLayer):
         self._check()
         batch_size, annotated = self.param.data_param.batch_size, self.param.annotated_data_param
         images = self.foreseen_images(batch_size)
-        has_boxes = bool(annotated.batch_sampler) or annotated.HasField("anno_type") or not choose(2)
+        as_lists, has_maps = annotated.yolo_data_type == _LISTS, len(self.param.top) > 2
+        has_boxes = as_lists or has_maps or annotated.batch_sampler or annotated.HasField("anno_type") or not choose(2)
         rows = (1, 1, UnknownSize(), 8) if has_boxes else (batch_size,)
-        shapes: list[Shape] = [images, (batch_size, 1, MOST, 5) if annotated.yolo_data_type == _LISTS else rows]
-        if len(self.param.top) > 2:
+        shapes: list[Shape] = [images, (batch_size, 1, MOST, 5) if as_lists else rows]
+        if has_maps:
             classes = 1 if annotated.single_class else UnknownSize()
             shapes.append((batch_size, classes, *self._masks(None).shape(*images[2:])[1:]))
         return shapes
