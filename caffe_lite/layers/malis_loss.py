@@ -31,8 +31,9 @@ class MalisLossLayer(LossLayer):
     loss's, and as if the predicted affinity were always the one that counts. Only the predictions get one.
     Source: Turaga and others 2009 (maximin affinity learning); malis_loss_layer.cpp of naibaf7's Caffe.
     Differences: loss_weight counts for the gradient; a batch of several samples has the gradients of all (the original
-    has those of the last, not divided by N); steps back are allowed. A net with this layer cannot be compiled,
-    because it makes trees on the host.
+    has those of the last, not divided by N); steps back are allowed; bottoms whose sizes do not fit are an error as
+    soon as the net runs (the original reads outside its memory). A net with this layer cannot be compiled, because it
+    makes trees on the host.
     """
 
     formula = (
@@ -46,14 +47,9 @@ class MalisLossLayer(LossLayer):
         return bottom_index == 0
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        shape, labels = bottom[0].shape, bottom[2].shape
+        shape = bottom[0].shape
         if not 3 <= len(shape) <= 5:
             self.error(f"the affinities' shape {shape} has {len(shape)} axes", f"give {_NAMES}")
-        if bottom[1].shape != shape:
-            self.error(f"the true affinities' shape {bottom[1].shape} is not that of the predicted ones, {shape}")
-        channels = labels[1] if len(labels) > 1 else 0
-        if labels != (shape[0], channels, *shape[2:]) or channels not in (1, 2):
-            self.error(f"the labels' shape is {labels}", f"give {(shape[0], 1, *shape[2:])}, or 2 channels")
         if len(bottom) < 4:
             if shape[1] > 3:
                 self.error(f"there are {shape[1]} edges", "give their other ends as fourth bottom, or use 3 at most")
@@ -64,6 +60,7 @@ class MalisLossLayer(LossLayer):
             blob.Reshape(shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._check_sizes(*(blob.shape for blob in bottom[:3]))
         shape = bottom[0].shape
         predicted, true, labels, *ends = (self.ops.host_view(blob.data) for blob in bottom)
         steps = ends[0].reshape(-1, 3).astype(np.int64) if ends else np.eye(3, dtype=np.int64)[3 - shape[1] :]
@@ -82,6 +79,13 @@ class MalisLossLayer(LossLayer):
         top[0].data = self.ops.scalar(loss / samples)
         if len(top) > 1:
             top[1].data = bottom[0].data
+
+    def _check_sizes(self, shape: tuple[int, ...], true: tuple[int, ...], labels: tuple[int, ...]) -> None:
+        if true != shape:
+            self.error(f"the true affinities' shape {true} is not that of the predicted ones, {shape}")
+        channels = labels[1] if len(labels) > 1 else 0
+        if labels != (shape[0], channels, *shape[2:]) or channels not in (1, 2):
+            self.error(f"the labels' shape is {labels}", f"give {(shape[0], 1, *shape[2:])}, or 2 channels")
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down[1:]):
