@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..blobs.unknown import Shape
 from ..data.batches import Batches
 from ..data.paths import resolve
-from ..data.transform import DataTransformer
+from ..data.transform import FORK_FIELDS, DataTransformer
 from ..data.video import FolderBatches, FrameBatches
 from ..layer import register_layer
 from ..proto.caffe_pb2 import VideoDataParameter
@@ -38,6 +38,7 @@ class VideoDataLayer(BatchLayer):
 
     formula = r"y = (x - \text{mean}) \cdot \text{scale}"
     tops = (1, 2)
+    reads_fork_fields = FORK_FIELDS
 
     def foresee(self) -> Sequence[Shape]:
         p = self.param.video_data_param

@@ -141,3 +141,19 @@ def test_a_line_without_numbers(make_net, tmp_path) -> None:
     (tmp_path / "list.txt").write_text("folder 12\n")
     with pytest.raises(DataError, match="'folder 12' does not end in two whole numbers"):
         data_net(make_net, f'source: "{tmp_path}/list.txt" batch_size: 1')
+
+
+def test_stacks_of_flow_are_cropped_and_mirrored_as_temporal_segment_networks_do(make_net, clips) -> None:
+    param = f'source: "{clips}" batch_size: 20 new_length: 5 name_pattern: "flow_%c_%04d.png"'
+    transform = "crop_size: 4 mirror: true is_flow: true multi_scale: true fix_crop: true scale_ratios: [1, 0.7]"
+    net = data_net(make_net, param, TRAIN, more=f"transform_param {{ {transform} mean_value: 1 mean_value: 2 }}")
+    net.forward()
+    stacks = net.blobs["y0"].data
+    assert stacks.shape == (20, 10, 4, 4)
+    mirrored = 0
+    for stack in stacks:
+        x, y = stack[::2, 0, 0] + 1, stack[1::2, 0, 0] + 2
+        assert (stack == stack[:, :1, :1]).all()  # frames are of one gray
+        mirrored += x[0] != y[0] - 1
+        np.testing.assert_array_equal(x, 256 - y if x[0] != y[0] - 1 else y - 1)
+    assert 4 <= mirrored <= 16
