@@ -274,7 +274,7 @@ def _proposes(*names: str) -> Callable[[Callable[..., list[str] | None]], Any]:
     return mark
 
 
-@_proposes("AbsVal", "BNLL", "Sigmoid", "TanH", "Split")
+@_proposes("AbsVal", "BNLL", "HardSwish", "HardTanH", "Mish", "ReLU6", "SeLU", "Sigmoid", "Softsign", "TanH", "Split")
 def _plain(s: _Sketch, type: str) -> list[str] | None:
     return s.add(type, [s.real(*ANY)], tops=s.integer(1, 3) if type == "Split" else 1)
 
@@ -282,6 +282,11 @@ def _plain(s: _Sketch, type: str) -> list[str] | None:
 @_proposes("ReLU")
 def _relu(s: _Sketch) -> list[str] | None:
     return s.add("ReLU", [s.real(*ANY)], f"relu_param {{ negative_slope: {s.among(0, 0, 0.1, -0.5)} }}")
+
+
+@_proposes("ShuffleChannel")
+def _shuffle_channel(s: _Sketch) -> list[str] | None:
+    return s.add("ShuffleChannel", [s.real(*ROWS)], f"shuffle_channel_param {{ group: {s.among(1, 2, 3)} }}")
 
 
 @_proposes("ELU")
