@@ -55,11 +55,11 @@ class ResizeLayer(Layer):
             rows, columns = self._weights(bottom)
             bottom[0].diff = self.ops.resample(top[0].diff, rows.T, columns.T)
 
-    def _weights(self, bottom: Sequence[Blob]) -> tuple[Array, Array]:
+    def _weights(self, bottom: Sequence[Blob]) -> list[Array]:
         """Return how much each row of the bottom gives to each row of the top, and the same for the columns."""
         dtype = np.dtype(self.ops.dtype_name)
-        both = [_interpolation(size, out, dtype) for size, out in zip(bottom[0].shape[2:], self.out, strict=True)]
-        return self.ops.asarray(both[0]), self.ops.asarray(both[1])
+        sizes = zip(bottom[0].shape[2:], self.out, strict=True)
+        return [self.ops.asarray(_interpolation(size, out, dtype)) for size, out in sizes]
 
 
 def _interpolation(size: int, out: int, dtype: np.dtype) -> np.ndarray:

@@ -71,7 +71,7 @@ def pages() -> dict[str, str]:
 _INDEX = """\
 # Layers
 
-Every type of Caffe 1.0, and those of its forks that detect objects. N is the size of the batch, C the number of
+Every type of Caffe 1.0, and those of its forks that published nets use. N is the size of the batch, C the number of
 channels or classes, H and W are height and width; (N, ...) is a blob of any number of axes. A page shows the layer's
 formula, its docstring, and its parameters from the schema.
 """
