@@ -37,6 +37,7 @@ COMMANDS = {
     "plot-log": "draw training runs from their logs",
     "classify": "tell what is in images",
     "detect": "find the objects in images and videos",
+    "segment": "find the class of each pixel in images and videos",
     "compile-kernels": "compile the torch engine's own kernels ahead, for this processor",
 }
 PROTOTXT = (".prototxt", ".pbtxt", ".prototext", ".txt")

@@ -1,1 +1,1 @@
-"""Objects in images: nets that find them (`finder`), files of images and videos (`media`), boxes drawn (`marking`)."""
+"""Objects in images: nets that find them (`finder`), boxes drawn (`marking`)."""

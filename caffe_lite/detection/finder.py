@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ..data.augmentation.resizing import resize
 from ..data.boxes import best_first, clip, from_deltas, nms
-from ..data.images.image import channels_first, import_cv2
-from ..data.transform import DataTransformer
-from ..errors import NetError, Where
+from ..errors import NetError
 from ..layers.common.detection_files import in_pixels
-from ..logs.log import logger
-from ..proto.caffe_pb2 import TEST, ResizeParameter, TransformationParameter
+from ..media.preparation import ImageNet, Preparation
+from ..proto.caffe_pb2 import ResizeParameter
 from ..pycaffe.net import Net
 from .given_regions import GivenRegions
 
@@ -32,60 +28,16 @@ class Found(NamedTuple):
     box: tuple[float, float, float, float]  # x, y, width, height
 
 
-class Preparation(NamedTuple):
-    """What users say about what the net is given; None leaves it to the net."""
-
-    mean: Sequence[float] | None = None
-    scale: float | None = None
-    size: tuple[int, int] | None = None
-    rgb: bool = False
-    regions: GivenRegions | None = None
-
-
-class Finder(ABC):
-    """Runs a net on one image after the other and makes a list of its outputs: the best first, scores above threshold.
-
-    Images are prepared as the net's transform_param says, where a layer has one: resize_param, mean_value or mean_file,
-    and scale. What is random in it, and crops, are left out.
-    """
+class Finder(ImageNet, ABC):
+    """Runs a net on one image after the other; lists what it finds, the best first, with scores above threshold."""
 
     def __init__(self, net: Net, given: Preparation, threshold: float) -> None:
-        self.net, self.threshold, self.rgb = net, threshold, given.rgb
-        self.input = _image_input(net)
-        self.channels = net.blobs[self.input].shape[1]
-        if self.channels not in (1, 3):
-            hint = "only 1 and 3 are known: give a whole detector, not the part of one that takes features"
-            raise NetError(f"the net takes images of {self.channels} channels", hint=hint)
-        if "rois" in net.inputs and given.regions is None:
-            raise NetError("the net has an input rois, for regions that another program finds", hint="give --regions")
-        if given.regions is not None and "rois" not in net.inputs:
-            raise NetError("--regions is given, and the net has no input rois", hint="leave it out")
-        self.transform, where = _transform_of(net)
-        values = _values(self.transform, given)
-        if values.scale == 1 and not (values.mean_file or values.mean_value):
-            logger.info("Neither transform_param nor options give a mean or a scale: the net gets values from 0 to 255")
-        self.transformer = DataTransformer(values, TEST, where)
+        super().__init__(net, given)
+        self.threshold = threshold
 
     @abstractmethod
     def __call__(self, name: str, image: np.ndarray) -> list[Found]:
         """Return the objects in an image (H, W, 3) of bytes, in the order B, G, R."""
-
-    def fill(self, image: np.ndarray, how: ResizeParameter) -> tuple[int, int]:
-        """Put the resized image into the net; return its height and width there."""
-        if self.channels == 1:
-            cv2 = import_cv2()
-            image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        elif self.rgb:
-            image = image[:, :, ::-1]
-        resized = resize(how, channels_first(image), np.random.default_rng(0))
-        _, height, width = self.transformer.shape(resized.shape)
-        blob = self.net.blobs[self.input]
-        blob.reshape(1, *resized.shape)
-        blob.data[...] = self.transformer([resized], np.random.default_rng(0))
-        if "im_info" in self.net.inputs:
-            self.net.blobs["im_info"].reshape(1, 3)
-            self.net.blobs["im_info"].data[...] = [height, width, height / len(image)]
-        return height, width
 
 
 class RowsFinder(Finder):
@@ -94,11 +46,7 @@ class RowsFinder(Finder):
     def __init__(self, net: Net, given: Preparation, threshold: float, output: str) -> None:
         super().__init__(net, given, threshold)
         self.output = output
-        self.resize = ResizeParameter()
-        self.resize.CopyFrom(self.transform.resize_param)
-        del self.resize.interp_mode[1:]  # one of several would be drawn
-        if given.size or not self.transform.HasField("resize_param"):
-            self.resize.height, self.resize.width = given.size or net.blobs[self.input].shape[2:]
+        self.resize = self.usual_resize(given.size)
 
     def __call__(self, name: str, image: np.ndarray) -> list[Found]:
         self.fill(image, self.resize)
@@ -162,9 +110,11 @@ class RegionsFinder(ClassesFinder):
     Nets without ``bbox_pred`` leave the regions as they are. Nets with an input ``rois`` look at the given regions.
     """
 
-    def __init__(self, net: Net, given: Preparation, threshold: float, overlap: float) -> None:
+    def __init__(
+        self, net: Net, given: Preparation, threshold: float, overlap: float, regions: GivenRegions | None
+    ) -> None:
         super().__init__(net, given, threshold, overlap)
-        self.given = given.regions
+        self.given = regions
 
     def candidates(self, name: str, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.given is not None:
@@ -221,8 +171,14 @@ class CascadeFinder(ClassesFinder):
         return outputs[self.scores].reshape(len(boxes), outputs[self.scores].shape[1]), boxes
 
 
-def finder_of(net: Net, given: Preparation, threshold: float, overlap: float) -> Finder:
+def finder_of(
+    net: Net, given: Preparation, threshold: float, overlap: float, regions: GivenRegions | None = None
+) -> Finder:
     """Return the finder for what the net puts out; raise NetError if it is no detector."""
+    if "rois" in net.inputs and regions is None:
+        raise NetError("the net has an input rois, for regions that another program finds", hint="give --regions")
+    if regions is not None and "rois" not in net.inputs:
+        raise NetError("--regions is given, and the net has no input rois", hint="leave it out")
     rows = [name for name in net.outputs if _is_rows(net.blobs[name].shape)]
     if len(rows) == 1:
         return RowsFinder(net, given, threshold, rows[0])
@@ -231,7 +187,7 @@ def finder_of(net: Net, given: Preparation, threshold: float, overlap: float) ->
         return CascadeFinder(net, given, threshold, overlap, max(stages))
     moved = "bbox_pred" in net.outputs or "bbox_pred" not in net.blobs  # else a later stage moves the regions
     if moved and "cls_prob" in net.outputs and "rois" in net.blobs:
-        return RegionsFinder(net, given, threshold, overlap)
+        return RegionsFinder(net, given, threshold, overlap, regions)
     outputs = ", ".join(f"{name} {net.blobs[name].shape}" for name in net.outputs)
     hint = (
         "end it with a DetectionOutput layer (for YOLO's maps, Yolov3DetectionOutput), "
@@ -244,40 +200,6 @@ def finder_of(net: Net, given: Preparation, threshold: float, overlap: float) ->
 
 def _is_rows(shape: tuple[int, ...]) -> bool:
     return len(shape) == 4 and shape[:2] == (1, 1) and shape[3] == _COLUMNS
-
-
-def _image_input(net: Net) -> str:
-    """Return the net's input for images."""
-    images = [name for name in net.inputs if len(net.blobs[name].shape) == 4]
-    others = set(net.inputs) - {"im_info", "rois", *images}
-    if len(images) == 1 and not others:
-        return images[0]
-    inputs = ", ".join(f"{name} {net.blobs[name].shape}" for name in net.inputs)
-    raise NetError(
-        f"the net has the inputs {inputs}" if inputs else "the net has no input",
-        hint="give a deploy net that takes images, (N, C, H, W), and otherwise at most im_info and rois; "
-        "a net that has it as a stage needs --stage",
-    )
-
-
-def _transform_of(net: Net) -> tuple[TransformationParameter, Where | None]:
-    """Return the transform_param of the net's first layer that has one, and the place of that layer."""
-    for node in net.nodes:
-        if node.layer.param.HasField("transform_param"):
-            return node.layer.param.transform_param, node.layer.where
-    return TransformationParameter(), None
-
-
-def _values(transform: TransformationParameter, given: Preparation) -> TransformationParameter:
-    """Return what is done with the values of a resized image."""
-    values = TransformationParameter(scale=transform.scale if given.scale is None else given.scale)
-    if given.mean is not None:
-        values.mean_value.extend(given.mean)
-    elif transform.mean_file:
-        values.mean_file = transform.mean_file
-    else:
-        values.mean_value.extend(transform.mean_value)
-    return values
 
 
 def _listed(labels: np.ndarray, scores: np.ndarray, boxes: np.ndarray) -> list[Found]:

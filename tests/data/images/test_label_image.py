@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caffe_lite.data.images.label_image import decode_label_image
+from caffe_lite.data.images.label_image import decode_label_image, encode_label_image, read_palette
 from caffe_lite.errors import DataError
 from tests.data.image_files import palette_png
 
@@ -41,6 +41,17 @@ def test_a_palette_of_colours_gives_indices(depth: int, transparent: bool) -> No
     data = palette_png(indices, COLORS[: 2**depth], depth, transparent)
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[0, 0, 2] == COLORS[indices[0, 0], 0]
     np.testing.assert_array_equal(decode_label_image(data), indices)
+
+
+def test_labels_are_written_with_colours() -> None:
+    labels = RNG.integers(0, 21, (6, 9), np.uint8)
+    data = encode_label_image(labels, COLORS[:21])
+    np.testing.assert_array_equal(decode_label_image(data), labels)
+    np.testing.assert_array_equal(read_palette(data), COLORS[:21])
+    np.testing.assert_array_equal(
+        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), COLORS[labels][..., ::-1]
+    )
+    assert read_palette(png(labels)) is None
 
 
 def test_a_palette_of_grays_gives_these() -> None:

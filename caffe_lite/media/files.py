@@ -129,3 +129,24 @@ def media_of(path: str) -> list[Medium]:
             hint=f"those end with {', '.join(IMAGES + VIDEOS)}",
         )
     return [Medium(os.path.join(path, name)) for name in names]
+
+
+def out_files(media: list[Medium], folder: str, suffix: str | None = None) -> list[str]:
+    """Make the folder and return the path of each file to write there, of images with another suffix if one is given.
+
+    Refuse paths that come twice, or that are those of files to read.
+    """
+    path = system_path(folder)
+    names = [
+        medium.out_name if suffix is None or medium.is_video else os.path.splitext(medium.out_name)[0] + suffix
+        for medium in media
+    ]
+    targets = [os.path.join(path, name) for name in names]
+    sources = {os.path.realpath(system_path(medium.path)) for medium in media}
+    for index, target in enumerate(targets):
+        if os.path.realpath(target) in sources or target in targets[:index]:
+            where, hint = Where(target), "give --out another folder, or run it once for each folder of images"
+            raise CaffeError("two of the files would be the same one", where=where, hint=hint)
+    with writing(os.path.join(path, "images")):
+        os.makedirs(path, exist_ok=True)
+    return targets

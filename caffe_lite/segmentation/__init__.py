@@ -1,0 +1,1 @@
+"""A class for each pixel: nets that find them (`labelling`), and colours for them (`palettes`)."""
