@@ -167,6 +167,10 @@ class Layer:
         """Count the multiply-adds of its matrix products in one Forward, without the work done once per element."""
         return 0
 
+    # The fork whose layer it is taken for, and why: "SSD's Normalize, because norm_param is given". A layer whose name
+    # forks give to several layers sets it where it decides; ``caffe-lite check`` tells it.
+    meaning: str = ""
+
     # The objects that scripts see in place of the layer and of its learnable blobs; None for the usual ones.
     shown: Any = None
 

@@ -38,8 +38,8 @@ MOST_STATES = 16
 class Checked:
     """The findings in a file: a net, a solver, or another of Caffe's messages.
 
-    ``notes`` are not problems: they are about deprecated fields, and about things that could not be checked. ``nets``
-    are the files that a solver names, if they exist.
+    ``notes`` are not problems: they are about deprecated fields, about things that could not be checked, and about the
+    meaning of a name that forks give to several layers. ``nets`` are the files that a solver names, if they exist.
     """
 
     file: str
@@ -224,7 +224,10 @@ def _check_layers(
                 problem.what += _only_in(view, views, problem.where)
                 checked.tell(problem)
         told.update(problem.where for problem in fresh)
+    meanings = {place: meaning for view in reversed(views) for place, meaning in view.meanings.items()}
     for layer in layers:
+        if meaning := meanings.get(layer.where):
+            checked.note(f"taken for {meaning}", layer.where or Where(checked.file), layer=layer)
         module = layer.param.python_param.module
         if layer.param.type == "Python" and module and not finds_module(module, layer.where):
             checked.note(
@@ -241,12 +244,16 @@ def _around(places: Sequence[Where], place: Where) -> int:
 
 @dataclass
 class _View:
-    """A net in one state: the layers in it, their problems, and whether the net seems to be meant for that state."""
+    """A net in one state: the layers in it, their problems, and whether the net seems to be meant for that state.
+
+    ``meanings`` are those of layers whose names mean several ones, by place.
+    """
 
     state: NetState
     kept: Sequence[PlacedLayer]
     meant: bool
     problems: list[CaffeError]
+    meanings: dict[Where | None, str]
 
     @functools.cached_property
     def sound(self) -> set[Where | None]:
@@ -270,9 +277,10 @@ def _views(layers: Sequence[PlacedLayer], base: NetState) -> Iterator[_View]:
         left_out = [layer for layer in layers if id(layer) not in chosen]
         plain = not state.stage and not state.level
         problems: list[CaffeError] = []
-        Outline(layers, state, problems.append)
+        outline = Outline(layers, state, problems.append)
+        meanings = {node.where: node.layer.meaning for node in outline.nodes if node.layer.meaning}
         meant = (plain and _has_data(state.phase, kept, left_out)) or _find_each_other(kept, left_out)
-        yield _View(state, kept, meant, problems)
+        yield _View(state, kept, meant, problems, meanings)
 
 
 def _states(layers: Sequence[PlacedLayer], base: NetState) -> Iterator[NetState]:

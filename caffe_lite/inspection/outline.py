@@ -97,11 +97,13 @@ class Outline(Wiring):
         before = {blob: cast(_Outlined, blob).outline for blob in (*node.bottom, *node.top)}
         fit: _Fit | None = None
         refusals: list[CaffeError] = []
+        meanings: set[str] = set()
         try:
             for outcome in explore(partial(self._fit, node, before)):
                 if isinstance(outcome, CaffeError):
                     refusals.append(outcome)
                     continue
+                meanings.add(outcome.layer.meaning)
                 fit = outcome if fit is None else fit.joined(outcome)
                 if all(shape is None for shape in fit.tops):  # further ways cannot change that
                     fit.params = [None] * len(fit.params)
@@ -110,9 +112,12 @@ class Outline(Wiring):
                 raise refusals[0]
         except Undetermined:
             fit = None
+            meanings.add(node.layer.meaning)
         if fit:
             node.layer, self._params = fit.layer, fit.params
             node.layer.blobs = [_Outlined(self.ops, shape) for shape in fit.params]
+        if len(meanings) > 1:  # a shape that is unknown decides
+            node.layer.meaning = ""
         tops = fit.tops if fit else [None] * len(node.top)
         for blob, shape in (before | dict(zip(node.top, tops, strict=True))).items():
             cast(_Outlined, blob).settle(shape)

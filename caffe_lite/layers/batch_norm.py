@@ -41,7 +41,7 @@ class BatchNormLayer(NormalizingLayer):
     Reads ``batch_norm_param``: use_global_stats (true in TEST, false in TRAIN), moving_average_fraction (0.999),
     eps (1e-5); scale_bias (false), scale_filler (constant 1), bias_filler (constant 0), filler (constant 1),
     bias_term (true).
-    Meanings: Intel's with filler; NVIDIA's with scale_bias true, scale_filler or bias_filler; otherwise BVLC's.
+    Meanings: it is Intel's with filler, NVIDIA's with scale_bias true, scale_filler or bias_filler, otherwise BVLC's.
     Source: Ioffe and Szegedy 2015; the original's batch_norm_layer.cpp, and those of NVIDIA's and Intel's Caffe.
     Difference: an empty batch leaves the blobs as they are (in the original they become NaN for good). NVIDIA's newest
     Caffe also takes the second batch's statistics as they are, and those of the first two after it has resumed.
@@ -59,7 +59,13 @@ class BatchNormLayer(NormalizingLayer):
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.batch_norm_param
         intel = p.HasField("filler")
-        self.nvidia = not intel and (p.scale_bias or p.HasField("scale_filler") or p.HasField("bias_filler"))
+        reasons = ["scale_bias is true"] if p.scale_bias else []
+        reasons += [f"{field} is given" for field in ("scale_filler", "bias_filler") if p.HasField(field)]
+        self.nvidia = not intel and bool(reasons)
+        if intel:
+            self.meaning = "Intel's BatchNorm, because filler is given"
+        elif self.nvidia:
+            self.meaning = f"NVIDIA's BatchNorm, because {reasons[0]}"
         if self.nvidia:
             self.use_global_stats = p.use_global_stats or self.phase == caffe_pb2.TEST
             self.eps = max(p.eps, 1e-5)

@@ -24,8 +24,6 @@ _AVERAGES = ("slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine
 class BNLayer(NormalizingLayer):
     """y = scale (x - mean) / sqrt(variance + eps) + shift, channel by channel.
 
-    Meanings: it is yjxiong's (also happynear's, PSPNet's and mini-caffe's) if slope_filler, bias_filler, momentum, eps,
-    frozen, engine or icnet is given, or more than two ``param``. Otherwise it is SegNet's (also ENet's).
     SegNet's takes the statistics of the batch, in TEST, too, with eps 1e-9; with bn_mode INFERENCE it only scales and
     shifts. Blobs: scale and shift, (1, C, 1, 1).
     yjxiong's takes the batch's statistics in TRAIN, and in TEST, or with frozen, the running ones. Every Forward with
@@ -34,6 +32,8 @@ class BNLayer(NormalizingLayer):
     The running statistics are not learned: their lr_mult is 0; with frozen, so are those of slope and bias.
     Bottom and top: (N, C, ...), or (N), which counts as one channel. Tops 2 and 3 (SegNet) are the batch's mean and
     variance, (1, C, 1, 1).
+    Meanings: it is yjxiong's (also happynear's, PSPNet's and mini-caffe's) if slope_filler, bias_filler, momentum, eps,
+    frozen, engine or icnet is given, or more than two ``param``. Otherwise it is SegNet's (also ENet's).
     Reads ``bn_param``: bn_mode (LEARN), scale_filler (constant 0), shift_filler (constant 0); or slope_filler
     (constant 0), bias_filler (constant 0), momentum (0.9), eps (1e-5), frozen (false). ``engine`` and ``icnet`` only
     tell that the layer is yjxiong's.
@@ -49,7 +49,8 @@ class BNLayer(NormalizingLayer):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.bn_param
-        self.averages = self._has_averages(p)
+        self.averages, reason = self._has_averages(p)
+        self.meaning = f"{'yjxiong' if self.averages else 'SegNet'}'s BN, because {reason}"
         self.channels = self.with_channels(bottom[0].shape)[1]
         self.inference = p.bn_mode == BNParameter.INFERENCE
         if len(top) > 1 and (self.averages or self.inference):
@@ -72,15 +73,19 @@ class BNLayer(NormalizingLayer):
         if self.averages and p.frozen:
             fill(self.blobs[3], FillerParameter(value=1), self.rng)
 
-    def _has_averages(self, p: BNParameter) -> bool:
-        """Return whether the layer is the one with running statistics."""
+    def _has_averages(self, p: BNParameter) -> tuple[bool, str]:
+        """Return whether the layer is the one with running statistics, and why."""
         segnet, averages = ([name for name in names if p.HasField(name)] for names in (_SEGNET, _AVERAGES))
         if segnet and averages:
             self.error(
                 f"it has {segnet[0]}, of SegNet's BN, and {averages[0]}, of yjxiong's",
                 "keep the fields of the layer that the net was made for",
             )
-        return bool(averages) or (not segnet and len(self.param.param) > 2)
+        if segnet or averages:
+            return bool(averages), f"{(segnet + averages)[0]} is given"
+        if len(self.param.param) > 2:
+            return True, f"it has {len(self.param.param)} param"
+        return False, "no field of yjxiong's is given"
 
     def _stop_learning(self, blobs: Sequence[int]) -> None:
         while len(self.param.param) < 4:

@@ -20,10 +20,10 @@ class CTCLossLayer(LossLayer):
     A frame has one class, with the probability softmax(x). Runs of a class count once, and a class, the blank, is left
     out: "-aa-ab" spells "aab". dloss/dx of a frame is softmax(x), less the probability that the frame has the class
     in a spelling of the labels, over N.
-    Meanings: with two bottoms it is a layer over warp-ctc, with three that of pull request 4681 of BVLC's Caffe.
     Bottoms: scores x (T, N, C), T frames of N sequences; with two bottoms, the labels (N, L), of which blanks are left
     out; with three, indicators (T, N), 0 where a sequence begins, which ends the one before, and the labels (T, N), -1
     behind the last. Top: (). The scores get a gradient.
+    Meanings: with two bottoms it is warpctc-caffe's, with three that of pull request 4681 of BVLC's Caffe.
     Reads ``ctc_loss_param``: blank_label (0), the blank, or blank_index (-1: the last class), which counts with three
     bottoms, or if it is given; time_step (0: T), the number of frames that are read; alphabet_size (0: C), which must
     be C. output_delay (0): frames at the beginning that are not read; ctc_merge_repeated (true; false: each frame with
@@ -44,6 +44,10 @@ class CTCLossLayer(LossLayer):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.ctc_loss_param
+        if len(bottom) == 2:
+            self.meaning = f"warpctc-caffe's {self.type}, because it has two bottoms"
+        else:
+            self.meaning = f"the {self.type} of pull request 4681 of BVLC's Caffe, because it has three bottoms"
         if p.output_delay < 0:
             self.error(f"output_delay is {p.output_delay}", "give 0 or more")
 

@@ -30,9 +30,10 @@ class DetectionEvaluateLayer(ListsLayer):
     Top: (1, 1, C + K, 5): for each class but the background a row -1, label, number of true boxes, -1, -1; then for
     each detection image, label, score, 1 if it is right, 1 if it is wrong. Solvers make the mean average precision of
     it. There is no gradient.
-    With three bottoms it is Cascade R-CNN's layer: detections (K, 7) of image, x1, y1, x2, y2, label, score; true boxes
-    (M, 8) of image, x1, y1, x2, y2, label, ignored, difficult; the images' heights and widths, (N, 2). Boxes are in
-    pixels of these, and name_size_file is needed. Top: (C + K, 5, 1, 1).
+    Bottoms of Cascade R-CNN's: detections (K, 7) of image, x1, y1, x2, y2, label, score; true boxes (M, 8) of image,
+    x1, y1, x2, y2, label, ignored, difficult; the images' heights and widths, (N, 2). Boxes are in pixels of these, and
+    name_size_file is needed. Top: (C + K, 5, 1, 1).
+    Meanings: with two bottoms it is SSD's, with three Cascade R-CNN's.
     Reads ``detection_evaluate_param``: num_classes, background_label_id (0), overlap_threshold (0.5),
     evaluate_difficult_gt (true), name_size_file (none; lines of name, height and width of the test images, in their
     order: boxes are compared in pixels), resize_param (how images were made to fit the net).
@@ -65,6 +66,10 @@ class DetectionEvaluateLayer(ListsLayer):
     def _check(self, bottom: Sequence[Blob]) -> None:
         p = self.param.detection_evaluate_param
         self.cascade = len(bottom) == 3
+        if self.cascade:
+            self.meaning = "Cascade R-CNN's DetectionEvaluate, because it has three bottoms"
+        else:
+            self.meaning = "SSD's DetectionEvaluate, because it has two bottoms"
         if not p.num_classes:
             self.error("there is no num_classes", "count the classes, and the background as one of them")
         if p.overlap_threshold <= 0:

@@ -17,9 +17,9 @@ from .scatter import ScatterLayer
 class GatherLayer(ScatterLayer):
     """The bottom's slices at the positions ``indices`` along ``axis``.
 
-    Two forks give this name to different layers. With ``gather_param`` it is Synopsys'. Without, it is yjxiong's, which
-    collects a batch from several processes; in one process, y = x for each bottom.
+    yjxiong's layer collects a batch from several processes; in one process, y = x for each bottom.
     Bottom (Synopsys): any shape. Top: ``shape`` in the place of the axis; an axis less where shape is 0 or missing.
+    Meanings: with ``gather_param`` it is Synopsys', without it yjxiong's.
     Reads ``gather_param``: indices, shape (none), axis (0; may be negative).
     Source: gather_layer.cpp of Synopsys' Caffe, which has no gradient, and of yjxiong's.
     """
@@ -28,6 +28,10 @@ class GatherLayer(ScatterLayer):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.picks = self.param.HasField("gather_param")
+        if self.picks:
+            self.meaning = "Synopsys' Gather, because gather_param is given"
+        else:
+            self.meaning = "yjxiong's Gather, because gather_param is not given"
         p = self.param.gather_param
         self.shape = () if list(p.shape) == [0] else tuple(p.shape)
         if self.picks and len(bottom) > 1:

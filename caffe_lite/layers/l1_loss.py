@@ -19,9 +19,9 @@ class L1LossLayer(LossLayer):
     NVIDIA's layer is this sum; where d = 0, its gradient is 0. In FlowNet's, a NaN in d, as in a truth that is not
     known everywhere, costs nothing and has no gradient; where d = 0, the gradient is -1; and with l2_per_location the
     loss is the length of d at each place: 1/Z sum sqrt(s + epsilon), with s = sum_c d_c^2 over the channels.
-    Meanings: NVIDIA's with two bottoms and without ``l1_loss_param``, otherwise FlowNet's (also Synopsys').
     Bottoms: a and b, (N, C, ...), with the same number of values per sample; FlowNet's may have a alone, and b is 0.
     Both get a gradient. Top: ().
+    Meanings: with two bottoms and without ``l1_loss_param`` it is NVIDIA's, otherwise FlowNet's (also Synopsys').
     Reads ``l1_loss_param``: l2_per_location (false); epsilon (0.01); l2_prescale_by_channels (false; true: s is the
     mean over the channels); normalize_by_num_entries (false: Z is N; true: Z is the number of values that are not NaN,
     over C); plateau (0): |d|, or sqrt(s), below it counts as 0 and has no gradient.
@@ -35,7 +35,13 @@ class L1LossLayer(LossLayer):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.l1_loss_param
-        self.flownet = self.param.HasField("l1_loss_param") or len(bottom) == 1
+        given = self.param.HasField("l1_loss_param")
+        self.flownet = given or len(bottom) == 1
+        if self.flownet:
+            reason = "l1_loss_param is given" if given else "it has one bottom"
+            self.meaning = f"FlowNet's L1Loss, because {reason}"
+        else:
+            self.meaning = "NVIDIA's L1Loss, because it has two bottoms and no l1_loss_param"
         if self.flownet and bottom[0].num_axes < 2:
             self.error(f"the bottom's shape {bottom[0].shape} has no channels", "give (N, C, ...), or no l1_loss_param")
         if not (p.epsilon >= 0 and p.plateau >= 0):

@@ -12,13 +12,15 @@ from .common.fields import refuse_other_fields
 
 @register_layer("Noise")
 class NoiseLayer(Layer):
-    """Two forks give this name to different layers, which their fields in ``noise_param`` tell apart.
+    """Random numbers, added to the bottom or multiplied with its samples.
 
-    happynear's, with gaussian_std or uniform_range: in TRAIN y = x + e; e is normal with the mean ``bias`` and
+    happynear's: in TRAIN y = x + e; e is normal with the mean ``bias`` and
     gaussian_std times the root of the mean of x^2 as deviation, or uniform in bias +- uniform_range; in TEST y = x.
-    naibaf7's, with mu or sigma or no field: in TRAIN y = s x, with one normal number s for each sample, of mean mu and
+    naibaf7's: in TRAIN y = s x, with one normal number s for each sample, of mean mu and
     deviation sigma; in TEST y = 0.
-    Bottom and top: any shape. Reads ``noise_param``: gaussian_std (0), uniform_range (0), bias (0), mu (0), sigma (1).
+    Bottom and top: any shape.
+    Meanings: with gaussian_std or uniform_range it is happynear's, with mu or sigma or without a field naibaf7's.
+    Reads ``noise_param``: gaussian_std (0), uniform_range (0), bias (0), mu (0), sigma (1).
     The other fields of this message are SSD's, for transform_param, and refused here: prob, hist_eq, inverse,
     decolorize, gauss_blur, jpeg, posterize, erode, saltpepper, saltpepper_param, clahe, convert_to_hsv, convert_to_lab.
     Source: noise_layer.cpp of happynear's Caffe, and of naibaf7's.
@@ -36,6 +38,11 @@ class NoiseLayer(Layer):
             self.error(f"it has both {added[0]} and {multiplied[0]}", "keep happynear's fields or naibaf7's")
         if added == ["bias"]:
             self.error("it has a bias, and neither gaussian_std nor uniform_range", "give one of them")
+        if added:
+            self.meaning = f"happynear's Noise, because {added[0]} is given"
+        else:
+            reason = f"{multiplied[0]} is given" if multiplied else "no field of happynear's is given"
+            self.meaning = f"naibaf7's Noise, because {reason}"
         for field in ("gaussian_std", "uniform_range", "sigma"):
             if getattr(p, field) < 0:
                 self.error(f"{field} is {getattr(p, field):g}", "use 0 or more")

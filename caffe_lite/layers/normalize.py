@@ -14,11 +14,11 @@ from .common.fillers import fill
 class NormalizeLayer(Layer):
     """y = scale x / |x|, with the length |x| taken over the channels at each place, or over a whole sample.
 
-    Meanings: with ``norm_param`` it is SSD's: |x| = sqrt(sum(x^2) + eps) over the
-    whole sample, or over the channels where across_spatial is false, and a learned scale. Without, it is happynear's:
-    |x| = sqrt(sum(x^2) + 1e-6) over the channels, or sum(|x|) + 1e-6 for L1, without a scale; for samples of one axis
-    this is also yjxiong's, which reads no parameters.
+    SSD's: |x| = sqrt(sum(x^2) + eps) over the whole sample, or over the channels where across_spatial is false, and a
+    learned scale. happynear's: |x| = sqrt(sum(x^2) + 1e-6) over the channels, or sum(|x|) + 1e-6 for L1, without a
+    scale; for samples of one axis this is also yjxiong's, which reads no parameters.
     Bottom and top: (N, C, ...). Blobs (SSD): the scale, () or (C). A second top (happynear) is |x|, (N, 1, ...).
+    Meanings: with ``norm_param`` it is SSD's, without it happynear's (also yjxiong's).
     Reads ``norm_param``: across_spatial (true), channel_shared (true: one scale for all channels), scale_filler
     (constant 1), eps (1e-10), add_eps_before_sqrt (true; false: |x| = sqrt(sum(x^2)) + eps).
     Reads ``normalize_param``: normalize_type ("L2"; or "L1"), bp_norm (false; true: the second top passes its gradient
@@ -37,6 +37,7 @@ class NormalizeLayer(Layer):
         self.check_channels(shape)
         self.l1 = False
         if self.param.HasField("norm_param"):
+            self.meaning = "SSD's Normalize, because norm_param is given"
             p = self.param.norm_param
             if len(top) > 1:
                 self.error("norm_param is given, and SSD's layer has no second top", "remove that top, or norm_param")
@@ -46,6 +47,7 @@ class NormalizeLayer(Layer):
             self.blobs = [Blob(self.ops, () if p.channel_shared else shape[1:2])]
             fill(self.blobs[0], p.scale_filler if p.HasField("scale_filler") else FillerParameter(value=1), self.rng)
         else:
+            self.meaning = "happynear's Normalize, because norm_param is not given"
             kind = self.param.normalize_param.normalize_type
             if kind not in ("L1", "L2"):
                 self.error(f"normalize_type is {kind!r}", 'use "L1" or "L2"')

@@ -40,15 +40,14 @@ class ProposalLayer(Layer):
     Each anchor, moved and cut at the image's edge, is a region. Of each image the ``pre_nms_topn`` best ones are
     compared, regions that overlap a better kept one by more than the threshold are dropped, and at most
     ``post_nms_topn`` are kept.
-    Meanings: mini-caffe's layer if proposal_param has a ratio or scale, Xilinx's if it has an anchor, otherwise
+    Meanings: it is mini-caffe's if proposal_param has a ratio or scale, Xilinx's if it has an anchor, otherwise
     Synopsys'.
-    Reads ``proposal_param``. mini-caffe's: feat_stride (16),
-    base_size (16), min_size (16), ratio, scale, pre_nms_topn (6000), post_nms_topn (300), nms_thresh (0.7); regions
-    smaller than min_size times the image's scale get the score 0. Xilinx's: stride_h, stride_w,
-    anchor (left, top, right, bottom, from 1 on), nms_input_num (6000), nms_output_num (300), nms_iou_th,
-    min_width (0), min_height (0); overlaps do not count the last pixels, regions not larger than the minimum are
-    dropped after the best are chosen, and 0, 0, 0, 1, 1 is the region where there is none. Synopsys':
-    feat_stride, anchor_base_size (16), anchor_scale (3), anchor_ratio (3), max_rois (300), pre_nms_topn,
+    Reads ``proposal_param``. mini-caffe's: feat_stride (16), base_size (16), min_size (16), ratio, scale,
+    pre_nms_topn (6000), post_nms_topn (300), nms_thresh (0.7); regions smaller than min_size times the image's scale
+    get the score 0. Xilinx's: stride_h, stride_w, anchor (left, top, right, bottom, from 1 on), nms_input_num (6000),
+    nms_output_num (300), nms_iou_th, min_width (0), min_height (0); overlaps do not count the last pixels, regions not
+    larger than the minimum are dropped after the best are chosen, and 0, 0, 0, 1, 1 is the region where there is none.
+    Synopsys': feat_stride, anchor_base_size (16), anchor_scale (3), anchor_ratio (3), max_rois (300), pre_nms_topn,
     rpn_min_size (16), rpn_nms_thresh (0.7); anchor_scale 3 stands for the scales 8, 16, 32, another number for 32,
     anchor_ratio 3 for the ratios 0.5, 1, 2, another for 1; smaller regions are dropped before the best are chosen.
     A net with this layer cannot be compiled, because its shapes depend on values.
@@ -68,10 +67,13 @@ class ProposalLayer(Layer):
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.proposal_param
         if p.ratio or p.scale:
+            self.meaning = f"mini-caffe's Proposal, because {'ratio' if p.ratio else 'scale'} is given"
             self.rules = self._mini_caffe(p)
         elif p.anchor:
+            self.meaning = "Xilinx's Proposal, because anchor is given"
             self.rules = self._xilinx(p)
         else:
+            self.meaning = "Synopsys' Proposal, because none of ratio, scale and anchor is given"
             self.rules = self._synopsys(p)
         if min(self.rules.stride) <= 0:
             self.error("the stride is not given", "give how many pixels of the image a step on the bottoms is")

@@ -29,13 +29,13 @@ class RegionLossLayer(YoloLossLayer):
     overlap of the predicted with the true box), and d = class_scale (softmax - truth) for the classes. Everywhere else
     d = noobject_scale sigmoid(o), or 0 where a predicted box overlaps a true one by more than thresh. d of x, y and o
     are multiplied by the sigmoid's slope. Gradient: d / N; as in the original, it is not the derivative of the loss.
-    Meanings: true boxes in rows of 5 are MobileNet-YOLO's: scale is coord_scale; without rescore it is coord_scale
-    (2 - area of the box), and d = object_scale (sigmoid(o) - 1). Rows of 8 are Intel's: scale is coord_scale, the
-    differences of x, y, w and h are at most 1, d = -2 object_scale (1 - sigmoid(o))^3 times the slope, and the loss is
-    not divided by N.
+    In MobileNet-YOLO's layer, scale is coord_scale; without rescore it is coord_scale (2 - area of the box), and
+    d = object_scale (sigmoid(o) - 1). In Intel's, scale is coord_scale, the differences of x, y, w and h are at most 1,
+    d = -2 object_scale (1 - sigmoid(o))^3 times the slope, and the loss is not divided by N.
     Bottoms: the map, (N, A (5 + C), H, W); the true boxes, (N, 1, M, 5), rows of class from 0 on, x, y, width, height,
     up to a row of zeros, as AnnotatedData makes them with yolo_data_type: 1, or (1, 1, M, 8), its other form, whose
     classes count from 1. Top: ().
+    Meanings: with true boxes in rows of 5 it is MobileNet-YOLO's, with (1, 1, M, 8) Intel's.
     Reads ``region_loss_param``: num_class (20), num (5), A; biases, the width and height of each anchor in places of
     the map; thresh (0.2), coord_scale (5), object_scale (1), noobject_scale (0.5), class_scale (1), rescore (1),
     bias_match (1; 0: the predicted sizes are compared with the true one, not the anchors'). side, coords, softmax,
@@ -60,6 +60,8 @@ class RegionLossLayer(YoloLossLayer):
         self.anchors_per_place, self.classes = p.num, p.num_class
         self.anchors = anchors_of(self, p.biases, p.num)[: p.num]
         self.intel = is_rows(bottom[1].shape)
+        fork, columns = ("Intel", 8) if self.intel else ("MobileNet-YOLO", 5)
+        self.meaning = f"{fork}'s RegionLoss, because the true boxes are rows of {columns}"
         if p.softmax_tree or (p.class_map and self.intel):
             self.error("softmax_tree or class_map is given, of YOLO9000", "remove them: each class must be on its own")
 

@@ -18,17 +18,17 @@ class ROIAlignLayer(RegionLayer):
 
     Bottoms: images (N, C, H, W); regions (R, 5), each n, x1, y1, x2, y2, in pixels of the network's input; they get no
     gradient. Top: (R, C, pooled_h + 1, pooled_w + 1), or with roi_align_param (R, C, pooled_h, pooled_w).
-    Meanings: Synopsys' layer with roi_align_param, otherwise Cascade R-CNN's.
-    Cascade R-CNN's: the values at the corners of pooled_h x pooled_w bins from
-    x1 scale - 0.5 to x2 scale - 0.5, to be averaged by a Pooling layer. Between pixels x is linear in both directions,
-    and more than half a pixel outside the image it is 0, as is all of a region without a width or height.
+    Cascade R-CNN's: the values at the corners of pooled_h x pooled_w bins from x1 scale - 0.5 to x2 scale - 0.5, to be
+    averaged by a Pooling layer. Between pixels x is linear in both directions, and more than half a pixel outside the
+    image it is 0, as is all of a region without a width or height.
     Reads ``roi_pooling_param``: pooled_h, pooled_w, spatial_scale (1), pad_ratio (0: the part of its width and height
     by which a region is widened on each side).
-    Synopsys': of each bin the first four pixels, row by row, are summed with four sets of weights, and the
-    largest sum is y. A pixel's weight for the sample x, y (each -1/2 or 1/2) is (1 - |x - u|) (1 - |y - v|), where the
-    pixel is at u, v if the region reaches from -1 to 1. An empty bin gives 0.
+    Synopsys': of each bin the first four pixels, row by row, are summed with four sets of weights, and the largest sum
+    is y. A pixel's weight for the sample x, y (each -1/2 or 1/2) is (1 - |x - u|) (1 - |y - v|), where the pixel is at
+    u, v if the region reaches from -1 to 1. An empty bin gives 0.
     Reads ``roi_align_param``: pooled_h, pooled_w, spatial_scale (1).
     A net with this layer cannot be compiled, because the values of the regions decide what it reads.
+    Meanings: with ``roi_align_param`` it is Synopsys', without it Cascade R-CNN's.
     Source: He, Gkioxari, Dollár and Girshick 2017; roi_align_layer.cpp of Cascade R-CNN and of Synopsys. Differences:
     Cascade R-CNN's has its gradient on GPUs only; Synopsys' reads past the image's last row and column, which are left
     out here, and gives its gradient to the wrong image.
@@ -45,8 +45,10 @@ class ROIAlignLayer(RegionLayer):
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.of_bins = self.param.HasField("roi_align_param")
         if self.of_bins:
+            self.meaning = "Synopsys' ROIAlign, because roi_align_param is given"
             self.bins = self.out = self.sizes(self.param.roi_align_param, "pooled_h", "pooled_w")
         else:
+            self.meaning = "Cascade R-CNN's ROIAlign, because roi_align_param is not given"
             self.bins = self.sizes(self.param.roi_pooling_param, "pooled_h", "pooled_w")
             self.out = self.bins[0] + 1, self.bins[1] + 1
 

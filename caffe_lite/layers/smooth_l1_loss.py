@@ -20,10 +20,9 @@ class SmoothL1LossLayer(LossLayer):
     Bottoms: a and b, (N, C, ...), with the same number of values per sample; optionally as many weights w, inside f;
     and after them as many weights v, outside it. A weight that is not given is 1. Tops: the loss, (); optionally the
     loss of each place, summed over the channels and not divided by Z, (N, 1, H, W).
+    Meanings: with four bottoms it is Fast R-CNN's, with three SSD's; with two both are the same. SSD's has no sigma, so
+    that it is 1.
     Reads ``smooth_l1_loss_param``: sigma (1), the s above.
-    Meanings: Fast R-CNN's takes 2 or 4 bottoms and sigma. SSD's takes 2 or 3 bottoms,
-    and sigma is 1. So the number of bottoms says which weights there are, and sigma is 1 unless smooth_l1_loss_param is
-    given.
     Source: Girshick 2015, smooth_L1_loss_layer.cpp of Fast R-CNN's and of SSD's Caffe; the second top: cascade-rcnn.
     Differences: with three bottoms, the gradient is multiplied by w (SSD's is not, which is wrong unless w is 0 or 1);
     synopsys' abssum is refused; no samples cost 0 (SSD's gives NaN); a gradient that reaches the second top counts (the
@@ -39,6 +38,10 @@ class SmoothL1LossLayer(LossLayer):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.smooth_l1_loss_param
+        if len(bottom) == 3:
+            self.meaning = "SSD's SmoothL1Loss, because it has three bottoms"
+        elif len(bottom) == 4:
+            self.meaning = "Fast R-CNN's SmoothL1Loss, because it has four bottoms"
         if p.HasField("abssum"):
             self.error("abssum is given", "leave it out: this is the sum of the losses; abssum is a field of synopsys'")
         if not p.sigma * p.sigma > 0:

@@ -15,11 +15,11 @@ _SEGNET = ("scale_h", "scale_w", "pad_out_h", "pad_out_w", "upsample_h", "upsamp
 class UpsampleLayer(Layer):
     """y(mask(i)) = x(i) in each plane, and 0 elsewhere; or, without a mask, each pixel becomes a square of equal ones.
 
-    Meanings: with two bottoms it is SegNet's (also ENet's), with one it is that of MobileNet-YOLO and darknet2caffe.
     Bottoms: x, (N, C, H, W); SegNet: the mask, of the same shape, which is the second top of a Pooling layer. For each
     element it has the index h W' + w in its plane of the top. Top: (N, C, H', W'). If several elements have the same
     index, the last of them counts, and each gets the gradient.
     SegNet's H' and W' are upsample_h and upsample_w or, without them, scale_h H - pad_out_h and scale_w W - pad_out_w.
+    Meanings: with two bottoms it is SegNet's (also ENet's), with one it is that of MobileNet-YOLO and darknet2caffe.
     Reads ``upsample_param``: scale (2 with a mask, 1 without). With a mask also scale_h and scale_w (instead of scale),
     pad_out_h (false) and pad_out_w (false), which need a scale of 2, and upsample_h and upsample_w (instead of all).
     Source: Badrinarayanan, Kendall and Cipolla 2015; upsample_layer.cpp of SegNet's Caffe and of MobileNet-YOLO's.
@@ -35,6 +35,7 @@ class UpsampleLayer(Layer):
         p = self.param.upsample_param
         self.out: tuple[int, int] | None = None
         if len(bottom) == 1:
+            self.meaning = "MobileNet-YOLO's Upsample, because it has one bottom"
             given = [name for name in _SEGNET if p.HasField(name)]
             if given:
                 self.error(
@@ -43,6 +44,7 @@ class UpsampleLayer(Layer):
                 )
             self.set_factor(p.scale if p.HasField("scale") else 1)
             return
+        self.meaning = "SegNet's Upsample, because it has two bottoms"
         if p.HasField("upsample_h") != p.HasField("upsample_w") or p.HasField("scale_h") != p.HasField("scale_w"):
             self.error("of height and width one is given", "give upsample_h and upsample_w, or scale_h and scale_w")
         if p.HasField("upsample_h"):

@@ -18,10 +18,11 @@ from .common.batch_layer import BatchLayer
 class VideoDataLayer(BatchLayer):
     """Frames of videos, over and over again, or those of one video.
 
-    Meanings: with a source it is yjxiong's, which delivers stacks of frames from the folders that a list names, for
-    nets that recognise actions. Without, it is SSD's, which delivers the frames of a video file or a camera.
+    yjxiong's layer delivers stacks of frames from the folders that a list names, for nets that recognise actions. SSD's
+    delivers the frames of a video file or a camera.
     Tops: data (N, C, H, W); label (N), which SSD's may leave out, and which is 0 there. C is 3, for yjxiong's the
     number of frames times 3 in the order B, G, R, or times 1 (grayscale), or times 2 (FLOW: x and y of each).
+    Meanings: with a source it is yjxiong's, without one SSD's.
     Reads ``video_data_param``, yjxiong's: source, a list with a folder, its number of frames and a label on each line;
     batch_size; num_segments (1), parts of equal length of which each gives new_length (1) frames in a row, at a random
     place of the part in TRAIN and in its middle in TEST; modality (FLOW; or RGB); name_pattern ("image_%04d.jpg", or
@@ -43,12 +44,14 @@ class VideoDataLayer(BatchLayer):
     def foresee(self) -> Sequence[Shape]:
         p = self.param.video_data_param
         if not p.source:
+            self.meaning = "SSD's VideoData, because source is not given"
             size = self.param.data_param.batch_size
             if size < 1:
                 self.error("batch_size of data_param is 0", "give data_param a batch_size of at least 1")
             if p.video_type == VideoDataParameter.VIDEO and not p.video_file:
                 self.error("there is no video_file", "give video_data_param one, or the source of a list")
             return [self.foreseen_images(size, 3), (size,)]
+        self.meaning = "yjxiong's VideoData, because source is given"
         self.check_source("video_data_param")
         if bool(p.new_height) != bool(p.new_width):
             self.error("one of new_height and new_width is given", "Give both, or none")

@@ -53,3 +53,17 @@ def test_json(caffe, folder):
         "notes": [],
     }
     assert (solver["kind"], solver["status"], net["kind"], net["status"]) == ("solver", "ok", "net", "ok")
+
+
+def test_the_meaning_of_a_layer_is_a_note(caffe, folder):
+    (folder / "bn.prototxt").write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 3] } } }\n'
+        'layer { name: "bn" type: "BN" bottom: "x" top: "y" bn_param { frozen: true } }\n'
+    )
+    message = "taken for yjxiong's BN, because frozen is given."
+    result = caffe("check", "bn.prototxt")
+    place = 'bn.prototxt:2:1, layer "bn" (BN)'
+    assert result.returncode == 0 and result.stdout == f"{place}: note: {message}\nbn.prototxt: ok\n"
+    (found,) = json.loads(caffe("check", "--json", "bn.prototxt").stdout)
+    assert found["status"] == "ok"
+    assert found["notes"] == [{"line": 2, "column": 1, "layer": "bn", "message": message}]

@@ -218,6 +218,25 @@ def test_a_python_layer_without_its_module_is_no_problem_and_its_code_is_not_run
     assert [(note.layer, note.what) for note in found.notes] == [("b", "the module 'not_there.at_all' is not here")]
 
 
+def test_the_meaning_of_a_layer_is_noted_once_for_all_states(tmp_path: Path) -> None:
+    layer = 'layer {{ name: "{0}" type: "BN" bottom: "data" top: "{0}" {1} }}\n'
+    text = DATA + layer.format("a", "bn_param { frozen: true }") + layer.format("b", "include { phase: TEST }")
+    found = checked(tmp_path, text)
+    line = DATA.count("\n") + 1
+    assert found.status == "ok" and not found.problems
+    assert [(note.where and note.where.line, note.layer, note.what) for note in found.notes] == [
+        (line, "a", "taken for yjxiong's BN, because frozen is given"),
+        (line + 1, "b", "taken for SegNet's BN, because no field of yjxiong's is given"),
+    ]
+
+
+def test_the_meaning_is_noted_beside_the_problem_that_follows_from_it(tmp_path: Path) -> None:
+    layer = 'layer { name: "a" type: "BN" bottom: "data" top: "a" top: "mean" bn_param { eps: 1 } }\n'
+    found = checked(tmp_path, DATA + layer)
+    assert "yjxiong's BN has no tops of mean and variance" in told(found)[0][3]
+    assert [note.what for note in found.notes] == ["taken for yjxiong's BN, because eps is given"]
+
+
 # -- solvers -----------------------------------------------------------------------------------------------------------
 
 
