@@ -274,7 +274,7 @@ def _proposes(*names: str) -> Callable[[Callable[..., list[str] | None]], Any]:
     return mark
 
 
-@_proposes("AbsVal", "BNLL", "HardSwish", "HardTanH", "Mish", "ReLU6", "SeLU", "Sigmoid", "Softsign", "TanH", "Split")
+@_proposes("AbsVal", "BNLL", "HardSwish", "HardTanH", "Mish", "ReLU6", "SeLU", "Sigmoid", "TanH", "Split")
 def _plain(s: _Sketch, type: str) -> list[str] | None:
     return s.add(type, [s.real(*ANY)], tops=s.integer(1, 3) if type == "Split" else 1)
 

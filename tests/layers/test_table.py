@@ -530,7 +530,6 @@ TABLE = [
     Entry("Slice points", "slice_param { axis: -2 slice_point: 1 slice_point: 4 }", [IMAGES], tops=3),
     Entry("Slice one", "", [IMAGES], in_place=True),
     Entry("Softplus", "", [IMAGES], in_place=True),
-    Entry("Softsign", "", [IMAGES], in_place=True),
     Entry("Softmax channels", "", [IMAGES], in_place=True),
     Entry("Softmax last", "softmax_param { axis: -1 }", [IMAGES], in_place=True),
     Entry("SmoothL1Loss", "", [ROWS, ROWS]),

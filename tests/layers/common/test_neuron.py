@@ -36,7 +36,6 @@ def mish_slope(x):
         ),
         ('"Mish"', mish, mish_slope),
         ('"Softplus"', lambda x: np.logaddexp(0, x), sigmoid),
-        ('"Softsign"', lambda x: x / (1 + abs(x)), lambda x: (1 + abs(x)) ** -2.0),
         ('"ThresholdedReLU"', lambda x: np.where(x > 1, x, 0), lambda x: x > 1),
         ('"ThresholdedReLU" thresholded_relu_param { alpha: -2 }', lambda x: np.where(x > -2, x, 0), lambda x: x > -2),
         (
