@@ -121,6 +121,6 @@ def test_one_that_cannot_be_imported_is_named_where_it_may_matter(
     (tmp_path / "softsign.prototxt").write_text(NET.replace("Softsign", "Softsing"))
     told = f"the distribution broken 1.0 brings layers in broken, which cannot be imported: {reason}"
     result = run("", "check", "softsign.prototxt")
-    assert f"Did you mean Softsign or Softmax or Pooling? Perhaps a plug-in is missing: {told}" in result.stdout
+    assert f"Did you mean Softsign or Softplus or Softmax? Perhaps a plug-in is missing: {told}" in result.stdout
     result = run("import caffe_lite; caffe_lite.layer_type_list()")
     assert f"PluginError: {told}. Repair or update that distribution, or uninstall it." in result.stderr
