@@ -196,4 +196,7 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     page = (tmp_path / "layers/SoftmaxWithLoss.html").read_text(encoding="utf-8")
     assert "<math" in page
     assert "normalization" in page
+    assert "SeLU, SeLu" in (tmp_path / "layers/SeLU.html").read_text(encoding="utf-8")
+    names = [str(path).lower() for path in tmp_path.rglob("*.html")]
+    assert len(names) == len(set(names)), "pages whose names differ only in case"
     assert not re.search(r'(?:src|href)="(?:https?:)?//(?!github\.com)[^"]*\.(?:js|css|woff2?)', page)

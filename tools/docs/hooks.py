@@ -18,8 +18,11 @@ def on_config(config: Any) -> Any:
     config.markdown_extensions.append(mathml.Mathematics())
     fence = {"name": "math", "class": "formula", "format": mathml.block}
     config.mdx_configs["pymdownx.superfences"] = {"custom_fences": [fence]}
-    groups = _made(layer_pages.groups)
-    sections = [{heading: [f"layers/{cls.type}.md" for cls in classes]} for heading, classes in groups.items()]
+    groups, names = _made(layer_pages.groups), layer_pages.page_names()
+    sections = [
+        {heading: [f"layers/{name}.md" for name in dict.fromkeys(names[cls.type] for cls in classes)]}
+        for heading, classes in groups.items()
+    ]
     config.nav = [
         {**entry, "Layers": ["layers/index.md", *sections]} if "Layers" in entry else entry for entry in config.nav
     ]

@@ -39,10 +39,21 @@ def groups() -> dict[str, list[type[Layer]]]:
     return {_HEADINGS[kind]: [cls for cls in ours if cls.kind is kind] for kind in Kind}
 
 
+def page_names() -> dict[str, str]:
+    """Map each type to the name of its page.
+
+    Types whose names differ only in case share the page of the first: some file systems do not tell them apart.
+    """
+    first: dict[str, str] = {}
+    types = [cls.type for classes in groups().values() for cls in classes]
+    return {name: first.setdefault(name.lower(), name) for name in types}
+
+
 def pages() -> dict[str, str]:
     """Map paths to the Markdown of every layer's page and of the index; raise ValueError if a class says too little."""
     errors: list[str] = []
-    made = {}
+    names = page_names()
+    sections: dict[str, dict[str, str]] = {}  # of each page, by class
     read: dict[str, None] = {}  # the parameters that pages show
     others = {name: text for module, name, text in docstrings()}
     index = [_INDEX]
@@ -59,11 +70,16 @@ def pages() -> dict[str, str]:
             read |= dict.fromkeys(used)
             own = _own(name)
             errors += form_errors(name, _with_referred(text, others), _fields_to_tell(own, text) if own else {})
-            made[f"layers/{name}.md"] = _page(cls, text, used, others)
-            index.append(f"| [{name}]({name}.md) | {as_markdown(_headline(cls))} |")
+            above = sections.setdefault(names[name], {})
+            above[cls.__name__] = _page(cls, text, used, {k: other for k, other in others.items() if k not in above})
+            index.append(f"| [{name}]({names[name]}.md) | {as_markdown(_headline(cls))} |")
         index.append("")
     if errors:
         raise ValueError("what layers say of themselves:\n" + "\n".join(errors))
+    made = {
+        f"layers/{page}.md": _joined([name for name in names if names[name] == page], list(texts.values()))
+        for page, texts in sections.items()
+    }
     made["layers/index.md"] = "\n".join([*index, _shared_tables(read)])
     return made
 
@@ -148,11 +164,19 @@ def _rows(message: Any, replaced: Any, text: str = "") -> list[str]:
     return rows
 
 
+def _joined(types: list[str], texts: list[str]) -> str:
+    """Return one page for several types, or the page of one as it is."""
+    if len(types) == 1:
+        return texts[0]
+    return "\n".join([f"# {', '.join(types)}", "", *(re.sub("^#", "##", text, flags=re.MULTILINE) for text in texts)])
+
+
 def _page(cls: type[Layer], text: str, used: list[str], others: dict[str, str]) -> str:
     lines = [f"# {cls.type}", "", as_markdown(_headline(cls)), "", "```math", cls.formula, "```", ""]
     lines += [f"{_emphasised(part)}\n" for part in parts(text)]
     for referred in dict.fromkeys(re.findall(r"\bsee ([A-Z]\w+)", text)):
-        lines += [f"## {referred}", "", *(f"{_emphasised(part)}\n" for part in parts(others.get(referred, "")))]
+        if referred in others:
+            lines += [f"## {referred}", "", *(f"{_emphasised(part)}\n" for part in parts(others[referred]))]
     if used:
         lines += ["## Parameters", ""]
     for param in used:
@@ -162,7 +186,10 @@ def _page(cls: type[Layer], text: str, used: list[str], others: dict[str, str]) 
 
 def _emphasised(part: str) -> str:
     opening = re.match(r"[A-Z][a-z]+s?(?: and [a-z]+)?(?=:)|Reads", part)
-    return f"**{opening[0]}**{as_markdown(part[opening.end() :])}" if opening else as_markdown(part)
+    if not opening:
+        return as_markdown(part)
+    rest = part[opening.end() :]
+    return f"**{opening[0]}**{' ' if rest.startswith(' ') else ''}{as_markdown(rest)}"
 
 
 def _shared_tables(params: Iterable[str]) -> str:
