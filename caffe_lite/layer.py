@@ -180,7 +180,7 @@ class Layer:
     # How much of its training has passed, from 0 to 1; solvers set it before each iteration.
     progress: float = 0.0
 
-    # Values that a pass leaves for the next one and no weights file holds: read and bound in every Forward.
+    # Values that a pass leaves for the next one: read and bound in every Forward. Snapshots hold them, weights do not.
     carried: Sequence[Blob] = ()
 
     def fitted(self, arrays: Sequence[np.ndarray | None]) -> Sequence[np.ndarray | None]:
@@ -192,10 +192,14 @@ class Layer:
 
     def state(self) -> Any:
         """Return, as JSON, what a snapshot needs besides ``blobs`` to go on as if never stopped; None if nothing."""
-        return None
+        return [self.ops.host_view(blob.data).tolist() for blob in self.carried] or None
 
     def restore_state(self, state: Any) -> None:
         """Go on from a state that ``state()`` returned."""
+        for place, blob in enumerate(self.carried):
+            array = self.ops.asarray(np.array(state[place]))
+            blob.Reshape(array.shape)
+            blob.data = array
 
     def close(self) -> None:
         """Stop threads and close files. The Net calls this once; the layer is not used afterwards."""

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from math import prod
 
 from ..blobs import Blob
-from ..layer import Kind, register_layer
+from ..layer import Kind, Layer, register_layer
 from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter
-from .common.carrying import CarryingLayer
 from .common.fillers import fill
 from .lstm_unit import lstm_unit, lstm_unit_backward
 
 
 @register_layer("Lstm")
-class CaffeLstmLayer(CarryingLayer):
+class CaffeLstmLayer(Layer):
     """(i, f, o, g) = W_i x + W_h (clip h) + b, c' = clip sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c').
 
     It computes what LSTM computes from other blobs. Row t N + n of the bottom is step t of stream n.

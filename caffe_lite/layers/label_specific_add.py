@@ -9,7 +9,7 @@ from ..blobs import Blob
 from ..layer import Kind, register_layer
 from ..ops.array import Array
 from ..proto.caffe_pb2 import TEST
-from .common.carrying import CountingLayer
+from .common.counting import CountingLayer
 from .common.loss import class_labels
 
 
@@ -19,14 +19,14 @@ class LabelSpecificAddLayer(CountingLayer):
 
     The gradient passes as it is. b is bias with a minus, whichever sign it has. With bias_base, b changes with the
     number i of Forwards: b = bias_base + (1 + bias_gamma i)^bias_power - 1, at least bias_min and at most bias_max.
-    Bottoms: scores (N, C); labels, N of them; one below 0 stands for no class. Tops: (N, C); optionally the b in force,
+    Bottoms: scores (N, C); labels, N of them, of which -1 stands for no class. Tops: (N, C); optionally the b in force,
     (1), which is 0 in TEST.
     Reads ``label_specific_add_param``: bias (0), bias_base (0, if given), bias_gamma (0), bias_power (1), bias_min (0),
     bias_max (0), iteration (0), the first i. transform_test has no effect, as in the original.
     Source: Wang, Cheng, Liu and Liu 2018 (AM-Softmax); label_specific_add.cpp of happynear's Caffe and of OpenVINO's.
-    Differences: happynear's adds a bias above 0, OpenVINO's subtracts it, and so does this layer; a label that is no
-    class is an error (the original reads and writes other memory, also for the label -1, with which
-    AnchorEmbeddingExtractor says that it has found nothing).
+    Differences: happynear's adds a bias above 0, OpenVINO's subtracts it, and so does this layer; for the label -1,
+    with which AnchorEmbeddingExtractor says that it has found nothing, the original reads and writes other memory; so
+    it does for any other label that is no class, which is an error here.
     """
 
     kind = Kind.NEURON

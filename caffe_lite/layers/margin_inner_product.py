@@ -9,7 +9,7 @@ from ..blobs import Blob
 from ..layer import Kind, register_layer
 from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter, MarginInnerProductParameter
-from .common.carrying import CountingLayer
+from .common.counting import CountingLayer
 from .common.fillers import fill
 from .common.loss import class_labels
 from .common.unit_vectors import unit_vectors

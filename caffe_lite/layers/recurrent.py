@@ -7,15 +7,14 @@ from math import prod
 from typing import ClassVar
 
 from ..blobs import Blob
-from ..layer import Kind
+from ..layer import Kind, Layer
 from ..logs.log import logger
 from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter
-from .common.carrying import CarryingLayer
 from .common.fillers import fill
 
 
-class RecurrentLayer(CarryingLayer):
+class RecurrentLayer(Layer):
     """gates_t = W_x x_t + b + W_static x_static + W_h (cont_t h_{t-1}); a subclass computes the next h from them.
 
     Bottoms: x (T, N, ...), T steps of N independent streams; cont (T, N), 0 where a sequence begins, else 1; optionally

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -154,10 +153,3 @@ class SoftmaxWithLossLayer(LossLayer):
         if len(top) > 1 and top[1].has_diff:
             dx = dx + ops.softmax_backward(top[1].diff, prob, self.class_axis)
         bottom[0].diff = dx
-
-    def state(self) -> Any:
-        return self.ops.host_view(self.class_weights.frequencies.data).tolist() if self.class_weights else None
-
-    def restore_state(self, state: Any) -> None:
-        if self.class_weights and state:
-            self.class_weights.frequencies.data = self.ops.asarray(np.array(state))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ..errors import SolverError
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.parsed import Parsed
+from .solver import setting_error
 
 _MOMENTUM_POLICIES = ("fixed", "poly", "opt")
 _DECAY_POLICIES = ("fixed", "poly")
@@ -54,21 +55,12 @@ def problems(solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
     for field, known in (("momentum_policy", _MOMENTUM_POLICIES), ("weight_decay_policy", _DECAY_POLICIES)):
         policy = getattr(p, field)
         if policy not in known:
-            yield SolverError(
-                f"unknown {field} {policy!r}", where=solver.where(field), hint=f"policies: {', '.join(known)}"
-            )
+            yield setting_error(solver, field, f"unknown {field} {policy!r}", f"policies: {', '.join(known)}")
         if policy == "poly" and p.max_iter <= 0:
-            yield SolverError(
-                f'{field}: "poly" needs a max_iter of at least 1', where=solver.where(field), hint="set max_iter"
-            )
+            yield setting_error(solver, field, f'{field}: "poly" needs a max_iter of at least 1', "set max_iter")
     for field in ("momentum_power", "weight_decay_power"):
         if getattr(p, field) < 0:
-            yield SolverError(
-                f"{field} is {getattr(p, field):g}", where=solver.where(field), hint="it must be at least 0"
-            )
+            yield setting_error(solver, field, f"{field} is {getattr(p, field):g}", "it must be at least 0")
     if not 0 <= p.max_momentum <= 1:
-        yield SolverError(
-            f"max_momentum {p.max_momentum:g} should lie between 0 and 1",
-            where=solver.where("max_momentum"),
-            hint="give one of 0 to 1",
-        )
+        what = f"max_momentum {p.max_momentum:g} should lie between 0 and 1"
+        yield setting_error(solver, "max_momentum", what, "give one of 0 to 1")

@@ -362,6 +362,11 @@ def test_masks_go_along_with_patches_and_mirrors(make_net: MakeNet, tmp_path: Pa
     assert ((shown > 100) == maps).mean() > 0.999
 
 
+def test_masks_of_images_that_are_too_small(make_net: MakeNet, masked: tuple[Path, np.ndarray]) -> None:
+    with pytest.raises(DataError, match=r"the images are 8 x 16, and seg_scales is 9\. Make seg_scales smaller"):
+        make_net(layer(masked[0], 2, more="seg_scales: 9", tops=THREE))
+
+
 def test_records_without_masks(make_net: MakeNet, source: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="it has no seg_label"):
         make_net(layer(source, 2, tops=THREE))

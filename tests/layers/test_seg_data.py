@@ -111,6 +111,12 @@ def test_settings_that_cannot_be(
     assert message in str(caught.value)
 
 
+def test_a_scale_that_leaves_nothing(make_net: MakeNet, source: Path) -> None:
+    net = make_net(layer(source, "scale_ratios: 0.01 scale_ratios: 0.01"))
+    with pytest.raises(DataError, match="the image is 0 x 0, and stride is 1"):
+        net.forward()
+
+
 def test_a_source_is_needed(make_net: MakeNet) -> None:
     with pytest.raises(LayerError, match=r"there is no source. Give seg_data_param a source"):
         make_net('layer { name: "seg" type: "SegData" top: "data" top: "label" }')

@@ -32,7 +32,13 @@ class Masks:
     def shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Return the shape of the maps for an image of this size."""
         classes = 1 if self.tables is None else len(self.tables)
-        return (classes, *(self.size or (height // self.scale, width // self.scale)))
+        high, wide = self.size or (height // self.scale, width // self.scale)
+        if high < 1 or wide < 1:
+            raise DataError(
+                f"the images are {height} x {width}, and seg_scales is {self.scale}",
+                hint="Make seg_scales smaller, or the images larger",
+            )
+        return (classes, high, wide)
 
     def maps(self, mask: np.ndarray, height: int, width: int) -> np.ndarray:
         """Return the maps (C, h, w) of a mask (H, W), for an image of this size."""

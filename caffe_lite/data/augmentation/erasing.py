@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import LayerError
+from ...errors import DataError, LayerError
 from ...proto.caffe_pb2 import TransformationParameter
 
 _VALUES = 255  # the noise is less
@@ -54,6 +54,11 @@ def draw_erasure(param: TransformationParameter, crop: tuple[int, ...], rng: np.
     if rng.random() >= param.erase_ratio:
         return None
     channels, height, width = crop
+    if int(int(width * param.scale_min) * param.aspect_min) > height:
+        raise DataError(
+            f"the smallest rectangle to erase is higher than the crop, {height} x {width}",
+            hint="Make scale_min or aspect_min smaller",
+        )
     while True:
         wide = int(width * rng.uniform(param.scale_min, param.scale_max))
         high = int(wide * rng.uniform(param.aspect_min, param.aspect_max))

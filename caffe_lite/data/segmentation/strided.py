@@ -42,9 +42,8 @@ class StridedPairBatches(PairBatches):
         lower, upper = map(np.float32, self.factors)
         factor = np.float32(float(lower) + rng.integers(int(float(upper - lower) * 1000) + 1) / 1000)
         height, width = (int(float(np.float32(side) * factor) + 0.5) for side in labels.shape)
-        image, labels = resize_pair(image, labels, height, width)
-        _, height, width = self.augmented(image.shape)
-        return crop_pair(image, labels, height, width, rng)
+        _, high, wide = self.augmented((len(image), height, width))
+        return crop_pair(*resize_pair(image, labels, height, width), high, wide, rng)
 
     def augmented(self, shape: Shape) -> Shape:
         height, width = (side // self.stride * self.stride for side in shape[1:])

@@ -7,7 +7,7 @@ import pytest
 from google.protobuf import text_format
 
 from caffe_lite.data.augmentation.erasing import Erasure, check_erasing, draw_erasure
-from caffe_lite.errors import LayerError
+from caffe_lite.errors import DataError, LayerError
 from caffe_lite.proto.caffe_pb2 import TransformationParameter
 
 
@@ -58,3 +58,10 @@ def test_the_rest_of_a_crop_stays() -> None:
 def test_what_cannot_be_drawn(text: str, message: str) -> None:
     with pytest.raises(LayerError, match=message):
         check_erasing(param(text))
+
+
+def test_a_crop_that_no_rectangle_fits_into() -> None:
+    wide = param("erase_ratio: 1 scale_min: 0.3 aspect_min: 0.5")
+    assert draw_erasure(wide, (3, 200, 400), np.random.default_rng(0)) is not None
+    with pytest.raises(DataError, match="the smallest rectangle to erase is higher than the crop, 59 x 400"):
+        draw_erasure(wide, (3, 59, 400), np.random.default_rng(0))
