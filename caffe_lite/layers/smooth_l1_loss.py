@@ -20,8 +20,8 @@ class SmoothL1LossLayer(LossLayer):
     Bottoms: a and b, (N, C, ...), with the same number of values per sample; optionally as many weights w, inside f;
     and after them as many weights v, outside it. A weight that is not given is 1. Tops: the loss, (); optionally the
     loss of each place, summed over the channels and not divided by Z, (N, 1, H, W).
-    Meanings: with four bottoms it is Fast R-CNN's, with three SSD's; with two both are the same. SSD's has no sigma, so
-    that it is 1.
+    Meanings: with four bottoms it is Fast R-CNN's, with three SSD's; with two both are the same, but only Fast R-CNN's
+    has a sigma.
     Reads ``smooth_l1_loss_param``: sigma (1), the s above.
     Source: Girshick 2015, smooth_L1_loss_layer.cpp of Fast R-CNN's and of SSD's Caffe; the second top: cascade-rcnn.
     Differences: with three bottoms, the gradient is multiplied by w (SSD's is not, which is wrong unless w is 0 or 1);

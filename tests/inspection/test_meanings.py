@@ -109,7 +109,7 @@ def test_nothing_is_told_where_an_unknown_shape_decides(maps: tuple[int, ...] | 
 
 
 def test_every_layer_that_describes_meanings_tells_them() -> None:
-    """A class that inherits its docstring's paragraph by reference (see CTCLossLayer) is one of them, too."""
+    """CtcLoss has the docstring of CTCLoss by reference."""
     classes = [layer_class(kind) for kind in layer_type_list()]
     described = {cls.type for cls in classes if cls and "Meanings:" in (cls.__doc__ or "")}
     assert described == {kind for kind, _, _, meaning in MEANINGS if meaning} - {"CtcLoss"}
