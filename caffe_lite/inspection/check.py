@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import functools
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -225,9 +226,12 @@ def _check_layers(
                 checked.tell(problem)
         told.update(problem.where for problem in fresh)
     meanings = {place: meaning for view in reversed(views) for place, meaning in view.meanings.items()}
+    alike = Counter(meanings.values())
     for layer in layers:
-        if meaning := meanings.get(layer.where):
-            checked.note(f"taken for {meaning}", layer.where or Where(checked.file), layer=layer)
+        meaning = meanings.get(layer.where, "")
+        if others := alike.pop(meaning, 0):  # at the first layer of those with this meaning
+            more = f", as {others - 1} more are" if others > 1 else ""
+            checked.note(f"taken for {meaning}{more}", layer.where or Where(checked.file), layer=layer)
         module = layer.param.python_param.module
         if layer.param.type == "Python" and module and not finds_module(module, layer.where):
             checked.note(

@@ -230,6 +230,17 @@ def test_the_meaning_of_a_layer_is_noted_once_for_all_states(tmp_path: Path) -> 
     ]
 
 
+def test_layers_of_one_meaning_are_noted_together(tmp_path: Path) -> None:
+    layer = 'layer {{ name: "{0}" type: "BN" bottom: "data" top: "{0}" bn_param {{ {1}: true }} }}\n'
+    found = checked(
+        tmp_path, DATA + "".join(layer.format(name, "frozen") for name in "abc") + layer.format("d", "icnet")
+    )
+    assert [(note.layer, note.what) for note in found.notes] == [
+        ("a", "taken for yjxiong's BN, because frozen is given, as 2 more are"),
+        ("d", "taken for yjxiong's BN, because icnet is given"),
+    ]
+
+
 def test_the_meaning_is_noted_beside_the_problem_that_follows_from_it(tmp_path: Path) -> None:
     layer = 'layer { name: "a" type: "BN" bottom: "data" top: "a" top: "mean" bn_param { eps: 1 } }\n'
     found = checked(tmp_path, DATA + layer)
