@@ -11,16 +11,7 @@ from ..data.boxes import corners, overlaps
 from ..layer import Kind, register_layer
 from ..proto.caffe_pb2 import EvalDetectionParameter
 from .common.rows import ListsLayer
-from .common.yolo import (
-    Truth,
-    anchors_of,
-    by_place,
-    check_maps,
-    check_truth,
-    distinct,
-    predicted_boxes,
-    read_truth,
-)
+from .common.yolo import Truth, Version2, anchors_of, check_maps, check_truth, distinct, read_truth
 
 P = EvalDetectionParameter
 _LEAST = 0.005  # boxes with smaller scores are left out once duplicates are
@@ -69,16 +60,11 @@ class EvalDetectionLayer(ListsLayer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p, ops = self.p, self.ops
         truth = read_truth(self, bottom[1].shape, self.on_host(bottom[1]), self.shape[0], p.num_class)
-        maps = ops.reshape(bottom[0].data, self.shape)
-        raw, active, classes = (
-            by_place(ops.host_view(x)) for x in (maps, ops.sigmoid(maps[:, :, :5]), ops.softmax(maps[:, :, 5:], 2))
-        )
-        anchors = self.anchors / [self.shape[4], self.shape[3]]
-        boxes = predicted_boxes(active[..., :2], raw[..., 2:4], anchors)
-        sure, best = active[..., 4], classes.max(-1)
+        boxes, sure, classes = Version2.of(ops, ops.reshape(bottom[0].data, self.shape), self.anchors)
+        best = classes.max(-1)
         scores = {P.OBJ: sure, P.PROB: best, P.MULTIPLY: sure * best}[p.score_type]
         labels = classes.argmax(-1)
-        result = np.zeros(top[0].shape, raw.dtype)
+        result = np.zeros(top[0].shape, boxes.dtype)
         for image, out in enumerate(result):
             box, score, label = (np.moveaxis(x[image], 0, 2) for x in (boxes, scores, labels))
             own = truth.image == image

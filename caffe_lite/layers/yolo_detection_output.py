@@ -9,7 +9,7 @@ import numpy as np
 from ..blobs import Blob
 from ..layer import register_layer
 from ..proto.caffe_pb2 import LayerParameter
-from .common.yolo import anchors_of, by_place, check_maps, predicted_boxes
+from .common.yolo import Version2, anchors_of, check_maps
 from .common.yolo_output import Candidates, YoloOutputLayer
 
 
@@ -54,14 +54,9 @@ class YoloDetectionOutputLayer(YoloOutputLayer):
         self.reshape_top(top)
 
     def candidates(self, bottom: Blob, index: int) -> Candidates:
-        ops, shape = self.ops, self.shapes[index]
-        maps = ops.reshape(bottom.data, shape)
-        raw = by_place(ops.host_view(maps))
-        active = by_place(ops.host_view(ops.sigmoid(maps[:, :, :5])))
-        classes = by_place(ops.host_view(ops.softmax(maps[:, :, 5:], 2)))
-        scores = (active[..., 4] * classes.max(-1)).transpose(0, 2, 3, 1)
+        maps = self.ops.reshape(bottom.data, self.shapes[index])
+        boxes, objectness, classes = Version2.of(self.ops, maps, self.anchors)
+        scores = (objectness * classes.max(-1)).transpose(0, 2, 3, 1)
         image, row, column, anchor = np.nonzero(scores >= self.p.confidence_threshold)
-        anchors = self.anchors / np.array([shape[4], shape[3]])
-        boxes = predicted_boxes(active[..., :2], raw[..., 2:4], anchors)
         label = classes.argmax(-1)[image, anchor, row, column]
         return Candidates(image, label, scores[image, row, column, anchor], boxes[image, anchor, row, column])

@@ -61,6 +61,6 @@ def test_it_learns_a_few_pictures_by_heart(shapes: Path) -> None:
     solver.snapshot = solver.display = 0
     solver.test_interval = 1000
     trained = get_solver(solver)
-    trained.step(200)
+    trained.step(100)
     trained.test_all()
     assert trained.test_scores[0]["detection_eval"][0] > 0.7

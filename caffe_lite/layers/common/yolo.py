@@ -14,6 +14,8 @@ import numpy as np
 from ...blobs import Blob
 from ...data.boxes import centred, corners, nms
 from ...layer import Layer
+from ...ops.array import Array
+from ...ops.base import Ops
 
 
 def by_place(maps: np.ndarray) -> np.ndarray:
@@ -33,6 +35,23 @@ def predicted_boxes(offsets: np.ndarray, sizes: np.ndarray, anchors: np.ndarray)
     with np.errstate(over="ignore"):
         lengths = np.exp(sizes) * anchors[:, None, None].astype(sizes.dtype)
     return np.concatenate([centres, lengths], -1)
+
+
+class Version2(NamedTuple):
+    """What maps of YOLO version 2 predict at each place: boxes (N, A, H, W, 4), objectness, and classes (..., C)."""
+
+    boxes: np.ndarray
+    objectness: np.ndarray
+    classes: np.ndarray
+
+    @classmethod
+    def of(cls, ops: Ops[Array], maps: Array, anchors: np.ndarray) -> Version2:
+        """Decode maps (N, A, 5 + C, H, W); the sizes of anchors (A, 2) are numbers of places."""
+        raw = by_place(ops.host_view(maps))
+        active = by_place(ops.host_view(ops.sigmoid(maps[:, :, :5])))
+        classes = by_place(ops.host_view(ops.softmax(maps[:, :, 5:], 2)))
+        boxes = predicted_boxes(active[..., :2], raw[..., 2:4], anchors / [maps.shape[4], maps.shape[3]])
+        return cls(boxes, active[..., 4], classes)
 
 
 def distinct(boxes: np.ndarray, threshold: float) -> np.ndarray:
