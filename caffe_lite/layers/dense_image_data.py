@@ -43,8 +43,7 @@ class DenseImageDataLayer(LabelMapLayer):
         self.check_transform()
         if p.HasField("mean_file"):
             self.error("mean_file in dense_image_data_param is not read", "Write it into transform_param")
-        if bool(p.crop_height) != bool(p.crop_width):
-            self.error("one of crop_height and crop_width is given", "Give both, or none")
+        self.check_pair(p, "crop_height", "crop_width")
         crops = [p.crop_height, *crop_shape(transform)]
         if all(crops):
             self.error("dense_image_data_param and transform_param both give a crop", "Keep one of them")

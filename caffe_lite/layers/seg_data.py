@@ -45,8 +45,7 @@ class SegDataLayer(LabelMapLayer):
         ratios = list(transform.scale_ratios)
         if len(ratios) not in (0, 2) or ratios != sorted(ratios) or any(ratio <= 0 for ratio in ratios):
             self.error(f"scale_ratios are {ratios}", "Give the smallest and the largest factor, both above 0, or none")
-        if transform.HasField("upper_height") != transform.HasField("upper_width"):
-            self.error("one of upper_height and upper_width is given", "Give both, or upper_size, or none")
+        self.check_pair(transform, "upper_height", "upper_width")
         for field in ("stride", "upper_size", "upper_height", "upper_width"):
             if transform.HasField(field) and getattr(transform, field) < 1:
                 self.error(f"{field} is {getattr(transform, field)}", "Use 1 or more")

@@ -53,8 +53,7 @@ class VideoDataLayer(BatchLayer):
             return [self.foreseen_images(size, 3), (size,)]
         self.meaning = "yjxiong's VideoData, because source is given"
         self.check_source("video_data_param")
-        if bool(p.new_height) != bool(p.new_width):
-            self.error("one of new_height and new_width is given", "Give both, or none")
+        self.check_pair(p, "new_height", "new_width")
         if p.num_segments < 1 or p.new_length < 1:
             self.error(f"num_segments is {p.num_segments} and new_length is {p.new_length}", "give 1 or more of each")
         flow = p.modality == VideoDataParameter.FLOW

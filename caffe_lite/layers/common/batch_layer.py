@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import Message
 
 from ...blobs import Blob
 from ...blobs.unknown import Shape, Undetermined, UnknownSize
@@ -125,6 +126,11 @@ class BatchLayer(Layer, abc.ABC):
         crop_height, crop_width = crop_shape(p)
         image = (channels, crop_height or height, crop_width or width)
         return (batch_size, *(size or UnknownSize() for size in image))
+
+    def check_pair(self, message: Message, height: str, width: str) -> None:
+        """Refuse a message that gives one of these two sizes without the other."""
+        if bool(getattr(message, height)) != bool(getattr(message, width)):
+            self.error(f"one of {height} and {width} is given", "Give both, or none")
 
     def check_source(self, name: str) -> None:
         """Refuse a missing source and an empty batch; ``name`` is the message that holds both fields."""

@@ -23,8 +23,7 @@ class ListLayer(BatchLayer, abc.ABC):
         """Refuse a missing source, an empty batch, and one of new_height and new_width alone."""
         p = getattr(self.param, self.list_param)
         self.check_source(self.list_param)
-        if bool(p.new_height) != bool(p.new_width):
-            self.error("one of new_height and new_width is given", "Give both, or none")
+        self.check_pair(p, "new_height", "new_width")
 
     def open_list(self, kind: type[Images], rng: np.random.Generator) -> tuple[Images, Reading]:
         """Read the list; return it, and how its images are read."""
