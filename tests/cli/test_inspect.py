@@ -7,6 +7,7 @@ import pytest
 
 import caffe_lite
 from caffe_lite.errors import DataError, LayerError, WeightsError
+from caffe_lite.inspection.weights import compare, describe, draw_histograms
 
 NET = """
 layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: 1 dim: 2 }} }} }}
@@ -29,30 +30,34 @@ def weights(folder):
     return write
 
 
-@pytest.mark.parametrize("file", ["w.caffemodel", "w.caffemodel.h5"])
-def test_what_a_file_holds(caffe, weights, file):
-    result = caffe("inspect", weights(file, 0.5))
+def rows_of(text: str) -> list[list[str]]:
+    return [re.split(r" {2,}", line) for line in text.splitlines()]
+
+
+def test_what_a_file_holds(caffe, folder, weights):
+    pytest.importorskip("matplotlib")
+    result = caffe("inspect", weights("w.caffemodel", 0.5), "--histograms", "w.png")
     assert (result.returncode, result.stderr) == (0, "")
-    rows = [re.split(r" {2,}", line) for line in result.stdout.splitlines()]
-    kinds = [] if file.endswith(".h5") else ["InnerProduct"]
-    assert ["ip", *kinds, "0", "3 x 2", "6", "0.5", "0.5", "0.5", "0"] in rows
+    rows = rows_of(result.stdout)
+    assert ["ip", "InnerProduct", "0", "3 x 2", "6", "0.5", "0.5", "0.5", "0"] in rows
     assert rows[-1] == ["3 layers, 3 blobs, 12 values (48 bytes)"]
+    assert (folder / "w.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_values_that_are_not_finite(caffe, weights):
-    result = caffe("inspect", weights("w.caffemodel", np.nan))
-    assert result.stdout.endswith("\n6 values are not finite; the statistics are those of the others\n")
+def test_an_hdf5_file_has_no_types(folder, weights):
+    text = describe(str(folder / weights("w.caffemodel.h5", 0.5)))
+    assert ["ip", "0", "3 x 2", "6", "0.5", "0.5", "0.5", "0"] in rows_of(text)
 
 
-def test_how_two_files_differ(caffe, weights):
+def test_values_that_are_not_finite(folder, weights):
+    text = describe(str(folder / weights("w.caffemodel", np.nan)))
+    assert text.endswith("\n6 values are not finite; the statistics are those of the others")
+
+
+def test_how_two_files_differ(caffe, folder, weights):
     weights("a.caffemodel", 0.5)
-    assert caffe("inspect", "a.caffemodel", "a.caffemodel").stdout == "3 blobs are equal, 0 differ\n"
-    result = caffe("inspect", "a.caffemodel", weights("b.caffemodel.h5", 0.75))
-    rows = [re.split(r" {2,}", line) for line in result.stdout.splitlines()]
-    assert rows[2:] == [["ip", "0", "3 x 2", "3 x 2", "0.25", "0.5"], [""], ["2 blobs are equal, 1 differ"]]
     result = caffe("inspect", "a.caffemodel", weights("c.caffemodel", 0.5, outputs=4, other="p"))
-    rows = [re.split(r" {2,}", line) for line in result.stdout.splitlines()]
-    assert rows[2:] == [
+    assert rows_of(result.stdout)[2:] == [
         ["ip", "0", "3 x 2", "4 x 2", "other shape"],
         ["ip", "1", "3", "4", "other shape"],
         ["prelu", "0", "3", "only in a.caffemodel"],
@@ -60,15 +65,17 @@ def test_how_two_files_differ(caffe, weights):
         [""],
         ["0 blobs are equal, 4 differ"],
     ]
+    a, b = str(folder / "a.caffemodel"), str(folder / weights("b.caffemodel.h5", 0.75))
+    assert compare(a, a) == "3 blobs are equal, 0 differ"
+    rows = rows_of(compare(a, b))
+    assert rows[2:] == [["ip", "0", "3 x 2", "3 x 2", "0.25", "0.5"], [""], ["2 blobs are equal, 1 differ"]]
 
 
-@pytest.mark.parametrize("picture", ["w.png", "w.svg"])
-def test_histograms(caffe, folder, weights, picture):
+def test_names_in_a_picture(folder, weights):
     pytest.importorskip("matplotlib")
-    result = caffe("inspect", weights("w.caffemodel", 0.5, other="$x_"), "--histograms", picture)
-    assert result.returncode == 0, result.stderr
-    data = (folder / picture).read_bytes()
-    assert data.startswith(b"\x89PNG") if picture.endswith("png") else b"<!-- ip 0 -->" in data and b"$x_ 0" in data
+    draw_histograms(str(folder / weights("w.caffemodel", 0.5, other="$x_")), folder / "w.svg")
+    data = (folder / "w.svg").read_bytes()
+    assert b"<!-- ip 0 -->" in data and b"$x_ 0" in data
 
 
 def test_load_weights(folder, weights):
