@@ -16,7 +16,7 @@ from caffe_lite.solvers.learning_rate import check_policy, learning_rate
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # These give no single answer for an image: see tests/configs.
-OTHERS = {"faster_rcnn_tiny", "fcn8s", "lrcn", "ssd_tiny", "yolo_tiny"}
+OTHERS = {"enet_tiny", "faster_rcnn_tiny", "fcn8s", "lrcn", "ssd_tiny", "yolo_tiny"}
 NAMES = sorted({path.parent.name for path in CONFIGS.glob("*/net.prototxt")} - OTHERS)
 DEPLOY = ("deploy",)
 HEAVY = ("alexnet", "caffenet", "googlenet", "resnet50", "vgg16")
@@ -50,7 +50,7 @@ LOSSES = {
 IDLE = {"mnist_siamese": {("ip2", 1), ("feat", 1)}}
 TEST_IMAGES = {"lenet": 1_000, "cifar10_quick": 10_000, "cifar10_full": 10_000, "mnist_autoencoder": 1_000}
 TEST_IMAGES |= {"mnist_siamese": 1_000, "fcn8s": 1_449, "lrcn": 472 * 8 * 16, "ssd_tiny": 500, "faster_rcnn_tiny": 500}
-TEST_IMAGES |= {"yolo_tiny": 500}
+TEST_IMAGES |= {"yolo_tiny": 500, "enet_tiny": 100}
 IMAGENET_TEST_IMAGES = 50_000
 
 
@@ -59,7 +59,7 @@ def config(name: str) -> NetParameter:
 
 
 def data_layers(name: str) -> list[LayerParameter]:
-    return [layer for layer in config(name).layer if layer.type in ("Data", "AnnotatedData")]
+    return [layer for layer in config(name).layer if layer.type in ("Data", "AnnotatedData", "DenseImageData")]
 
 
 def deployed_shape(name: str) -> list[int]:
@@ -176,7 +176,8 @@ def test_a_solver_trains_the_net_beside_it(path):
     assert list(solver.stepvalue) == sorted(solver.stepvalue)
     assert all(step < solver.max_iter for step in solver.stepvalue)
     *_, test = data_layers(name)
-    assert sum(solver.test_iter) * test.data_param.batch_size == TEST_IMAGES.get(name, IMAGENET_TEST_IMAGES)
+    batch_size = test.data_param.batch_size or test.dense_image_data_param.batch_size
+    assert sum(solver.test_iter) * batch_size == TEST_IMAGES.get(name, IMAGENET_TEST_IMAGES)
 
 
 def test_every_net_has_a_solver():

@@ -87,10 +87,10 @@ def texture(rng: np.random.Generator) -> np.ndarray:
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
-def free_place(rng: np.random.Generator, taken: list[Box]) -> Box | None:
-    """Return a random box that overlaps none of the others, or None if there is hardly room."""
+def free_place(rng: np.random.Generator, taken: list[Box], sides: tuple[int, int] = SIDES) -> Box | None:
+    """Return a random box with sides around these that overlaps none of the others, or None if there is hardly room."""
     for _ in range(20):
-        width, height = side = np.exp(rng.uniform(*np.log(SIDES)) + rng.uniform(-0.15, 0.15, 2)).astype(int)
+        width, height = side = np.exp(rng.uniform(*np.log(sides)) + rng.uniform(-0.15, 0.15, 2)).astype(int)
         x, y = (int(edge) for edge in rng.integers(0, SIZE - side + 1))
         box = (x, y, x + int(width), y + int(height))
         if all(box[0] >= b[2] or b[0] >= box[2] or box[1] >= b[3] or b[1] >= box[3] for b in taken):
@@ -98,8 +98,11 @@ def free_place(rng: np.random.Generator, taken: list[Box]) -> Box | None:
     return None
 
 
-def draw(rng: np.random.Generator, image: np.ndarray, box: Box, name: str) -> None:
-    """Draw a shape that fills the box, with smooth edges, in a colour unlike what is behind it, lightly textured."""
+def draw(rng: np.random.Generator, image: np.ndarray, box: Box, name: str) -> np.ndarray:
+    """Draw a shape that fills the box, with smooth edges, in a colour unlike what is behind it, lightly textured.
+
+    Return how much of each pixel it covers, up to 255.
+    """
     points = OUTLINES[name](rng)
     low, high = points.min(0), points.max(0)
     corner, far = np.array(box[:2]), np.array(box[2:])
@@ -111,6 +114,7 @@ def draw(rng: np.random.Generator, image: np.ndarray, box: Box, name: str) -> No
     shape = color + rng.normal(0, rng.uniform(0, 12), (SIZE, SIZE, 3))
     share = mask[:, :, None] / 255
     image[...] = np.clip(image * (1 - share) + shape * share, 0, 255)
+    return mask
 
 
 def circle(rng: np.random.Generator) -> np.ndarray:
