@@ -32,14 +32,15 @@ def areas(boxes: np.ndarray, inclusive: bool = False) -> np.ndarray:
 
 
 def overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False, measure: Measure = Measure.UNION) -> np.ndarray:
-    """Return the overlap of each of the boxes a (M, 4) with each of the boxes b (N, 4): (M, N).
+    """Return the overlap of each of the boxes a (..., M, 4) with each of the boxes b (..., N, 4): (..., M, N).
 
     It is the area they share, divided by that of their union, of the smaller one, or of a.
     """
     # Each coordinate by itself, so that it lies in one piece.
-    a, b = (np.ascontiguousarray(boxes.T).T for boxes in (a, b))
-    ax1, ay1, ax2, ay2 = a.T[:, :, None]
-    bx1, by1, bx2, by2 = b.T
+    a_lines = np.ascontiguousarray(np.moveaxis(a, -1, 0))
+    b_lines = a_lines if b is a else np.ascontiguousarray(np.moveaxis(b, -1, 0))
+    ax1, ay1, ax2, ay2 = a_lines[..., :, None]
+    bx1, by1, bx2, by2 = b_lines[..., None, :]
     shared = np.minimum(ax2, bx2) - np.maximum(ax1, bx1)
     height = np.minimum(ay2, by2) - np.maximum(ay1, by1)
     if inclusive:
@@ -47,7 +48,8 @@ def overlaps(a: np.ndarray, b: np.ndarray, inclusive: bool = False, measure: Mea
         height += 1
     np.maximum(shared, 0, out=shared)
     shared *= np.maximum(height, 0, out=height)
-    of_a, of_b = areas(a, inclusive)[:, None], areas(b, inclusive)
+    of_b = areas(b, inclusive)[..., None, :]
+    of_a = areas(a, inclusive)[..., :, None]
     if measure is Measure.UNION:
         whole = np.add(of_a, of_b, out=height)
         whole -= shared
@@ -120,24 +122,56 @@ def nms(
     bound = boxes.dtype.type(threshold)
     kept: list[int] = []
     for start in range(0, len(boxes), _BLOCK):
-        index = np.arange(start, min(start + _BLOCK, len(boxes)))
-        worst = (
-            overlaps(boxes[kept], boxes[index], inclusive, measure).max(0, initial=0)
-            if kept
-            else np.zeros(len(index), boxes.dtype)
-        )
-        index, worst = index[worst <= bound], worst[worst <= bound]
-        among = overlaps(boxes[index], boxes[index], inclusive, measure)
-        for row, i in enumerate(index.tolist()):
-            if not worst[row] <= bound:
-                continue
-            if len(kept) == most:
-                return np.array(kept, int)
-            kept.append(i)
-            np.maximum(worst, among[row], out=worst)
-            if eta < 1 and bound > 0.5:
-                bound *= boxes.dtype.type(eta)
+        block = boxes[start : start + _BLOCK]
+        index, worst = np.arange(start, start + len(block)), np.zeros(len(block), boxes.dtype)
+        if kept:
+            worst = overlaps(boxes[kept], block, inclusive, measure).max(0)
+            good = worst <= bound
+            block, index, worst = block[good], index[good], worst[good]
+        among = overlaps(block, block, inclusive, measure)
+        if eta < 1:
+            free, bound = _free_of_adaptive(among, worst, bound, eta)
+        else:
+            free = _free(among, bound)
+        kept += index[free].tolist()
+        if most is not None and len(kept) >= most:
+            return np.array(kept[:most], int)
     return np.array(kept, int)
+
+
+def _free(overlaps: np.ndarray, bound: float) -> np.ndarray:
+    """Return whether each box is kept, by the overlaps of all with all."""
+    conflicts = ~(overlaps <= bound)
+    free = np.ones(len(overlaps), bool)
+    for row in range(len(overlaps)):
+        if free[row]:
+            worse = free[row + 1 :]
+            np.greater(worse, conflicts[row, row + 1 :], out=worse)
+    return free
+
+
+def _free_of_adaptive(
+    overlaps: np.ndarray, worst: np.ndarray, bound: np.floating, eta: float
+) -> tuple[np.ndarray, np.floating]:
+    """Do as ``_free`` with a bound that falls; ``worst`` are the overlaps with boxes kept before. Return the bound."""
+    free = np.zeros(len(overlaps), bool)
+    for row, own in enumerate(overlaps):
+        if worst[row] <= bound:
+            free[row] = True
+            np.maximum(worst, own, out=worst)
+            if bound > 0.5:
+                bound *= bound.dtype.type(eta)
+    return free, bound
+
+
+def nms_of_many(boxes: np.ndarray, threshold: float) -> np.ndarray:
+    """Return which boxes ``nms`` would keep of each of many short lists (K, M, 4): (K, M)."""
+    conflicts = ~(overlaps(boxes, boxes) <= boxes.dtype.type(threshold))
+    free = np.ones(boxes.shape[:-1], bool)
+    for row in range(boxes.shape[1]):
+        worse = free[:, row + 1 :]
+        np.greater(worse, conflicts[:, row, row + 1 :] & free[:, row, None], out=worse)
+    return free
 
 
 class CodeType(IntEnum):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import prod
 
 import numpy as np
 
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
-from ..data.boxes import best_first, decode, nms
+from ..data.boxes import decode, nms, nms_of_many
 from ..layer import register_layer
 from ..logs.log import logger
 from ..proto.caffe_pb2 import DetectionOutputParameter, PriorBoxParameter
@@ -18,6 +17,7 @@ from .common.detection_files import result_files
 from .common.rows import DetectionsLayer
 
 _FIRST_OF_SYNOPSYS = DetectionOutputParameter.OBJECTNESS_SCORE_FIELD_NUMBER
+_FEW = 50_000  # pairs of boxes, for which it does not pay to treat each class by itself
 
 
 @register_layer("DetectionOutput")
@@ -115,7 +115,7 @@ class DetectionOutputLayer(DetectionsLayer):
     def _check_priors(self, boxes: np.ndarray) -> None:
         if self.param.detection_output_param.code_type == PriorBoxParameter.CORNER:
             return
-        good = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        good = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         if not good.all():
             first = int(good.argmin())
             self.error(f"prior {first} is {boxes[first].tolist()}", "its width and height must be above 0")
@@ -123,21 +123,23 @@ class DetectionOutputLayer(DetectionsLayer):
     def _detections(self, image: int, locations: np.ndarray, scores: np.ndarray, priors: np.ndarray) -> np.ndarray:
         """Return the rows of an image: from (P, places, 4), (P, classes) and (2, P, 4)."""
         p = self.param.detection_output_param
-        top_k = p.nms_param.top_k if p.nms_param.HasField("top_k") and p.nms_param.top_k >= 0 else None
-        by_class = np.ascontiguousarray(scores.T)
-        indices = [best_first(by_class[label], top_k, self.threshold) for label in self.labels]
-        label = np.repeat(self.labels, [len(index) for index in indices])
-        prior = np.concatenate([np.empty(0, int), *indices])
-        score = by_class[label, prior]
+        most = p.nms_param.top_k if p.nms_param.HasField("top_k") and p.nms_param.top_k >= 0 else len(scores)
+        good = (scores > self.threshold) & np.isin(range(p.num_classes), self.labels)
+        prior, label = _nonzero(good)
+        if len(label) and np.bincount(label).max() > most > 0:
+            good &= scores >= np.partition(np.where(good, scores, -np.inf), -most, axis=0)[-most]
+            prior, label = _nonzero(good)
+        score = scores[prior, label]
+        order = np.lexsort((-score, label))
+        place = np.arange(len(order)) - np.searchsorted(label[order], label[order])  # among those of the class
+        order = order[place < most]
+        prior, label, score = prior[order], label[order], score[order]
 
         def kept_of(chosen: np.ndarray) -> np.ndarray:
             at, of = prior[chosen], label[chosen]
             variances = None if p.variance_encoded_in_target else priors[1, at]
             boxes = decode(p.code_type, locations[at, 0 if p.share_location else of], priors[0, at], variances)
-            kept = [np.empty(0, int)]
-            for first, end in pairwise([0, *np.searchsorted(of, self.labels, "right")]):
-                kept.append(first + nms(boxes[first:end], p.nms_param.nms_threshold, eta=p.nms_param.eta))
-            index = np.concatenate(kept)
+            index = self._suppressed(boxes, of)
             rows = np.empty((len(index), self.columns), score.dtype)
             rows[:, 0], rows[:, 1], rows[:, 2] = image, of[index], score[chosen[index]]
             rows[:, 3:7], rows[:, 7:] = boxes[index], self._origin(at[index])
@@ -153,6 +155,30 @@ class DetectionOutputLayer(DetectionsLayer):
                 return rows[np.sort(np.argsort(-rows[:, 2], kind="stable")[: p.keep_top_k])]
             count *= 4
 
+    def _suppressed(self, boxes: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """Return the positions of the boxes that are left, class by class."""
+        p = self.param.detection_output_param.nms_param
+        ends = np.searchsorted(label, self.labels, "right")
+        counts = np.diff(ends, prepend=0)
+        most = counts.max(initial=0)
+        if p.eta == 1 and counts.size * most * most <= _FEW:
+            rank = np.arange(most)
+            index, there = (ends - counts)[:, None] + rank, rank < counts[:, None]
+            own = boxes[np.where(there, index, 0)]
+            own[~there] = 0
+            return index[there & nms_of_many(own, p.nms_threshold)]
+        kept = [np.empty(0, int)]
+        for first, end in zip(ends - counts, ends, strict=True):
+            kept.append(first + nms(boxes[first:end], p.nms_threshold, eta=p.eta))
+        return np.concatenate(kept)
+
     def _origin(self, prior: np.ndarray) -> np.ndarray:
         """Return what stands in the columns after a box: something about its prior."""
         return np.empty((len(prior), 0))
+
+
+def _nonzero(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Do as ``np.nonzero``, several times as fast."""
+    index = np.flatnonzero(rows)
+    row = index // rows.shape[1]
+    return row, index - row * rows.shape[1]

@@ -18,6 +18,7 @@ from caffe_lite.data.boxes import (
     encode,
     from_deltas,
     nms,
+    nms_of_many,
     overlaps,
     paired_overlaps,
     to_deltas,
@@ -178,6 +179,14 @@ def test_nms(count, threshold, eta, most, inclusive, seed) -> None:
     boxes = random_boxes(np.random.default_rng(seed), count) * (50 if inclusive else 1)
     kept = nms(boxes, threshold, eta=eta, most=most, inclusive=inclusive)
     assert kept.tolist() == nms_by_hand(boxes, threshold, eta, most, inclusive)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nms_of_many(dtype) -> None:
+    lists = np.random.default_rng(1).integers(0, 9, (7, 12, 4)).astype(dtype)
+    kept = nms_of_many(lists, 0.3)
+    assert [np.flatnonzero(row).tolist() for row in kept] == [nms(boxes, 0.3).tolist() for boxes in lists]
+    assert not kept.all() and nms_of_many(lists[:, :0], 0.3).shape == (7, 0)
 
 
 def test_an_overlap_of_just_the_threshold_is_kept() -> None:
