@@ -31,8 +31,9 @@ format: $(VENV)/.dev ## Fix imports and formatting
 proto: $(VENV)/.dev ## Generate caffe_pb2 from proto/*.proto
 	$(BIN)/python tools/make_proto.py
 
-bench: $(VENV)/.bench ## Time training iterations against PyTorch
-	$(BIN)/python tools/bench.py
+bench: build/bench/.done ## Time training against PyTorch, and nets of detection against OpenCV 4
+	build/bench/bin/python tools/bench.py
+	build/bench/bin/python tools/bench_opencv.py
 
 docs: $(VENV)/.docs ## Build the documentation: build/docs/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
@@ -51,8 +52,9 @@ $(VENV)/.dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/.user
 
-$(VENV)/.bench: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --editable '.[torch]'
+build/bench/.done: pyproject.toml
+	$(PYTHON) -m venv build/bench
+	build/bench/bin/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
 $(VENV)/.docs: pyproject.toml

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 
 TOOLS = Path(__file__).parents[1] / "tools"
 LIGHT = ("lenet", "cifar10_quick")
-HEAVY = ("caffenet", "googlenet", "resnet50", "resnet50-test", "squeezenet-test")
+HEAVY = ("caffenet", "googlenet", "resnet50", "mobilenet_ssd", "resnet50-test", "squeezenet-test")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_both_sides_compute_the_same(tools, name):
     for parameter, blob in zip(parameters, blobs, strict=True):
         parameter.data = torch.tensor(ours.ops.host_view(blob.data))
 
-    images, labels = bench.batch(case)
+    images, *labels = bench.batch(case).values()
     ours.blobs["data"].data[...] = images
     outputs = theirs(torch.tensor(images, dtype=torch.float64))
     if not case.train:
@@ -64,8 +64,9 @@ def test_both_sides_compute_the_same(tools, name):
         scores = ours.ops.host_view(ours.nodes[-1].bottom[0].data).reshape(2, -1)
         np.testing.assert_allclose(scores, outputs.detach().numpy(), rtol=1e-9, atol=1e-9 * abs(scores).max())
         return
-    ours.blobs["label"].data[...] = labels
-    loss = pytorch_nets.loss(outputs, torch.tensor(labels))
+    for name, values in zip(("label", "target"), labels, strict=False):
+        ours.blobs[name].data[...] = values
+    loss = pytorch_nets.loss(outputs, *map(torch.tensor, labels))
     loss.backward()
     # A prototxt's loss_weight of 0.3 is a float32.
     assert float(ours.forward_pass()) == pytest.approx(loss.item(), rel=1e-7)

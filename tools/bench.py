@@ -30,7 +30,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 class Case(NamedTuple):
-    """A net of configs/ to time, with the shape of its batch, the iterations per process, and the bars of our sides.
+    """A net of configs/ or of detectors.py to time: the shape of its batch, iterations per process, bars of our sides.
 
     A bar is the largest acceptable ratio of our median to PyTorch's, on a CPU.
     """
@@ -53,6 +53,7 @@ CASES = {
     "caffenet": Case("caffenet", (16, 3, 227, 227), 1000, True, 5, {"torch": 0.75, "compile": 0.75}),
     "googlenet": Case("googlenet", (8, 3, 224, 224), 1000, True, 5, {"torch": 0.75, "compile": 0.70}),
     "resnet50": Case("resnet50", (8, 3, 224, 224), 1000, True, 4, {"torch": 0.85, "compile": 0.70}),
+    "mobilenet_ssd": Case("mobilenet_ssd", (8, 3, 300, 300), 21, True, 4, {"torch": 0.80}),
     "resnet50-test": Case("resnet50", (1, 3, 224, 224), 1000, False, 20, {"torch": 0.75, "compile": 0.65}),
     "squeezenet-test": Case("squeezenet", (10, 3, 227, 227), 1000, False, 15, {"torch": 0.70, "compile": 0.65}),
 }
@@ -135,16 +136,26 @@ def in_a_process(process: str, args: argparse.Namespace, net: str = "lenet") -> 
 # -- the sides -------------------------------------------------------------------------------------------------------
 
 
-def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
+def batch(case: Case) -> dict[str, np.ndarray]:
+    """Return the inputs of one batch: images, and the labels and targets that training needs."""
     rng = np.random.default_rng(0)
-    return rng.standard_normal(case.shape, dtype=np.float32), rng.integers(0, case.classes, case.shape[0])
+    images = rng.standard_normal(case.shape, dtype=np.float32)
+    if case.net == "mobilenet_ssd":
+        from detectors import targets
+
+        return {"data": images, **targets(rng, case.shape[0])}
+    return {"data": images, "label": rng.integers(0, case.classes, case.shape[0])}
 
 
 def network(case: Case) -> NetParameter:
-    """Return the net of configs/ in the case's state, with an input of one batch instead of its data layers."""
+    """Return the net in the case's state, with an input of one batch instead of its data layers."""
     from caffe_lite.proto.caffe_pb2 import TEST, TRAIN, LayerParameter
     from caffe_lite.proto.prototxt import read_net
 
+    if case.net == "mobilenet_ssd":
+        from detectors import mobilenet_ssd
+
+        return mobilenet_ssd(case.shape)
     param = read_net(CONFIGS / case.net / "net.prototxt").message
     layers = [layer for layer in param.layer if layer.type not in ("Data", "Input")]
     images = LayerParameter(name="images", type="Input", top=["data", "label"] if case.train else ["data"])
@@ -176,17 +187,17 @@ def caffe_lite_side(args: argparse.Namespace, engine: str, **options: Any) -> li
         prepare_torch(args)
     if args.gpu:
         caffe_lite.set_mode_gpu()
-    images, labels = batch(case)
+    inputs = batch(case)
     if not case.train:
         net = ready(caffe_lite.Net(network(case), caffe_lite.TEST, engine=engine, **options))
-        net.blobs["data"].data[...] = images
+        net.blobs["data"].data[...] = inputs["data"]
         return timed(net.forward, args)
     param = SolverParameter(type="SGD", base_lr=LEARNING_RATE, lr_policy="fixed", random_seed=0)
     param.momentum, param.weight_decay = MOMENTUM, WEIGHT_DECAY
     param.net_param.CopyFrom(network(case))
     solver = caffe_lite.get_solver(param, engine=engine, **options)
-    solver.net.blobs["data"].data[...] = images
-    solver.net.blobs["label"].data[...] = labels
+    for name, values in inputs.items():
+        solver.net.blobs[name].data[...] = values
     return timed(lambda: solver.step(1), args)
 
 
@@ -199,7 +210,7 @@ def pytorch_side(args: argparse.Namespace) -> list[float]:
     prepare_torch(args)
     device = "cuda" if args.gpu else "cpu"
     model = NETS[case.net]().to(device)
-    images, labels = (torch.from_numpy(array).to(device) for array in batch(case))
+    images, *labels = (torch.from_numpy(array).to(device) for array in batch(case).values())
     if not case.train:
         model.eval()
         with torch.no_grad():
@@ -208,7 +219,7 @@ def pytorch_side(args: argparse.Namespace) -> list[float]:
 
     def iterate() -> None:
         optimizer.zero_grad()
-        loss(model(images), labels).backward()
+        loss(model(images), *labels).backward()
         optimizer.step()
 
     return timed(iterate, args)

@@ -1,4 +1,4 @@
-"""The nets of configs/ in torch.nn, layer by layer and with the same order of parameters, for comparison in bench.py.
+"""The nets of bench.py in torch.nn, layer by layer and with the same order of parameters.
 
 ReLU and the sums of ResNet-50 run in place, as in torchvision's nets.
 """
@@ -6,11 +6,16 @@ ReLU and the sums of ResNet-50 run in place, as in torchvision's nets.
 from __future__ import annotations
 
 import torch
+from detectors import CLASSES, EXTRAS, PAIRS, PRIORS
 from torch import Tensor, nn
 
 
-def loss(outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
-    """Compute the cross entropy; that of auxiliary classifiers counts 0.3."""
+def loss(outputs: Tensor | tuple[Tensor, ...], labels: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Compute the cross entropy; that of auxiliary classifiers counts 0.3. With targets, it is a detector's loss."""
+    if targets is not None:
+        scores, places = outputs
+        distance = nn.functional.smooth_l1_loss(places, targets, reduction="sum") / len(targets)
+        return nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten()) + distance
     scores, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
     total = nn.functional.cross_entropy(scores, labels)
     for other in auxiliary:
@@ -186,6 +191,41 @@ def squeezenet() -> nn.Module:
     )
 
 
+class MobileNetSSD(nn.Module):
+    """MobileNet-SSD: the scores (N, priors, classes) and the places (N, 4 priors)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.ModuleDict({"conv0": nn.Sequential(normalised(3, 32, 3, 2, 1), relu())})
+        channels = 32
+        for number, (outputs, stride) in enumerate(PAIRS, 1):
+            depthwise = nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False)
+            self.body[f"conv{number}"] = nn.Sequential(
+                *(depthwise, nn.BatchNorm2d(channels), relu(), normalised(channels, outputs, 1), relu())
+            )
+            channels = outputs
+        for number, (least, most) in enumerate(EXTRAS, 14):
+            self.body[f"conv{number}_2"] = nn.Sequential(
+                *(normalised(channels, least, 1), relu(), normalised(least, most, 3, 2, 1), relu())
+            )
+            channels = most
+        inputs = 512, 1024, *(most for _, most in EXTRAS)
+        self.heads = nn.ModuleList(
+            nn.Conv2d(channels, each * priors, 1)
+            for channels, priors in zip(inputs, PRIORS.values(), strict=True)
+            for each in (4, CLASSES)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found, heads = [], iter(self.heads)
+        for name, block in self.body.items():
+            x = block(x)
+            if name in PRIORS:
+                found.append([next(heads)(x).permute(0, 2, 3, 1).flatten(1) for _ in range(2)])
+        places, scores = (torch.cat(each, 1) for each in zip(*found, strict=True))
+        return scores.reshape(len(x), -1, CLASSES), places
+
+
 NETS = {
     "lenet": lenet,
     "cifar10_quick": cifar10_quick,
@@ -193,4 +233,5 @@ NETS = {
     "googlenet": GoogLeNet,
     "resnet50": resnet50,
     "squeezenet": squeezenet,
+    "mobilenet_ssd": MobileNetSSD,
 }

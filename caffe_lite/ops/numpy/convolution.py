@@ -7,6 +7,8 @@ elements are not copied once for every row of the kernel, and each product finds
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -122,34 +124,38 @@ def _as_matrix(rows: np.ndarray) -> np.ndarray:
 
 # -- one input channel per group: too little for matrix products -----------------------------------------------------
 
+# Work on as many channels at a time as fit into a core's cache, so that a call is worth its time.
+_CACHED = 1 << 18
+
 
 def depthwise(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, grid: Grid) -> None:
     """Do as ``correlate`` for C groups: output channel c * r + i sees input channel c."""
-    repeat = weight.shape[0] // x.shape[0]
-    taps = weight.reshape(weight.shape[0], -1)
-    for channel, sums in enumerate(y):
-        sums[...] = 0 if bias is None else bias[channel]
-        for value, (windows, elements) in zip(taps[channel], grid.taps(), strict=True):
-            sums[windows[1:]] += value * x[channel // repeat][elements[1:]]
+    y[...] = 0 if bias is None else bias.reshape(-1, *[1] * (y.ndim - 1))
+    for inputs, outputs, values in _channels(x, y, weight):
+        for value, (windows, elements) in zip(values, grid.taps(), strict=True):
+            y[outputs][windows] += value * x[inputs][elements]
 
 
 def depthwise_data_gradient(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray, grid: Grid) -> None:
-    repeat = weight.shape[0] // dx.shape[0]
-    taps = weight.reshape(weight.shape[0], -1)
     dx[...] = 0
-    for channel, shares in enumerate(dy):
-        for value, (windows, elements) in zip(taps[channel], grid.taps(), strict=True):
-            dx[channel // repeat][elements[1:]] += value * shares[windows[1:]]
+    for inputs, outputs, values in _channels(dx, dy, weight):
+        for value, (windows, elements) in zip(values, grid.taps(), strict=True):
+            dx[inputs][elements] += value * dy[outputs][windows]
 
 
 def depthwise_weight_gradient(dy: np.ndarray, x: np.ndarray, dw: np.ndarray, grid: Grid) -> None:
-    repeat = dw.shape[0] // x.shape[0]
-    axes = "abcdefgh"[: dy.ndim - 1]
-    for channel, shares in enumerate(dy):
-        dw[channel] = np.reshape(
-            [
-                np.einsum(f"{axes},{axes}->", shares[windows[1:]], x[channel // repeat][elements[1:]])
-                for windows, elements in grid.taps()
-            ],
-            dw.shape[1:],
-        )
+    taps = dw.reshape(dw.shape[0], -1)
+    axes = "abcdefgh"[: dy.ndim]
+    for inputs, outputs, _ in _channels(x, dy, dw):
+        for tap, (windows, elements) in enumerate(grid.taps()):
+            taps[outputs, tap] = np.einsum(f"{axes},{axes}->a", dy[outputs][windows], x[inputs][elements])
+
+
+def _channels(inputs: np.ndarray, outputs: np.ndarray, weight: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Yield some input channels, one output channel of each, and the weights that lead there, tap by tap."""
+    repeat = outputs.shape[0] // inputs.shape[0]
+    step = max(1, _CACHED // max(1, inputs[:1].nbytes))
+    for first, i in product(range(0, inputs.shape[0], step), range(repeat)):
+        last = min(first + step, inputs.shape[0])
+        of = slice(first * repeat + i, last * repeat, repeat)
+        yield slice(first, last), of, weight[of].reshape(last - first, -1, *[1] * (inputs.ndim - 1)).swapaxes(0, 1)
