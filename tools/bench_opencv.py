@@ -147,7 +147,7 @@ CASES = {
     "crowded": Case("the same, all above the threshold", partial(detection_output, 0.0), 10, None, 1),
     "roi_pooling": Case("ROIPooling, 300 of 512x38x50", roi_pooling, 20, 30, 1),
     "psroi_pooling": Case("PSROIPooling, 300 of 1029x38x63", psroi_pooling, 20, 30, 1),
-    "proposal": Case("Proposal, 12000 anchors", proposal, 30, 40, 1),
+    "proposal": Case("Proposal, 12000 anchors", proposal, 30, 40),
     "multibox_loss": Case("MultiBoxLoss, 32 x 8732 priors", multibox_loss, 10, 60),
     "ssd300": Case("SSD-300 on VGG-16", ssd300, 5, None, 0.8),
 }
