@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from ..net.filtering import filter_layers, placed_layers, state_of
 from ..net.wiring import Node
-from ..ops.array import Array
-from ..ops.roles import ChannelMap, Identity, Linear
+from ..ops.roles import ChannelMap, Identity, Linear, combined
 from ..proto.arrays import array_to_blobproto, array_to_half_blobproto, blobproto_to_array
 from ..proto.caffe_pb2 import TEST, LayerParameter, NetParameter
 from ..proto.prototxt import read_net
@@ -78,19 +77,6 @@ def _nodes(net: Net, layers: Sequence[LayerParameter]) -> Iterator[Node]:
         yield next(node for node in nodes if (node.name, node.layer.type) == (layer.name, layer.type))
 
 
-def _combined(roles: Sequence[object], shift: Array | None) -> tuple[Array | None, Array | None]:
-    """Return the factor and the term that stand for several maps of channels after a term; None for 1 and 0."""
-    factor: Array | None = None
-    for role in roles:
-        if isinstance(role, ChannelMap):
-            by, plus = role.factor_and_term()
-            if by is not None:
-                factor, shift = by if factor is None else factor * by, None if shift is None else shift * by
-            if plus is not None:
-                shift = plus if shift is None else shift + plus
-    return factor, shift
-
-
 class _Folder:
     """Changes the layers of a net; ``gone`` has the places of those that it no longer needs."""
 
@@ -148,13 +134,13 @@ class _Folder:
         first, *roles = (self.role(place) for place in row)
         if isinstance(first, Linear):
             weight, bias = first.weight_and_bias()
-            factor, shift = _combined(roles, bias)
+            factor, shift = combined(roles, bias)
             if factor is not None:
                 weight = ops.scale_outputs(weight, factor, first.transposed_groups)
             if shift is not None:
                 self._learn_a_bias(layer)
         else:
-            factor, shift = _combined([first, *roles], None)
+            factor, shift = combined([first, *roles], None)
             weight = ops.full(self.nodes[head].bottom[0].shape[1:2], 1.0) if factor is None else factor
             layer = self.layers[head] = LayerParameter(name=layer.name, type="Scale", bottom=layer.bottom)
             layer.scale_param.bias_term = shift is not None

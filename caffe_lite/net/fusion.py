@@ -21,7 +21,7 @@ from ..blobs.later import Later
 from ..layer import Layer
 from ..ops.array import Array
 from ..ops.base import Fused, Ops
-from ..ops.roles import ChannelMap, LearnedChannelMap, Linear, Normalization, Rectifier, Role, Sum
+from ..ops.roles import ChannelMap, LearnedChannelMap, Linear, Normalization, Rectifier, Role, Sum, combined
 from ..proto.caffe_pb2 import TEST
 from .wiring import Node
 
@@ -229,19 +229,9 @@ class Folded(Run):
     def _fold(self, x: Array) -> Kernel:
         linear: Linear = self.roles[0]
         weight, shift = linear.weight_and_bias()
-        scale: Array | None = None
-        slope: float | None = None
-        most = inf
-        for role in self.roles[1:]:
-            if isinstance(role, Rectifier):
-                slope, most = role.slope, role.most
-            elif isinstance(role, ChannelMap):
-                factor, term = role.factor_and_term()
-                if factor is not None:
-                    scale = factor if scale is None else scale * factor
-                    shift = None if shift is None else shift * factor
-                if term is not None:
-                    shift = term if shift is None else shift + term
+        scale, shift = combined(self.roles[1:], shift)
+        relu = self.roles[-1]
+        slope, most = (relu.slope, relu.most) if isinstance(relu, Rectifier) else (None, inf)
         if scale is not None:
             weight = self.ops.scale_outputs(weight, scale, linear.transposed_groups)
         packed = linear.windows and self.kernels.convolution(x, weight, shift, slope, linear.windows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -87,3 +87,16 @@ class Identity:
 
 
 Role = Rectifier | Sum | ChannelMap | Normalization | Linear | Identity
+
+
+def combined(roles: Sequence[object], shift: Array | None) -> tuple[Array | None, Array | None]:
+    """Return the factor and the term that stand for several maps of channels after a term; None for 1 and 0."""
+    factor: Array | None = None
+    for role in roles:
+        if isinstance(role, ChannelMap):
+            by, plus = role.factor_and_term()
+            if by is not None:
+                factor, shift = by if factor is None else factor * by, None if shift is None else shift * by
+            if plus is not None:
+                shift = plus if shift is None else shift + plus
+    return factor, shift
