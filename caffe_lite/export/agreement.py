@@ -59,6 +59,8 @@ def compare(first: Net, second: Net) -> list[tuple[str, Gap]]:
 
     Raise if it is more than 1e-4; the message names the first blob of both nets that differs so much.
     """
+    if not first.outputs:
+        raise NetError("the net has no outputs to compare", hint="remove its Silence layers")
     found = []
     for kind, fed in inputs(first):
         wanted, got = run(first, fed), run(second, fed)

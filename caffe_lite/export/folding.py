@@ -40,7 +40,7 @@ def fold(path: str, weights: str, level: int = 0, stages: Sequence[str] = ()) ->
     folder = _Folder(layers, list(_nodes(net, layers)))
     folder.fold_rows()
     folder.drop_identities()
-    folded = NetParameter(name=parsed.message.name)
+    folded = NetParameter(name=parsed.message.name or None)
     folded.layer.extend(layer for place, layer in enumerate(folder.layers) if place not in folder.gone)
     return net, Folding(folded, [folder.layers[place] for place in sorted(folder.gone)])
 

@@ -132,3 +132,8 @@ def test_gap() -> None:
 def test_a_net_with_its_own_data_runs_once(make_net) -> None:
     net = make_net('layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 } } }')
     assert compare(net, net) == [("data", ("x", 0))]
+
+
+def test_a_net_without_outputs(folded) -> None:
+    with pytest.raises(NetError, match="the net has no outputs to compare"):
+        folded('layer { name: "s" type: "Silence" bottom: "x" }')
