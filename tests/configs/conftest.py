@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from caffe_lite.proto.caffe_pb2 import NetParameter
-from caffe_lite.proto.prototxt import read_net
+from caffe_lite.proto.caffe_pb2 import NetParameter, SolverParameter
+from caffe_lite.proto.prototxt import read_net, read_solver
 
 ROOT = Path(__file__).parents[2]
 IMAGES = {"train": 32, "test": 10}
@@ -38,3 +38,14 @@ def net_on(shapes: Path, name: str) -> NetParameter:
         if layer.type == "AnnotatedData":
             layer.data_param.source = str(shapes / Path(layer.data_param.source).name)
     return param
+
+
+def solver_on(shapes: Path, name: str) -> SolverParameter:
+    """Return the solver of a config that trains on the pictures of the test, and writes nothing."""
+    solver = read_solver(ROOT / "configs" / name / "solver.prototxt").message
+    solver.ClearField("net")
+    solver.net_param.CopyFrom(net_on(shapes, name))
+    for layer in solver.net_param.layer:
+        layer.data_param.source = layer.data_param.source.replace("train_lmdb", "test_lmdb")
+    solver.snapshot = solver.display = 0
+    return solver

@@ -9,10 +9,9 @@ import pytest
 
 from caffe_lite import TEST, TRAIN, Net
 from caffe_lite.inspection.costs import multiply_adds
-from caffe_lite.proto.prototxt import read_solver
 from caffe_lite.solvers import get_solver
 
-from .conftest import ROOT, net_on
+from .conftest import ROOT, net_on, solver_on
 
 NAME = "faster_rcnn_tiny"
 FOLDER = ROOT / "configs" / NAME
@@ -67,15 +66,11 @@ def test_the_rows_of_a_test(shapes: Path, engine: str) -> None:
 
 @pytest.mark.slow
 def test_it_learns_a_few_pictures_by_heart(shapes: Path) -> None:
-    solver = read_solver(FOLDER / "solver.prototxt").message
-    solver.ClearField("net")
-    solver.net_param.CopyFrom(net_on(shapes, NAME))
+    solver = solver_on(shapes, NAME)
     for layer in solver.net_param.layer:
-        layer.data_param.source = layer.data_param.source.replace("train_lmdb", "test_lmdb")
         layer.transform_param.mirror = False
     solver.test_iter[:] = [10]
     solver.test_interval, solver.max_iter = 600, 600
-    solver.snapshot = solver.display = 0
     trained = get_solver(solver)
     np.random.seed(1)  # py-faster-rcnn's layers draw from it
     trained.step(600)

@@ -12,10 +12,9 @@ from caffe_lite.data.annotated.annotated_datum import objects_of, parse_annotate
 from caffe_lite.data.databases.opening import open_database
 from caffe_lite.inspection.costs import multiply_adds
 from caffe_lite.proto.caffe_pb2 import DataParameter
-from caffe_lite.proto.prototxt import read_solver
 from caffe_lite.solvers import get_solver
 
-from .conftest import IMAGES, ROOT, net_on
+from .conftest import IMAGES, ROOT, net_on, solver_on
 
 FOLDER = ROOT / "configs" / "ssd_tiny"
 LEARNED = 175_920
@@ -71,15 +70,11 @@ def test_the_gradient_reaches_every_parameter(shapes: Path, engine: str) -> None
 
 
 @pytest.mark.slow
-def test_it_learns_a_few_pictures_by_heart(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    solver = read_solver(FOLDER / "solver.prototxt").message
-    solver.ClearField("net")
-    solver.net_param.CopyFrom(net_on(shapes, "ssd_tiny"))
+def test_it_learns_a_few_pictures_by_heart(shapes: Path) -> None:
+    solver = solver_on(shapes, "ssd_tiny")
     for layer in solver.net_param.layer:
-        layer.data_param.source = layer.data_param.source.replace("train_lmdb", "test_lmdb")
         layer.annotated_data_param.ClearField("batch_sampler")
     solver.test_iter[:] = [1]
-    solver.snapshot = solver.display = 0
     trained = get_solver(solver)
     trained.step(150)
     trained.test_nets[0].share_with(trained.net)

@@ -9,10 +9,9 @@ import pytest
 
 from caffe_lite import TEST, TRAIN, Net
 from caffe_lite.inspection.costs import multiply_adds
-from caffe_lite.proto.prototxt import read_solver
 from caffe_lite.solvers import get_solver
 
-from .conftest import ROOT, net_on
+from .conftest import ROOT, net_on, solver_on
 
 NAME = "yolo_tiny"
 FOLDER = ROOT / "configs" / NAME
@@ -51,14 +50,10 @@ def test_the_gradient_reaches_every_parameter(shapes: Path, engine: str) -> None
 
 @pytest.mark.slow
 def test_it_learns_a_few_pictures_by_heart(shapes: Path) -> None:
-    solver = read_solver(FOLDER / "solver.prototxt").message
-    solver.ClearField("net")
-    solver.net_param.CopyFrom(net_on(shapes, NAME))
+    solver = solver_on(shapes, NAME)
     for layer in solver.net_param.layer:
-        layer.data_param.source = layer.data_param.source.replace("train_lmdb", "test_lmdb")
         layer.annotated_data_param.yolo_data_jitter = 0
     solver.test_iter[:] = [1]
-    solver.snapshot = solver.display = 0
     solver.test_interval = 1000
     trained = get_solver(solver)
     trained.step(100)
