@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..net.filtering import filter_layers, placed_layers, state_of
 from ..net.wiring import Node
-from ..ops.roles import ChannelMap, Identity, Linear, combined
+from ..ops.roles import ChannelMap, Identity, LearnedChannelMap, Linear, combined
 from ..proto.arrays import array_to_blobproto, array_to_half_blobproto, blobproto_to_array
 from ..proto.caffe_pb2 import TEST, LayerParameter, NetParameter
 from ..proto.prototxt import read_net
@@ -27,15 +27,15 @@ class Folding:
 
 
 def fold(path: str, weights: str, level: int = 0, stages: Sequence[str] = ()) -> tuple[Net, Folding]:
-    """Fold a net in TEST. Return it as it was, with its weights, and the folded one.
+    """Fold a net in TEST. Return it as it was, with its weights, in float64, and the folded one.
 
     The weights of a convolution, deconvolution or inner product take in every BatchNorm, BN, Scale and Bias after it
-    that nothing else reads; a row of those without such a layer becomes one Scale. Dropout and Split go. A layer that
+    that nothing else reads; those without such a layer before them become one Scale. Dropout and Split go. A layer that
     shares its parameters by name stays as it is.
     """
     parsed = read_net(path)
     state = state_of(parsed.message, TEST, level, stages)
-    net = Net(parsed, TEST, level, stages, weights, seed=0, compile=False)
+    net = Net(parsed, TEST, level, stages, weights, dtype="float64", seed=0, compile=False)
     layers = [placed.param for placed in filter_layers(placed_layers(parsed), state)]
     folder = _Folder(layers, list(_nodes(net, layers)))
     folder.fold_rows()
@@ -47,7 +47,7 @@ def fold(path: str, weights: str, level: int = 0, stages: Sequence[str] = ()) ->
 
 def verified(net: Net, folding: Folding) -> list[tuple[str, Gap]]:
     """Return the largest gap between the outputs of a net and of what it was folded to; raise if it is too large."""
-    folded = Net(without_weights(folding.net), TEST, seed=0, compile=False)
+    folded = Net(without_weights(folding.net), TEST, dtype="float64", seed=0, compile=False)
     for layer in folding.net.layer:
         for blob, stored in zip(folded.params.get(layer.name, ()), layer.blobs, strict=True):
             blob.data[...] = blobproto_to_array(stored)
@@ -106,7 +106,8 @@ class _Folder:
     def fold_rows(self) -> None:
         for place in range(len(self.layers)):
             row = [] if place in self.gone else self._row(place)
-            if len(row) > 1:
+            learned = isinstance(self.role(place), Linear | LearnedChannelMap)
+            if len(row) > 1 or (row and not learned):
                 self._fold(row)
 
     def _row(self, head: int) -> list[int]:
@@ -131,6 +132,7 @@ class _Folder:
     def _fold(self, row: Sequence[int]) -> None:
         head, *rest = row
         layer, ops = self.layers[head], self.nodes[head].layer.ops
+        (name,) = self.layers[row[-1]].top
         first, *roles = (self.role(place) for place in row)
         if isinstance(first, Linear):
             weight, bias = first.weight_and_bias()
@@ -145,10 +147,10 @@ class _Folder:
             layer = self.layers[head] = LayerParameter(name=layer.name, type="Scale", bottom=layer.bottom)
             layer.scale_param.bias_term = shift is not None
         del layer.top[:], layer.blobs[:]
-        layer.top.append(self.layers[rest[-1]].top[0])
+        layer.top.append(name)
         learned = [weight] if shift is None else [weight, shift]
         layer.blobs.extend(array_to_blobproto(ops.host_view(array)) for array in learned)
-        self.readers[head, 0] = self.readers.pop((rest[-1], 0), [])
+        self.readers[head, 0] = self.readers.pop((row[-1], 0), [])
         self.gone.update(rest)
 
     @staticmethod

@@ -62,8 +62,9 @@ def test_weights_take_in_what_follows(folded, head, norm) -> None:
     assert [tuple(blob.shape.dim) for blob in folding.net.layer[1].blobs][1:] == [(6,)]
 
 
-def test_a_row_without_weights_before_it_becomes_a_scale(folded) -> None:
-    _, folding = folded(NORMS["BatchNorm and Scale"].replace('bottom: "y" top: "y"', 'bottom: "x" top: "y"'))
+@pytest.mark.parametrize("norm", ["BatchNorm and Scale", "BN", "NVIDIA"])
+def test_normalisations_without_weights_before_them_become_a_scale(folded, norm) -> None:
+    _, folding = folded(NORMS[norm].replace('bottom: "y"', 'bottom: "x"', 1))
     assert types(folding) == ["Input", "Scale"]
 
 

@@ -88,3 +88,11 @@ def test_convolutions_of_any_strides(shape, group):
             got = ops.convolution_backward(odd(dy), odd(x), odd(weight), *windows, (True, True, True))
             for mine, theirs in zip(got, wanted, strict=True):
                 close(mine, theirs)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 3, 1, 1), (2, 1, 4, 5), (0, 3, 2, 2)], ids=str)
+def test_softmax_over_channels_keeps_the_order_of_images(shape):
+    x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+    y = get_ops("torch").softmax(x, 1)
+    torch.testing.assert_close(y, torch.softmax(x.contiguous(), 1))
+    assert y.is_contiguous(memory_format=torch.channels_last)
