@@ -358,6 +358,8 @@ LayerParameter
   + reverse_param: 261 synopsys
   + correlation_param: 150 flownet2 synopsys
   + flow_warp_param: 159 flownet2 synopsys
+  + coeff_schedule_param: 148 flownet2 synopsys
+  + augmentation_param: 149 flownet2 synopsys
   + label_specific_add_param: 209 openvino, 241 happynear
   + center_loss_param: 211 happynear, 147 caffe-face
   + inner_distance_param: 213 happynear
