@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from caffe_lite import TEST, TRAIN
-from caffe_lite.errors import LayerError
+from caffe_lite.errors import EngineError, LayerError
 from caffe_lite.layers.common.augmentation import NAMES
 
 from .gradient import Bottom
@@ -233,6 +233,29 @@ def test_weights_of_other_sizes(engine, tmp_path, each) -> None:
     plain = net(engine, "", [images(1, 2, 4, 4)])
     plain.copy_from(str(tmp_path / "w.caffemodel"))
     assert plain.params["under_test"][0].data.item() == 1
+
+
+def compiled(make_net, engine, crop):
+    if engine != "torch":
+        pytest.skip("only torch compiles")
+    text = f"""layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: 1 dim: 3 dim: 4 dim: 5 }} }} }}
+        layer {{ name: "y" type: "DataAugmentation" bottom: "x" top: "y"
+            augmentation_param {{ recompute_mean: 1 {crop} }} }}"""
+    return make_net(text, TEST, compile=True)
+
+
+@pytest.mark.slow
+def test_it_can_be_compiled_if_it_does_not_crop(make_net, engine) -> None:
+    net = compiled(make_net, engine, "")
+    for value, wanted in ((1, 0), (3, 2)):
+        net.blobs["x"].data[...] = value
+        assert (net.forward()["y"] == wanted).all()
+
+
+def test_it_cannot_be_compiled_if_it_crops(make_net, engine) -> None:
+    net = compiled(make_net, engine, "crop_width: 2 crop_height: 2")
+    with pytest.raises(EngineError, match="cannot be compiled: it computes on the host"):
+        net.forward()
 
 
 def test_empty_batch(engine) -> None:
