@@ -23,6 +23,7 @@ class DataAugmentationLayer(Layer):
     50 times until the corners lie in the image, and left out if none does. Then follow, where a coefficient of the
     batch asks for them: colours along the eigenvectors of colour; colours at equal brightness, limited to 1, gamma,
     brightness, contrast; shadows and noise. Fog and motion blur have coefficients, but no effect, as in the original.
+    A coefficient within 0.001 of the one that changes nothing counts as that one.
     Without crop_width and crop_height, images are not augmented. A centre crop smaller by an odd number of pixels lies
     between pixels, and the last pixels of an image are mixed with those before them, as in the original.
     Bottoms: images (N, C, H, W); optionally the coefficients to use (N, 42, 1, 1). Tops: (N, C, crop_height,
@@ -40,12 +41,13 @@ class DataAugmentationLayer(Layer):
     exp (false), discretize (false), multiplier (1), apply_schedule (true). mode, num, bottomwidth and bottomheight are
     GenerateAugmentationParameters'; write_augmented and write_mean have no effect.
     Reads ``coeff_schedule_param``: half_life (1), initial_coeff (1), final_coeff (1), the factor of every spread: half
-    of the way from the first to the last after half_life passes. That of mirror is 0.
+    of the way from the first to the last after half_life passes. The factor of mirror's is always 0.
     A net with this layer can be compiled if it does not crop.
     Source: Dosovitskiy et al. 2015 (FlowNet), Ilg et al. 2017 (FlowNet 2.0); data_augmentation_layer.cpp of FlowNet2.
     Differences: it runs on CPUs, the original only on GPUs; effects take any number of channels; the number of passes
     goes on after a snapshot without recompute_mean, too (in the original it starts again from 0); crops of one pixel
-    work (in the original they never end); a zoom of 0 or a negative factor is an error (there they give NaN).
+    work (in the original they never end); a zoom of 0 or a negative factor is an error (there they give NaN), and so
+    is one of crop_width and crop_height alone (there it has no effect).
     """
 
     kind = Kind.DATA
@@ -62,7 +64,9 @@ class DataAugmentationLayer(Layer):
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.augmentation_param
         self.drawing = augmentation.Drawing(self)
-        self.crops = p.HasField("crop_width") and p.HasField("crop_height")
+        self.crops = p.HasField("crop_width")
+        if self.crops != p.HasField("crop_height"):
+            self.error("one of crop_width and crop_height is given", "give both, or none")
         if self.crops and not (p.crop_width and p.crop_height):
             self.error(f"the crop is {p.crop_width} x {p.crop_height}", "use 1 or more, or leave both out")
         if len(p.chromatic_eigvec) not in (0, 9):

@@ -23,8 +23,8 @@ class GenerateAugmentationParametersLayer(Layer):
     Reads ``augmentation_param``: mode ("add"), how to combine with the bottom's coefficients: add, or replace those
     that are drawn, or regenerate, from nothing, which is always so for images alone; crop_width and crop_height, unless
     the crops are a bottom; bottomwidth and bottomheight, for coefficients alone; augment_during_test (false) and the
-    distributions, see DataAugmentation. num, the batch size of a layer without bottoms, has no effect: the original
-    refuses such a layer, too. Reads ``coeff_schedule_param``: see DataAugmentation.
+    distributions, see DataAugmentationLayer. num, the batch size of a layer without bottoms, has no effect, because
+    there is no such layer. Reads ``coeff_schedule_param``: see DataAugmentationLayer.
     A net with this layer cannot be compiled, because it draws on the host.
     Source: generate_augmentation_parameters_layer.cpp of FlowNet2. Differences: the number of passes goes on after a
     snapshot (in the original it starts again from 0); an unknown mode is an error (there it is a mix of two).

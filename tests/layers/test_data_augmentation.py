@@ -101,7 +101,14 @@ def test_colours(engine) -> None:
 
 
 def test_colours_in_eigenspace(engine) -> None:
-    c = {"pow_nomean0": 1.2, "add_nomean1": 0.1, "mult_nomean2": 1.3, "add_withmean0": 0.05, "pow_withmean1": 0.9}
+    c = {
+        "pow_nomean0": 1.2,
+        "add_nomean1": 0.1,
+        "mult_nomean2": 1.3,
+        "add_withmean0": 0.05,
+        "pow_withmean0": 1.1,
+        "pow_withmean1": 0.9,
+    }
     c |= {"add_withmean1": 0.02, "mult_withmean1": 1.1, "col_angle": 0.4}
     c |= {"lmult_pow": 1.1, "lmult_add": -0.02, "lmult_mult": 0.9}
     vectors = " ".join(f"chromatic_eigvec: {v}" for v in VECTORS)
@@ -114,7 +121,7 @@ def test_colours_in_eigenspace(engine) -> None:
     for (i, j), _ in np.ndenumerate(y[0, 0]):
         a, b, d = e @ (x[0, :, i + 1, j + 1] - mean) / largest
         v = np.array([np.sign(a) * abs(a) ** 1.2, b + 0.1, d * 1.3]) + e @ mean / largest
-        v[0] = np.sign(v[0]) * abs(v[0]) + 0.05
+        v[0] = np.sign(v[0]) * abs(v[0]) ** 1.1 + 0.05
         s = np.hypot(v[1], v[2])
         s1 = max(s**0.9 + 0.02, 0) * 1.1
         v[1:] = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]]) @ v[1:]
@@ -127,7 +134,7 @@ def test_colours_in_eigenspace(engine) -> None:
 
 def test_shadow_and_noise(engine) -> None:
     c = row(shadow_angle=0.5, shadow_distance=1, shadow_strength=0.2)
-    x, y = run(engine, "crop_width: 30 crop_height: 20", [images(2, 3, 22, 32), given(c, row(noise=0.5))])
+    x, y = run(engine, "crop_width: 30 crop_height: 20", [images(2, 2, 22, 32), given(c, row(noise=0.5))])
     x = x[:, :, 1:-1, 1:-1]
     for (i, j), _ in np.ndenumerate(y[0, 0]):
         dark = (j - 15) * np.cos(0.5) + (i - 10) * np.sin(0.5) > 1
@@ -194,6 +201,7 @@ def test_schedule(engine) -> None:
 def test_transformations_that_leave_the_image_are_left_out(engine) -> None:
     _, c = drawn(engine, "crop_width: 8 crop_height: 8 translate_x { mean: 1 } brightness { mean: 0.5 }", num=1)
     assert c["dx"] == 0 and c["brightness"] == 0.5
+    assert drawn(engine, "crop_width: 1 crop_height: 1 translate_x { mean: 1 }", num=1)[1]["dx"] == 1
 
 
 @pytest.mark.parametrize("each", [True, False])
@@ -269,6 +277,7 @@ def test_empty_batch(engine) -> None:
     [
         ("crop_width: 9 crop_height: 3", [(1, 3, 8, 8)], "larger than the image, 8 x 8"),
         ("crop_width: 0 crop_height: 3", [(1, 3, 8, 8)], "the crop is 0 x 3"),
+        ("crop_width: 3", [(1, 3, 8, 8)], "one of crop_width and crop_height"),
         ("", [(1, 3)], "Give images"),
         ("", [(2, 3, 8, 8), (2, 41)], "the coefficients have the shape"),
         ('gamma { rand_type: "poisson" }', [(1, 3, 8, 8)], "the rand_type of gamma is 'poisson'"),
