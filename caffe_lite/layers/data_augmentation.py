@@ -41,7 +41,7 @@ class DataAugmentationLayer(Layer):
     exp (false), discretize (false), multiplier (1), apply_schedule (true). mode, num, bottomwidth and bottomheight are
     GenerateAugmentationParameters'; write_augmented and write_mean have no effect.
     Reads ``coeff_schedule_param``: half_life (1), initial_coeff (1), final_coeff (1), the factor of every spread: half
-    of the way from the first to the last after half_life passes. The factor of mirror's is always 0.
+    of the way from the first to the last after half_life passes. For mirror the factor is 0.
     A net with this layer can be compiled if it does not crop.
     Source: Dosovitskiy et al. 2015 (FlowNet), Ilg et al. 2017 (FlowNet 2.0); data_augmentation_layer.cpp of FlowNet2.
     Differences: it runs on CPUs, the original only on GPUs; effects take any number of channels; the number of passes

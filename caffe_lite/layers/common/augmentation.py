@@ -78,10 +78,11 @@ def has_effects(coefficients: Mapping[str, np.ndarray]) -> bool:
 
 
 def check_rows(layer: Layer, shape: tuple[int, ...], num: int) -> None:
-    """Refuse a bottom with this shape unless it holds the coefficients of so many samples."""
+    """Refuse a bottom of this shape unless it holds the coefficients of ``num`` samples."""
     if len(shape) < 2 or shape[0] != num or math.prod(shape[1:]) != len(NAMES):
         layer.error(
-            f"the coefficients have the shape {shape}", f"give {len(NAMES)} for each of {num} samples, as its layers do"
+            f"the coefficients have the shape {shape}",
+            f"give {len(NAMES)} for each of {num} samples, as GenerateAugmentationParameters makes them",
         )
 
 
@@ -202,7 +203,7 @@ class Drawing:
 
 
 def matrices(layer: Layer, coefficients: Mapping[str, np.ndarray], crop: Size, image: Size) -> np.ndarray:
-    """Return (N, 2, 3): where in the image x and y of the crop lie."""
+    """Return the matrices (N, 2, 3) that make x, y in the image of x, y, 1 in the crop."""
     c = coefficients
     turn = np.where(c["mirror"] != 0, -1.0, 1.0)
     cos, sin = np.cos(c["angle"]), np.sin(c["angle"])
@@ -228,7 +229,7 @@ def places(matrix: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray]:
 
 
 def transformed(images: np.ndarray, matrix: np.ndarray, size: Size) -> np.ndarray:
-    """Return crops (N, C, height, width), interpolated between four pixels of the images; outside, the border's."""
+    """Return crops (N, C, height, width), interpolated between four pixels; outside the image, those at its border."""
     num, channels, height, width = images.shape
     crops = np.empty((num, channels, *size), images.dtype)
     for image, m, crop in zip(images, matrix, crops, strict=True):
