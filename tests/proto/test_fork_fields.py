@@ -36,10 +36,11 @@ def net_of(tmp_path, monkeypatch):
 
 def test_what_changes_results_and_nobody_reads_is_refused_at_its_place(net_of):
     with pytest.raises(UnknownField) as caught:
-        net_of("torch_pooling: true")
+        net_of("pad_l: 1")
     assert str(caught.value) == (
-        'net.prototxt:6:5, layer "pool" (Pooling): torch_pooling is a field of NVIDIA/caffe that changes results, '
-        "and caffe_lite does not know it yet. Remove it, if the net may do without."
+        'net.prototxt:6:5, layer "pool" (Pooling): pad_l is a field of foss-for-synopsys-dwc-arc-processors/'
+        "synopsys-caffe that changes results, and caffe_lite does not know it yet. "
+        "Remove it, if the net may do without."
     )
 
 
@@ -49,18 +50,18 @@ def test_a_value_of_an_enum_is_refused_too(net_of):
 
 
 def test_the_default_is_fine(net_of):
-    assert net_of("torch_pooling: false").blobs["y"].shape == (1, 1, 3, 3)
+    assert net_of("pad_l: 0").blobs["y"].shape == (1, 1, 3, 3)
 
 
 def test_a_layer_may_read_a_field(net_of):
-    @register_layer("PoolsLikeTorch")
-    class PoolsLikeTorch(Layer):
-        reads_fork_fields = ("PoolingParameter.torch_pooling",)
+    @register_layer("PadsOneSide")
+    class PadsOneSide(Layer):
+        reads_fork_fields = ("PoolingParameter.pad_l",)
 
         def Reshape(self, bottom, top):
-            top[0].Reshape((2,) if self.param.pooling_param.torch_pooling else (1,))
+            top[0].Reshape((2,) if self.param.pooling_param.pad_l else (1,))
 
-    assert net_of("torch_pooling: true", "PoolsLikeTorch").blobs["y"].shape == (2,)
+    assert net_of("pad_l: 1", "PadsOneSide").blobs["y"].shape == (2,)
 
 
 def test_what_changes_no_result_is_said_once(net_of, caplog):
@@ -75,15 +76,17 @@ def test_what_changes_no_result_is_said_once(net_of, caplog):
 def test_a_solver_refuses_what_it_does_not_read(net_of, tmp_path):
     net_of("")
     (tmp_path / "solver.prototxt").write_text(
-        'net: "net.prototxt"\nbase_lr: 1\nlr_policy: "fixed"\ndisabled_update: true'
+        'net: "net.prototxt"\nbase_lr: 1\nlr_policy: "fixed"\ntest_and_snapshot_last_epochs: 1'
     )
-    with pytest.raises(SolverError, match=r"solver\.prototxt:4:1: disabled_update is a field of intel/caffe"):
+    with pytest.raises(
+        SolverError, match=r"solver\.prototxt:4:1: test_and_snapshot_last_epochs is a field of NVIDIA/caffe"
+    ):
         caffe_lite.SGDSolver(read_solver("solver.prototxt"))
 
 
 def test_check_tells_both(net_of, tmp_path, capsys):
     net_of("")
-    (tmp_path / "net.prototxt").write_text(NET % ("Pooling", "engine: MKL2017\n    torch_pooling: true"))
+    (tmp_path / "net.prototxt").write_text(NET % ("Pooling", "engine: MKL2017\n    pad_l: 1"))
     assert main(["check", "--json", "net.prototxt"]) == 1
     (told,) = json.loads(capsys.readouterr().out)
     assert told["status"] == "unknown_field"
