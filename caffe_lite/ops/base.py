@@ -693,6 +693,8 @@ class Ops(Generic[A]):
 
     def repeat_pixels(self, x: A, factor: Ints) -> A:
         """Make a rectangle, ``factor`` (high, wide), of each pixel of x (N, C, H, W)."""
+        if max(factor) == 1:
+            return self.copy(x)  # the reshaped view would be read-only
         x, at = self._memory_order(x)
         before, (h, w), after = x.shape[:at], x.shape[at : at + 2], x.shape[at + 2 :]
         y = self.reshape(x, (*before, h, 1, w, 1, *after))

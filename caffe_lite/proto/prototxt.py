@@ -96,7 +96,7 @@ def _similar_file(path: Path) -> str:
 
 
 # Jinja's marks, and the numbers of classes in the templates of chuanqi305/MobileNet-SSD.
-_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|(?<=: )cls\d+x\b")
+_TEMPLATE = re.compile(r"\{\{[^{}\n]*\}\}|\{%[^{}\n]*%\}|(?<=: )cls\d+x\b")
 
 
 def template_problem(source: Source) -> PrototxtError | None:

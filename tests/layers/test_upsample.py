@@ -102,3 +102,13 @@ def test_the_size_follows_the_bottom(engine) -> None:
 def test_errors(bottoms, param, message, engine) -> None:
     with pytest.raises(LayerError, match=message):
         make_net(f'type: "Upsample" upsample_param {{ {param} }}', [Bottom(shape) for shape in bottoms], engine=engine)
+
+
+def test_the_top_of_scale_1_can_be_written_to(make_net) -> None:
+    net = make_net(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [1, 2, 3, 4] } } } '
+        'layer { name: "y" type: "Upsample" bottom: "x" top: "x" upsample_param { scale: 1 } }'
+    )
+    net.forward()
+    net.blobs["x"].data[...] = 3
+    assert (net.forward(start="y")["x"] == 3).all()

@@ -267,7 +267,7 @@ class TorchOps(Ops[Tensor]):
                 dw = winograd.weight_gradient(dy, x, tile, weight.shape[2], pad, group)
             elif winograd_rows.serves(x.shape, weight.shape, stride, dilation, group):
                 dw = winograd_rows.weight_gradient(dy, x, weight.shape[2:], stride, pad)
-            elif self.onednn and onednn.misses_weights(x.shape[2:], weight.shape[2:], stride, pad, dilation):
+            elif self.onednn and onednn.misses_weights(x.shape, weight.shape[2:], stride, pad, dilation):
                 _, dw, _ = super().convolution_backward(dy, x, weight, *windows, (False, True, False))
             db = None if dw is None or not need[2] else dy.sum((0, *range(2, dy.ndim)))
         rest = need[0] and dx is None, need[1] and dw is None, need[2] and db is None
@@ -302,7 +302,7 @@ class TorchOps(Ops[Tensor]):
         # The gradients are a convolution of dy.
         if self.onednn and (
             onednn.misses_results(dy.shape, weight.shape, stride, pad, dilation)
-            or onednn.misses_weights(dy.shape[2:], weight.shape[2:], stride, pad, dilation)
+            or onednn.misses_weights(dy.shape, weight.shape[2:], stride, pad, dilation)
         ):
             return super().deconvolution_backward(dy, x, weight, stride, pad, dilation, group, need)
         arrays, geometry = _channels_last_all(dy, x, weight), _geometry(stride, pad, dilation, True)

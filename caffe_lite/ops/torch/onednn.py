@@ -19,11 +19,19 @@ def misses_results(x_shape: Ints, weight_shape: Ints, stride: Ints, pad: Ints, d
     return convolved(x_shape[3], weight_shape[3], stride[1], pad[1], dilation[1]) <= 1
 
 
-def misses_weights(size: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> bool:
-    """Return whether oneDNN computes a wrong gradient of the weights.
+_FEW_CHANNELS = 8
 
-    It does if several windows start in the padding before a volume that is hardly deeper than a window.
+
+def misses_weights(x_shape: Ints, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> bool:
+    """Return whether oneDNN computes a wrong gradient of the weights, or writes beside it.
+
+    It does if several windows start in the padding before a volume that is hardly deeper than a window; and for filters
+    of one pixel that leave out rows but no columns of images with three channels. All small numbers of channels are
+    treated as three.
     """
+    size = x_shape[2:]
+    if len(size) == 2:
+        return tuple(kernel) == (1, 1) and stride[0] > stride[1] == 1 and x_shape[1] < _FEW_CHANNELS
     if len(size) != 3:
         return False
     return pad[0] > stride[0] > 1 and size[0] < extent(kernel[0], dilation[0]) + stride[0] - 1

@@ -25,10 +25,16 @@ WINDOWS_BEFORE_A_VOLUME = [
     ((2, 16, 8, 3, 1), (8, 16, 6, 1, 1), (4, 1, 1), (5, 0, 0), (1, 1, 1)),
     ((3, 16, 6, 3, 3), (16, 16, 7, 3, 2), (3, 1, 3), (4, 1, 0), (1, 1, 1)),
 ]
+# It writes beside the gradient of the weights; whether a test notices depends on what is there.
+PIXELS_OF_THREE_CHANNELS = [
+    ((12, 3, 8, 9), (1, 3, 1, 1), (4, 1), (0, 0), (1, 1)),
+    ((2, 3, 8, 9), (16, 3, 1, 1), (2, 1), (0, 0), (1, 1)),
+]
+CASES = [*ONE_CHANNEL_ONE_WINDOW_WIDE, *WINDOWS_BEFORE_A_VOLUME, *PIXELS_OF_THREE_CHANNELS]
 
 
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("case", [*ONE_CHANNEL_ONE_WINDOW_WIDE, *WINDOWS_BEFORE_A_VOLUME], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_it_leaves_unwritten(case, count):
     """Check tops and gradients of the convolution, and of the deconvolution that is its transpose."""
     x_shape, weight_shape, *windows = case
