@@ -137,6 +137,8 @@ class _Folder:
         if isinstance(first, Linear):
             weight, bias = first.weight_and_bias()
             factor, shift = combined(roles, bias)
+            if layer.HasField("inner_product_param"):  # the role's weights have a row for each output
+                layer.inner_product_param.ClearField("transpose")
             if factor is not None:
                 weight = ops.scale_outputs(weight, factor, first.transposed_groups)
             if shift is not None:
