@@ -14,6 +14,7 @@ import numpy as np
 from .blobs import Blob
 from .errors import LayerError, NetError, UnknownLayerType, Where
 from .logs.log import logger
+from .onnx_graph import OnnxGraph, Value
 from .ops.array import Array
 from .ops.base import Ops
 from .ops.roles import Role
@@ -161,6 +162,21 @@ class Layer:
 
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Role | None:
         """Return the layer's role for its neighbours, or None if it cannot run as one kernel with them."""
+        return None
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        """Write into a graph what ``Forward`` computes in TEST; return the results, one for each top.
+
+        ``top`` has the shapes that the results must have. In the shapes, a size is None if the batch decides it. What
+        cannot be written is an ``error``; an engine's arrays may be computed and used as constants.
+        """
+        self.error(f"a {self.type} layer cannot be written in ONNX", "Remove it, or export the layers before it")
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        """Return values that make sense for a bottom, for trying a net out; None if any numbers do.
+
+        A layer overrides this method if a bottom holds indices, boxes, sizes or the like.
+        """
         return None
 
     def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:

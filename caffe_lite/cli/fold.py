@@ -21,10 +21,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ..export.folding import fold, halve, verified, without_weights
     from ..net.weights import write_message
+    from ..proto.caffe_pb2 import TEST
     from ..proto.prototxt import write_text
+    from ..pycaffe.net import Net
 
-    net, folding = fold(arguments.net, arguments.weights, arguments.level, arguments.stage)
-    gaps = verified(net, folding)
+    state = {"level": arguments.level, "stages": arguments.stage}
+    net = Net(arguments.net, TEST, weights=arguments.weights, dtype="float64", seed=0, compile=False, **state)
+    folding = fold(net)
+    comparisons = verified(net, folding)
     if arguments.half:
         halve(folding.net)
     write_text(arguments.prototxt, without_weights(folding.net))
@@ -32,6 +36,6 @@ def run(arguments: argparse.Namespace) -> int:
     gone = Counter(layer.type for layer in folding.gone)
     listed = ", ".join(f"{count} {layer_type}" for layer_type, count in sorted(gone.items()))
     print(f"{len(folding.net.layer)} layers are left; gone: {listed or 'none'}")
-    for kind, worst in gaps:
-        print(f"{kind} inputs: the outputs differ by {worst.size:.2g} of their spread at most ({worst.blob})")
+    for comparison in comparisons:
+        print(comparison)
     return 0

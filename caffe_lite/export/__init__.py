@@ -1,1 +1,5 @@
-"""Nets in other forms: folded, for engines that run them faster."""
+"""Nets in other forms: folded, in ONNX, as modules of PyTorch."""
+
+from .onnx_export import to_onnx
+
+__all__ = ["to_onnx"]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..net.filtering import filter_layers, placed_layers, state_of
+from ..agreement.comparing import Comparison, compare, run
 from ..net.wiring import Node
 from ..ops.roles import ChannelMap, Identity, LearnedChannelMap, Linear, combined
 from ..proto.arrays import array_to_blobproto, array_to_half_blobproto, blobproto_to_array
 from ..proto.caffe_pb2 import TEST, LayerParameter, NetParameter
-from ..proto.prototxt import read_net
 from ..pycaffe.net import Net
-from .agreement import Gap, compare
 
 Version = tuple[int, int]  # what a layer makes: its place in the net, and the index of the top
 
@@ -26,32 +24,43 @@ class Folding:
     gone: list[LayerParameter] = field(default_factory=list)
 
 
-def fold(path: str, weights: str, level: int = 0, stages: Sequence[str] = ()) -> tuple[Net, Folding]:
-    """Fold a net in TEST. Return it as it was, with its weights, in float64, and the folded one.
+def fold(net: Net) -> Folding:
+    """Fold a net that is in TEST.
 
     The weights of a convolution, deconvolution or inner product take in every BatchNorm, BN, Scale and Bias after it
     that nothing else reads; those without such a layer before them become one Scale. Dropout and Split go. A layer that
     shares its parameters by name stays as it is.
     """
-    parsed = read_net(path)
-    state = state_of(parsed.message, TEST, level, stages)
-    net = Net(parsed, TEST, level, stages, weights, dtype="float64", seed=0, compile=False)
-    layers = [placed.param for placed in filter_layers(placed_layers(parsed), state)]
-    folder = _Folder(layers, list(_nodes(net, layers)))
+    folder = _Folder(net.nodes)
     folder.fold_rows()
     folder.drop_identities()
-    folded = NetParameter(name=parsed.message.name or None)
+    folded = NetParameter(name=net.name or None)
     folded.layer.extend(layer for place, layer in enumerate(folder.layers) if place not in folder.gone)
-    return net, Folding(folded, [folder.layers[place] for place in sorted(folder.gone)])
+    gone = [folder.layers[place] for place in sorted(folder.gone) if not _was_inserted(folder.nodes[place])]
+    return Folding(folded, gone)
 
 
-def verified(net: Net, folding: Folding) -> list[tuple[str, Gap]]:
-    """Return the largest gap between the outputs of a net and of what it was folded to; raise if it is too large."""
-    folded = Net(without_weights(folding.net), TEST, dtype="float64", seed=0, compile=False)
+def _was_inserted(node: Node) -> bool:
+    """Return whether the net itself inserted this layer, a Split, as its name tells."""
+    return node.layer.type == "Split" and all(top.startswith(f"{node.name}_") for top in node.top_names)
+
+
+def net_of(folding: Folding, net: Net) -> Net:
+    """Return the net that another was folded to, with its weights, on the same engine."""
+    folded = Net(without_weights(folding.net), TEST, engine=net.ops, seed=0, compile=False)
     for layer in folding.net.layer:
         for blob, stored in zip(folded.params.get(layer.name, ()), layer.blobs, strict=True):
             blob.data[...] = blobproto_to_array(stored)
-    return compare(net, folded)
+    for name in net.inputs:
+        folded.blobs[name].reshape(*net.blobs[name].data.shape)
+    folded.reshape()
+    return folded
+
+
+def verified(net: Net, folding: Folding) -> list[Comparison]:
+    """Return the largest gaps between the outputs of a net and of what it was folded to; raise if one is too large."""
+    folded = net_of(folding, net)
+    return compare(net, net.inputs, net.outputs, lambda fed: run(folded, fed))
 
 
 def without_weights(net: NetParameter) -> NetParameter:
@@ -70,26 +79,20 @@ def halve(net: NetParameter) -> None:
             blob.CopyFrom(array_to_half_blobproto(blobproto_to_array(blob)))
 
 
-def _nodes(net: Net, layers: Sequence[LayerParameter]) -> Iterator[Node]:
-    """Yield the node of each layer; the net has more nodes, the splits that were inserted."""
-    nodes = iter(net.nodes)
-    for layer in layers:
-        yield next(node for node in nodes if (node.name, node.layer.type) == (layer.name, layer.type))
-
-
 class _Folder:
     """Changes the layers of a net; ``gone`` has the places of those that it no longer needs."""
 
-    def __init__(self, layers: Sequence[LayerParameter], nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: Sequence[Node]) -> None:
         self.nodes = nodes
-        self.layers = []
-        for old, node in zip(layers, nodes, strict=True):
+        self.layers: list[LayerParameter] = []
+        for node in nodes:
             layer = LayerParameter()
-            layer.CopyFrom(old)
+            layer.CopyFrom(node.param)
+            layer.ClearField("phase")
             del layer.blobs[:]
             layer.blobs.extend(array_to_blobproto(node.layer.ops.host_view(blob.data)) for blob in node.layer.blobs)
             self.layers.append(layer)
-        names = Counter(spec.name for layer in layers for spec in layer.param if spec.name)
+        names = Counter(spec.name for layer in self.layers for spec in layer.param if spec.name)
         self.shared = {name for name, count in names.items() if count > 1}
         self.gone: set[int] = set()
         self.readers: dict[Version, list[tuple[int, int]]] = {}  # the places and bottoms that read it

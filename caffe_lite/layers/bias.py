@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..ops.roles import LearnedChannelMap
 from .common.fillers import fill
@@ -54,6 +55,10 @@ class SpanningLayer(Layer):
         shape = bottom[0].shape
         first = len(shape) - len(self.behind) - 1
         return len(bottom) == 1 and self.operand_shape == shape[1:2] and first == 1
+
+    def spread_onnx(self, g: OnnxGraph, operand: Value) -> Value:
+        """Write ``spread`` into a graph."""
+        return g.reshape(operand, (*operand.sizes, *self.behind))
 
     def spread(self, operand: Array) -> Array:
         """Reshape the operand so that it can be broadcast over the first bottom."""

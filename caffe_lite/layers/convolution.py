@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array, Gradients, Need
 from ..ops.roles import Linear, Windows
 from ..ops.windows import Ints, read_windows, windows_text
@@ -103,6 +104,26 @@ class FilteringLayer(Layer):
             if db is not None:
                 self.blobs[1].add_diff(db)
 
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        results = []
+        for x, wanted in zip(bottom, top, strict=True):
+            y = self.filtered_onnx(g, g.reshape(x, (g.merged(x.sizes[: self.channel_axis]), *self.x_shape[1:])))
+            if self.slope is not None:
+                y = g.LeakyRelu(y, alpha=self.slope) if self.slope else g.Relu(y)
+            results.append(y if self.channel_axis == 1 else g.reshape(y, wanted.sizes))
+        return results
+
+    def onnx_windows(self) -> dict[str, object]:
+        """Return the attributes that Conv and ConvTranspose have in common."""
+        windows = self.windows
+        return {
+            "kernel_shape": list(windows.kernel),
+            "strides": list(windows.stride),
+            "pads": [*windows.pad, *windows.pad],
+            "dilations": list(windows.dilation),
+            "group": self.group,
+        }
+
     def read(self) -> ConvolutionParameter:
         """Return the settings: axis, windows, bias_term and fillers."""
         return self.param.convolution_param
@@ -126,6 +147,10 @@ class FilteringLayer(Layer):
         raise NotImplementedError
 
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        raise NotImplementedError
+
+    def filtered_onnx(self, g: OnnxGraph, x: Value) -> Value:
+        """Write the filtering of x, (N, C, *image)."""
         raise NotImplementedError
 
     def gradients(self, dy: Array, x: Array, weight: Array, need: Need) -> Gradients[Array]:
@@ -190,6 +215,10 @@ class ConvolutionLayer(FilteringLayer):
 
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         return self.ops.convolution(x, weight, bias, *self.geometry)
+
+    def filtered_onnx(self, g: OnnxGraph, x: Value) -> Value:
+        y: Value = g.Conv(x, *self.blobs, **self.onnx_windows())
+        return y
 
     def gradients(self, dy: Array, x: Array, weight: Array, need: Need) -> Gradients[Array]:
         return self.ops.convolution_backward(dy, x, weight, *self.geometry, need)

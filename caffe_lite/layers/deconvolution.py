@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array, Gradients, Need
 from ..ops.roles import Linear
 from ..ops.windows import Ints
@@ -44,6 +45,10 @@ class DeconvolutionLayer(FilteringLayer):
 
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         return self.ops.deconvolution(x, weight, bias, *self.geometry)
+
+    def filtered_onnx(self, g: OnnxGraph, x: Value) -> Value:
+        y: Value = g.ConvTranspose(x, *self.blobs, **self.onnx_windows())
+        return y
 
     def gradients(self, dy: Array, x: Array, weight: Array, need: Need) -> Gradients[Array]:
         return self.ops.deconvolution_backward(dy, x, weight, *self.geometry, need)

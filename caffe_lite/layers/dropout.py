@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.roles import Identity
 from ..proto import caffe_pb2
 from ..proto.caffe_pb2 import LayerParameter
@@ -67,6 +68,11 @@ class DropoutLayer(Layer):
         elif self.scale != 1:
             x = x * self.scale
         top[0].data = x
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        if self.forgets:
+            self.error("sample_weights_test draws numbers, which ONNX has no form for", "Set it to false")
+        return [g.Mul(bottom[0], self.scale) if self.scale != 1 else bottom[0]]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

@@ -7,6 +7,7 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..ops.roles import Linear
 from ..proto.caffe_pb2 import LayerParameter
@@ -118,6 +119,22 @@ class InnerProductLayer(Layer):
         if self.slope is not None:
             y = self.saved.y = self.ops.relu(y, self.slope)
         top[0].data = self.ops.reshape(y, top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x = g.flat(bottom[0], self.first, bottom[0].ndim)
+        rows = x if x.ndim == 2 else g.reshape(x, (g.merged(x.sizes[:-1]), self.num_input))
+        weight, *bias = [*bottom[1:], *map(g.value, self.blobs)]
+        if len(bottom) > 1:
+            shape = (self.num_output, self.num_input)
+            weight = g.reshape(weight, shape[::-1] if self.transposed else shape)
+            bias = [g.reshape(b, shape[:1]) for b in bias]
+        if self.normalized:
+            squares = g.reduce("ReduceSum", g.Mul(weight, weight), [0 if self.transposed else 1])
+            weight = g.Div(weight, g.Sqrt(g.Add(squares, 1e-6)))
+        y = g.Gemm(rows, weight, *bias, transB=0 if self.transposed else 1)
+        if self.slope is not None:
+            y = g.LeakyRelu(y, alpha=self.slope) if self.slope else g.Relu(y)
+        return [y if x.ndim == 2 else g.reshape(y, top[0].sizes)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy = self.ops.reshape(top[0].diff, (-1, self.num_output))

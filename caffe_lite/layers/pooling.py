@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..ops.windows import Windows, by, read_windows, windows_text
 from ..proto import caffe_pb2
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter
+from .common.onnx_pooling import OnnxPooling
 
 
 @register_layer("Pooling")
@@ -130,6 +132,16 @@ class PoolingLayer(Layer):
         """Return how much of each window lies in the image and not in the padding, for all windows in one plane."""
         share = self.ops.ave_pool(self.ops.full((1, 1, *image), 1.0), *self.geometry, self.out, self.dilation)
         return self.ops.at_least(share, 1e-37)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x, method = bottom[0], self.param.pooling_param.pool
+        pooling = OnnxPooling(Windows(*self.geometry, self.dilation), x.image, self.out, self.includes_pad)
+        if method == PoolingParameter.MAX:
+            return pooling.largest(g, x)[: len(top)]
+        if self.averages:
+            return [pooling.mean(g, x)]
+        mean = pooling.mean(g, x)
+        return [g.Where(g.Greater(mean, 0.0), g.Div(pooling.mean(g, g.like(x, g.Mul(x, x))), mean), 0.0)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

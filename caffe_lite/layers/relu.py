@@ -7,6 +7,7 @@ from math import inf
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..ops.roles import Rectifier
 
@@ -41,6 +42,15 @@ class ReLULayer(Layer):
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Rectifier | None:
         return Rectifier(self.slope, self._remember, self.most) if self.least == -inf else None
 
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        y = bottom[0]
+        if not self.clamps:
+            y = g.LeakyRelu(y, alpha=self.slope) if self.slope else g.Relu(y)
+        if (self.least, self.most) != (-inf, inf):
+            least = 0.0 if self.clamps else self.least
+            y = g.Clip(y, None if least == -inf else least, None if self.most == inf else self.most)
+        return [y]
+
     def _remember(self, y: Array) -> None:
         self.saved.signed = self.saved.y = y
 
@@ -60,7 +70,7 @@ class ReLULayer(Layer):
     @property
     def clamps(self) -> bool:
         """Return whether the layer only limits x to 0 and to its largest value."""
-        return self.slope == 0 and self.least <= 0
+        return self.slope == 0 and self.least <= 0 and self.most < inf
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

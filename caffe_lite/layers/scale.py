@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..ops.roles import LearnedChannelMap
 from ..proto.caffe_pb2 import FillerParameter
@@ -62,6 +63,11 @@ class ScaleLayer(SpanningLayer):
         self.saved.scale = self.spread((*bottom[1:], *self.blobs)[0].data)
         y = self.saved.x * self.saved.scale
         top[0].data = y + self.spread(self.blobs[-1].data) if self.param.scale_param.bias_term else y
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        scale, *bias = (self.spread_onnx(g, value) for value in (*bottom[1:], *map(g.value, self.blobs)))
+        y = g.Mul(bottom[0], scale)
+        return [g.Add(y, bias[0]) if bias else y]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy = top[0].diff

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.roles import Identity
 
 
@@ -23,6 +24,9 @@ class SplitLayer(Layer):
 
     def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Identity:
         return Identity()
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [bottom[0]] * len(top)
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         for blob in top:

@@ -65,12 +65,12 @@ class Windows:
     def convolved(self, image: Ints) -> tuple[int, ...]:
         """Return how many windows fit into image and padding, along each axis."""
         self._refuse_empty(image)
-        return self._at_least_one(image, [convolved(*axis) for axis in self._axes(image)])
+        return self._at_least_one(image, [convolved(*axis) for axis in self.axes(image)])
 
     def deconvolved(self, image: Ints) -> tuple[int, ...]:
         """Return the size of an image that has ``image`` windows and is just large enough for the last one."""
         self._refuse_empty(image)
-        out = [deconvolved(*axis) for axis in self._axes(image)]
+        out = [deconvolved(*axis) for axis in self.axes(image)]
         if any(n < 1 for n in out):
             raise LayerError(
                 f"pad {by(self.pad)} leaves nothing of the output, which would be {by(max(n, 0) for n in out)}",
@@ -86,11 +86,10 @@ class Windows:
         """
         self._refuse_empty(image)
         past_edge = not any(self.pad)
-        return self._at_least_one(
-            image, [pooled(*axis[:4], round_up, past_edge, axis[4]) for axis in self._axes(image)]
-        )
+        return self._at_least_one(image, [pooled(*axis[:4], round_up, past_edge, axis[4]) for axis in self.axes(image)])
 
-    def _axes(self, image: Ints) -> Iterator[tuple[int, int, int, int, int]]:
+    def axes(self, image: Ints) -> Iterator[tuple[int, int, int, int, int]]:
+        """Yield size, kernel, stride, pad and dilation of each axis."""
         return zip(image, self.kernel, self.stride, self.pad, self.dilation, strict=True)
 
     @staticmethod

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
+
 from ...blobs import Blob
 from ...layer import Kind, Layer
+from ...onnx_graph import OnnxGraph, Value
 from ...ops.array import Array
 from ...ops.roles import ChannelMap, Normalization
 
@@ -108,6 +111,27 @@ class NormalizingLayer(Layer):
         if scale is None:
             return y
         return y * scale if shift is None else self.ops.multiply_add(scale, y, shift)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        ops, x = self.ops, bottom[0] if bottom[0].ndim > 1 else g.reshape(bottom[0], (*bottom[0].sizes, 1))
+        learned = [
+            g.constant(
+                ops.host_view(self.per_channel(name)) if name in self.order else np.full(self.channels, value), name
+            )
+            for name, value in (("scale", 1.0), ("shift", 0.0))
+        ]
+        if self.use_global_stats:
+            stored = (ops.host_view(values) for values in self.global_statistics())
+            statistics = [g.constant(values, name) for values, name in zip(stored, ("mean", "variance"), strict=True)]
+            y = g.BatchNormalization(x, *learned, *statistics, epsilon=self.eps)
+        else:
+            axes = [0, *range(2, x.ndim)]
+            centred = g.Sub(x, g.reduce("ReduceMean", x, axes))
+            variance = g.reduce("ReduceMean", g.Mul(centred, centred), axes)
+            y = g.Div(centred, g.Sqrt(g.Add(variance, float(self.eps))))
+            scale, shift = (g.along(values, x.ndim) for values in learned)
+            y = g.Add(g.Mul(y, scale), shift)
+        return [g.reshape(y, top[0].sizes) if bottom[0].ndim == 1 else y]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         ops, dy = self.ops, self.rows(top[0].diff)

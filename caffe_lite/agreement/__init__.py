@@ -1,0 +1,1 @@
+"""Whether two forms of a net compute the same."""

@@ -1,0 +1,117 @@
+"""Comparing two forms of a net: their outputs for seeded, zero and large inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import NetError
+from ..net.wiring import Node
+from ..pycaffe.net import Net
+
+TOLERANCE = 1e-4  # of the spread of an output
+_SEED = 1
+
+Arrays = Mapping[str, np.ndarray]
+# Runs one form of a net over its inputs, by name; returns blobs by name, outputs and perhaps others.
+Run = Callable[[Arrays], Arrays]
+
+
+class Gap(NamedTuple):
+    """The largest difference between two results, over the spread of the first, and the blob that it is in."""
+
+    blob: str
+    size: float
+
+
+class Comparison(NamedTuple):
+    """The largest gap of the outputs for one kind of inputs: "random", "zero" or "large"."""
+
+    kind: str
+    gap: Gap
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind} inputs: the outputs differ by {self.gap.size:.2g} of their spread at most ({self.gap.blob})"
+        )
+
+
+def inputs(net: Net, names: Sequence[str]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Yield what to feed these blobs of a net, with a name: normally distributed values, zeros, values up to hundreds.
+
+    A blob whose reader asks for certain values (``Layer.example``) gets these. With no names, yield nothing to feed,
+    once.
+    """
+    if not names:
+        yield "given", {}
+        return
+    rng = np.random.default_rng(_SEED)
+    for kind, scale in (("random", 1.0), ("zero", 0.0), ("large", 100.0)):
+        yield kind, {name: _values(net, name, scale, rng) for name in names}
+
+
+def _values(net: Net, name: str, scale: float, rng: np.random.Generator) -> np.ndarray:
+    shape = net.blobs[name].data.shape
+    wanted = (node.layer.example(index, shape, rng) for node, index in _readers(net.nodes, name))
+    values = next((values for values in wanted if values is not None), None)
+    return scale * rng.standard_normal(shape) if values is None else values
+
+
+def _readers(nodes: Sequence[Node], name: str) -> Iterator[tuple[Node, int]]:
+    """Yield the layers that read a blob, through Splits too, with the index of the bottom."""
+    for node in nodes:
+        for index, bottom in enumerate(node.bottom_names):
+            if bottom == name and node.layer.type == "Split":
+                for top in node.top_names:
+                    yield from _readers(nodes, top)
+            elif bottom == name:
+                yield node, index
+
+
+def run(net: Net, fed: Arrays) -> dict[str, np.ndarray]:
+    """Run a net forward over these inputs; return all of its blobs, in the order of the layers.
+
+    If what is fed are the tops of data layers, these do not run.
+    """
+    for name, values in fed.items():
+        net.blobs[name].data[...] = values
+    start = next((node.name for node in net.nodes if not set(node.top_names) & set(fed) or node.bottom), None)
+    net.forward(start=start if fed else None)
+    return {name: np.array(blob.data, np.float64) for name, blob in net.blobs.items()}
+
+
+def gap(blob: str, wanted: np.ndarray, got: np.ndarray) -> Gap:
+    """Return how far a result is from the one that is wanted; infinite if their shapes differ, or what is finite."""
+    if wanted.shape != got.shape or not np.array_equal(np.isfinite(wanted), np.isfinite(got)):
+        return Gap(blob, np.inf)
+    finite = np.isfinite(wanted)
+    if not finite.any():
+        return Gap(blob, 0.0)
+    spread = max(float(np.ptp(wanted[finite])), float(np.abs(wanted[finite]).max()) * 1e-6, 1e-30)
+    return Gap(blob, float(np.abs(wanted[finite] - got[finite]).max()) / spread)
+
+
+def compare(net: Net, fed: Sequence[str], outputs: Sequence[str], other: Run) -> list[Comparison]:
+    """Compare the outputs of a net with those of another form of it, over inputs to the blobs ``fed``.
+
+    Raise if they differ by more than 1e-4 of their spread. The message names the first blob that differs so much, of
+    all that the other form returns.
+    """
+    if not outputs:
+        raise NetError("the net has no outputs to compare", hint="remove its Silence layers")
+    found = []
+    for kind, values in inputs(net, fed):
+        wanted, got = run(net, values), other(values)
+        worst = max((gap(name, wanted[name], got[name]) for name in outputs if name in got), key=lambda one: one.size)
+        if worst.size > TOLERANCE:
+            common = (gap(name, wanted[name], got[name]) for name in wanted if name in got)
+            blob, size = next(one for one in common if one.size > TOLERANCE)
+            raise NetError(
+                f"the two forms differ: for {kind} inputs by {worst.size:.3g} of the spread of {worst.blob!r}. "
+                f"The first blob to differ is {blob!r}, by {size:.3g}",
+                hint="Nothing was written. Please report it, with the net",
+            )
+        found.append(Comparison(kind, worst))
+    return found

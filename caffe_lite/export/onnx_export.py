@@ -1,0 +1,104 @@
+"""Exporting a net to ONNX, verified."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..agreement.comparing import Comparison, compare
+from ..agreement.onnx_running import OnnxRun
+from ..errors import ArgumentError, CaffeError, NetError
+from ..proto.caffe_pb2 import TEST
+from ..pycaffe.net import Net
+from .folding import fold as folded
+from .folding import net_of
+from .onnx_file import OPSETS, model_of, save
+from .writing import WrittenNet, write
+
+
+@dataclass
+class Export:
+    """What has been exported, and how well it agrees with the net.
+
+    ``free_batch`` is whether any number of items may be given; ``why_fixed`` says why not, if that was not asked for.
+    """
+
+    written: WrittenNet
+    comparisons: Sequence[Comparison]
+    free_batch: bool
+    why_fixed: str = ""
+
+
+def to_onnx(
+    net: Net,
+    path: str | os.PathLike[str],
+    *,
+    batch: int | str | None = None,
+    opset: int = 17,
+    fold: bool = True,
+) -> Export:
+    """Write a net that is in TEST, with its present weights, to an ONNX file; return what was written.
+
+    Blobs keep their names. The tops of data layers are inputs; losses and accuracies are left out.
+
+    Args:
+        batch: "free" for any number of items, a number for exactly so many. By default, any number if every layer
+            allows it, else the net's own.
+        opset: the version of ONNX's operators, 13 to 21.
+        fold: merge BatchNorm, Scale and Bias into the weights before them.
+
+    The written graph is run over random, zero and large inputs, and compared with the net; if an output differs by more
+    than 1e-4 of its spread, NetError names the first blob that does, and nothing is left behind.
+    """
+    if opset not in OPSETS:
+        raise ArgumentError(f"opset is {opset}", hint=f"use {OPSETS[0]} to {OPSETS[-1]}")
+    if net.phase != TEST:
+        raise ArgumentError("the net is for TRAIN", hint="make it for TEST: caffe.Net(file, caffe.TEST)")
+    if not (batch in (None, "free") or (isinstance(batch, int) and batch > 0)):
+        raise ArgumentError(f"batch is {batch!r}", hint='give a number of items, or "free"')
+    if isinstance(batch, int):
+        reshape_batch(net, batch)
+    source = net_of(folded(net), net) if fold else net
+    why_fixed = ""
+    try:
+        written = write(source, opset, free_batch=not isinstance(batch, int))
+    except CaffeError as error:
+        if batch is not None:
+            raise
+        why_fixed = str(error)
+        written = write(source, opset, free_batch=False)
+    comparisons = verified(net, source, written)
+    notes = {"caffe_lite.verified": "\n".join(map(str, comparisons))}
+    save(model_of(written, net.name, notes), path)
+    return Export(written, comparisons, bool(written.free), why_fixed)
+
+
+def reshape_batch(net: Net, size: int) -> None:
+    """Give the first axis of the net's inputs a size: all those that have the size of the first one's."""
+    first = net.blobs[net.inputs[0]].data.shape[:1] if net.inputs else ()
+    for name in net.inputs:
+        shape = net.blobs[name].data.shape
+        if shape[:1] == first:
+            net.blobs[name].reshape(size, *shape[1:])
+    net.reshape()
+
+
+def verified(net: Net, source: Net, written: WrittenNet) -> list[Comparison]:
+    """Compare a net with the graph that was written from ``source``, the net itself or what it was folded to."""
+    try:
+        return compare(net, written.inputs, written.outputs, runner(written))
+    except NetError as error:
+        everything = write(source, written.graph.opset, bool(written.free), outputs=_shared(net, written))
+        compare(net, written.inputs, written.outputs, runner(everything))
+        raise error
+
+
+def _shared(net: Net, written: WrittenNet) -> list[str]:
+    inputs = set(written.inputs)
+    return [name for name in net.blobs if name in written.values and name not in inputs]
+
+
+def runner(written: WrittenNet) -> OnnxRun:
+    """Return what runs a written net."""
+    return OnnxRun(model_of(written, "net").SerializeToString())

@@ -1,0 +1,175 @@
+"""Writing a net as a graph in ONNX's terms, from which files of ONNX and modules of PyTorch are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import CaffeError, NetError
+from ..inspection.outline import Outline, shape_of
+from ..layer import Kind
+from ..net.filtering import PlacedLayer
+from ..net.wiring import Node
+from ..onnx_graph import OnnxGraph, Sizes, Value
+from ..proto.caffe_pb2 import LayerParameter
+from ..pycaffe.net import Net
+
+
+@dataclass
+class WrittenNet:
+    """A net's graph: its values by the names of the blobs, and the layers that are not in it.
+
+    Attributes:
+        values: the last value of each blob.
+        inputs, outputs: the names of the blobs that the graph takes and gives.
+        left_out: losses, accuracies and layers without tops, which only train or report.
+        free: the names of sizes that the batch decides, by the name of the blob and the axis.
+    """
+
+    graph: OnnxGraph
+    values: dict[str, Value]
+    inputs: list[str]
+    outputs: list[str]
+    left_out: list[Node]
+    free: dict[tuple[str, int], str] = field(default_factory=dict)
+
+
+def write(net: Net, opset: int = 17, free_batch: bool = True, outputs: Sequence[str] | None = None) -> WrittenNet:
+    """Write a net that is in TEST, with its present weights and shapes.
+
+    The tops of data layers are inputs. Losses, accuracies and what follows from them are left out; the blobs that they
+    read are outputs, as are those that no layer reads. ``outputs`` names other blobs instead. With ``free_batch``, the
+    first axis of every input may have any size; otherwise all sizes are the present ones.
+
+    Raises NetError with every layer that cannot be written.
+    """
+    kept, left_out = _parted(net.nodes)
+    read = {name for node in kept for name in node.bottom_names}
+    inputs = [name for node in net.nodes if _is_source(node) for name in node.top_names if name in read]
+    made = dict.fromkeys([*inputs, *(name for node in kept for name in node.top_names)])
+    found = list(dict.fromkeys(_outputs(kept, left_out, inputs))) if outputs is None else list(outputs)
+    shapes: dict[str, Sizes] = {name: net.blobs[name].data.shape for name in made}
+    free = _free_sizes(net, kept, inputs, shapes) if free_batch else {}
+    for name, axis in free:
+        shapes[name] = (*shapes[name][:axis], None, *shapes[name][axis + 1 :])
+    graph = OnnxGraph(opset)
+    for name in made:
+        graph.unused_name(name)
+    written = WrittenNet(graph, {}, inputs, found, left_out, free)
+    for name in inputs:
+        written.values[name] = Value(name, shapes[name])
+        graph.inputs.append(written.values[name])
+    last = {name: node for node in kept for name in node.top_names}
+    problems: list[CaffeError] = []
+    for node in kept:
+        bottom = [written.values[name] for name in node.bottom_names]
+        top = [Value(name, shapes[name]) for name in node.top_names]
+        graph.layer = node.name
+        before = len(graph.nodes)
+        try:
+            results = list(node.layer.to_onnx(graph, bottom, top))
+        except CaffeError as error:
+            problems.append(error.located(node.where, node.name, node.layer.type))
+            results = top
+        own = {id(value) for made in graph.nodes[before:] for value in made.outputs}
+        for value, wanted in zip(results, top, strict=True):
+            if id(value) in own and last[wanted.name] is node:
+                value.name = wanted.name
+                own.discard(id(value))
+            value.shape = wanted.shape
+            written.values[wanted.name] = value
+    if problems:
+        raise _together(problems)
+    for name in found:
+        graph.outputs.append(_named(graph, name, written.values[name]))
+    return written
+
+
+def _named(graph: OnnxGraph, name: str, value: Value) -> Value:
+    """Return a value with the name of a blob: a copy if it is an input, or has another blob's name."""
+    if value.name == name and value not in graph.inputs:
+        return value
+    copy: Value = graph.Identity(value)
+    copy.name, copy.shape = name, value.shape
+    return copy
+
+
+def _is_source(node: Node) -> bool:
+    return node.layer.kind == Kind.DATA and not node.bottom
+
+
+def _parted(nodes: Sequence[Node]) -> tuple[list[Node], list[Node]]:
+    """Return the layers that compute what a net is for, and those that only train, report or write files."""
+    kept: list[Node] = []
+    left_out: list[Node] = []
+    gone: set[str] = set()
+    for node in nodes:
+        if _is_source(node):
+            continue
+        if node.layer.kind == Kind.LOSS or not node.top or gone & set(node.bottom_names):
+            left_out.append(node)
+            gone |= set(node.top_names) - set(node.bottom_names)
+        else:
+            kept.append(node)
+    while True:
+        read = {name for node in left_out for name in node.bottom_names}
+        for_losses = [node for node in kept if _is_split(node) and read.issuperset(node.top_names)]
+        if not for_losses:
+            return kept, left_out
+        kept = [node for node in kept if node not in for_losses]
+        left_out += for_losses
+
+
+def _outputs(kept: Sequence[Node], left_out: Sequence[Node], inputs: Sequence[str]) -> Iterator[str]:
+    """Yield the blobs that no kept layer reads, by the names that the prototxt gives them."""
+    read = {name for node in (*kept, *left_out) for name in node.bottom_names}
+    of_splits = {top: node.bottom_names[0] for node in (*kept, *left_out) for top in node.top_names if _is_split(node)}
+    for node in kept:
+        for name in node.top_names:
+            if name not in read:
+                yield name
+    made = {name for node in kept for name in node.top_names}
+    for node in left_out:
+        for index, bottom in enumerate(node.bottom_names):
+            name = bottom
+            while name in of_splits:
+                name = of_splits[name]
+            if name in made and not _is_split(node) and node.layer.gradient_reaches(index, len(node.bottom)):
+                yield name
+
+
+def _is_split(node: Node) -> bool:
+    return node.layer.type == "Split"
+
+
+def _free_sizes(
+    net: Net, kept: Sequence[Node], inputs: Sequence[str], shapes: dict[str, Sizes]
+) -> dict[tuple[str, int], str]:
+    """Return which sizes depend on the batch, with names for them: those that differ if there is one item more."""
+    layers = []
+    for name in inputs:
+        param = LayerParameter(name=name, type="Input", top=[name])
+        size, *others = shapes[name] or (None,)
+        if size is not None:
+            param.input_param.shape.add(dim=[size + 1, *others])
+        layers.append(PlacedLayer(param))
+    layers += [PlacedLayer(node.param, node.where) for node in kept]
+    larger = Outline(layers, net.state_of_rules, open_sources=True)
+    batch = next((shapes[name][0] for name in inputs if shapes[name]), None)
+    free = {}
+    for name, shape in shapes.items():
+        other = shape_of(larger.blobs[name])
+        if other is None or len(other) != len(shape):
+            raise NetError(f"the shape of blob {name!r} depends on the batch", hint="Export it for one size of batch")
+        for axis, (size, after) in enumerate(zip(shape, other, strict=True)):
+            if not isinstance(after, int) or after != size:
+                whole = size == batch and after == (batch or 0) + 1
+                free[name, axis] = "N" if whole else f"{name}_{axis}"
+    return free
+
+
+def _together(problems: Sequence[CaffeError]) -> CaffeError:
+    if len(problems) == 1:
+        return problems[0]
+    lines = "".join(f"\n  {problem}" for problem in problems)
+    return NetError(f"{len(problems)} layers cannot be written in ONNX:{lines}")
