@@ -170,7 +170,7 @@ class Layer:
         ``top`` has the shapes that the results must have. In the shapes, a size is None if the batch decides it. What
         cannot be written is an ``error``; an engine's arrays may be computed and used as constants.
         """
-        self.error(f"a {self.type} layer cannot be written in ONNX", "Remove it, or export the layers before it")
+        self.error(f"a {self.type} layer cannot be written in ONNX", "Remove it, and what reads its tops")
 
     def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
         """Return values that make sense for a bottom, for trying a net out; None if any numbers do.

@@ -51,6 +51,9 @@ def net_of(folding: Folding, net: Net) -> Net:
     for layer in folding.net.layer:
         for blob, stored in zip(folded.params.get(layer.name, ()), layer.blobs, strict=True):
             blob.data[...] = blobproto_to_array(stored)
+    places = {node.name: node.where for node in net.nodes}
+    for node in folded.nodes:
+        node.where = node.layer.where = places.get(node.name)
     for name in net.inputs:
         folded.blobs[name].reshape(*net.blobs[name].data.shape)
     folded.reshape()

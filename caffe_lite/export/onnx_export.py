@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..agreement.comparing import Comparison, compare
 from ..agreement.onnx_running import OnnxRun
 from ..errors import ArgumentError, CaffeError, NetError
+from ..ops.windows import by
 from ..proto.caffe_pb2 import TEST
 from ..pycaffe.net import Net
 from .folding import fold as folded
@@ -28,6 +29,18 @@ class Export:
     comparisons: Sequence[Comparison]
     free_batch: bool
     why_fixed: str = ""
+
+    def report(self) -> Iterator[str]:
+        """Yield lines about the graph: its ends, what is not in it, and how it agrees with the net."""
+        for end, values in (("input", self.written.graph.inputs), ("output", self.written.graph.outputs)):
+            for value in values:
+                sizes = (self.written.free.get((value.name, i), n) for i, n in enumerate(value.sizes))
+                yield f"{end} {value.name}: {by(sizes)}"
+        if self.why_fixed:
+            yield f"the number of items is fixed: {self.why_fixed}"
+        if losses := [node.name for node in self.written.left_out if node.layer.type != "Split"]:
+            yield f"left out, because they only train or report: {', '.join(losses)}"
+        yield from map(str, self.comparisons)
 
 
 def to_onnx(

@@ -120,9 +120,7 @@ def test_halves(folded) -> None:
 def test_nets_that_differ(folded) -> None:
     before, folding = folded(f'layer {{ name: "h" bottom: "x" top: "y" {HEADS["InnerProduct"]} }}')
     folding.net.layer[1].blobs[0].data[0] += 1
-    with pytest.raises(
-        NetError, match=r"differ: for random inputs by .* The first blob to differ is 'y'"
-    ):
+    with pytest.raises(NetError, match=r"differ: for random inputs by .* The first blob to differ is 'y'"):
         verified(before, folding)
 
 

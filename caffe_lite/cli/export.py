@@ -1,0 +1,47 @@
+"""Write a net with its weights in another form, and compare both over several inputs."""
+
+from __future__ import annotations
+
+import argparse
+
+from .arguments import Parser, add_state
+
+FORMS = (".onnx",)
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("net", metavar="NET", help="the net; it is exported as it is in TEST")
+    parser.add_argument("weights", metavar="WEIGHTS", help="a .caffemodel or .h5 file")
+    parser.add_argument(
+        "out", metavar="OUT", type=_out, help=f"the file to write; its ending tells the form: {', '.join(FORMS)}"
+    )
+    what = "the number of items: a number, or free for any; default: free if every layer allows it, else the net's"
+    parser.add_argument("--batch", metavar="N", type=_batch, help=what)
+    parser.add_argument("--opset", metavar="N", type=int, default=17, help="ONNX's operators, 13 to 21; default 17")
+    what = "keep BatchNorm, Scale and Bias; otherwise the weights before them take them in"
+    parser.add_argument("--no-fold", action="store_false", dest="fold", help=what)
+    add_state(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from ..export import to_onnx
+    from ..proto.caffe_pb2 import TEST
+    from ..pycaffe.net import Net
+
+    state = {"level": arguments.level, "stages": arguments.stage}
+    net = Net(arguments.net, TEST, weights=arguments.weights, engine="numpy", seed=0, compile=False, **state)
+    export = to_onnx(net, arguments.out, batch=arguments.batch, opset=arguments.opset, fold=arguments.fold)
+    print("\n".join(export.report()))
+    return 0
+
+
+def _out(text: str) -> str:
+    if not text.lower().endswith(FORMS):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in {' or '.join(FORMS)}")
+    return text
+
+
+def _batch(text: str) -> int | str:
+    if text != "free" and not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of at least 1 nor free")
+    return text if text == "free" else int(text)
