@@ -12,9 +12,8 @@ FORMS = (".onnx",)
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("net", metavar="NET", help="the net; it is exported as it is in TEST")
     parser.add_argument("weights", metavar="WEIGHTS", help="a .caffemodel or .h5 file")
-    parser.add_argument(
-        "out", metavar="OUT", type=_out, help=f"the file to write; its ending tells the form: {', '.join(FORMS)}"
-    )
+    what = f"the file to write; its ending tells the form: {', '.join(FORMS)}"
+    parser.add_argument("out", metavar="OUT", type=_out, help=what)
     what = "the number of items: a number, or free for any; default: free if every layer allows it, else the net's"
     parser.add_argument("--batch", metavar="N", type=_batch, help=what)
     parser.add_argument("--opset", metavar="N", type=int, default=17, help="ONNX's operators, 13 to 21; default 17")

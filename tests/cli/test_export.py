@@ -84,8 +84,8 @@ def test_all_that_onnx_cannot_say_is_told_at_once(caffe, folder):
     result = caffe("export", "deploy.prototxt", "w.caffemodel", "out.onnx")
     assert result.returncode == 1
     assert "2 layers cannot be written in ONNX:" in result.stderr
-    for line, name in ((10, "a"), (11, "b")):
-        assert f'deploy.prototxt:{line}:1: layer "{name}"' in result.stderr
+    for line, name in ((11, "a"), (12, "b")):
+        assert f'deploy.prototxt:{line}:1, layer "{name}"' in result.stderr
     assert not (folder / "out.onnx").exists()
 
 
