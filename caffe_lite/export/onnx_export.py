@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from ..proto.caffe_pb2 import TEST
 from ..pycaffe.net import Net
 from .folding import fold as folded
 from .folding import net_of
-from .onnx_file import OPSETS, model_of, save
+from .onnx_file import OPSETS, is_large, model_of, save
 from .writing import WrittenNet, write
 
 
@@ -114,4 +115,10 @@ def _shared(net: Net, written: WrittenNet) -> list[str]:
 
 def runner(written: WrittenNet) -> OnnxRun:
     """Return what runs a written net."""
-    return OnnxRun(model_of(written, "net").SerializeToString())
+    model = model_of(written, "net")
+    if not is_large(model):
+        return OnnxRun(model.SerializeToString())
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path = os.path.join(folder, "net.onnx")
+        save(model, path)
+        return OnnxRun(path)

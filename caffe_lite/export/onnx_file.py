@@ -18,7 +18,7 @@ from ..onnx_graph import FLOAT, OnnxGraph, Value
 from .writing import WrittenNet
 
 OPSETS = range(13, 22)
-_MOST_BYTES = 2**31 - 2**20  # of one message of protobuf, with some room for all but the constants
+MOST_BYTES = 2**31 - 2**20  # of one message of protobuf, with some room for all but the constants
 _IR_VERSIONS = {19: 9, 20: 9, 21: 10}  # 8 before
 
 
@@ -57,7 +57,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     Each file appears under its name when it is complete.
     """
     target = Path(os.path.realpath(system_path(path)))
-    large = _bytes(model) > _MOST_BYTES
+    large = is_large(model)
     with writing(path), tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
         data = f"{target.name}.data"
         onnx().save_model(
@@ -67,8 +67,9 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
             os.replace(os.path.join(folder, name), target.with_name(name))
 
 
-def _bytes(model: Any) -> int:
-    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+def is_large(model: Any) -> bool:
+    """Return whether a model exceeds what one message of protobuf can hold."""
+    return sum(len(tensor.raw_data) for tensor in model.graph.initializer) > MOST_BYTES
 
 
 def _nodes(graph: OnnxGraph) -> Any:
