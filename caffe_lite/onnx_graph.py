@@ -15,6 +15,7 @@ from .blobs import Blob
 Sizes = tuple["int | None", ...]  # None: a size that the batch decides
 # Types of elements, as attributes of Cast name them.
 FLOAT, INT32, INT64, BOOL = 1, 6, 7, 9
+END = 2**63 - 1  # of an axis whose size the batch decides, for ``OnnxGraph.slice``
 _ROLES = ("weight", "bias")  # of a layer's learnable blobs, in their order
 # Since these opsets, the axes are an input; before, they are an attribute.
 _AXES_AS_INPUT = {"ReduceSum": 13}
@@ -186,6 +187,21 @@ class OnnxGraph:
             sliced.shape = tuple(shape)
         return sliced
 
+    def sizes(self, x: Value, shape: Sizes) -> Value:
+        """Write a shape in numbers; a size that the batch decides is that of ``x`` along the same axis."""
+        if None not in shape:
+            return self.constant(np.array(shape, np.int64), "sizes")
+        of_x = self.Shape(x)
+        parts = [self.slice(of_x, [i], [i + 1], [0]) if n is None else [n] for i, n in enumerate(shape)]
+        sizes: Value = self.Concat(*parts, axis=0)
+        return sizes
+
+    def resize(self, x: Value, image: Sequence[int], **attributes: Any) -> Value:
+        """Give images (N, C, *) another size; ``attributes`` say how, as those of Resize."""
+        scales = [1.0, 1.0, *(_scale(size, wanted) for size, wanted in zip(x.image, image, strict=True))]
+        resized: Value = self.Resize(x, None, np.array(scales), **attributes)
+        return resized
+
     @staticmethod
     def like(x: Value, y: Value) -> Value:
         """Return y, which has the shape of x."""
@@ -196,3 +212,9 @@ class OnnxGraph:
         """Shape a vector so that it meets one axis of a value with ``ndim`` axes."""
         vector = self.value(x)
         return self.reshape(vector, (*vector.sizes, *(1,) * (ndim - axis - 1)))
+
+
+def _scale(size: int, wanted: int) -> np.float32:
+    """Return the scale by which Resize makes exactly ``wanted`` elements of ``size``: it rounds down."""
+    scale = np.float32(wanted / size)
+    return scale if int(np.float32(size) * scale) == wanted else np.nextafter(scale, np.float32(np.inf))

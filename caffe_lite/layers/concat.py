@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import ConcatParameter, LayerParameter, SliceParameter
 
 
@@ -44,6 +45,9 @@ class ConcatLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         arrays = [blob.data for blob in bottom]
         top[0].data = self.ops.concat(arrays, self.at) if len(arrays) > 1 else arrays[0]
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [g.Concat(*bottom, axis=self.at) if len(bottom) > 1 else bottom[0]]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         start = 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 
 
 @register_layer("Crop")
@@ -52,6 +53,19 @@ class CropLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].data = bottom[0].data[self.part]
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        starts, ends, axes = [], [], []
+        x, first = bottom[0], bottom[0].ndim - len(self.before)
+        for axis, (before, after) in enumerate(zip(self.before, self.after, strict=True), first):
+            size = top[0].sizes[axis]
+            if size is None and (before or after):
+                self.error(f"what it crops of axis {axis} depends on the batch", "Export it for one size of batch")
+            if size is not None and size != x.sizes[axis]:
+                starts.append(before)
+                ends.append(before + size)
+                axes.append(axis)
+        return [g.slice(x, starts, ends, axes) if axes else x]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

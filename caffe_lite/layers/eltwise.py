@@ -10,6 +10,7 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops import Array
 from ..ops.roles import Sum
 from ..proto import caffe_pb2
@@ -82,6 +83,20 @@ class EltwiseLayer(Layer):
         else:
             self.saved.xs = xs
             self.saved.y = top[0].data = xs[0] / xs[1] if self.operation == DIV else reduce(mul, xs)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        if self.operation == DIV:
+            return [g.Div(*bottom)]
+        if self.operation in (MAX, MIN):
+            return [g.Max(*bottom) if self.operation == MAX else g.Min(*bottom)]
+        if self.operation == PROD:
+            return [reduce(g.Mul, bottom)]
+        y, *others = (x if coeff in (1, -1) else g.Mul(x, coeff) for coeff, x in zip(self.coeff, bottom, strict=True))
+        if self.coeff[0] == -1:
+            y = g.Neg(y)
+        for coeff, x in zip(self.coeff[1:], others, strict=True):
+            y = g.Sub(y, x) if coeff == -1 else g.Add(y, x)
+        return [y]
 
     def _chosen(self, xs: list[Array], before: Callable[[Array, Array], Array]) -> Array:
         """Return the element that comes ``before`` the others."""

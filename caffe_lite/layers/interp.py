@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 
 
 @register_layer("Interp")
@@ -86,6 +87,13 @@ class InterpLayer(Layer):
             first, (h, w) = self.crop[0], self.kept
             x = x[:, :, first : first + h, first : first + w]
         top[0].data = x if top[0].shape == x.shape else self.ops.interpolate(x, top[0].shape[2:])
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x, first = bottom[0], self.crop[0]
+        if any(self.crop):
+            x = g.slice(x, [first] * 2, [first + size for size in self.kept], [2, 3])
+        between_corners = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+        return [x if top[0].sizes == x.sizes else g.resize(x, top[0].image, **between_corners)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

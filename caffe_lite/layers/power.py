@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 
 
@@ -36,6 +37,16 @@ class PowerLayer(Layer):
         x = bottom[0].data
         self.saved.z = ops.affine(x, self.scale, self.shift) if self.slope else ops.full(bottom[0].shape, self.shift)
         top[0].data = self._raised(self.power)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        z = bottom[0]
+        if not self.slope:
+            return [g.Expand(self.shift**self.power, g.Shape(z))]
+        if self.scale != 1:
+            z = g.Mul(z, self.scale)
+        if self.shift:
+            z = g.Add(z, self.shift)
+        return [z if self.power == 1 else g.Pow(z, self.power)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import FillerParameter
 from .common.fillers import fill
 
@@ -46,6 +47,10 @@ class PReLULayer(Layer):
         slope = self.blobs[0].data
         self.saved.slope = slope if self.shared else self.ops.along_channels(slope, x.ndim)
         top[0].data = self.ops.prelu(x, self.saved.slope)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        slope = g.value(self.blobs[0]) if self.shared else g.along(self.blobs[0], bottom[0].ndim)
+        return [g.PRelu(bottom[0], slope)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy, x = top[0].diff, self.saved.x

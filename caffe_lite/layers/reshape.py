@@ -7,6 +7,7 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 
 
 @register_layer("Reshape")
@@ -80,6 +81,12 @@ class ReshapeLayer(Layer):
         if self.param.reshape_param.pixelshuffler > 1:
             x = self.ops.transpose(self.ops.reshape(x, self.apart), (0, 1, 4, 2, 5, 3))
         top[0].data = self.ops.reshape(x, top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        r = self.param.reshape_param.pixelshuffler
+        if r > 1:
+            return [g.DepthToSpace(bottom[0], blocksize=r, mode="CRD")]
+        return [g.reshape(bottom[0], top[0].sizes)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import END, OnnxGraph, Value
 from ..proto.caffe_pb2 import LayerParameter
 from .concat import axis_or_dim, span
 
@@ -65,6 +66,17 @@ class SliceLayer(Layer):
         x = bottom[0].data
         for blob, piece in zip(top, self.pieces, strict=True):
             blob.data = x[span(self.at, *piece)]
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        if len(top) == 1:
+            return [bottom[0]]
+        sizes = [value.sizes[self.at] for value in top]
+        if None not in sizes:
+            return g.Split(bottom[0], sizes, axis=self.at, outputs=len(top))
+        return [
+            g.slice(bottom[0], [start], [END if size is None else end], [self.at])
+            for (start, end), size in zip(self.pieces, sizes, strict=True)
+        ]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import INT64, OnnxGraph, Value
 from .common.indices import row_indices
 
 _SEGNET = ("scale_h", "scale_w", "pad_out_h", "pad_out_w", "upsample_h", "upsample_w")
@@ -88,6 +89,16 @@ class UpsampleLayer(Layer):
         index = row_indices(self, bottom[1], out[0] * out[1], f"pixels of the top, {out[0]} x {out[1]}", hint)
         self.saved.index = ops.reshape(index, x.shape)
         top[0].data = ops.max_unpool(x, self.saved.index, out)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        if len(bottom) == 1:
+            floor = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            return [bottom[0] if self.factor == (1, 1) else g.resize(bottom[0], top[0].image, mode="nearest", **floor)]
+        x, mask = (g.flat(value, 2, 4) for value in bottom)
+        h, w = top[0].image
+        nothing = g.Expand(0.0, g.sizes(x, (*top[0].sizes[:2], h * w)))
+        y = g.ScatterElements(nothing, g.Cast(mask, to=INT64), x, axis=2)
+        return [g.reshape(y, top[0].sizes)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
