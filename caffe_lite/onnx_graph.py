@@ -176,6 +176,16 @@ class OnnxGraph:
             reduced = write(x, axes=list(axes), keepdims=int(keepdims))
         return reduced
 
+    def affine(self, x: Value, scale: float, shift: float = 0.0) -> Value:
+        """Write scale * x + shift."""
+        scaled = x if scale == 1 else self.Mul(x, float(scale))
+        return self.Add(scaled, float(shift)) if shift else scaled
+
+    def flip(self, x: Value, axes: Sequence[int]) -> Value:
+        """Reverse the elements along some axes."""
+        steps = [-1] * len(axes)
+        return self.like(x, self.Slice(x, steps, [-END] * len(axes), list(axes), steps)) if axes else x
+
     def slice(self, x: Value, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int]) -> Value:
         """Take the elements from ``starts`` to before ``ends`` along some axes."""
         sliced: Value = self.Slice(x, list(starts), list(ends), list(axes))
@@ -217,4 +227,4 @@ class OnnxGraph:
 def _scale(size: int, wanted: int) -> np.float32:
     """Return the scale by which Resize makes exactly ``wanted`` elements of ``size``: it rounds down."""
     scale = np.float32(wanted / size)
-    return scale if int(np.float32(size) * scale) == wanted else np.nextafter(scale, np.float32(np.inf))
+    return scale if float(scale) * size >= wanted else np.nextafter(scale, np.float32(np.inf))

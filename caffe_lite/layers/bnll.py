@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 
 
 @register_layer("BNLL")
@@ -25,6 +26,9 @@ class BNLLLayer(Layer):
         self.saved.x = bottom[0].data
         self.saved.e = self.ops.exp(-self.ops.abs(self.saved.x))
         top[0].data = self.ops.at_least(self.saved.x, 0.0) + self.ops.log1p(self.saved.e)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [g.Softplus(bottom[0])]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

@@ -7,6 +7,7 @@ from math import isinf, log
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 
 
 @register_layer("Exp")
@@ -31,6 +32,9 @@ class ExpLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.saved.y = top[0].data = self.ops.exp(self.ops.affine(bottom[0].data, self.scale, self.shift))
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [g.Exp(g.affine(bottom[0], self.scale, self.shift))]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

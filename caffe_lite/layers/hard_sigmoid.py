@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from .common.neuron import NeuronLayer
 
@@ -19,6 +20,11 @@ class HardSigmoidLayer(NeuronLayer):
 
     def value(self, x: Array) -> Array:
         return self.ops.clamp(self._line(x), 0.0, 1.0)
+
+    def written(self, g: OnnxGraph, x: Value) -> Value:
+        p = self.param.hard_sigmoid_param
+        y: Value = g.HardSigmoid(x, alpha=p.alpha, beta=p.beta)
+        return y
 
     def gradient(self, dy: Array, x: Array) -> Array:
         passed = self.ops.clamp_backward(dy, self._line(x), 0.0, 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from .common.neuron import NeuronLayer
 
@@ -19,6 +20,10 @@ class HardSwishLayer(NeuronLayer):
 
     def value(self, x: Array) -> Array:
         return self.ops.hard_swish(x)
+
+    def written(self, g: OnnxGraph, x: Value) -> Value:
+        y: Value = g.Mul(x, g.HardSigmoid(x, alpha=1 / 6, beta=0.5))
+        return y
 
     def gradient(self, dy: Array, x: Array) -> Array:
         return self.ops.hard_swish_backward(dy, x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from .common.neuron import NeuronLayer
 
@@ -18,6 +19,10 @@ class HardTanHLayer(NeuronLayer):
 
     def value(self, x: Array) -> Array:
         return self.ops.clamp(x, -1.0, 1.0)
+
+    def written(self, g: OnnxGraph, x: Value) -> Value:
+        y: Value = g.Clip(x, -1.0, 1.0)
+        return y
 
     def gradient(self, dy: Array, x: Array) -> Array:
         return self.ops.clamp_backward(dy, x, -1.0, 1.0)

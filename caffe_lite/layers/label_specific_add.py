@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
+
 from ..blobs import Blob
 from ..layer import Kind, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..proto.caffe_pb2 import TEST
 from .common.counting import CountingLayer
@@ -68,6 +71,9 @@ class LabelSpecificAddLayer(CountingLayer):
         top[0].data = x
         if len(top) > 1:
             top[1].data = bias
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [bottom[0], g.constant(np.zeros(1))][: len(top)]
 
     def _bias(self) -> Array:
         ops, p = self.ops, self.param.label_specific_add_param

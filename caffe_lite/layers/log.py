@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from .exp import log_of_base
 
 
@@ -33,6 +34,9 @@ class LogLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.saved.z = self.ops.affine(bottom[0].data, self.scale, self.shift)
         top[0].data = self.ops.affine(self.ops.log(self.saved.z), 1 / self.log_base, 0.0)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [g.affine(g.Log(g.affine(bottom[0], self.scale, self.shift)), 1 / self.log_base)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

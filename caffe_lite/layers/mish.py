@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from .common.neuron import NeuronLayer
 
@@ -20,6 +21,10 @@ class MishLayer(NeuronLayer):
 
     def value(self, x: Array) -> Array:
         return self.ops.mish(x)
+
+    def written(self, g: OnnxGraph, x: Value) -> Value:
+        y: Value = g.Mul(x, g.Tanh(g.Softplus(x)))
+        return y
 
     def gradient(self, dy: Array, x: Array) -> Array:
         return self.ops.mish_backward(dy, x)

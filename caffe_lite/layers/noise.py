@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto import caffe_pb2
 from .common.fields import refuse_other_fields
 
@@ -65,6 +66,9 @@ class NoiseLayer(Layer):
             top[0].data = x + ops.drawn(lambda: p.bias + self.rng.uniform(-1, 1, self.drawn) * p.uniform_range)
         else:
             top[0].data = x
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [bottom[0] if self.adds else g.Mul(bottom[0], 0.0)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

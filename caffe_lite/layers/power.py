@@ -39,13 +39,8 @@ class PowerLayer(Layer):
         top[0].data = self._raised(self.power)
 
     def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
-        z = bottom[0]
-        if not self.slope:
-            return [g.Expand(self.shift**self.power, g.Shape(z))]
-        if self.scale != 1:
-            z = g.Mul(z, self.scale)
-        if self.shift:
-            z = g.Add(z, self.shift)
+        x = bottom[0]
+        z = g.affine(x, self.scale, self.shift) if self.slope else g.Expand(self.shift, g.Shape(x))
         return [z if self.power == 1 else g.Pow(z, self.power)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from .common.neuron import NeuronLayer
 
@@ -28,6 +29,9 @@ class ScaledTanHLayer(NeuronLayer):
 
     def value(self, x: Array) -> Array:
         return self.ops.affine(self._tanh(x), self.alpha, 0.0)
+
+    def written(self, g: OnnxGraph, x: Value) -> Value:
+        return g.affine(g.Tanh(g.affine(x, self.beta)), self.alpha)
 
     def gradient(self, dy: Array, x: Array) -> Array:
         t = self._tanh(x)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto import caffe_pb2
 
 
@@ -43,6 +44,9 @@ class SeLUDropoutLayer(Layer):
             self.saved.mask = mask * (self.factor * (1 - self.ratio))
             x = (x - self.alpha) * self.saved.mask + (self.factor * self.alpha + self.term)
         top[0].data = x
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [bottom[0]]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

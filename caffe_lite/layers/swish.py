@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 
 
 @register_layer("Swish")
@@ -29,6 +30,9 @@ class SwishLayer(Layer):
         x = bottom[0].data
         self.saved.s = self.ops.sigmoid(self.ops.affine(x, self.beta, 0.0))
         self.saved.y = top[0].data = x * self.saved.s
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [g.Mul(bottom[0], g.Sigmoid(g.affine(bottom[0], self.beta)))]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

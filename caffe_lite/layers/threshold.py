@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import FLOAT, OnnxGraph, Value
 
 
 @register_layer("Threshold")
@@ -27,6 +28,9 @@ class ThresholdLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].data = self.ops.astype(bottom[0].data > self.threshold)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [g.Cast(g.Greater(bottom[0], self.threshold), to=FLOAT)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from .common.neuron import NeuronLayer
 
@@ -19,6 +20,10 @@ class ThresholdedReLULayer(NeuronLayer):
 
     def value(self, x: Array) -> Array:
         return self.gradient(x, x)
+
+    def written(self, g: OnnxGraph, x: Value) -> Value:
+        y: Value = g.ThresholdedRelu(x, alpha=self.param.thresholded_relu_param.alpha)
+        return y
 
     def gradient(self, dy: Array, x: Array) -> Array:
         return self.ops.where(x > self.param.thresholded_relu_param.alpha, dy, self.ops.scalar(0))

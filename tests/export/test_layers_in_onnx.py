@@ -10,7 +10,7 @@ from caffe_lite.errors import CaffeError
 from caffe_lite.layer import Layer, layer_class
 
 from ..layers.gradient import Bottom, make_net
-from ..layers.test_table import TABLE, Entry
+from ..layers.test_table import APART_FROM_THE_BATCH, TABLE, WITHOUT_GRADIENT, Entry
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -19,7 +19,8 @@ from caffe_lite.agreement.comparing import TOLERANCE, gap
 from caffe_lite.export.onnx_export import runner
 from caffe_lite.export.writing import write
 
-WRITTEN = [entry for entry in TABLE if layer_class(entry.type).to_onnx is not Layer.to_onnx]
+ENTRIES = [*TABLE, *WITHOUT_GRADIENT, *APART_FROM_THE_BATCH]
+WRITTEN = [entry for entry in ENTRIES if layer_class(entry.type).to_onnx is not Layer.to_onnx]
 
 
 def of_batch(entry: Entry, size: int) -> list[Bottom]:

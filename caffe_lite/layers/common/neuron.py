@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...blobs import Blob
 from ...layer import Kind, Layer
+from ...onnx_graph import OnnxGraph, Value
 from ...ops.array import Array
 
 
@@ -25,8 +26,15 @@ class NeuronLayer(Layer):
         if propagate_down[0]:
             bottom[0].diff = self.gradient(top[0].diff, self.saved.x)
 
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [self.written(g, bottom[0])]
+
     def value(self, x: Array) -> Array:
         """Return f(x)."""
+        raise NotImplementedError
+
+    def written(self, g: OnnxGraph, x: Value) -> Value:
+        """Write f(x) into a graph."""
         raise NotImplementedError
 
     def gradient(self, dy: Array, x: Array) -> Array:
