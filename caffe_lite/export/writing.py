@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..errors import CaffeError, NetError
 from ..inspection.outline import Outline, shape_of
-from ..layer import Kind
+from ..layer import Kind, Layer
 from ..net.filtering import PlacedLayer
+from ..net.structure import Structure
 from ..net.wiring import Node
 from ..onnx_graph import OnnxGraph, Sizes, Value
 from ..proto.caffe_pb2 import LayerParameter
@@ -43,24 +45,35 @@ def write(net: Net, opset: int = 17, free_batch: bool = True, outputs: Sequence[
 
     Raises NetError with every layer that cannot be written.
     """
-    kept, left_out = _parted(net.nodes)
-    read = {name for node in kept for name in node.bottom_names}
-    inputs = [name for node in net.nodes if _is_source(node) for name in node.top_names if name in read]
+    parts = parted(net.nodes)
+    found = list(dict.fromkeys(_outputs(parts))) if outputs is None else list(outputs)
+    written, problems = attempt(net, parts, found, opset, free_batch)
+    if problems:
+        raise _together([error for _, error in problems])
+    return written
+
+
+def attempt(
+    net: Net | Structure, parts: Parts, outputs: Sequence[str], opset: int = 17, free_batch: bool = True
+) -> tuple[WrittenNet, list[tuple[Node, CaffeError]]]:
+    """Write the layers of a net that are to be kept; return also those that cannot be written, with the reasons."""
+    kept = parts.kept
+    inputs = parts.inputs
     made = dict.fromkeys([*inputs, *(name for node in kept for name in node.top_names)])
-    found = list(dict.fromkeys(_outputs(kept, left_out, inputs))) if outputs is None else list(outputs)
-    shapes: dict[str, Sizes] = {name: net.blobs[name].data.shape for name in made}
-    free = _free_sizes(net, kept, inputs, shapes) if free_batch else {}
+    present = {name: blob.shape for node in net.nodes for name, blob in zip(node.top_names, node.top, strict=True)}
+    shapes: dict[str, Sizes] = {name: present[name] for name in made}
+    free = _free_sizes(net, kept, inputs, shapes, free_batch)
     for name, axis in free:
         shapes[name] = (*shapes[name][:axis], None, *shapes[name][axis + 1 :])
     graph = OnnxGraph(opset)
     for name in made:
         graph.unused_name(name)
-    written = WrittenNet(graph, {}, inputs, found, left_out, free)
+    written = WrittenNet(graph, {}, inputs, list(outputs), parts.left_out, free)
     for name in inputs:
         written.values[name] = Value(name, shapes[name])
         graph.inputs.append(written.values[name])
     last = {name: node for node in kept for name in node.top_names}
-    problems: list[CaffeError] = []
+    problems: list[tuple[Node, CaffeError]] = []
     for node in kept:
         bottom = [written.values[name] for name in node.bottom_names]
         top = [Value(name, shapes[name]) for name in node.top_names]
@@ -69,7 +82,7 @@ def write(net: Net, opset: int = 17, free_batch: bool = True, outputs: Sequence[
         try:
             results = list(node.layer.to_onnx(graph, bottom, top))
         except CaffeError as error:
-            problems.append(error.located(node.where, node.name, node.layer.type))
+            problems.append((node, error.located(node.where, node.name, node.layer.type)))
             results = top
         own = {id(value) for made in graph.nodes[before:] for value in made.outputs}
         for value, wanted in zip(results, top, strict=True):
@@ -78,11 +91,9 @@ def write(net: Net, opset: int = 17, free_batch: bool = True, outputs: Sequence[
                 own.discard(id(value))
             value.shape = wanted.shape
             written.values[wanted.name] = value
-    if problems:
-        raise _together(problems)
-    for name in found:
-        graph.outputs.append(_named(graph, name, written.values[name]))
-    return written
+    if not problems:
+        graph.outputs += [_named(graph, name, written.values[name]) for name in outputs]
+    return written, problems
 
 
 def _named(graph: OnnxGraph, name: str, value: Value) -> Value:
@@ -98,15 +109,35 @@ def _is_source(node: Node) -> bool:
     return node.layer.kind == Kind.DATA and not node.bottom
 
 
-def _parted(nodes: Sequence[Node]) -> tuple[list[Node], list[Node]]:
-    """Return the layers that compute what a net is for, and those that only train, report or write files."""
+class Parts(NamedTuple):
+    """The layers of a net: data layers and what runs before the graph, those of the graph, and the others.
+
+    The others only train, report or write files, or follow from such layers.
+    """
+
+    sources: list[Node]
+    kept: list[Node]
+    left_out: list[Node]
+
+    @property
+    def inputs(self) -> list[str]:
+        """The blobs that the graph takes."""
+        read = {name for node in self.kept for name in node.bottom_names}
+        return list(dict.fromkeys(name for node in self.sources for name in node.top_names if name in read))
+
+
+def parted(nodes: Sequence[Node], without: Collection[Layer] = ()) -> Parts:
+    """Part the layers of a net. Those ``without`` which the graph is written run before it if they can, else after."""
+    sources = _before(nodes, without)
+    early = {id(node) for node in sources}
     kept: list[Node] = []
     left_out: list[Node] = []
     gone: set[str] = set()
     for node in nodes:
-        if _is_source(node):
+        if id(node) in early:
             continue
-        if node.layer.kind == Kind.LOSS or not node.top or gone & set(node.bottom_names):
+        only_reports = node.layer.kind == Kind.LOSS or not node.top
+        if only_reports or node.layer in without or gone & set(node.bottom_names):
             left_out.append(node)
             gone |= set(node.top_names) - set(node.bottom_names)
         else:
@@ -115,13 +146,32 @@ def _parted(nodes: Sequence[Node]) -> tuple[list[Node], list[Node]]:
         read = {name for node in left_out for name in node.bottom_names}
         for_losses = [node for node in kept if _is_split(node) and read.issuperset(node.top_names)]
         if not for_losses:
-            return kept, left_out
+            return Parts(sources, kept, left_out)
         kept = [node for node in kept if node not in for_losses]
-        left_out += for_losses
+        left_out = [node for node in nodes if node in left_out or node in for_losses]
 
 
-def _outputs(kept: Sequence[Node], left_out: Sequence[Node], inputs: Sequence[str]) -> Iterator[str]:
+def _before(nodes: Sequence[Node], without: Collection[Layer]) -> list[Node]:
+    """Return the data layers, and the layers ``without`` which the graph is written that need nothing but these."""
+    reached: set[str] = set()
+    early: list[Node] = []
+    for node in nodes:
+        below = _is_source(node) or reached.issuperset(node.bottom_names)
+        if below and (_is_source(node) or _is_split(node) or node.layer in without):
+            early.append(node)
+            reached |= set(node.top_names)
+    needed: set[str] = set()
+    sources: list[Node] = []
+    for node in reversed(early):
+        if not _is_split(node) or needed & set(node.top_names):
+            sources.insert(0, node)
+            needed |= set(node.bottom_names)
+    return sources
+
+
+def _outputs(parts: Parts) -> Iterator[str]:
     """Yield the blobs that no kept layer reads, by the names that the prototxt gives them."""
+    _, kept, left_out = parts
     read = {name for node in (*kept, *left_out) for name in node.bottom_names}
     of_splits = {top: node.bottom_names[0] for node in (*kept, *left_out) for top in node.top_names if _is_split(node)}
     for node in kept:
@@ -143,15 +193,18 @@ def _is_split(node: Node) -> bool:
 
 
 def _free_sizes(
-    net: Net, kept: Sequence[Node], inputs: Sequence[str], shapes: dict[str, Sizes]
+    net: Net | Structure, kept: Sequence[Node], inputs: Sequence[str], shapes: dict[str, Sizes], free_batch: bool
 ) -> dict[tuple[str, int], str]:
-    """Return which sizes depend on the batch, with names for them: those that differ if there is one item more."""
+    """Return which sizes are not fixed, with names for them.
+
+    These are the sizes that depend on values and, with ``free_batch``, those that differ if there is one item more.
+    """
     layers = []
     for name in inputs:
         param = LayerParameter(name=name, type="Input", top=[name])
         size, *others = shapes[name] or (None,)
         if size is not None:
-            param.input_param.shape.add(dim=[size + 1, *others])
+            param.input_param.shape.add(dim=[size + free_batch, *others])
         layers.append(PlacedLayer(param))
     layers += [PlacedLayer(node.param, node.where) for node in kept]
     larger = Outline(layers, net.state_of_rules, open_sources=True)
@@ -159,9 +212,9 @@ def _free_sizes(
     free = {}
     for name, shape in shapes.items():
         other = shape_of(larger.blobs[name])
-        if other is None or len(other) != len(shape):
+        if free_batch and (other is None or len(other) != len(shape)):
             raise NetError(f"the shape of blob {name!r} depends on the batch", hint="Export it for one size of batch")
-        for axis, (size, after) in enumerate(zip(shape, other, strict=True)):
+        for axis, (size, after) in enumerate(zip(shape, other or shape, strict=True)):
             if not isinstance(after, int) or after != size:
                 whole = size == batch and after == (batch or 0) + 1
                 free[name, axis] = "N" if whole else f"{name}_{axis}"
