@@ -41,7 +41,7 @@ def compare(net, run) -> None:
     net.forward()
     for name in names:
         wanted = net.blobs[name].data
-        if wanted.size:
+        if wanted.size and not np.allclose(wanted, got[name], rtol=0, atol=1e-6):  # sums may cancel
             assert gap(name, wanted.astype(np.float64), got[name]).size < TOLERANCE, name
         assert got[name].shape == wanted.shape
 
