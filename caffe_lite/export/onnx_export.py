@@ -85,7 +85,7 @@ def to_onnx(
     comparisons = verified(net, source, written)
     notes = {"caffe_lite.verified": "\n".join(map(str, comparisons))}
     save(model_of(written, net.name, notes), path)
-    return Export(written, comparisons, bool(written.free), why_fixed)
+    return Export(written, comparisons, written.free_batch, why_fixed)
 
 
 def reshape_batch(net: Net, size: int) -> None:
@@ -103,7 +103,7 @@ def verified(net: Net, source: Net, written: WrittenNet) -> list[Comparison]:
     try:
         return compare(net, written.inputs, written.outputs, runner(written))
     except NetError as error:
-        everything = write(source, written.graph.opset, bool(written.free), outputs=_shared(net, written))
+        everything = write(source, written.graph.opset, written.free_batch, outputs=_shared(net, written))
         compare(net, written.inputs, written.outputs, runner(everything))
         raise error
 

@@ -25,7 +25,8 @@ class WrittenNet:
         values: the last value of each blob.
         inputs, outputs: the names of the blobs that the graph takes and gives.
         left_out: losses, accuracies and layers without tops, which only train or report.
-        free: the names of sizes that the batch decides, by the name of the blob and the axis.
+        free_batch: whether the number of items may be any.
+        free: the names of sizes that the batch or values decide, by the name of the blob and the axis.
     """
 
     graph: OnnxGraph
@@ -33,6 +34,7 @@ class WrittenNet:
     inputs: list[str]
     outputs: list[str]
     left_out: list[Node]
+    free_batch: bool
     free: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
@@ -41,7 +43,8 @@ def write(net: Net, opset: int = 17, free_batch: bool = True, outputs: Sequence[
 
     The tops of data layers are inputs. Losses, accuracies and what follows from them are left out; the blobs that they
     read are outputs, as are those that no layer reads. ``outputs`` names other blobs instead. With ``free_batch``, the
-    first axis of every input may have any size; otherwise all sizes are the present ones.
+    first axis of every input may have any size; otherwise all sizes are the present ones, except those that follow from
+    values, such as the number of objects found.
 
     Raises NetError with every layer that cannot be written.
     """
@@ -68,7 +71,7 @@ def attempt(
     graph = OnnxGraph(opset)
     for name in made:
         graph.unused_name(name)
-    written = WrittenNet(graph, {}, inputs, list(outputs), parts.left_out, free)
+    written = WrittenNet(graph, {}, inputs, list(outputs), parts.left_out, free_batch, free)
     for name in inputs:
         written.values[name] = Value(name, shapes[name])
         graph.inputs.append(written.values[name])
@@ -207,16 +210,19 @@ def _free_sizes(
             param.input_param.shape.add(dim=[size + free_batch, *others])
         layers.append(PlacedLayer(param))
     layers += [PlacedLayer(node.param, node.where) for node in kept]
-    larger = Outline(layers, net.state_of_rules, open_sources=True)
+    larger = Outline(layers, net.state_of_rules)
     batch = next((shapes[name][0] for name in inputs if shapes[name]), None)
     free = {}
     for name, shape in shapes.items():
         other = shape_of(larger.blobs[name])
-        if free_batch and (other is None or len(other) != len(shape)):
+        if other is None:  # from a user's layer, which cannot be written
+            continue
+        if len(other) != len(shape):
             raise NetError(f"the shape of blob {name!r} depends on the batch", hint="Export it for one size of batch")
-        for axis, (size, after) in enumerate(zip(shape, other or shape, strict=True)):
-            if not isinstance(after, int) or after != size:
-                whole = size == batch and after == (batch or 0) + 1
+        for axis, (size, after) in enumerate(zip(shape, other, strict=True)):
+            told = isinstance(after, int)
+            if not told or after != size:
+                whole = told and size == batch and after == (batch or 0) + free_batch
                 free[name, axis] = "N" if whole else f"{name}_{axis}"
     return free
 

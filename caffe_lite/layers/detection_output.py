@@ -12,8 +12,10 @@ from ..blobs.unknown import UnknownSize
 from ..data.boxes import decode, nms, nms_of_many
 from ..layer import register_layer
 from ..logs.log import logger
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import DetectionOutputParameter, PriorBoxParameter
 from .common.detection_files import result_files
+from .common.onnx_boxes import best_first, best_of_all, decoded, places, without_overlapped
 from .common.rows import DetectionsLayer
 
 _FIRST_OF_SYNOPSYS = DetectionOutputParameter.OBJECTNESS_SCORE_FIELD_NUMBER
@@ -122,8 +124,7 @@ class DetectionOutputLayer(DetectionsLayer):
 
     def _detections(self, image: int, locations: np.ndarray, scores: np.ndarray, priors: np.ndarray) -> np.ndarray:
         """Return the rows of an image: from (P, places, 4), (P, classes) and (2, P, 4)."""
-        p = self.param.detection_output_param
-        most = p.nms_param.top_k if p.nms_param.HasField("top_k") and p.nms_param.top_k >= 0 else len(scores)
+        p, most = self.param.detection_output_param, self._most_of_class()
         good = (scores > self.threshold) & np.isin(range(p.num_classes), self.labels)
         prior, label = _nonzero(good)
         if len(label) and np.bincount(label).max() > most > 0:
@@ -154,6 +155,53 @@ class DetectionOutputLayer(DetectionsLayer):
             if len(rows) >= p.keep_top_k or count >= len(order):
                 return rows[np.sort(np.argsort(-rows[:, 2], kind="stable")[: p.keep_top_k])]
             count *= 4
+
+    def _most_of_class(self) -> int:
+        p = self.param.detection_output_param.nms_param
+        return min(p.top_k, self.count) if p.HasField("top_k") and p.top_k >= 0 else self.count
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        p, images, most = self.param.detection_output_param, bottom[0].sizes[0], self._most_of_class()
+        if p.nms_param.eta < 1:
+            self.error(f"eta is {p.nms_param.eta:g}, and ONNX suppresses boxes by one threshold", "Set eta: 1")
+        if not most:
+            self.error("nms_param has top_k: 0, so that there are no boxes", "Remove it, or give a number above 0")
+        scores = g.Transpose(g.reshape(bottom[1], (images, self.count, p.num_classes)), perm=[0, 2, 1])
+        scores, index = best_first(g, g.Gather(scores, self.labels, axis=1), most)  # (N, classes, most)
+        boxes = g.GatherND(
+            self._boxes(g, *bottom[:3]), g.Unsqueeze(index, [3]), batch_dims=1 if p.share_location else 2
+        )
+        lists = g.reshape(boxes, (None, most, 4)), g.reshape(scores, (None, most))
+        kept = without_overlapped(g, *lists, p.nms_param.nms_threshold, most=most, above=self.threshold)
+        kept = g.reshape(kept, (images, len(self.labels) * most))
+        if p.keep_top_k >= 0:
+            kept = best_of_all(g, kept, min(p.keep_top_k, len(self.labels) * most))
+        place = places(g, g.reshape(kept, (images, len(self.labels), most)))
+        label = g.Gather(np.array(self.labels, np.float32), g.slice(place, [1], [2], [1]))
+        columns = [label, g.Unsqueeze(g.GatherND(scores, place), [1]), g.GatherND(boxes, place)]
+        origins = self._origin(np.arange(self.count))
+        if origins.shape[1]:
+            columns.append(g.Gather(origins.astype(np.float32), g.GatherND(index, place)))
+        return [self.written(g, kept, place, columns)]
+
+    def _boxes(self, g: OnnxGraph, locations: Value, scores: Value, priors: Value) -> Value:
+        """Write the boxes of the priors, (N, P, 4) or, for each class that counts, (N, classes, P, 4)."""
+        p = self.param.detection_output_param
+        priors = g.reshape(priors, (2, self.count, 4))
+        boxes, variances = (g.slice(priors, [i], [i + 1], [0]) for i in (0, 1))
+        if p.share_location:
+            locations = g.reshape(locations, (locations.sizes[0], self.count, 4))
+        else:
+            shape = (locations.sizes[0], self.count, self.places, 4)
+            locations = g.Gather(g.Transpose(g.reshape(locations, shape), perm=[0, 2, 1, 3]), self.labels, axis=1)
+        return decoded(g, p.code_type, locations, boxes, None if p.variance_encoded_in_target else variances)
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        if index != 2:
+            return None
+        near = rng.uniform(0, 0.7, (self.count, 2))
+        boxes = np.concatenate([near, near + rng.uniform(0.1, 0.3, near.shape)], 1)
+        return np.stack([boxes, np.full_like(boxes, 0.1)]).reshape(shape)
 
     def _suppressed(self, boxes: np.ndarray, label: np.ndarray) -> np.ndarray:
         """Return the positions of the boxes that are left, class by class."""

@@ -10,6 +10,7 @@ import numpy as np
 from ..blobs import Blob
 from ..data.boxes import clip
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import PriorBoxParameter
 
 
@@ -100,6 +101,10 @@ class PriorBoxLayer(Layer):
         top[0].Reshape((1, 2, self.map[0] * self.map[1] * len(self.sizes) * 4))
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].data = self.ops.asarray(self._priors())
+
+    def _priors(self) -> np.ndarray:
+        """Return the boxes and their variances, as the top holds them."""
         step = self.step or [size / max(1, cells) for size, cells in zip(self.image_size, self.map, strict=True)]
         offset = np.float32(self.param.prior_box_param.offset)
         y, x = ((np.arange(n, dtype="f") + offset) * np.float32(s) for n, s in zip(self.map, step, strict=True))
@@ -109,9 +114,10 @@ class PriorBoxLayer(Layer):
         boxes = np.concatenate([centres - halves, centres + halves], -1) / image
         if self.param.prior_box_param.clip:
             boxes = clip(boxes)
-        top[0].data = self.ops.asarray(
-            np.stack([boxes, np.broadcast_to(self.variances, boxes.shape)]).reshape(top[0].shape)
-        )
+        return np.stack([boxes, np.broadcast_to(self.variances, boxes.shape)]).reshape(1, 2, -1)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [g.constant(self._priors(), "priors")]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down):

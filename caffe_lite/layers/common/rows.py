@@ -11,6 +11,8 @@ from ...blobs import Blob
 from ...blobs.unknown import UnknownSize
 from ...layer import Kind, Layer
 from ...logs.log import logger
+from ...onnx_graph import FLOAT, OnnxGraph, Value
+from .onnx_boxes import column
 
 
 class ListsLayer(Layer):
@@ -82,6 +84,16 @@ class DetectionsLayer(ListsLayer):
             rows[:, 0] = np.arange(len(found))
         self.reshape_top(top, len(rows))
         top[0].data = self.ops.asarray(rows[None, None])
+
+    def written(self, g: OnnxGraph, scores: Value, place: Value, columns: Sequence[Value]) -> Value:
+        """Write the top: from the scores of each image (N, M), -inf if they are gone, and of the detections that are
+        left the places (S, ...), image first, and the columns after the image, (S, ...)."""
+        rows = g.Concat(column(g, place, 0), *columns, axis=1)
+        best = g.reduce("ReduceMax", scores, [1], keepdims=False)
+        without_any = g.Not(g.Greater(g.Max(best, g.reduce("ReduceMax", best, [0])), -np.inf))
+        images = g.Cast(g.Transpose(g.NonZero(without_any), perm=[1, 0]), to=FLOAT)
+        rows = g.Concat(rows, g.Pad(images, [0, 0, 0, self.columns - 1], -1.0), axis=0)
+        return g.reshape(rows, (1, 1, None, self.columns))
 
 
 class RowsLayer(ListsLayer):

@@ -1,0 +1,143 @@
+"""Layers that find objects, and that read regions, in ONNX: the same rows in the same order."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from caffe_lite import TEST, Net
+from caffe_lite.errors import CaffeError
+from caffe_lite.proto import caffe_pb2
+
+from ..layers.gradient import Bottom, make_net
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from caffe_lite.agreement.comparing import gap
+from caffe_lite.export import to_onnx
+from caffe_lite.export.onnx_export import runner
+from caffe_lite.export.writing import write
+
+
+def agrees(layer: str, bottoms: list[Bottom], tops: int = 1, trials: int = 3, opset: int = 17) -> list[np.ndarray]:
+    """Assert that a layer's graph computes what the layer does; return the first top of each trial."""
+    net = make_net(layer, bottoms, tops, engine="numpy", phase=TEST, dtype="float32")
+    run = runner(write(net, opset, free_batch=False))
+    found = []
+    for seed in range(trials):
+        rng = np.random.default_rng(seed)
+        for index, bottom in enumerate(bottoms):
+            net.blobs[f"x{index}"].data[...] = bottom.fill(rng, index, len(bottoms))
+        net.forward()
+        got = run({name: net.blobs[name].data for name in net.inputs})
+        for index in range(tops):
+            wanted = net.blobs[f"y{index}"].data
+            assert got[f"y{index}"].shape == wanted.shape
+            if wanted.size:
+                assert gap("y", wanted.astype(np.float64), got[f"y{index}"]).size < 1e-5
+        found.append(net.blobs["y0"].data.copy())
+    return found
+
+
+def drawn(shape, values) -> Bottom:
+    return Bottom(shape, lambda rng: values(rng))
+
+
+PRIORS, CLASSES = 40, 4
+CODES = ("CORNER", "CENTER_SIZE", "CORNER_SIZE")
+
+
+def priors(rng: np.random.Generator) -> np.ndarray:
+    near = rng.uniform(0, 0.7, (PRIORS, 2))
+    boxes = np.concatenate([near, near + rng.uniform(0.1, 0.3, near.shape)], 1)
+    return np.stack([boxes.ravel(), np.tile([0.1, 0.1, 0.2, 0.2], PRIORS)])[None]
+
+
+def detector(images: int, places: int, spread: float) -> list[Bottom]:
+    """Return locations, scores with many equal ones, and priors."""
+    return [
+        drawn((images, PRIORS * 4 * places), lambda rng: spread * rng.standard_normal((images, PRIORS * 4 * places))),
+        drawn((images, PRIORS * CLASSES), lambda rng: rng.integers(0, 50, (images, PRIORS * CLASSES)) / 50),
+        drawn((1, 2, PRIORS * 4), priors),
+    ]
+
+
+WAYS = list(itertools.product(CODES, ("true", "false"), (0, 2, -1), ("", "top_k: 9"), ("", "keep_top_k: 7")))
+
+
+@pytest.mark.parametrize(("code", "shared", "background", "top_k", "keep_top_k"), WAYS[::3])
+def test_detection_output(code: str, shared: str, background: int, top_k: str, keep_top_k: str) -> None:
+    layer = f"""type: "DetectionOutput" detection_output_param {{ num_classes: {CLASSES} code_type: {code}
+        share_location: {shared} background_label_id: {background} {keep_top_k} confidence_threshold: 0.5
+        nms_param {{ nms_threshold: 0.4 {top_k} }} }}"""
+    found = agrees(layer, detector(2, 1 if shared == "true" else CLASSES, 3 if code == "CENTER_SIZE" else 0.3))
+    assert all(rows.shape[2] > 8 for rows in found)
+
+
+@pytest.mark.parametrize("opset", [13, 21])
+def test_detection_output_without_any(opset: int) -> None:
+    layer = f'type: "DetectionOutput" detection_output_param {{ num_classes: {CLASSES} confidence_threshold: 2 }}'
+    for rows in agrees(layer, detector(3, 1, 1), opset=opset):
+        assert rows[0, 0].tolist() == [[image, *[-1] * 6] for image in range(3)]
+
+
+def test_boxes_without_an_area_and_huge_ones() -> None:
+    layer = f'type: "DetectionOutput" detection_output_param {{ num_classes: {CLASSES} code_type: CENTER_SIZE }}'
+    for spread in (0, 40):
+        agrees(layer, detector(1, 1, spread))
+    agrees(layer.replace("CENTER_SIZE", "CORNER"), detector(1, 1, 10))  # most are inverted
+
+
+def test_detection_output_extended() -> None:
+    layer = """type: "DetectionOutputExtended" detection_output_param { num_classes: 2 keep_top_k: 5
+        nms_param { top_k: 20 } }"""
+    scores = drawn((2, PRIORS * 2), lambda rng: rng.random((2, PRIORS * 2)))
+    locations = drawn((2, 5, 4, 8), lambda rng: rng.standard_normal((2, 5, 4, 8)) / 10)
+    assert agrees(layer, [locations, scores, drawn((1, 2, PRIORS * 4), priors)])[0].shape == (1, 1, 10, 10)
+
+
+def test_a_threshold_that_adapts_is_refused() -> None:
+    layer = f'type: "DetectionOutput" detection_output_param {{ num_classes: {CLASSES} nms_param {{ eta: 0.9 }} }}'
+    with pytest.raises(CaffeError, match=r"eta is 0\.9"):
+        agrees(layer, detector(1, 1, 1))
+
+
+SSD = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 6 dim: 5 } } }
+layer { name: "l" type: "Convolution" bottom: "x" top: "l"
+        convolution_param { num_output: 12 kernel_size: 1 weight_filler { type: "gaussian" std: 0.3 } } }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c"
+        convolution_param { num_output: 6 kernel_size: 1 weight_filler { type: "gaussian" std: 1 } } }
+layer { name: "p" type: "PriorBox" bottom: "l" bottom: "x" top: "p"
+        prior_box_param { min_size: 2 max_size: 4 aspect_ratio: 2 flip: false clip: true } }
+layer { name: "y" type: "DetectionOutput" bottom: "l" bottom: "c" bottom: "p" top: "y"
+        detection_output_param { num_classes: 2 confidence_threshold: 0.6 nms_param { top_k: 20 } keep_top_k: 6
+                                 code_type: CENTER_SIZE } }
+"""
+
+
+def net_of(text: str) -> Net:
+    return Net(text_format.Parse(text, caffe_pb2.NetParameter()), TEST, engine="numpy", seed=0)
+
+
+def test_a_detector_for_any_number_of_images(tmp_path) -> None:
+    net = net_of(SSD)
+    export = to_onnx(net, tmp_path / "net.onnx")
+    assert export.free_batch
+    assert export.written.free["x", 0] == "N" and export.written.free["y", 2] == "y_2"
+    run, rng = runner(export.written), np.random.default_rng(0)
+    for images, scale in itertools.product((1, 2, 5), (0, 0.2, 1)):
+        net.blobs["x"].reshape(images, 3, 6, 5)
+        net.blobs["x"].data[...] = scale * rng.standard_normal((images, 3, 6, 5))
+        wanted = net.forward()["y"]
+        assert gap("y", wanted.astype(float), run({"x": net.blobs["x"].data})["y"]).size < 1e-5
+
+
+def test_a_detector_for_one_number_of_images_finds_any_number_of_objects(tmp_path) -> None:
+    export = to_onnx(net_of(SSD), tmp_path / "net.onnx", batch=1)
+    assert not export.free_batch
+    assert [value.shape for value in export.written.graph.outputs] == [(1, 1, None, 7)]
