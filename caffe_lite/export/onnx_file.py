@@ -107,7 +107,7 @@ def _constants(graph: OnnxGraph) -> list[Any]:
     read = {id(value): value for node in graph.nodes for value in node.inputs if value is not None}
     read |= {id(value): value for value in graph.outputs}
     return [
-        onnx().numpy_helper.from_array(np.ascontiguousarray(value.array), value.name)
+        onnx().numpy_helper.from_array(np.asarray(value.array, order="C"), value.name)
         for value in read.values()
         if value.array is not None
     ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 
 
@@ -52,6 +53,18 @@ class AffinityLayer(Layer):
             own = pixel < neighbours
             self.saved.own.append(own)
             target.data = ops.pad(ops.where(own, pixel, neighbours), (0, 0), _last(p))
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        results = []
+        for x, offset in zip(bottom, self.offsets, strict=True):
+            (height, width), (row, column) = x.image, (min(1, size) for size in x.image)
+            p = g.slice(x, [offset], [offset + 1], [1])
+            pixel = g.slice(p, [0, 0], [height - row, width - column], [2, 3])
+            below = g.slice(p, [row, 0], [height, width - column], [2, 3])
+            beside = g.slice(p, [0, column], [height - row, width], [2, 3])
+            smaller = g.Min(pixel, g.Concat(below, beside, axis=1))
+            results.append(g.Pad(smaller, [0, 0, 0, 0, 0, 0, row, column]))
+        return results
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         ops = self.ops

@@ -7,6 +7,7 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import FLOAT, OnnxGraph, Value
 
 
 @register_layer("ArgMax")
@@ -63,6 +64,29 @@ class ArgMaxLayer(Layer):
         if self.out_max_val:
             results.append(ops.pick(x, index, self.along))
         top[0].data = ops.reshape(ops.concat(results, self.along), top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x, at, least = bottom[0], self.along, self.param.argmax_param.min_first
+        if not self.has_axis:
+            x = g.reshape(x, (x.sizes[0], self.rows[1]))
+        if self.top_k == 1 and not self.out_max_val:
+            index = g.ArgMin(x, axis=at) if least else g.ArgMax(x, axis=at, select_last_index=1)
+            results = [g.Cast(index, to=FLOAT)]
+        else:
+            results = self._top_k_in_onnx(g, x, at, least)
+        y = results[0] if len(results) == 1 else g.Concat(*results, axis=at)
+        return [y if self.has_axis else g.reshape(y, top[0].sizes)]
+
+    def _top_k_in_onnx(self, g: OnnxGraph, x: Value, at: int, least: bool) -> list[Value]:
+        size = x.sizes[at]
+        if size is None:
+            self.error("it compares the items of a batch", "Export it for one size of batch")
+        # Of equal values, TopK takes the earlier ones first.
+        y, index = g.TopK(x if least else g.flip(x, [at]), [self.top_k], axis=at, largest=int(not least), outputs=2)
+        index = g.Cast(index if least else g.Sub(size - 1, index), to=FLOAT)
+        if not self.out_max_val:
+            return [index]
+        return [y] if self.has_axis else [index, y]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down):

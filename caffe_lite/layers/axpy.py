@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 
 
 @register_layer("Axpy")
@@ -37,6 +38,11 @@ class AxpyLayer(Layer):
         self.saved.x = bottom[1].data
         self.saved.factor = self.ops.reshape(bottom[0].data, self.spread)
         top[0].data = self.ops.multiply_add(self.saved.factor, self.saved.x, bottom[2].data)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        factor, x, other = bottom
+        spread = (*x.sizes[:2], *[1] * (x.ndim - 2))
+        return [g.Add(g.Mul(g.reshape(factor, spread), x), other)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy = top[0].diff

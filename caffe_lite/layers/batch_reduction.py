@@ -8,6 +8,7 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..proto.caffe_pb2 import ReductionParameter
 
@@ -80,6 +81,20 @@ class BatchReductionLayer(Layer):
                 first += size
             y = ops.concat(sums, at)
         top[0].data = ops.reshape(y, top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        p, x, at = self.param.batch_reduction_param, bottom[0], self.along
+        if p.pos:
+            if x.sizes[at] is None:
+                self.error("pos takes the diagonal of a batch", "Export it for one size of batch")
+            x = g.reduce("ReduceSum", g.Mul(x, self.ops.host_view(self._diagonal(x.ndim))), [at + 1], keepdims=False)
+        if self.operation == TOPK:
+            x, _ = g.TopK(x, [p.reduction_param.k], axis=at, outputs=2)
+        op = "ReduceSum" if self.operation == SUM else "ReduceMean"
+        if len(self.parts) == 1:
+            return [g.reduce(op, x, [at], keepdims=self.levels != [1])]
+        parts = g.Split(x, self.parts, axis=at, outputs=len(self.parts))
+        return [g.Concat(*(g.reduce(op, part, [at]) for part in parts), axis=at)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import INT64, OnnxGraph, Value
 from .common.indices import row_indices
 
 
@@ -35,6 +36,9 @@ class BatchReindexLayer(Layer):
         self.saved.samples = x.shape[0]
         self.saved.index = row_indices(self, index, self.saved.samples, "samples", "indices count from 0: correct them")
         top[0].data = self.ops.take_rows(x.data, self.saved.index)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [g.Gather(bottom[0], g.Cast(bottom[1], to=INT64), axis=0)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[1]:

@@ -102,6 +102,10 @@ class BiasLayer(SpanningLayer):
         bias = (*bottom[1:], *self.blobs)[0]
         top[0].data = bottom[0].data + self.spread(bias.data)
 
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        (bias,) = (*bottom[1:], *map(g.value, self.blobs))
+        return [g.Add(bottom[0], self.spread_onnx(g, bias))]
+
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy = top[0].diff
         if propagate_down[0]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..ops.roles import ChannelMap, Normalization
 from ..proto import caffe_pb2
@@ -129,6 +130,14 @@ class BNLayer(NormalizingLayer):
             for blob, values in zip(top[1:], statistics, strict=False):
                 blob.data = self.ops.reshape(values, blob.shape)
         top[0].data = self.ops.reshape(self.scaled(self.saved.y), top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        if self.averages:
+            return super().to_onnx(g, bottom, top)
+        x = self.rows_onnx(g, bottom[0])
+        y, *statistics = [x] if self.inference else self.normalized_onnx(g, x)
+        results = [self.scaled_onnx(g, y), *statistics][: len(top)]
+        return [g.reshape(result, wanted.sizes) for result, wanted in zip(results, top, strict=True)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         super().Backward(top, propagate_down, bottom)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
+
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import FLOAT, OnnxGraph, Value
 from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter
 from .common.fillers import fill
-from .lstm_unit import lstm_unit, lstm_unit_backward
+from .common.onnx_recurrence import beginnings, lstm, scan, zero_state
+from .lstm_unit import lstm_unit, lstm_unit_backward, lstm_unit_onnx
 
 
 @register_layer("Lstm")
@@ -101,6 +105,30 @@ class CaffeLstmLayer(Layer):
         if given:
             return ops.reshape(ops.astype(given[0].data != 0), shape)
         return ops.concat([ops.zeros((1, self.streams, 1)), ops.full(shape, 1.0)], 0)[: self.steps]
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        """Write all steps as an LSTM or, with clip, as a Scan, which starts from states of 0 in every run."""
+        rows, steps = bottom[0].sizes[0], None if bottom[0].sizes[0] is None else self.steps
+        x = g.reshape(bottom[0], (rows, self.inputs))
+        of_x, of_h, bias = self.blobs
+        if len(bottom) == 1:
+            weights = (self.ops.host_view(blob.data) for blob in self.blobs)
+            return [g.reshape(lstm(g, g.reshape(x, (steps, self.streams, self.inputs)), *weights), top[0].sizes)]
+        gates = g.reshape(g.Gemm(x, of_x, bias, transB=1), (steps, self.streams, 4 * self.size))
+        goes_on = g.Cast(g.Not(g.Equal(bottom[1], 0.0)), to=FLOAT)
+        clip = g.reshape(goes_on, (steps, self.streams, 1))
+
+        def step(body: OnnxGraph, states: Sequence[Value], gates: Value, clip: Value) -> Sequence[Value]:
+            h, c = states
+            gates = body.Gemm(body.Mul(clip, h), of_h, gates, transB=1)
+            c, h = lstm_unit_onnx(body, c, gates, clip, self.size)
+            return [h, c]
+
+        outputs, _ = scan(g, step, [zero_state(g, gates, self.size)] * 2, gates, clip)
+        return [g.reshape(outputs, top[0].sizes)]
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        return beginnings((self.steps, self.streams), rng).reshape(shape) if index == 1 else None
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down[1:]):

@@ -7,6 +7,7 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..proto import caffe_pb2
 from ..proto.caffe_pb2 import FillerParameter
@@ -71,6 +72,16 @@ class ChannelScaleLayer(Layer):
         top[0].data = x
         if len(top) > 1:
             top[1].data = self.ops.copy(self.blobs[0].data)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x, scale = bottom
+        if self.averages:
+            y = g.Mul(x, self.blobs[0])
+        elif self.param.channel_scale_param.do_forward:
+            y = g.Mul(x, g.reshape(scale, (x.sizes[0], 1, *x.sizes[2:])))
+        else:
+            y = x
+        return [y, *map(g.value, self.blobs)][: len(top)]
 
     def _follow(self, mean: Array) -> None:
         p, running = self.param.channel_scale_param, self.blobs[0].data

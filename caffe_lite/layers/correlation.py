@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..proto.caffe_pb2 import CorrelationParameter, LayerParameter
 
@@ -73,6 +76,7 @@ class CorrelationLayer(Layer):
                     "raise pad, or lower them",
                 )
             size.append(room // p.stride_1 + 1)
+        self.channels = channels
         self.span = [(n - 1) * p.stride_1 + p.kernel_size for n in size]
         top[0].Reshape((num, len(self.steps_y) * len(self.steps_x), *size))
 
@@ -90,6 +94,35 @@ class CorrelationLayer(Layer):
             first, *others = self._taps()
             maps.append(sum((fits[tap] for tap in others), fits[first]))
         top[0].data = ops.concat(maps, 1) * (1 / self._terms(bottom))
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        p, steps, pads = self.param.correlation_param, len(self.steps_x), [0, 0, *self._border()]
+        a, b = (g.Pad(x, [*pads, *pads]) for x in bottom)
+        num, channels, (rows, columns) = bottom[0].sizes[0], self.channels, self.span
+        width = bottom[0].image[1] + 2 * pads[3]
+        _, down, across = self._window(0, 0)
+        a = g.slice(a, [down.start, across.start], [down.stop, across.stop], [2, 3])
+        displaced_rows = np.array([np.arange(rows) + self._window(y, 0)[1].start for y in self.steps_y])
+        if self.multiplies:
+            here = g.reshape(g.Transpose(a, perm=[0, 2, 3, 1]), (num, 1, rows, columns, channels))
+            there = g.Gather(g.Transpose(b, perm=[0, 2, 1, 3]), displaced_rows, axis=1)
+            products = g.Mul(g.MatMul(here, there), 1 / channels)
+            # The displaced places lie along a diagonal. In rows that are longer by one, it is a column.
+            flat = g.reshape(products, (num, len(self.steps_y), rows, columns * width))
+            longer = g.Pad(flat, [0, 0, 0, 0, 0, 0, 0, columns])
+            skewed = g.reshape(longer, (num, len(self.steps_y), rows, columns, width + 1))
+            diagonals = self._columns()
+            fits = g.Slice(skewed, [diagonals.start], [diagonals.stop], [4], [diagonals.step])
+            fits = g.Transpose(fits, perm=[0, 1, 4, 2, 3])
+        else:
+            displaced_columns = np.array([np.arange(columns) + self._window(0, x)[2].start for x in self.steps_x])
+            here = g.reshape(a, (num, channels, 1, rows, 1, columns))
+            there = g.Gather(g.Gather(b, displaced_rows, axis=2), displaced_columns, axis=4)
+            fits = g.reduce("ReduceMean", g.Abs(g.Sub(here, there)), [1], keepdims=False)
+            fits = g.Transpose(fits, perm=[0, 1, 3, 2, 4])
+        fits = g.reshape(fits, (num, len(self.steps_y) * steps, rows, columns))
+        kernel, stride = [p.kernel_size] * 2, [p.stride_1] * 2
+        return [fits if p.kernel_size == p.stride_1 == 1 else g.AveragePool(fits, kernel_shape=kernel, strides=stride)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         ops, number = self.ops, len(self.steps_x)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 
 
 @register_layer("CropCenter")
@@ -38,6 +39,11 @@ class CropCenterLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].data = bottom[0].data[self.part]
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        axes = [axis for axis, border in enumerate(self.borders) if border]
+        borders = [self.borders[axis] for axis in axes]
+        return [g.slice(bottom[0], borders, [-border for border in borders], axes) if axes else bottom[0]]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

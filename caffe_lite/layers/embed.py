@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import INT64, OnnxGraph, Value
 from ..proto.caffe_pb2 import LayerParameter
 from .common.fillers import fill
 from .common.indices import row_indices
@@ -53,6 +56,13 @@ class EmbedLayer(Layer):
         if len(self.blobs) > 1:
             y = y + self.blobs[1].data
         top[0].data = self.ops.reshape(y, top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        y = g.Gather(self.blobs[0], g.Cast(bottom[0], to=INT64), axis=0)
+        return [g.Add(y, self.blobs[1]) if len(self.blobs) > 1 else y]
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+        return rng.integers(0, self.input_dim, shape)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

@@ -8,6 +8,7 @@ from typing import Any
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import BOOL, OnnxGraph, Value
 
 
 @register_layer("Filter")
@@ -69,6 +70,10 @@ class FilterLayer(Layer):
         self._shape(bottom, top)
         for x, y in zip(bottom, top, strict=False):
             y.data = self.ops.take_rows(x.data, index)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        selected = g.Cast(g.reshape(bottom[-1], bottom[-1].sizes[:1]), to=BOOL)
+        return [g.Compress(x, selected, axis=0) for x in bottom[:-1]]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[-1]:

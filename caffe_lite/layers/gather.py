@@ -9,6 +9,7 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from .scatter import ScatterLayer
 
@@ -61,6 +62,12 @@ class GatherLayer(ScatterLayer):
             return
         rows = self.ops.take_rows(self._to_front(bottom[0].data), self._indices())
         top[0].data = self.ops.reshape(self._from_front(rows), top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        if not self.picks:
+            return super().to_onnx(g, bottom, top)
+        indices = np.array(self.param.gather_param.indices, np.int64).reshape(self.shape)
+        return [g.Gather(bottom[0], indices, axis=self.along)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not self.picks:

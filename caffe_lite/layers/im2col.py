@@ -5,9 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
+
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from ..ops.windows import read_windows
+from ..onnx_graph import OnnxGraph, Value
+from ..ops.windows import Windows, read_windows
+
+
+def columns_onnx(g: OnnxGraph, x: Value, channels: int, windows: Windows) -> Value:
+    """Write the columns of x (N, C, *image): a convolution with filters that each take one element of the kernel."""
+    size = prod(windows.kernel)
+    filters = np.tile(np.eye(size), (channels, 1)).reshape(channels * size, 1, *windows.kernel)
+    y: Value = g.Conv(
+        x,
+        filters,
+        group=channels,
+        kernel_shape=list(windows.kernel),
+        strides=list(windows.stride),
+        pads=[*windows.pad, *windows.pad],
+        dilations=list(windows.dilation),
+    )
+    return y
 
 
 @register_layer("Im2col")
@@ -46,6 +65,11 @@ class Im2colLayer(Layer):
         w = self.windows
         columns = self.ops.im2col(self.ops.reshape(bottom[0].data, self.x_shape), w.kernel, w.stride, w.pad, w.dilation)
         top[0].data = self.ops.reshape(columns, top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x = g.reshape(bottom[0], (g.merged(bottom[0].sizes[: self.channel_axis]), *self.x_shape[1:]))
+        y = columns_onnx(g, x, self.x_shape[1], self.windows)
+        return [y if self.channel_axis == 1 else g.reshape(y, top[0].sizes)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

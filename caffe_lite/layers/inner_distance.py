@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import prod
 
+import numpy as np
+
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter
 from .common.fillers import fill
@@ -87,18 +90,34 @@ class InnerDistanceLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops, p = self.ops, self.param.inner_distance_param
-        across = 0 if p.transpose and not self.given else 1
         if p.update_center_only:
             index, _ = class_labels(self, bottom[-1], self.shape, 1)
             self.saved.own = ops.one_hot(index, self.shape[1], 1)
-        if p.normalize and not self.given and self.rows[0]:
-            centres = unit_vectors(self, self.blobs[0], across, 1e-6)
-        else:
-            centres = bottom[1].data if self.given else self.blobs[0].data
         self.saved.x = ops.reshape(bottom[0].data, self.rows)
-        self.saved.w = ops.reshape(centres, (self.shape[1], -1)) if across else centres.T
+        self.saved.w = ops.reshape(bottom[1].data, (self.shape[1], -1)) if self.given else self._own_centres()
         parts = [ops.sum(ops.abs(d) if p.distance_type == "L1" else d * d, 2) for _, d in self._differences()]
         top[0].data = ops.reshape(ops.concat(parts, 1), top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x = g.flat(bottom[0], self.first, bottom[0].ndim)
+        x = g.reshape(x, (*x.sizes[:-1], 1, x.sizes[-1]))
+        centres = g.flat(bottom[1], 1, bottom[1].ndim) if self.given else self.ops.host_view(self._own_centres())
+        d = g.Sub(x, centres)
+        terms = g.Abs(d) if self.param.inner_distance_param.distance_type == "L1" else g.Mul(d, d)
+        return [g.reduce("ReduceSum", terms, [x.ndim - 1], keepdims=False)]
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        labels = self.param.inner_distance_param.update_center_only and index == 1 + self.given
+        return rng.integers(0, self.shape[1], shape) if labels else None
+
+    def _own_centres(self) -> Array:
+        """Return the centres of the blob, (num_output, K), divided by their lengths if so asked."""
+        p = self.param.inner_distance_param
+        if p.normalize and self.rows[0]:
+            centres = unit_vectors(self, self.blobs[0], 0 if p.transpose else 1, 1e-6)
+        else:
+            centres = self.blobs[0].data
+        return centres.T if p.transpose else centres
 
     def _differences(self) -> Iterator[tuple[slice, Array]]:
         """Yield the differences of all vectors from some of the centres, (M, some, K), and which these are."""

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..ops.windows import Windows
 from ..proto.caffe_pb2 import LayerParameter
 from .common.fillers import fill
+from .im2col import columns_onnx
 
 
 @register_layer("Local")
@@ -72,6 +74,15 @@ class LocalLayer(Layer):
         if len(self.blobs) > 1:
             y = y + ops.reshape(self.blobs[1].data, (1, *y.shape[1:]))
         top[0].data = ops.reshape(y, top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        columns = columns_onnx(g, bottom[0], self.made_for[0], self.windows)
+        columns = g.reshape(columns, (bottom[0].sizes[0], self.taps, self.places))
+        by_place = g.MatMul(g.Transpose(columns, perm=[2, 0, 1]), self.ops.host_view(self._weight()))
+        y = g.Transpose(by_place, perm=[1, 2, 0])
+        if len(self.blobs) > 1:
+            y = g.Add(y, self.ops.host_view(self.blobs[1].data)[0])
+        return [g.reshape(y, top[0].sizes)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         ops, shape = self.ops, bottom[0].shape

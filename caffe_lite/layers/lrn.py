@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.windows import Windows, read_windows
 from ..proto.caffe_pb2 import LayerParameter, LRNParameter, PoolingParameter
+from .common.onnx_pooling import OnnxPooling
 
 
 @register_layer("LRN")
@@ -73,6 +75,18 @@ class LRNLayer(Layer):
             w = self.pool
             y, self.saved.choice = self.ops.max_pool(y, w.kernel, w.stride, w.pad, self.pooled, w.dilation)
         top[0].data = y
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x = bottom[0]
+        if self.across:
+            y = g.LRN(x, size=self.size, alpha=self.alpha, beta=self.beta, bias=self.param.lrn_param.k)
+        else:
+            around = OnnxPooling(Windows(*self.square, (1, 1)), x.image, x.image)
+            mean = around.mean(g, g.like(x, g.Mul(x, x)))
+            y = g.Mul(x, g.Pow(g.Add(g.Mul(mean, self.alpha), 1.0), -self.beta))
+        if self.pool is not None:
+            y, _ = OnnxPooling(self.pool, x.image, self.pooled).largest(g, g.like(x, y))
+        return [y]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

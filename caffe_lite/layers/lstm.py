@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
-from .lstm_unit import lstm_unit, lstm_unit_backward
+from .lstm_unit import lstm_unit, lstm_unit_backward, lstm_unit_onnx
 from .recurrent import RecurrentLayer
 
 
@@ -39,3 +40,7 @@ class LSTMLayer(RecurrentLayer):
         dh, dc = d_states
         dc, d_gates = lstm_unit_backward(self.ops, kept, dc, dh)
         return d_gates, dc
+
+    def step_onnx(self, g: OnnxGraph, gates: Value, cont: Value, states: Sequence[Value]) -> Sequence[Value]:
+        c, h = lstm_unit_onnx(g, states[1], gates, cont, self.num_output)
+        return [h, c]

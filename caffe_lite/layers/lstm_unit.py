@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..ops.base import Ops
 
@@ -19,6 +20,13 @@ def lstm_unit(ops: Ops[Array], c: Array, gates: Array, cont: Array) -> tuple[Arr
     c = f * c_before + i * g
     squashed = ops.tanh(c)
     return c, o * squashed, (cont, c_before, ifo, g, squashed)
+
+
+def lstm_unit_onnx(g: OnnxGraph, c: Value, gates: Value, cont: Value, size: int) -> tuple[Value, Value]:
+    """Write what ``lstm_unit`` computes: the next c and h, ``size`` values for each stream."""
+    i, f, o, new = g.Split(gates, [size] * 4, axis=-1, outputs=4)
+    c = g.Add(g.Mul(g.Sigmoid(f), g.Mul(cont, c)), g.Mul(g.Sigmoid(i), g.Tanh(new)))
+    return c, g.Mul(g.Sigmoid(o), g.Tanh(c))
 
 
 def lstm_unit_backward(
@@ -68,6 +76,10 @@ class LSTMUnitLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         c, gates, cont = (blob.data for blob in bottom)
         top[0].data, top[1].data, self.saved.kept = lstm_unit(self.ops, c, gates, cont[..., None])
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        c, gates, cont = bottom
+        return lstm_unit_onnx(g, c, gates, g.reshape(cont, (*cont.sizes, 1)), top[0].image[0])
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[2]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import pi, prod
+
+import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, register_layer
+from ..onnx_graph import INT64, OnnxGraph, Value
 from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter, MarginInnerProductParameter
 from .common.counting import CountingLayer
@@ -96,6 +99,28 @@ class MarginInnerProductLayer(CountingLayer):
         if len(top) > 1:
             top[1].data = factor
 
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        p = self.param.margin_inner_product_param
+        margin = p.type != MarginInnerProductParameter.SINGLE
+        if p.gamma and (margin or len(top) > 1):
+            self.error("lambda changes with every pass, which ONNX cannot say", "Set gamma to 0, and base to lambda")
+        factor = max(p.base, p.lambda_min)
+        x = g.flat(bottom[0], self.first, bottom[0].ndim)
+        y = g.MatMul(x, self.ops.host_view(unit_vectors(self, self.blobs[0])).T)
+        if margin:
+            angles = {kind: angle for angle, kind in enumerate(("SINGLE", "DOUBLE", "TRIPLE", "QUADRUPLE"), 1)}
+            squares = g.reduce("ReduceSum", g.Mul(x, x), [x.ndim - 1])
+            length = g.Max(g.Sqrt(squares), 1e-37)
+            m = angles[MarginInnerProductParameter.MarginType.Name(p.type)]
+            of_class = g.Mul(length, _psi_onnx(g, g.Div(y, length), m))
+            with_margin = g.Div(g.Add(of_class, g.Mul(y, factor)), 1.0 + factor)
+            labels = g.reshape(g.Cast(bottom[1], to=INT64), (*x.sizes[:-1], 1))
+            y = g.Where(g.Equal(np.arange(self.scores[1]), labels), with_margin, y)
+        return [y, g.constant(np.full(1, factor, np.float32))][: len(top)]
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        return rng.integers(0, self.scores[1], shape) if index == 1 else None
+
     def _psi(self, c: Array, kind: int) -> tuple[Array, Array]:
         """Return psi and its derivative in the cosine."""
         sign = self.ops.sign
@@ -127,3 +152,12 @@ class MarginInnerProductLayer(CountingLayer):
             margin = (of_w / scale - 1.0) * own + of_x / scale * saved.x
             dx = dx + ops.pick(dy, saved.index, 1) * saved.share * margin
         bottom[0].diff = ops.reshape(dx, bottom[0].shape)
+
+
+def _psi_onnx(g: OnnxGraph, cosine: Value, m: int) -> Value:
+    """Write psi with m angles."""
+    angle = g.Mul(g.Acos(g.Clip(cosine, -1.0, 1.0)), float(m))
+    j = g.Floor(g.Div(angle, pi))
+    sign = g.Sub(1.0, g.Mul(g.Mod(j, 2.0, fmod=1), 2.0))
+    psi: Value = g.Sub(g.Mul(sign, g.Cos(angle)), g.Mul(j, 2.0))
+    return psi

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import LayerParameter
 
 
@@ -49,6 +50,10 @@ class MaskResizeLayer(Layer):
         down, across = (ops.asarray(_between(n, out)) for n, out in zip(sizes, self.out, strict=True))
         self.saved.down, self.saved.across = down, across
         top[0].data = ops.resample(bottom[0].data, down, across)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        down, across = (_between(n, out) for n, out in zip(bottom[0].image, self.out, strict=True))
+        return [g.MatMul(g.MatMul(down, bottom[0]), across.T)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

@@ -7,6 +7,7 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 
 
@@ -56,6 +57,11 @@ class MatMulLayer(Layer):
         self.saved.b = _transposed(self._second(bottom).data, p.transpose_b)
         top[0].data = self.saved.a @ self.saved.b
 
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        p = self.param.matmul_param
+        a, b = [*bottom, *map(g.value, self.blobs)][:2]
+        return [g.MatMul(_transposed_onnx(g, a, p.transpose_a), _transposed_onnx(g, b, p.transpose_b))]
+
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         p, dy = self.param.matmul_param, top[0].diff
         if propagate_down[0]:
@@ -78,3 +84,8 @@ class MatMulLayer(Layer):
 
 def _transposed(x: Array, really: bool = True) -> Array:
     return x.swapaxes(-1, -2) if really else x
+
+
+def _transposed_onnx(g: OnnxGraph, x: Value, really: bool) -> Value:
+    y: Value = g.Transpose(x, perm=[*range(x.ndim - 2), x.ndim - 1, x.ndim - 2]) if really else x
+    return y

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..proto.caffe_pb2 import MergeCropParameter
 
@@ -61,6 +62,13 @@ class MergeCropLayer(Layer):
         parts = [bottom[0].data, bottom[1].data[self.middle]]
         parts = [x if counts else self.ops.zeros(x.shape) for x, counts in zip(parts, self.forward, strict=True)]
         top[0].data = parts[0] + parts[1] if self.adds else self.ops.concat(parts, 1)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        a, b = bottom
+        ends = [start + size for start, size in zip(self.before, a.image, strict=True)]
+        parts = [a, g.slice(b, self.before, ends, range(2, b.ndim)) if b.image != a.image else b]
+        parts = [x if counts else g.Expand(0.0, g.Shape(x)) for x, counts in zip(parts, self.forward, strict=True)]
+        return [g.Add(*parts) if self.adds else g.Concat(*parts, axis=1)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         first, second = self._parts(top[0].diff, bottom[0].shape[1])

@@ -7,6 +7,7 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 
 
@@ -47,6 +48,14 @@ class MVNLayer(Layer):
             self.saved.deviation = self.ops.sqrt(self._mean(y * y)) + self.eps
             self.saved.y = y = y / self.saved.deviation
         top[0].data = self.ops.reshape(y, top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x = g.reshape(bottom[0], (*bottom[0].sizes, *self.shape[bottom[0].ndim :]))
+        y = g.Sub(x, g.reduce("ReduceMean", x, self.axes))
+        if self.normalize_variance:
+            variance = g.reduce("ReduceMean", g.Mul(y, y), self.axes)
+            y = g.Div(y, g.Add(g.Sqrt(variance), self.eps))
+        return [g.reshape(g.like(x, y), top[0].sizes)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import FillerParameter
 from .common.fillers import fill
 
@@ -88,6 +89,18 @@ class NormalizeLayer(Layer):
     def _scale(self, num_axes: int) -> object:
         scale = self.blobs[0].data
         return self.ops.along_channels(scale, num_axes) if scale.ndim else scale
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x = bottom[0]
+        if self.l1:
+            norm = g.Add(g.reduce("ReduceSum", g.Abs(x), self.axes), self.eps)
+        else:
+            squares = g.reduce("ReduceSum", g.Mul(x, x), self.axes)
+            norm = g.Sqrt(g.Add(squares, self.eps)) if self.eps_inside else g.Add(g.Sqrt(squares), self.eps)
+        y = g.Div(x, norm)
+        for scale in self.blobs:
+            y = g.Mul(y, g.along(scale, x.ndim) if scale.shape else scale)
+        return [y, norm][: len(top)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         ops, dy, unit = self.ops, top[0].diff, self.saved.unit

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 
 
 @register_layer("Pad")
@@ -38,6 +39,10 @@ class PadLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         value = self.param.pad_param.constant_values
         top[0].data = self.ops.pad(bottom[0].data, self.before, self.after, value)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        paddings = [*self.before, *self.after]
+        return [g.Pad(bottom[0], paddings, self.param.pad_param.constant_values) if any(paddings) else bottom[0]]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from math import prod
 from typing import ClassVar
 
+import numpy as np
+
 from ..blobs import Blob
 from ..layer import Kind, Layer
 from ..logs.log import logger
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter
 from .common.fillers import fill
+from .common.onnx_recurrence import beginnings, scan, zero_state
 
 
 class RecurrentLayer(Layer):
@@ -137,6 +141,33 @@ class RecurrentLayer(Layer):
         for blob, state in zip(self.carried or top[1:], states, strict=True):
             blob.data = ops.reshape(state, blob.shape)
 
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        """Write all steps as a Scan.
+
+        ONNX keeps no values between runs: without expose_hidden, every run starts from states of 0, as the first pass
+        of a net does.
+        """
+        weights = [g.value(blob) for blob in self.blobs]
+        inputs = g.Add(g.MatMul(g.flat(bottom[0], 2, bottom[0].ndim), g.Transpose(weights[0], perm=[1, 0])), weights[1])
+        if self.has_static:
+            static = g.flat(bottom[2], 1, bottom[2].ndim)
+            inputs = g.Add(inputs, g.MatMul(static, g.Transpose(weights[2], perm=[1, 0])))
+        inputs.shape = (*bottom[1].sizes, self.gates)
+        cont = g.reshape(bottom[1], (*bottom[1].sizes, 1))
+        states = [g.reshape(state, state.sizes[1:]) for state in bottom[2 + self.has_static :]]
+        states = states or [zero_state(g, inputs, self.num_output) for _ in self.states]
+
+        def step(body: OnnxGraph, states: Sequence[Value], inputs: Value, cont: Value) -> Sequence[Value]:
+            gates = body.Gemm(body.Mul(cont, states[0]), weights[self.hidden], inputs, transB=1)
+            return self.step_onnx(body, gates, cont, states)
+
+        outputs, states = scan(g, step, states, inputs, cont)
+        last = [g.reshape(state, wanted.sizes) for state, wanted in zip(states, top[1:], strict=False)]
+        return [self.output_onnx(g, outputs), *last]
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        return beginnings(shape, rng) if index == 1 else None
+
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[1]:
             self.error(
@@ -201,8 +232,16 @@ class RecurrentLayer(Layer):
         """Return the gradients of the gates, and of the previous states except h."""
         raise NotImplementedError
 
+    def step_onnx(self, g: OnnxGraph, gates: Value, cont: Value, states: Sequence[Value]) -> Sequence[Value]:
+        """Write what ``step`` computes: the next states, h first."""
+        raise NotImplementedError
+
     def output(self, h: Array) -> Array:
         """Compute the layer's output from h, with a row for each step and stream."""
+        return h
+
+    def output_onnx(self, g: OnnxGraph, h: Value) -> Value:
+        """Write the layer's output from h, (T, N, D)."""
         return h
 
     def output_backward(self, dy: Array) -> Array:

@@ -7,6 +7,7 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import ReductionParameter
 
 SUM, ASUM, SUMSQ, MEAN = (
@@ -49,6 +50,15 @@ class ReductionLayer(Layer):
         elif self.operation == SUMSQ:
             x = x * x
         top[0].data = self.ops.affine(self.ops.sum(x, self.reduced), self.coeff, 0.0)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x, coeff = bottom[0], self.param.reduction_param.coeff
+        if self.operation == ASUM:
+            x = g.Abs(x)
+        elif self.operation == SUMSQ:
+            x = g.Mul(x, x)
+        y = g.reduce("ReduceMean" if self.operation == MEAN else "ReduceSum", x, self.reduced, keepdims=False)
+        return [g.affine(y, coeff)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

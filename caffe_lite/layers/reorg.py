@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter
 
@@ -57,6 +58,13 @@ class ReorgLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].data = self._run(bottom[0].data, self.param.reorg_param.reverse, top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x, stride = bottom[0], self.param.reorg_param.stride
+        if self.param.reorg_param.reverse:
+            return [g.DepthToSpace(x, blocksize=stride, mode="DCR")]
+        wide = g.reshape(x, (x.sizes[0], *self.wide[1:]))
+        return [g.reshape(g.SpaceToDepth(wide, blocksize=stride), top[0].sizes)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from .common.fields import refuse_other_fields
 
@@ -48,17 +49,21 @@ class ResizeLayer(Layer):
         top[0].Reshape((*shape[:2], *self.out))
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        top[0].data = self.ops.resample(bottom[0].data, *self._weights(bottom))
+        top[0].data = self.ops.resample(bottom[0].data, *self._weights(bottom[0].shape[2:]))
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        down, across = (self.ops.host_view(weights) for weights in self._weights(bottom[0].image))
+        return [g.MatMul(g.MatMul(down, bottom[0]), across.T)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            rows, columns = self._weights(bottom)
+            rows, columns = self._weights(bottom[0].shape[2:])
             bottom[0].diff = self.ops.resample(top[0].diff, rows.T, columns.T)
 
-    def _weights(self, bottom: Sequence[Blob]) -> list[Array]:
+    def _weights(self, image: Sequence[int]) -> list[Array]:
         """Return how much each row of the bottom gives to each row of the top, and the same for the columns."""
         dtype = np.dtype(self.ops.dtype_name)
-        sizes = zip(bottom[0].shape[2:], self.out, strict=True)
+        sizes = zip(image, self.out, strict=True)
         return [self.ops.asarray(_interpolation(size, out, dtype)) for size, out in sizes]
 
 

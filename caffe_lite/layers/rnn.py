@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from .recurrent import RecurrentLayer
 
@@ -50,3 +51,11 @@ class RNNLayer(RecurrentLayer):
         dh = self.learn(dy * (1 - self.saved.y * self.saved.y), self.saved.h, last - 1, last, True)
         assert dh is not None
         return dh
+
+    def step_onnx(self, g: OnnxGraph, gates: Value, cont: Value, states: Sequence[Value]) -> Sequence[Value]:
+        return [g.Tanh(gates)]
+
+    def output_onnx(self, g: OnnxGraph, h: Value) -> Value:
+        weight, bias = (g.value(blob) for blob in self.blobs[-2:])
+        y: Value = g.Tanh(g.Add(g.MatMul(h, g.Transpose(weight, perm=[1, 0])), bias))
+        return y

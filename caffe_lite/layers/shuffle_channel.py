@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import LayerParameter
 
 
@@ -40,12 +41,20 @@ class ShuffleChannelLayer(Layer):
                 f"the bottom's channels ({shape[1]}) cannot be shared out among {self.group} groups",
                 f"use a divisor of {shape[1]}",
             )
+        self.per_group = shape[1] // self.group
         top[0].Reshape(shape)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].data = self.ops.shuffle_channels(bottom[0].data, self.group)
 
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x = bottom[0]
+        n, _, *image = x.sizes
+        apart = g.reshape(x, (n, self.group, self.per_group, *image))
+        mixed = g.Transpose(apart, perm=[0, 2, 1, *range(3, x.ndim + 1)])
+        mixed.shape = (n, self.per_group, self.group, *image)
+        return [g.reshape(mixed, x.sizes)]
+
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            per_group = max(1, bottom[0].shape[1] // self.group)
-            bottom[0].diff = self.ops.shuffle_channels(top[0].diff, per_group)
+            bottom[0].diff = self.ops.shuffle_channels(top[0].diff, max(1, self.per_group))

@@ -7,6 +7,7 @@ from math import prod
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
 from .pooling import PoolingLayer
 
@@ -77,6 +78,16 @@ class SPPLayer(Layer):
             pooling.Forward(bottom, [bins])
             rows.append(self.ops.reshape(bins.data, (bins.shape[0], prod(bins.shape[1:]))))
         top[0].data = self.ops.reshape(self.ops.concat(rows, 1), top[0].shape)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        x = bottom[0]
+        rows = []
+        for level, pooling in enumerate(self.levels):
+            bins = Value("", (*x.sizes[:2], 2**level, 2**level))
+            (pooled,) = pooling.to_onnx(g, bottom, [bins])
+            rows.append(g.flat(g.like(bins, pooled), 1, 4))
+        y = g.Concat(*rows, axis=1) if len(rows) > 1 else rows[0]
+        return [g.reshape(y, top[0].sizes)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

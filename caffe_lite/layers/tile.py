@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 
 
 @register_layer("Tile")
@@ -32,6 +33,10 @@ class TileLayer(Layer):
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].data = self.ops.concat([bottom[0].data] * self.tiles, self.along)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        repeats = [self.tiles if axis == self.along else 1 for axis in range(bottom[0].ndim)]
+        return [g.Tile(bottom[0], repeats) if self.tiles > 1 else bottom[0]]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

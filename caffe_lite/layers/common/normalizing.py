@@ -113,25 +113,42 @@ class NormalizingLayer(Layer):
         return y * scale if shift is None else self.ops.multiply_add(scale, y, shift)
 
     def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
-        ops, x = self.ops, bottom[0] if bottom[0].ndim > 1 else g.reshape(bottom[0], (*bottom[0].sizes, 1))
-        learned = [
-            g.constant(
-                ops.host_view(self.per_channel(name)) if name in self.order else np.full(self.channels, value), name
-            )
-            for name, value in (("scale", 1.0), ("shift", 0.0))
-        ]
+        x = self.rows_onnx(g, bottom[0])
         if self.use_global_stats:
-            stored = (ops.host_view(values) for values in self.global_statistics())
-            statistics = [g.constant(values, name) for values, name in zip(stored, ("mean", "variance"), strict=True)]
+            stored = (self.ops.host_view(values) for values in self.global_statistics())
+            statistics = (g.constant(values, name) for values, name in zip(stored, ("mean", "variance"), strict=True))
+            learned = (
+                self.learned_onnx(g, name) if name in self.order else g.constant(np.full(self.channels, value), name)
+                for name, value in (("scale", 1.0), ("shift", 0.0))
+            )
             y = g.BatchNormalization(x, *learned, *statistics, epsilon=self.eps)
         else:
-            axes = [0, *range(2, x.ndim)]
-            centred = g.Sub(x, g.reduce("ReduceMean", x, axes))
-            variance = g.reduce("ReduceMean", g.Mul(centred, centred), axes)
-            y = g.Div(centred, g.Sqrt(g.Add(variance, float(self.eps))))
-            scale, shift = (g.along(values, x.ndim) for values in learned)
-            y = g.Add(g.Mul(y, scale), shift)
-        return [g.reshape(y, top[0].sizes) if bottom[0].ndim == 1 else y]
+            y, _, _ = self.normalized_onnx(g, x)
+            y = self.scaled_onnx(g, y)
+        return [g.reshape(y, top[0].sizes)]
+
+    def rows_onnx(self, g: OnnxGraph, x: Value) -> Value:
+        return x if x.ndim > 1 else g.reshape(x, (*x.sizes, 1))
+
+    def learned_onnx(self, g: OnnxGraph, name: str) -> Value:
+        return g.constant(self.ops.host_view(self.per_channel(name)), name)
+
+    def normalized_onnx(self, g: OnnxGraph, x: Value) -> tuple[Value, Value, Value]:
+        """Write what ``normalized`` computes with the statistics of the batch, which keep all axes of x."""
+        axes = [0, *range(2, x.ndim)]
+        mean = g.reduce("ReduceMean", x, axes)
+        centred = g.Sub(x, mean)
+        variance = g.reduce("ReduceMean", g.Mul(centred, centred), axes)
+        y: Value = g.Div(centred, g.Sqrt(g.Add(variance, float(self.eps))))
+        return g.like(x, y), mean, variance
+
+    def scaled_onnx(self, g: OnnxGraph, y: Value) -> Value:
+        """Write what ``scaled`` computes."""
+        scaled = y
+        for write, name in ((g.Mul, "scale"), (g.Add, "shift")):
+            if name in self.order:
+                scaled = write(scaled, g.along(self.learned_onnx(g, name), y.ndim))
+        return g.like(y, scaled)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         ops, dy = self.ops, self.rows(top[0].diff)

@@ -1,0 +1,73 @@
+"""Nets over sequences in ONNX: what they are tried out with, and where their states begin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from caffe_lite import TEST
+from caffe_lite.errors import LayerError
+from caffe_lite.export import to_onnx
+
+pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+CAPTIONS = """
+layer { name: "words" type: "Input" top: "words" input_param { shape { dim: 5 dim: 3 } } }
+layer { name: "cont" type: "Input" top: "cont" input_param { shape { dim: 5 dim: 3 } } }
+layer { name: "image" type: "Input" top: "image" input_param { shape { dim: 3 dim: 7 } } }
+layer {
+  name: "embedding" type: "Embed" bottom: "words" top: "embedded"
+  embed_param { input_dim: 20 num_output: 6 weight_filler { type: "gaussian" std: 0.5 } }
+}
+layer {
+  name: "lstm" type: "LSTM" bottom: "embedded" bottom: "cont" bottom: "image" top: "h"
+  recurrent_param { num_output: 8 weight_filler { type: "gaussian" std: 0.5 } }
+}
+layer {
+  name: "predict" type: "InnerProduct" bottom: "h" top: "scores"
+  inner_product_param { num_output: 20 axis: 2 weight_filler { type: "gaussian" std: 0.5 } }
+}
+"""
+
+
+def test_captions(make_net, tmp_path) -> None:
+    net = make_net(CAPTIONS, TEST)
+    export = to_onnx(net, tmp_path / "net.onnx")
+    assert not export.free_batch  # steps and streams are told apart by the sizes of the image
+    rng = np.random.default_rng(3)
+    cont = np.ones((5, 3), np.float32)
+    cont[0] = cont[3, 1] = 0
+    fed = {
+        "words": rng.integers(0, 20, (5, 3)).astype(np.float32),
+        "cont": cont,
+        "image": rng.standard_normal((3, 7)).astype(np.float32),
+    }
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    for _ in range(2):
+        (scores,) = session.run(None, fed)
+        np.testing.assert_allclose(scores, net.forward(**fed)["scores"], rtol=1e-5, atol=1e-5)
+
+
+def test_without_a_beginning_states_are_0_in_every_run(make_net, tmp_path) -> None:
+    net = make_net(CAPTIONS, TEST)
+    fed = {name: np.ones(net.blobs[name].data.shape, np.float32) for name in net.inputs}
+    first = np.array(net.forward(**fed)["scores"])
+    to_onnx(net, tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    for _ in range(2):
+        np.testing.assert_allclose(session.run(None, fed)[0], first, rtol=1e-5, atol=1e-5)
+
+
+def test_a_margin_that_changes_with_every_pass(make_net, tmp_path) -> None:
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+    layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 } } }
+    layer {
+      name: "scores" type: "MarginInnerProduct" bottom: "x" bottom: "label" top: "scores"
+      margin_inner_product_param { num_output: 4 type: QUADRUPLE gamma: 0.1 base: 1000 }
+    }
+    """
+    with pytest.raises(LayerError, match="lambda changes with every pass"):
+        to_onnx(make_net(text, TEST), tmp_path / "net.onnx")
+    assert not (tmp_path / "net.onnx").exists()
