@@ -196,6 +196,9 @@ class Layer:
     # How much of its training has passed, from 0 to 1; solvers set it before each iteration.
     progress: float = 0.0
 
+    # True if its tops hold the same values in every pass, with no data read for them: a graph has them as constants.
+    is_constant: bool = False
+
     # Values that a pass leaves for the next one: read and bound in every Forward. Snapshots hold them, weights do not.
     carried: Sequence[Blob] = ()
 

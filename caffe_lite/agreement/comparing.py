@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -77,8 +78,10 @@ def run(net: Net, fed: Arrays) -> dict[str, np.ndarray]:
     """
     for name, values in fed.items():
         net.blobs[name].data[...] = values
-    start = next((node.name for node in net.nodes if not set(node.top_names) & set(fed) or node.bottom), None)
-    net.forward(start=start if fed else None)
+    for is_fed, group in groupby(net.nodes, lambda node: not node.bottom and not set(fed).isdisjoint(node.top_names)):
+        names = [node.name for node in group]
+        if not is_fed:
+            net.forward(start=names[0], end=names[-1])
     return {name: np.array(blob.data, np.float64) for name, blob in net.blobs.items()}
 
 

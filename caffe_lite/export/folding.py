@@ -56,6 +56,8 @@ def net_of(folding: Folding, net: Net) -> Net:
         node.where = node.layer.where = places.get(node.name)
     for name in net.inputs:
         folded.blobs[name].reshape(*net.blobs[name].data.shape)
+    for name in (name for node in net.nodes if node.layer.is_constant for name in node.top_names):
+        folded.blobs[name].data[...] = net.blobs[name].data
     folded.reshape()
     return folded
 

@@ -108,10 +108,6 @@ def _named(graph: OnnxGraph, name: str, value: Value) -> Value:
     return copy
 
 
-def _is_source(node: Node) -> bool:
-    return node.layer.kind == Kind.DATA and not node.bottom
-
-
 class Parts(NamedTuple):
     """The layers of a net: data layers and what runs before the graph, those of the graph, and the others.
 
@@ -154,13 +150,20 @@ def parted(nodes: Sequence[Node], without: Collection[Layer] = ()) -> Parts:
         left_out = [node for node in nodes if node in left_out or node in for_losses]
 
 
+def _data_layers(nodes: Sequence[Node]) -> list[Node]:
+    """Return the layers whose tops are data: not those that are constant, unless a net would have no other data."""
+    data = [node for node in nodes if node.layer.kind == Kind.DATA and not node.bottom and not node.layer.blobs]
+    return [node for node in data if not node.layer.is_constant] or data
+
+
 def _before(nodes: Sequence[Node], without: Collection[Layer]) -> list[Node]:
     """Return the data layers, and the layers ``without`` which the graph is written that need nothing but these."""
+    data = {id(node) for node in _data_layers(nodes)}
     reached: set[str] = set()
     early: list[Node] = []
     for node in nodes:
-        below = _is_source(node) or reached.issuperset(node.bottom_names)
-        if below and (_is_source(node) or _is_split(node) or node.layer in without):
+        is_data = id(node) in data
+        if is_data or (reached.issuperset(node.bottom_names) and (_is_split(node) or node.layer in without)):
             early.append(node)
             reached |= set(node.top_names)
     needed: set[str] = set()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 
 
 @register_layer("ContinuationIndicator")
@@ -19,6 +22,7 @@ class ContinuationIndicatorLayer(Layer):
     kind = Kind.DATA
     formula = r"y_{t,n} = [\, t > 0 ]"
     bottoms = (0, 0)
+    is_constant = True
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.continuation_indicator_param
@@ -35,6 +39,11 @@ class ContinuationIndicatorLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         steps, streams = self.shape
         top[0].data = self.ops.concat([self.ops.zeros((1, streams)), self.ops.full((steps - 1, streams), 1.0)], 0)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        starts = np.ones(self.shape)
+        starts[0] = 0
+        return [g.constant(starts)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         pass

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto import caffe_pb2
 from .common.fillers import fill
 from .input import sizes
@@ -38,7 +39,9 @@ class DummyDataLayer(Layer):
         filled = list(zip(top, fillers, strict=True))
         for blob, filler in filled:
             fill(blob, filler, self.rng)
+        self.filled = top
         self.refilled = [(blob, filler) for blob, filler in filled if filler.type != "constant"]
+        self.is_constant = not self.refilled
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         pass
@@ -46,6 +49,9 @@ class DummyDataLayer(Layer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         for blob, filler in self.refilled:
             fill(blob, filler, self.rng)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [g.constant(self.ops.host_view(blob.data)) for blob in self.filled]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         pass

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from .common.fillers import fill
 from .input import sizes
 
@@ -23,6 +24,7 @@ class ParameterLayer(Layer):
     kind = Kind.DATA
     formula = r"y = w"
     bottoms = (0, 0)
+    is_constant = True
     reads_fork_fields = ("ParameterParameter.filler", "ParameterParameter.blob_filler")
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -42,6 +44,9 @@ class ParameterLayer(Layer):
             top[0].diff = self.blobs[0].diff  # one array: writing into one diff writes into the other
             top[0].diff_is_shared = self.blobs[0].diff_is_shared = True
             self.saved.lent = top[0].diff
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [g.value(self.blobs[0])]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         blob = self.blobs[0]
