@@ -13,20 +13,23 @@ from .paths import StrPath, read_file, system_path
 
 
 class BinaryFile:
-    """A file that is protobuf or HDF5, as its content tells. Raises if it does not exist or is empty."""
+    """A file that is protobuf or HDF5, as its content tells. Raises if it does not exist or is empty.
 
-    def __init__(self, path: StrPath, error_class: type[CaffeError]) -> None:
+    If the content is given, the path is only its name.
+    """
+
+    def __init__(self, path: StrPath, error_class: type[CaffeError], content: bytes | None = None) -> None:
         self.where = Where(os.fspath(path) or "''")
         self.error_class = error_class
         self.path = system_path(path, error_class)
-        self._content: bytes | None = None
+        self._content = content
         try:
-            if os.path.isfile(self.path):
+            if content is None and os.path.isfile(self.path):
                 self.size = os.path.getsize(self.path)
                 with open(self.path, "rb") as file:
                     head = file.read(len(SIGNATURE))
             else:
-                self._content = read_file(self.path)
+                self._content = read_file(self.path) if content is None else content
                 self.size, head = len(self._content), self._content[: len(SIGNATURE)]
         except OSError as error:
             raise self._unreadable(error) from None

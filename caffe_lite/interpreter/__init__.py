@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from types import ModuleType
 
 from .imports import CaffeFinder, FinderOf, watch
@@ -36,6 +37,7 @@ def start() -> None:
     package = __name__.partition(".")[0]
     sys.meta_path[:0] = [CaffeFinder(package), FinderOf(package, SITE.rpartition(f"{os.sep}{package}{os.sep}")[0])]
     watch(package, _show_log)
+    watch("cv2", _let_read_nets_of_caffe)
     install_hints()
     if asked(COMPAT):
         install_compat()
@@ -56,3 +58,8 @@ def _show_log(caffe_lite: ModuleType) -> None:
     from ..logs.log import start_logging
 
     start_logging()
+
+
+def _let_read_nets_of_caffe(cv2: ModuleType) -> None:
+    """Give an OpenCV that no longer reads nets of Caffe what it lacks, as soon as it is imported."""
+    import_module(f"{__name__.partition('.')[0]}.dnn.installation").install(cv2)

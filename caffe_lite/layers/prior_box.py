@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 
 import numpy as np
@@ -38,19 +38,23 @@ class PriorBoxLayer(Layer):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.prior_box_param
-        self.sizes = np.array(self._sizes(p), np.float32)
+        self.sizes = np.array(self._sizes(p, int), np.float32)
         self.variances = list(p.variance) or [0.1]
         if len(self.variances) not in (1, 4) or min(self.variances) <= 0:
             self.error(f"variance is {_listed(self.variances)}", "give one or four numbers above 0")
         self.image = self._pair(p, "img_size", "img_h", "img_w")
         self.step = self._pair(p, "step", "step_h", "step_w")
 
-    def _sizes(self, p: PriorBoxParameter) -> list[tuple[float, float]]:
+    def keep_fractions(self) -> None:
+        """Keep the fractions of min_size and max_size, as OpenCV does."""
+        self.sizes = np.array(self._sizes(self.param.prior_box_param, float), np.float32)
+
+    def _sizes(self, p: PriorBoxParameter, pixels: Callable[[float], float]) -> list[tuple[float, float]]:
         """Return the widths and heights of the boxes at each place, in pixels."""
         for field in ("faceboxes", "box_width", "box_height", "tf", "yx_order", "keras"):
             if getattr(p, field):
                 self.error(f"{field} is set, a field of synopsys' Caffe", "only SSD's boxes are known: remove it")
-        least, most = ([int(size) for size in sizes] for sizes in (p.min_size, p.max_size))
+        least, most = ([pixels(size) for size in sizes] for sizes in (p.min_size, p.max_size))
         if not least or min(least) < 1:
             self.error(f"min_size is {_listed(p.min_size) or 'not given'}", "give one or more sizes of 1 pixel or more")
         if most and (len(most) != len(least) or any(a >= b for a, b in zip(p.min_size, p.max_size, strict=True))):

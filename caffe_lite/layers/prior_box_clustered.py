@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..layer import register_layer
 from ..proto.caffe_pb2 import PriorBoxParameter
 from .prior_box import PriorBoxLayer
@@ -18,7 +20,7 @@ class PriorBoxClusteredLayer(PriorBoxLayer):
     error (the original reads memory that is not its own).
     """
 
-    def _sizes(self, p: PriorBoxParameter) -> list[tuple[float, float]]:
+    def _sizes(self, p: PriorBoxParameter, pixels: Callable[[float], float]) -> list[tuple[float, float]]:
         if not p.width or len(p.width) != len(p.height):
             self.error(f"it has {len(p.width)} widths and {len(p.height)} heights", "give as many of both")
         if min(*p.width, *p.height) <= 0:

@@ -6,8 +6,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import TextIO
 
@@ -76,6 +76,17 @@ def set_logging_disabled() -> None:
     for handler in logger.handlers:
         if isinstance(handler, LogHandler):
             handler.setLevel(logging.CRITICAL + 1)
+
+
+@contextmanager
+def errors_only() -> Iterator[None]:
+    """Log nothing but errors in the block."""
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def log(message: str) -> None:

@@ -102,12 +102,12 @@ class Graph(Structure):
         if self._program and not self._retained:
             self._program.rerun()
 
-    def run_forward(self, start: int = 0, end: int | None = None) -> Array:
-        """Run ``forward_pass`` layer by layer."""
+    def run_forward(self, start: int = 0, end: int | None = None, observer: passes.Observer | None = None) -> Array:
+        """Run ``forward_pass`` layer by layer; the observer is called after each step."""
         self._take_back()
         steps = self.fusion.steps(start, end, self._one_by_one)
         if not self._watched:
-            return passes.forward(steps, self.ops)
+            return passes.forward(steps, self.ops, after=observer)
 
         def before(number: int, step: passes.Step) -> None:
             self.callbacks.call("before_forward", start + number)
@@ -116,6 +116,8 @@ class Graph(Structure):
             if self.debug_info:
                 debug_info.log_forward(step.nodes[-1])
             self.callbacks.call("after_forward", start + number)
+            if observer is not None:
+                observer(number, step)
 
         return passes.forward(steps, self.ops, before, after)
 

@@ -40,9 +40,12 @@ class LayerWeights:
     diffs: list[np.ndarray | None] = field(default_factory=list)
 
 
-def read_weights(path: StrPath) -> list[LayerWeights]:
-    """Read the layers of a weights file; its content tells HDF5 from protobuf (in the original, its name does)."""
-    file = BinaryFile(path, WeightsError)
+def read_weights(path: StrPath, content: bytes | None = None) -> list[LayerWeights]:
+    """Read the layers of a weights file; its content tells HDF5 from protobuf (in the original, its name does).
+
+    If the content is given, no file is read, and the path is what messages call it.
+    """
+    file = BinaryFile(path, WeightsError, content)
     if file.is_hdf5:
         return _read_hdf5(file)
     where = file.where

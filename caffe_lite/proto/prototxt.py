@@ -42,6 +42,12 @@ def read_net_as_written(path: StrPath) -> Parsed[caffe_pb2.NetParameter]:
     return _read(path, caffe_pb2.NetParameter, caffe_pb2.SolverParameter)
 
 
+def net_from_bytes(data: bytes, name: str) -> Parsed[caffe_pb2.NetParameter]:
+    """Read a net, without upgrading it, from the content of a file; ``name`` stands for its path in messages."""
+    source = Source(_text(data, Where(name)), name)
+    return _parsed(source, caffe_pb2.NetParameter, caffe_pb2.SolverParameter)
+
+
 def read_solver(path: StrPath) -> Parsed[caffe_pb2.SolverParameter]:
     """Read a solver with the nets inside it, and upgrade both to today's format."""
     parsed = read_solver_as_written(path)
@@ -63,7 +69,7 @@ def read_text(path: StrPath) -> str:
     where = Where(os.fspath(path) or "''")
     path = system_path(path, PrototxtError)
     try:
-        data = read_file(path)
+        return _text(read_file(path), where)
     except FileNotFoundError:
         raise PrototxtError("there is no such file", where=where, hint=_similar_file(Path(path))) from None
     except (IsADirectoryError, PermissionError) as error:
@@ -71,6 +77,9 @@ def read_text(path: StrPath) -> str:
         raise PrototxtError(what, where=where) from None
     except OSError as error:
         raise PrototxtError(f"cannot read it: {error.strerror}", where=where) from None
+
+
+def _text(data: bytes, where: Where) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace")
     if not is_text(data):
@@ -109,7 +118,10 @@ def template_problem(source: Source) -> PrototxtError | None:
 
 
 def _read(path: StrPath, wanted: type[M], other: type[Message]) -> Parsed[M]:
-    source = Source(read_text(path), os.fspath(path))
+    return _parsed(Source(read_text(path), os.fspath(path)), wanted, other)
+
+
+def _parsed(source: Source, wanted: type[M], other: type[Message]) -> Parsed[M]:
     parsed = parse_text(source.text, wanted, source.file, collect=True)
     if parsed.problems:
         if template := template_problem(source):
