@@ -54,7 +54,7 @@ def of_batch(entry: Entry, size: int) -> list[Bottom]:
     bottoms = []
     for index, bottom in enumerate(entry.bottoms):
         values = bottom.fill(np.random.default_rng(0), index, len(entry.bottoms))
-        if (not entry.batch or entry.batch[index] is not None) and values.size:
+        if (not entry.batch or entry.batch[index] is not None) and values.ndim and values.size:
             values = np.take(values, np.arange(size) % values.shape[0], 0)
         bottoms.append(Bottom(values.shape, lambda rng, values=values: values))
     return bottoms
