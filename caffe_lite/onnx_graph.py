@@ -14,7 +14,7 @@ from .blobs import Blob
 
 Sizes = tuple["int | None", ...]  # None: a size that the batch decides
 # Types of elements, as attributes of Cast name them.
-FLOAT, INT32, INT64, BOOL = 1, 6, 7, 9
+FLOAT, INT32, INT64, BOOL, DOUBLE = 1, 6, 7, 9, 11
 END = 2**63 - 1  # of an axis whose size the batch decides, for ``OnnxGraph.slice``
 _ROLES = ("weight", "bias")  # of a layer's learnable blobs, in their order
 # Since these opsets, the axes are an input; before, they are an attribute.

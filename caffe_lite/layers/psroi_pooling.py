@@ -8,7 +8,9 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import LayerParameter
+from .common import onnx_regions
 from .common.regions import RegionLayer, bins_of, divide, group_means, group_means_backward, pixels, rounded
 
 
@@ -44,6 +46,7 @@ class PSROIPoolingLayer(RegionLayer):
                 "give the size of the bottom relative to the network's input, as in spatial_scale: 0.0625",
             )
         self.out = p.group_size, p.group_size
+        self.scale = p.spatial_scale
 
     def channels(self, channels: int) -> int:
         p = self.param.psroi_pooling_param
@@ -59,7 +62,7 @@ class PSROIPoolingLayer(RegionLayer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         images, corners = self.regions(bottom)
         x = self.ops.host_view(bottom[0].data)
-        scale = corners.dtype.type(self.param.psroi_pooling_param.spatial_scale)
+        scale = corners.dtype.type(self.scale)
         start, end = rounded(corners[:, :2]) * scale, (rounded(corners[:, 2:]) + 1) * scale
         size = np.maximum(end - start, corners.dtype.type(0.1))
         columns, rows = (divide(size[:, i], self.out[0], x.shape[3 - i], start=start[:, i]) for i in (0, 1))
@@ -68,6 +71,15 @@ class PSROIPoolingLayer(RegionLayer):
         self.saved.shape, self.saved.group = x.shape, np.tile(np.arange(groups), len(images))
         y = group_means(x, bins, self.saved.group, groups).reshape(len(images), *self.out, top[0].shape[1])
         top[0].data = self.ops.asarray(y.transpose(0, 3, 1, 2))
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        number, first, last = onnx_regions.read(g, bottom[1])
+        start = g.Mul(onnx_regions.rounded(g, first), self.scale)
+        end = g.Mul(g.Add(onnx_regions.rounded(g, last), 1.0), self.scale)
+        side = self.out[0]
+        step = g.Div(g.Max(g.Sub(end, start), 0.1), float(side))
+        rows, columns = (onnx_regions.edges(g, start, step, axis, side, bottom[0].image[axis]) for axis in (0, 1))
+        return [onnx_regions.bin_means(g, bottom[0], number, rows, columns, side)]
 
     def image_gradient(self, dy: np.ndarray) -> np.ndarray:
         dy = pixels(dy).reshape(-1, dy.shape[1])

@@ -8,7 +8,9 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..onnx_graph import FLOAT, OnnxGraph, Value
 from ..proto.caffe_pb2 import LayerParameter
+from .common import onnx_regions
 from .common.regions import RegionLayer, around, bins_of, pixels, weighted_sum, weighted_sum_backward
 
 
@@ -46,9 +48,11 @@ class ROIAlignLayer(RegionLayer):
         self.of_bins = self.param.HasField("roi_align_param")
         if self.of_bins:
             self.meaning = "Synopsys' ROIAlign, because roi_align_param is given"
+            self.scale = self.param.roi_align_param.spatial_scale
             self.bins = self.out = self.sizes(self.param.roi_align_param, "pooled_h", "pooled_w")
         else:
             self.meaning = "Cascade R-CNN's ROIAlign, because roi_align_param is not given"
+            self.scale = self.param.roi_pooling_param.spatial_scale
             self.bins = self.sizes(self.param.roi_pooling_param, "pooled_h", "pooled_w")
             self.out = self.bins[0] + 1, self.bins[1] + 1
 
@@ -66,6 +70,46 @@ class ROIAlignLayer(RegionLayer):
         self.saved.shape, self.saved.rows, self.saved.shares = x.shape, rows, shares
         top[0].data = self.ops.asarray(y.reshape(-1, *self.out, x.shape[3]).transpose(0, 3, 1, 2))
 
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        number, *corners = onnx_regions.read(g, bottom[1])
+        if self.of_bins:
+            return [self._largest_sample(g, bottom[0], number, *(g.Mul(corner, self.scale) for corner in corners))]
+        if ratio := self.param.roi_pooling_param.pad_ratio:
+            pad = g.Mul(g.Add(g.Sub(corners[1], corners[0]), 1.0), ratio)
+            corners = [g.Sub(corners[0], pad), g.Add(corners[1], pad)]
+        start, end = (g.Sub(g.Mul(corner, self.scale), 0.5) for corner in corners)
+        step = g.Div(g.Sub(end, start), np.array(self.bins[::-1], np.float32))
+        y, x = (onnx_regions.along(g, start, step, axis, self.out[axis]) for axis in (0, 1))
+        upright = g.Greater(g.reduce("ReduceMin", g.Sub(end, start), [1]), 0.0)
+        return [onnx_regions.at_points(g, bottom[0], number, g.Where(upright, y, -1.0), x)]
+
+    def _largest_sample(self, g: OnnxGraph, images: Value, number: Value, start: Value, end: Value) -> Value:
+        """Write the largest of four weighted sums of the first four pixels of each bin."""
+        (height, width), size = images.image, g.Sub(end, start)
+        step = g.Div(g.Max(g.Add(size, 1.0), 1.0), np.array(self.bins[::-1], np.float32))
+        (top, bottom), (left, right) = (
+            _written_edges(g, start, step, axis, self.bins[axis], images.image[axis]) for axis in (0, 1)
+        )
+        columns = onnx_regions.across(g, g.Sub(right, left))
+        order, stride = np.arange(4), g.Max(columns, 1)
+        row, column = (
+            g.Add(onnx_regions.down(g, top), g.Div(order, stride)),
+            g.Add(onnx_regions.across(g, left), g.Mod(order, stride)),
+        )
+        there = g.And(g.Less(row, onnx_regions.down(g, bottom)), g.Greater(columns, 0))  # (R, P, Q, 4)
+        place = g.Add(g.Mul(g.Add(g.Unsqueeze(g.Mul(number, height), [2, 3]), row), width), column)
+        values = g.Gather(onnx_regions.pixels_in_rows(g, images), g.Where(there, place, 0), axis=0)
+        weights = g.Cast(g.Unsqueeze(there, [3]), to=FLOAT)
+        flat, length = g.Equal(size, 0.0), g.Where(g.Equal(size, 0.0), 1.0, size)
+        for axis, at in enumerate((row, column)):
+            first, extent, none = (g.Unsqueeze(onnx_regions.pair(g, x, axis), [2, 3]) for x in (start, length, flat))
+            at = g.Sub(g.Div(g.Mul(g.Sub(g.Cast(at, to=FLOAT), first), 2.0), extent), 1.0)
+            at = g.Unsqueeze(g.Where(none, 0.0, g.Clip(at, -1.0, 1.0)), [3])
+            sample = np.array([[-0.5, 0.5, -0.5, 0.5], [-0.5, -0.5, 0.5, 0.5]][axis])[:, None]
+            weights = g.Mul(weights, g.Relu(g.Sub(1.0, g.Abs(g.Sub(sample, at)))))  # (R, P, Q, samples, pixels)
+        y: Value = g.Transpose(g.reduce("ReduceMax", g.MatMul(weights, values), [3], keepdims=False), perm=[0, 3, 1, 2])
+        return y
+
     def image_gradient(self, dy: np.ndarray) -> np.ndarray:
         dy = pixels(dy).reshape(-1, dy.shape[1])
         dx = weighted_sum_backward(dy, self.saved.shape, self.saved.rows, self.saved.shares)
@@ -73,9 +117,9 @@ class ROIAlignLayer(RegionLayer):
 
     def _corners(self, images: np.ndarray, corners: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows and shares of the pixels around the corners of bins."""
-        p, kind = self.param.roi_pooling_param, corners.dtype.type
-        pad = (corners[:, 2:] - corners[:, :2] + 1) * kind(p.pad_ratio)
-        start, end = (at * kind(p.spatial_scale) - kind(0.5) for at in (corners[:, :2] - pad, corners[:, 2:] + pad))
+        kind = corners.dtype.type
+        pad = (corners[:, 2:] - corners[:, :2] + 1) * kind(self.param.roi_pooling_param.pad_ratio)
+        start, end = (at * kind(self.scale) - kind(0.5) for at in (corners[:, :2] - pad, corners[:, 2:] + pad))
         step = (end - start) / np.array(self.bins[::-1], corners.dtype)
         x, y = (start[:, i, None] + np.arange(self.out[1 - i], dtype=step.dtype) * step[:, i, None] for i in (0, 1))
         y[(end <= start).any(1)] = -1  # outside
@@ -85,7 +129,7 @@ class ROIAlignLayer(RegionLayer):
 
     def _samples(self, images: np.ndarray, corners: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows (4, B) of up to four pixels of each bin, and their weights (4, 4, B, 1) in the samples."""
-        corners = corners * corners.dtype.type(self.param.roi_align_param.spatial_scale)
+        corners = corners * corners.dtype.type(self.scale)
         ends = [_edges(corners[:, 1 - i], corners[:, 3 - i], self.bins[i], shape[1 + i]) for i in (0, 1)]
         bins = bins_of(images, *ends)
         number = np.arange(4)[:, None]
@@ -110,3 +154,10 @@ def _edges(start: np.ndarray, end: np.ndarray, count: int, limit: int) -> tuple[
     low, high = ((edge * step + start[:, None]).clip(0, limit) for edge in (at[:-1], at[1:]))
     first, behind = np.ceil(low).astype(int), np.minimum(np.floor(high).astype(int) + 1, limit)
     return first, np.where(high <= low, first, behind)
+
+
+def _written_edges(g: OnnxGraph, start: Value, step: Value, axis: int, count: int, limit: int) -> onnx_regions.Edges:
+    """Write ``_edges``."""
+    low, high = (g.Clip(onnx_regions.along(g, start, step, axis, count, first), 0.0, float(limit)) for first in (0, 1))
+    first, behind = onnx_regions.whole(g, g.Ceil(low), limit), onnx_regions.whole(g, g.Add(g.Floor(high), 1.0), limit)
+    return first, g.Where(g.LessOrEqual(high, low), first, behind)

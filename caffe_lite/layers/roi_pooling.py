@@ -8,6 +8,7 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import LayerParameter
 from .common.regions import RegionLayer, bins_of, divide, maxima, pixels, rounded, to_largest
 
@@ -39,6 +40,7 @@ class ROIPoolingLayer(RegionLayer):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.roi_pooling_param
+        self.scale = p.spatial_scale
         self.out = self._pooled_size(list(p.pooled_size)) if p.pooled_size else self.sizes(p, "pooled_h", "pooled_w")
 
     def _pooled_size(self, sizes: list[int]) -> tuple[int, int]:
@@ -49,9 +51,8 @@ class ROIPoolingLayer(RegionLayer):
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         images, corners = self.regions(bottom)
         x = pixels(self.ops.host_view(bottom[0].data))
-        p = self.param.roi_pooling_param
-        pad = (corners[:, 2:] - corners[:, :2] + 1) * corners.dtype.type(p.pad_ratio)
-        scale = corners.dtype.type(p.spatial_scale)
+        pad = (corners[:, 2:] - corners[:, :2] + 1) * corners.dtype.type(self.param.roi_pooling_param.pad_ratio)
+        scale = corners.dtype.type(self.scale)
         start, end = rounded((corners[:, :2] - pad) * scale), rounded((corners[:, 2:] + pad) * scale)
         size = np.maximum(end - start + 1, 1)
         columns, rows = (divide(size[:, i], self.out[1 - i], x.shape[2 - i], offset=start[:, i]) for i in (0, 1))
@@ -59,6 +60,14 @@ class ROIPoolingLayer(RegionLayer):
         y = maxima(x, bins)
         self.saved.x, self.saved.y, self.saved.bins = x, y, bins
         top[0].data = self.ops.asarray(y.reshape(-1, *self.out, x.shape[3]).transpose(0, 3, 1, 2))
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        regions = g.reshape(bottom[1], (bottom[1].sizes[0], 5))
+        if ratio := self.param.roi_pooling_param.pad_ratio:
+            number, start, end = (g.slice(regions, [i], [j], [1]) for i, j in ((0, 1), (1, 3), (3, 5)))
+            pad = g.Mul(g.Add(g.Sub(end, start), 1.0), ratio)
+            regions = g.Concat(number, g.Sub(start, pad), g.Add(end, pad), axis=1)
+        return [g.MaxRoiPool(bottom[0], regions, pooled_shape=list(self.out), spatial_scale=self.scale)]
 
     def image_gradient(self, dy: np.ndarray) -> np.ndarray:
         y = self.saved.y

@@ -9,7 +9,9 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import LayerParameter
+from .common import onnx_regions
 from .common.regions import RegionLayer, around, pixels, rounded, weighted_sum, weighted_sum_backward
 
 
@@ -38,11 +40,12 @@ class ROIWarpingLayer(RegionLayer):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.out = self.sizes(self.param.roi_warping_param, "pooled_h", "pooled_w")
+        self.scale = self.param.roi_warping_param.spatial_scale
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         images, corners = self.regions(bottom)
         x = pixels(self.ops.host_view(bottom[0].data))
-        corners = rounded(corners * corners.dtype.type(self.param.roi_warping_param.spatial_scale))
+        corners = rounded(corners * corners.dtype.type(self.scale))
         size = corners[:, 2:] - corners[:, :2]
         down, across = (np.arange(n, dtype=x.dtype) for n in self.out)
         step = np.maximum(size, 0) / np.array(self.out[::-1], x.dtype)
@@ -52,6 +55,13 @@ class ROIWarpingLayer(RegionLayer):
         self.saved.x, self.saved.points, self.saved.upright = x, points, size > 0
         values = weighted_sum(x, points.rows, points.shares).reshape(-1, *self.out, x.shape[3])
         top[0].data = self.ops.asarray(values.transpose(0, 3, 1, 2))
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        number, *corners = onnx_regions.read(g, bottom[1])
+        start, end = (onnx_regions.rounded(g, g.Mul(corner, self.scale)) for corner in corners)
+        step = g.Div(g.Max(g.Sub(end, start), 0.0), np.array(self.out[::-1], np.float32))
+        y, x = (onnx_regions.along(g, start, step, axis, self.out[axis]) for axis in (0, 1))
+        return [onnx_regions.at_points(g, bottom[0], number, y, x)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         x, points = self.saved.x, self.saved.points
@@ -66,5 +76,5 @@ class ROIWarpingLayer(RegionLayer):
                 end = slopes @ (np.arange(self.out[axis], dtype=x.dtype) / self.out[axis])
                 end *= self.saved.upright[:, 1 - axis]
                 regions[:, 2 - axis], regions[:, 4 - axis] = slopes.sum(1) - end, end
-            regions *= x.dtype.type(self.param.roi_warping_param.spatial_scale)
+            regions *= x.dtype.type(self.scale)
             bottom[1].diff = self.ops.asarray(regions.reshape(bottom[1].shape))

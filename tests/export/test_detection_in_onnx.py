@@ -141,3 +141,43 @@ def test_a_detector_for_one_number_of_images_finds_any_number_of_objects(tmp_pat
     export = to_onnx(net_of(SSD), tmp_path / "net.onnx", batch=1)
     assert not export.free_batch
     assert [value.shape for value in export.written.graph.outputs] == [(1, 1, None, 7)]
+
+
+REGIONS = 12
+
+
+def regions(rng: np.random.Generator) -> np.ndarray:
+    """Return regions of two images: some partly or wholly outside, without a size, or whose corners are halves."""
+    corners = np.sort(rng.uniform(-6, 26, (REGIONS, 2, 2)), 1)
+    corners[::3] = np.round(corners[::3] * 2) / 2
+    corners[:3] = [[[3, 3], [3, 3]], [[90, 90], [95, 99]], [[9, 9], [5, 4]]]
+    return np.concatenate([rng.integers(0, 2, (REGIONS, 1)), corners.reshape(REGIONS, 4)], 1)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        'type: "ROIPooling" roi_pooling_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.5 }',
+        'type: "ROIPooling" roi_pooling_param { pooled_size: 7 spatial_scale: 0.3 pad_ratio: 0.3 }',
+        'type: "PSROIPooling" psroi_pooling_param { spatial_scale: 0.5 output_dim: 2 group_size: 2 }',
+        'type: "ROIAlign" roi_pooling_param { pooled_h: 3 pooled_w: 4 spatial_scale: 0.5 }',
+        'type: "ROIAlign" roi_pooling_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.3 pad_ratio: 0.2 }',
+        'type: "ROIAlign" roi_align_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.5 }',
+        'type: "ROIWarping" roi_warping_param { pooled_h: 3 pooled_w: 4 spatial_scale: 0.5 }',
+    ],
+)
+def test_regions(layer: str) -> None:
+    def images(*shape: int) -> Bottom:
+        return drawn(shape, lambda rng: rng.standard_normal(shape))
+
+    agrees(layer, [images(2, 8, 9, 11), drawn((REGIONS, 5), regions)])
+    agrees(layer, [images(2, 8, 1, 1), drawn((REGIONS, 5, 1, 1), lambda rng: regions(rng)[:, :, None, None])], opset=13)
+
+
+def test_examples_of_regions_lie_in_the_images() -> None:
+    layer = 'type: "ROIPooling" roi_pooling_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.5 }'
+    net = make_net(layer, [Bottom((2, 1, 9, 11)), Bottom((50, 5))], engine="numpy", phase=TEST)
+    rows = net.nodes[-1].layer.example(1, (50, 5), np.random.default_rng(0))
+    assert set(rows[:, 0]) == {0, 1}
+    assert (rows[:, 1:3] < rows[:, 3:]).all()
+    assert (rows[:, 1:] >= 0).all() and (rows[:, 3:] <= [22, 18]).all() and rows[:, 3].max() > 15

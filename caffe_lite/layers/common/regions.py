@@ -13,7 +13,7 @@ from .indices import first_wrong
 
 _TABLE = 1 << 26  # bytes that the table of maxima may have
 _CACHED = 1 << 18  # bytes of the bins that are worked on at a time
-_FAR = 1 << 24  # further outside no image ends
+FAR = 1 << 24  # further outside no image ends
 
 
 class RegionLayer(Layer):
@@ -28,6 +28,7 @@ class RegionLayer(Layer):
     not_differentiable: ClassVar[tuple[int, ...]] = (1,)
 
     out: tuple[int, int]
+    scale: float  # the size of the images relative to what the regions' pixels are of
 
     def sizes(self, message: Any, *names: str) -> tuple[int, int]:
         """Return the values of two fields, height and width; raise an error unless both are positive."""
@@ -44,7 +45,16 @@ class RegionLayer(Layer):
             self.error(f"the first bottom's shape is {shape}", "regions need images with channels and pixels")
         if len(regions) < 2 or regions[1] != 5 or bottom[1].count != 5 * regions[0]:
             self.error(f"the regions have the shape {regions}", "give five values for each: (R, 5)")
+        self.images = shape
         top[0].Reshape((regions[0], self.channels(shape[1]), *self.out))
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        if index != 1:
+            return None
+        count, _, height, width = self.images
+        corners = np.sort(rng.random((shape[0], 2, 2)), 1) * np.array([width, height]) / self.scale
+        number = rng.integers(0, count, (shape[0], 1))
+        return np.concatenate([number, corners.reshape(-1, 4)], 1).reshape(shape)
 
     def channels(self, channels: int) -> int:
         """Return how many channels the top has."""
@@ -75,7 +85,7 @@ class RegionLayer(Layer):
             (wrong,), _ = first_wrong(good)
             numbers = f"{count} images, 0 to {count - 1}" if count else "images: there are none"
             self.error(f"the image of region {wrong} is {images[wrong]}, none of the {numbers}", "count images from 0")
-        return images, values[:, 1:].clip(-_FAR, _FAR)
+        return images, values[:, 1:].clip(-FAR, FAR)
 
 
 class Bins(NamedTuple):
