@@ -10,6 +10,7 @@ import numpy as np
 from ..blobs import Blob
 from ..data.boxes import corners
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import TRAIN
 from .common.yolo import check_truth, read_truth
 
@@ -61,6 +62,9 @@ class AssistedExcitationLayer(Layer):
             inside[image, 0, upper:lower, left:right] = alpha
         mean = ops.reshape(bottom[2].data, inside.shape)
         top[0].data = x + mean * ops.asarray(inside)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        return [bottom[0]]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down[1:]):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..onnx_graph import INT64, OnnxGraph, Value
@@ -29,16 +31,19 @@ class BatchReindexLayer(Layer):
             self.error(f"the indices have the shape {index.shape}", "give them one axis: (M)")
         if not x.shape:
             self.error("the first bottom is a scalar", "give it a batch: (N, ...)")
+        self.samples = x.shape[0]
         top[0].Reshape((*index.shape, *x.shape[1:]))
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, index = bottom
-        self.saved.samples = x.shape[0]
-        self.saved.index = row_indices(self, index, self.saved.samples, "samples", "indices count from 0: correct them")
+        self.saved.index = row_indices(self, index, self.samples, "samples", "indices count from 0: correct them")
         top[0].data = self.ops.take_rows(x.data, self.saved.index)
 
     def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
         return [g.Gather(bottom[0], g.Cast(bottom[1], to=INT64), axis=0)]
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        return rng.integers(0, self.samples, shape) if index and self.samples else None
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[1]:
@@ -47,4 +52,4 @@ class BatchReindexLayer(Layer):
                 "give the layer propagate_down: true for its first bottom and propagate_down: false for its second",
             )
         if propagate_down[0]:
-            bottom[0].diff = self.ops.sum_rows(top[0].diff, self.saved.index, self.saved.samples)
+            bottom[0].diff = self.ops.sum_rows(top[0].diff, self.saved.index, self.samples)

@@ -9,6 +9,7 @@ import numpy as np
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..logs.log import logger
+from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
 from ..proto.caffe_pb2 import LayerParameter
 from .common import augmentation
@@ -137,6 +138,23 @@ class DataAugmentationLayer(Layer):
         elif len(top) > 1:
             top[1].data = bottom[1].data if len(bottom) > 1 else ops.zeros(top[1].shape)
         top[0].data = self._less_mean(x)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        p, images = self.param.augmentation_param, bottom[0]
+        if self.crops:
+            self.error(
+                "crops have no form in ONNX", "Remove crop_width and crop_height, and crop images before the net"
+            )
+        if p.recompute_mean and self.ops.host_view(self.blobs[0].data).item() < p.recompute_mean:
+            self.error("its mean is not final yet", f"Load weights, or run {p.recompute_mean} passes before")
+        y = images
+        if self.uses_mean:
+            y = g.Sub(images, np.array(p.mean).reshape(1, 3, 1, 1))
+        elif p.recompute_mean:
+            y = g.Sub(images, self.blobs[1 if p.mean_per_pixel else 2])
+        if len(top) == 1:
+            return [y]
+        return [y, bottom[1] if len(bottom) > 1 else g.Expand(0.0, g.sizes(images, top[1].sizes))]
 
     def _rows(self, given: Array | None, num: int, image: tuple[int, ...]) -> np.ndarray:
         size = (num, len(augmentation.NAMES))

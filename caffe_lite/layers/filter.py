@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
 from ..layer import Kind, Layer, register_layer
@@ -74,6 +76,10 @@ class FilterLayer(Layer):
     def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
         selected = g.Cast(g.reshape(bottom[-1], bottom[-1].sizes[:1]), to=BOOL)
         return [g.Compress(x, selected, axis=0) for x in bottom[:-1]]
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        selects = index == len(self.param.bottom) - 1
+        return rng.integers(0, 2, shape) if selects else None
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[-1]:

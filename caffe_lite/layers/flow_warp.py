@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 
 import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import INT64, OnnxGraph, Value
 from ..ops.array import Array
 from ..proto.caffe_pb2 import FlowWarpParameter
 
@@ -57,7 +59,35 @@ class FlowWarpLayer(Layer):
         seen = sum(weight * value for weight, value in zip(self._weights(), saved.values, strict=True))
         seen = ops.transpose(ops.reshape(seen, (num, height, width, channels)), (0, 3, 1, 2))
         zero = self.param.flow_warp_param.fill_value == FlowWarpParameter.ZERO
-        top[0].data = ops.where(saved.inside[:, None], seen, 0.0 if zero else float("nan"))
+        top[0].data = ops.where(saved.inside[:, None], seen, 0.0 if zero else nan)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        images, (height, width) = bottom[0], bottom[0].image
+        rows, columns = np.indices((height, width), np.float32)
+        x, y = g.Split(bottom[1], [1, 1], axis=1, outputs=2)
+        x, y = g.Add(x, columns), g.Add(y, rows)
+        inside = g.And(g.And(g.GreaterOrEqual(x, 0.0), g.Less(x, float(width))), g.GreaterOrEqual(y, 0.0))
+        inside = g.And(inside, g.Less(y, float(height)))
+        x, y = (g.Where(inside, place, 0.0) for place in (x, y))
+        left, upper = g.Floor(x), g.Floor(y)
+        right, lower = (g.Min(g.Add(one, 1.0), last - 1.0) for one, last in ((left, width), (upper, height)))
+        across, down = g.Sub(x, left), g.Sub(y, upper)
+        pixels = g.flat(images, 2, 4)
+
+        def seen(row: Value, column: Value, weight: Value) -> Value:
+            index = g.Add(g.Mul(g.Cast(row, to=INT64), width), g.Cast(column, to=INT64))
+            index = g.Expand(g.reshape(index, (images.sizes[0], 1, height * width)), g.Shape(pixels))
+            values = g.like(pixels, g.GatherElements(pixels, index, axis=2))
+            part: Value = g.Mul(g.reshape(values, images.sizes), weight)
+            return part
+
+        corners = [
+            seen(row, column, g.Mul(v, h))
+            for row, v in ((upper, g.Sub(1.0, down)), (lower, down))
+            for column, h in ((left, g.Sub(1.0, across)), (right, across))
+        ]
+        zero = self.param.flow_warp_param.fill_value == FlowWarpParameter.ZERO
+        return [g.Where(inside, g.Sum(*corners), 0.0 if zero else nan)]
 
     def _rows(self, x: Array) -> Array:
         """Return the values of each pixel in a row."""

@@ -10,6 +10,7 @@ import numpy as np
 from ..blobs import Blob
 from ..data.boxes import areas
 from ..layer import Kind, register_layer
+from ..onnx_graph import INT64, OnnxGraph, Value
 from ..proto.caffe_pb2 import LayerParameter
 from .common.rows import RowsLayer
 
@@ -63,3 +64,22 @@ class ScaleRouteLayer(RowsLayer):
             ratios = np.maximum(sizes, np.finfo(sizes.dtype).tiny) / sizes.dtype.type(self.middle)
             chosen = np.abs(np.log(ratios)).argmin(keepdims=True)
         self.deliver_rows(top, bottom, chosen)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        rows = bottom[0].sizes[0]
+        _, near, far = g.Split(g.reshape(bottom[0], (rows, 5)), [1, 2, 2], axis=1, outputs=3)
+        width, height = g.Split(g.Max(g.Add(g.Sub(far, near), 1.0), 0.0), [1, 1], axis=1, outputs=2)
+        size = g.reshape(g.Sqrt(g.Mul(width, height)), (rows,))
+        chosen = g.And(g.GreaterOrEqual(size, self.low), g.Less(size, self.high))
+        none = g.Equal(g.reduce("ReduceSum", g.Cast(chosen, to=INT64), [0]), [0])
+        ratio = g.Div(g.Max(size, float(np.finfo(np.float32).tiny)), self.middle)
+        nearest = g.ArgMin(g.Concat(g.Abs(g.Log(ratio)), np.array([np.inf]), axis=0), axis=0)
+        places = g.Range(0, g.Gather(g.Shape(size), 0), 1)
+        chosen = g.Or(chosen, g.And(none, g.Equal(places, nearest)))
+        return [g.Compress(x, chosen, axis=0) for x in bottom]
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        if index:
+            return None
+        sizes = self.middle * np.exp(rng.standard_normal((shape[0], 2)))
+        return np.concatenate([np.zeros((shape[0], 3)), sizes], 1).reshape(shape)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
+
+import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
@@ -78,6 +81,7 @@ class UpsampleLayer(Layer):
                 self.error(f"the mask's shape {bottom[1].shape} is not the bottom's, {shape}", "pool to that shape")
             if self.out is None:
                 out = out[0] - self.pad_out[0], out[1] - self.pad_out[1]
+        self.top_image = out
         top[0].Reshape((*shape[:2], *out))
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -99,6 +103,9 @@ class UpsampleLayer(Layer):
         nothing = g.Expand(0.0, g.sizes(x, (*top[0].sizes[:2], h * w)))
         y = g.ScatterElements(nothing, g.Cast(mask, to=INT64), x, axis=2)
         return [g.reshape(y, top[0].sizes)]
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        return rng.integers(0, prod(self.top_image), shape) if index else None
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
