@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -99,8 +99,18 @@ def gap(blob: str, wanted: np.ndarray, got: np.ndarray) -> Gap:
     return Gap(blob, float(np.abs(wanted[finite] - got[finite]).max()) / spread)
 
 
-def compare(net: Net, fed: Sequence[str], outputs: Sequence[str], other: Run) -> list[Comparison]:
-    """Compare the outputs of a net with those of another form of it, over inputs to the blobs ``fed``.
+class Trial(NamedTuple):
+    """Inputs of one kind: for the net, and what its other form gets in their place."""
+
+    kind: str
+    fed: Arrays
+    given: Arrays
+
+
+def compare(
+    net: Net, fed: Sequence[str], outputs: Sequence[str], other: Run, trials: Iterable[Trial] | None = None
+) -> list[Comparison]:
+    """Compare the outputs of a net with those of another form of it, over inputs to the blobs ``fed``, or ``trials``.
 
     Raise if they differ by more than 1e-4 of their spread. The message names the first blob that differs so much, of
     all that the other form returns.
@@ -108,8 +118,10 @@ def compare(net: Net, fed: Sequence[str], outputs: Sequence[str], other: Run) ->
     if not outputs:
         raise NetError("the net has no outputs to compare", hint="remove its Silence layers")
     found = []
-    for kind, values in inputs(net, fed):
-        wanted, got = run(net, values), other(values)
+    if trials is None:
+        trials = (Trial(kind, values, values) for kind, values in inputs(net, fed))
+    for kind, values, given in trials:
+        wanted, got = run(net, values), other(given)
         worst = max((gap(name, wanted[name], got[name]) for name in outputs if name in got), key=lambda one: one.size)
         if worst.size > TOLERANCE:
             common = (gap(name, wanted[name], got[name]) for name in wanted if name in got)

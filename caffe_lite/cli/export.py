@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .arguments import Parser, add_state
+from .image_arguments import add_image_input, image_input
 
 FORMS = (".onnx",)
 
@@ -19,6 +20,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--opset", metavar="N", type=int, default=17, help="ONNX's operators, 13 to 21; default 17")
     what = "keep BatchNorm, Scale and Bias; otherwise the weights before them take them in"
     parser.add_argument("--no-fold", action="store_false", dest="fold", help=what)
+    add_image_input(parser)
     add_state(parser)
 
 
@@ -29,7 +31,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     state = {"level": arguments.level, "stages": arguments.stage}
     net = Net(arguments.net, TEST, weights=arguments.weights, engine="numpy", seed=0, compile=False, **state)
-    export = to_onnx(net, arguments.out, batch=arguments.batch, opset=arguments.opset, fold=arguments.fold)
+    export = to_onnx(
+        net,
+        arguments.out,
+        batch=arguments.batch,
+        opset=arguments.opset,
+        fold=arguments.fold,
+        images=image_input(arguments),
+    )
     print("\n".join(export.report()))
     return 0
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from .arguments import Parser
 
 if TYPE_CHECKING:
+    from ..export.preparing import ImageInput
     from ..media.preparation import Preparation
     from ..proto.caffe_pb2 import LabelMapItem
 
 ORDERS = ("BGR", "RGB")
+LAYOUTS = ("NCHW", "NHWC")
 
 
 def add_images(parser: Parser) -> None:
@@ -38,6 +40,34 @@ def preparation(arguments: argparse.Namespace) -> Preparation:
     from ..media.preparation import Preparation
 
     return Preparation(arguments.mean, arguments.scale, arguments.size, arguments.channel_order == "RGB")
+
+
+def add_image_input(parser: Parser) -> None:
+    """Add how a graph takes images, and what it does to them."""
+    what = "let the graph take images, with values from 0 to 255, and prepare them for the net"
+    parser.add_argument("--preprocess", action="store_true", help=what)
+    add_preparation(parser, "; larger than that, they are cropped")
+    what = "take images of this size, or with free of any; default: the size to which they would be resized"
+    parser.add_argument("--resize", metavar="H,W|free", type=_size_or_free, help=what)
+    what = "the order of the images' channels; default BGR, as OpenCV reads them"
+    parser.add_argument("--image-order", choices=ORDERS, type=str.upper, help=what)
+    parser.add_argument("--layout", choices=LAYOUTS, type=str.upper, help="the axes of the images; default NCHW")
+
+
+def image_input(arguments: argparse.Namespace) -> ImageInput | None:
+    from ..errors import ArgumentError
+    from ..export import ImageInput
+
+    options = ("mean", "scale", "size", "resize", "image_order", "layout")
+    given = [name for name in options if getattr(arguments, name) is not None]
+    given += ["channel_order"] if arguments.channel_order != ORDERS[0] else []
+    if arguments.preprocess:
+        rgb, channels_last = arguments.image_order == "RGB", arguments.layout == "NHWC"
+        return ImageInput(preparation(arguments), arguments.resize, rgb, channels_last)
+    if given:
+        option = given[0].replace("_", "-")
+        raise ArgumentError(f"--{option} says how images are prepared, and none are", hint="give --preprocess, too")
+    return None
 
 
 class Category(NamedTuple):
@@ -78,6 +108,10 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not numbers with commas between") from None
+
+
+def _size_or_free(text: str) -> tuple[int, int] | Literal["free"]:
+    return "free" if text == "free" else _size(text)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from ..pycaffe.net import Net
 from .folding import fold as folded
 from .folding import net_of
 from .onnx_file import OPSETS, is_large, model_of, save
+from .preparing import ImageInput, Preparing
 from .writing import WrittenNet, write
 
 
@@ -51,6 +52,7 @@ def to_onnx(
     batch: int | str | None = None,
     opset: int = 17,
     fold: bool = True,
+    images: ImageInput | None = None,
 ) -> Export:
     """Write a net that is in TEST, with its present weights, to an ONNX file; return what was written.
 
@@ -61,6 +63,7 @@ def to_onnx(
             allows it, else the net's own.
         opset: the version of ONNX's operators, 13 to 21.
         fold: merge BatchNorm, Scale and Bias into the weights before them.
+        images: let the graph take images, and prepare them for the net. By default, it takes what the net takes.
 
     The written graph is run over random, zero and large inputs, and compared with the net; if an output differs by more
     than 1e-4 of its spread, NetError names the first blob that does, and nothing is left behind.
@@ -82,7 +85,10 @@ def to_onnx(
             raise
         why_fixed = str(error)
         written = write(source, opset, free_batch=False)
-    comparisons = verified(net, source, written)
+    preparing = None if images is None else Preparing(net, written.inputs, images)
+    if preparing:
+        preparing.prepend(written)
+    comparisons = verified(net, source, written, preparing)
     notes = {"caffe_lite.verified": "\n".join(map(str, comparisons))}
     save(model_of(written, net.name, notes), path)
     return Export(written, comparisons, written.free_batch, why_fixed)
@@ -98,18 +104,25 @@ def reshape_batch(net: Net, size: int) -> None:
     net.reshape()
 
 
-def verified(net: Net, source: Net, written: WrittenNet) -> list[Comparison]:
+def verified(net: Net, source: Net, written: WrittenNet, preparing: Preparing | None = None) -> list[Comparison]:
     """Compare a net with the graph that was written from ``source``, the net itself or what it was folded to."""
+
+    def compared(graph: WrittenNet) -> list[Comparison]:
+        trials = preparing.trials(net, graph) if preparing else None
+        return compare(net, graph.inputs, written.outputs, runner(graph), trials)
+
     try:
-        return compare(net, written.inputs, written.outputs, runner(written))
+        return compared(written)
     except NetError as error:
-        everything = write(source, written.graph.opset, written.free_batch, outputs=_shared(net, written))
-        compare(net, written.inputs, written.outputs, runner(everything))
+        inputs = preparing.names if preparing else written.inputs
+        everything = write(source, written.graph.opset, written.free_batch, outputs=_shared(net, written, inputs))
+        if preparing:
+            preparing.prepend(everything)
+        compared(everything)
         raise error
 
 
-def _shared(net: Net, written: WrittenNet) -> list[str]:
-    inputs = set(written.inputs)
+def _shared(net: Net, written: WrittenNet, inputs: Sequence[str]) -> list[str]:
     return [name for name in net.blobs if name in written.values and name not in inputs]
 
 

@@ -39,8 +39,8 @@ class ImageNet:
         if self.channels not in (1, 3):
             hint = "only 1 and 3 are known: give a whole net, not the part of one that takes features"
             raise NetError(f"the net takes images of {self.channels} channels", hint=hint)
-        self.transform, where = _transform_of(net)
-        values = _values(self.transform, given)
+        self.transform, where = transform_of(net)
+        values = values_of(self.transform, given)
         if values.scale == 1 and not (values.mean_file or values.mean_value):
             logger.info("Neither transform_param nor options give a mean or a scale: the net gets values from 0 to 255")
         self.transformer = DataTransformer(values, TEST, where)
@@ -86,7 +86,7 @@ def _image_input(net: Net) -> str:
     )
 
 
-def _transform_of(net: Net) -> tuple[TransformationParameter, Where | None]:
+def transform_of(net: Net) -> tuple[TransformationParameter, Where | None]:
     """Return the transform_param of the net's first layer that has one, and the place of that layer."""
     for node in net.nodes:
         if node.layer.param.HasField("transform_param"):
@@ -94,7 +94,7 @@ def _transform_of(net: Net) -> tuple[TransformationParameter, Where | None]:
     return TransformationParameter(), None
 
 
-def _values(transform: TransformationParameter, given: Preparation) -> TransformationParameter:
+def values_of(transform: TransformationParameter, given: Preparation) -> TransformationParameter:
     """Return what is done with the values of a resized image."""
     values = TransformationParameter(scale=transform.scale if given.scale is None else given.scale)
     if given.mean is not None:

@@ -67,6 +67,20 @@ def test_a_model_that_onnxruntime_runs(caffe, folder, options):
     np.testing.assert_allclose(got, net.forward(x=x)["pool"], atol=1e-5)
 
 
+def test_a_model_that_takes_images(caffe, folder):
+    import onnxruntime
+
+    net = save(folder)
+    options = ["--preprocess", "--mean", "100,120", "--scale=0.02", "--resize=free", "--layout", "nhwc"]
+    result = caffe("export", "deploy.prototxt", "w.caffemodel", "out.onnx", *options)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("input image: N x height x width x 2\noutput pool: N x 3 x 2 x 2\nrandom inputs: ")
+    images = np.random.default_rng(1).integers(0, 256, (2, 6, 6, 2)).astype(np.float32)
+    (got,) = onnxruntime.InferenceSession(folder / "out.onnx").run(["pool"], {"image": images})
+    x = ((images - [100, 120]) * 0.02).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(got, net.forward(x=x)["pool"], atol=1e-5)
+
+
 def test_a_net_with_data_and_losses(caffe, folder):
     assert caffe("train", "solver.prototxt").returncode == 0
     result = caffe("export", "net.prototxt", "stripes_iter_20.caffemodel", "out.onnx")
@@ -95,6 +109,8 @@ def test_all_that_onnx_cannot_say_is_told_at_once(caffe, folder):
         (["out.tflite"], "'out.tflite' does not end in"),
         (["out.onnx", "--batch", "0"], "'0' is neither a number of at least 1 nor free"),
         (["out.onnx", "--opset", "12"], "opset is 12. Use 13 to 21"),
+        (["out.onnx", "--image-order=RGB"], "--image-order says how images are prepared, and none are. Give --prepr"),
+        (["out.onnx", "--preprocess", "--resize", "big"], "'big' is not two sizes, as in 300,300"),
     ],
 )
 def test_arguments_that_make_no_sense(caffe, folder, options, message):
