@@ -93,7 +93,8 @@ class _Folder:
         for node in nodes:
             layer = LayerParameter()
             layer.CopyFrom(node.param)
-            layer.ClearField("phase")
+            for name in ("phase", "include", "exclude"):
+                layer.ClearField(name)
             del layer.blobs[:]
             layer.blobs.extend(array_to_blobproto(node.layer.ops.host_view(blob.data)) for blob in node.layer.blobs)
             self.layers.append(layer)

@@ -178,19 +178,22 @@ def _before(nodes: Sequence[Node], without: Collection[Layer]) -> list[Node]:
 def _outputs(parts: Parts) -> Iterator[str]:
     """Yield the blobs that no kept layer reads, by the names that the prototxt gives them."""
     _, kept, left_out = parts
-    read = {name for node in (*kept, *left_out) for name in node.bottom_names}
-    of_splits = {top: node.bottom_names[0] for node in (*kept, *left_out) for top in node.top_names if _is_split(node)}
+    unread: dict[str, None] = {}
     for node in kept:
-        for name in node.top_names:
-            if name not in read:
-                yield name
+        for name in node.bottom_names:
+            unread.pop(name, None)
+        unread |= dict.fromkeys(node.top_names)
+    of_splits = {top: node.bottom_names[0] for node in (*kept, *left_out) for top in node.top_names if _is_split(node)}
     made = {name for node in kept for name in node.top_names}
+    yield from (name for name in unread if not any(name in node.bottom_names for node in left_out))
     for node in left_out:
-        for index, bottom in enumerate(node.bottom_names):
-            name = bottom
+        count = 0 if _is_split(node) else len(node.bottom)
+        judged = [index for index in range(count) if node.layer.gradient_reaches(index, count)]
+        for index in judged or range(min(count, 1)):  # an accuracy has no gradient at all
+            name = node.bottom_names[index]
             while name in of_splits:
                 name = of_splits[name]
-            if name in made and not _is_split(node) and node.layer.gradient_reaches(index, len(node.bottom)):
+            if name in made:
                 yield name
 
 

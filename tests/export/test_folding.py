@@ -134,7 +134,7 @@ def test_gap() -> None:
 
 def test_a_net_with_its_own_data_runs_once(make_net) -> None:
     net = make_net('layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 } } }')
-    assert compare(net, [], ["x"], lambda fed: run(net, fed)) == [("given", ("x", 0))]
+    assert compare(net, [], ["x"], lambda fed: run(net, fed)) == [("given", ("x", 0), 0)]
 
 
 def test_a_net_without_outputs(folded) -> None:

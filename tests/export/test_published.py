@@ -1,0 +1,72 @@
+"""Nets of ``configs`` and published models, exported to ONNX, verified by the export and once more by a run of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import caffe_lite
+from caffe_lite import TEST
+from caffe_lite.agreement.comparing import TOLERANCE, gap, inputs
+from caffe_lite.export import to_onnx
+from caffe_lite.proto.caffe_pb2 import NetParameter
+from caffe_lite.proto.prototxt import read_net
+
+pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(path.parent.name for path in ROOT.glob("configs/*/net.prototxt"))
+MODELS = sorted(path.parent for path in ROOT.glob("../shared/corpus/models/*/weights.*"))
+WIDEST = 256  # wider inner products become so wide: they differ in nothing but the time that they take
+
+
+def config(name: str) -> caffe_lite.Net:
+    """Return a net as it is deployed, with random weights, and statistics that are not those of a new net."""
+    net = NetParameter()
+    net.CopyFrom(read_net(ROOT / "configs" / name / "net.prototxt").message)
+    for layer in net.layer:
+        for param in (layer.inner_product_param, layer.convolution_param):
+            if param.num_output > 4000:
+                param.num_output = WIDEST
+    made = caffe_lite.Net(net, TEST, stages=["deploy"], engine="numpy", seed=0)
+    rng = np.random.default_rng(0)
+    for node in made.nodes:
+        if node.layer.type in ("BatchNorm", "BN", "Scale"):
+            for blob in made.params[node.name]:
+                blob.data[...] = rng.uniform(0.5, 1.5, blob.data.shape)
+    return made
+
+
+def model(folder: Path) -> caffe_lite.Net:
+    try:
+        (weights,) = folder.glob("weights.*")
+        return caffe_lite.Net(folder / "deploy.prototxt", TEST, weights=weights, engine="numpy", seed=0)
+    except caffe_lite.errors.CaffeError as error:
+        pytest.skip(f"it needs files that are not there: {error}")
+
+
+def check(net: caffe_lite.Net, path: Path) -> None:
+    export = to_onnx(net, path)
+    session = onnxruntime.InferenceSession(path)
+    for _, fed in inputs(net, export.written.inputs):
+        given = {name: values.astype(np.float32) for name, values in fed.items()}
+        got = session.run(export.written.outputs, given)
+        for name, values in given.items():
+            net.blobs[name].data[...] = values
+        net.forward()
+        for name, values in zip(export.written.outputs, got, strict=True):
+            assert gap(name, net.blobs[name].data.astype(float), values).size < TOLERANCE
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_net_of_configs(name, tmp_path) -> None:
+    check(config(name), tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=[folder.name for folder in MODELS])
+def test_a_published_model(folder, tmp_path) -> None:
+    check(model(folder), tmp_path / "net.onnx")
