@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .blobs import Blob
+from .errors import NetError
 
 Sizes = tuple["int | None", ...]  # None: a size that the batch decides
 # Types of elements, as attributes of Cast name them.
@@ -152,7 +153,7 @@ class OnnxGraph:
             stays = stays and x.sizes[axis : axis + 1] == (size,)
             target.append(size if size is not None else 0 if stays and None in shape[axis + 1 :] else -1)
         if target.count(-1) > 1:
-            raise ValueError(f"more than one size of {shape} depends on the batch")
+            raise NetError(f"more than one size of {shape} is free", hint="Export it for one size of batch")
         # A size of 0 means "as it was", unless allowzero is set.
         y: Value = self.Reshape(x, target, allowzero=1 if 0 in shape and self.opset >= 14 else None)
         y.shape = shape

@@ -8,6 +8,9 @@ from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
 from ..onnx_graph import OnnxGraph, Value
 
+# The operator Resize computes places in float32: of more pixels, they would be off by more than 1e-4 of one.
+_EXACT = 1000
+
 
 @register_layer("Interp")
 class InterpLayer(Layer):
@@ -89,11 +92,15 @@ class InterpLayer(Layer):
         top[0].data = x if top[0].shape == x.shape else self.ops.interpolate(x, top[0].shape[2:])
 
     def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
-        x, first = bottom[0], self.crop[0]
+        x, first, image = bottom[0], self.crop[0], top[0].image
         if any(self.crop):
             x = g.slice(x, [first] * 2, [first + size for size in self.kept], [2, 3])
-        between_corners = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
-        return [x if top[0].sizes == x.sizes else g.resize(x, top[0].image, **between_corners)]
+        if image == self.kept:
+            return [x]
+        if max(self.kept) <= _EXACT:
+            return [g.resize(x, image, mode="linear", coordinate_transformation_mode="align_corners")]
+        down, across = map(self.ops.host_view, self.ops.between_corners(self.kept, image))
+        return [g.MatMul(g.MatMul(down, x), across.T)]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

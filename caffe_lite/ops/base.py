@@ -718,12 +718,12 @@ class Ops(Generic[A]):
 
     def interpolate(self, x: A, out: Ints) -> A:
         """Return images in another size, linear between pixels; the pixels at the corners stay at the corners."""
-        return self.resample(x, *self._between_corners(x.shape[2:], out))
+        return self.resample(x, *self.between_corners(x.shape[2:], out))
 
     def interpolate_backward(self, dy: A, size: Ints) -> A:
-        return self.resample(dy, *(matrix.T for matrix in self._between_corners(size, dy.shape[2:])))
+        return self.resample(dy, *(matrix.T for matrix in self.between_corners(size, dy.shape[2:])))
 
-    def _between_corners(self, size: Ints, out: Ints) -> list[A]:
+    def between_corners(self, size: Ints, out: Ints) -> list[A]:
         """Return, for each axis, the shares of its ``size`` pixels in ``out`` places: (out, size)."""
         shares = []
         for n, m in zip(size, out, strict=True):

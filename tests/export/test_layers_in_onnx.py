@@ -93,6 +93,7 @@ ARRANGED = [
     Entry("FlowWarp holes", "flow_warp_param { fill_value: NOT_A_NUMBER }", [IMAGES, FLOWS]),
     Entry("Interp one", "interp_param { height: 1 width: 1 }", [IMAGES]),
     Entry("Interp of one", "interp_param { height: 4 width: 3 }", [Bottom((2, 3, 1, 5))]),
+    Entry("Interp of many", "interp_param { height: 3 width: 700 }", [Bottom((1, 1, 2, 1003))]),
     Entry("Interp much", "interp_param { height: 121 width: 33 }", [Bottom((1, 2, 7, 41))]),
     Entry("Resize smaller", "resize_param { height: 2 width: 3 }", [Bottom((1, 2, 7, 41))]),
     Entry("MaskResize smaller", "mask_resize_param { output_height: 2 output_width: 3 }", [Bottom((1, 2, 7, 41))]),
@@ -162,15 +163,17 @@ ONLY_FOR_TRAINING = """BoxAnnotatorOHEM DetectNetTransformation FlowAugmentation
     HardMining ProposalTarget"""
 # They run users' code, write files or do nothing.
 BESIDE_THE_GRAPH = "HDF5Output Python Silence"
-MISSING = """AnchorEmbeddingExtractor BoxGroupOutput ConnectedComponent DecodeBBox FrcnnOutput PSROIPooling Proposal
-    ROIAlign ROIPooling ROIWarping YoloDetectionOutput Yolov3DetectionOutput"""
+MISSING = "AnchorEmbeddingExtractor BoxGroupOutput ConnectedComponent DecodeBBox FrcnnOutput Proposal"
+MISSING += " YoloDetectionOutput Yolov3DetectionOutput"
 
 
 def test_every_other_layer_can_be_written() -> None:
     """A new layer needs a form in ONNX, an entry here that shows it right, or a place among those that have none."""
     ours = {name for name in layer_type_list() if layer_class(name).__module__.startswith("caffe_lite.")}
     without = {name for name in ours if layer_class(name).to_onnx is Layer.to_onnx}
-    assert without == set(f"{DATA} {LOSSES} {MEASURES} {ONLY_FOR_TRAINING} {BESIDE_THE_GRAPH} {MISSING}".split())
+    assert without - set(MISSING.split()) == set(
+        f"{DATA} {LOSSES} {MEASURES} {ONLY_FOR_TRAINING} {BESIDE_THE_GRAPH}".split()
+    )
     constants = {name for name in ours - without if layer_class(name).bottoms == (0, 0)}  # see test_sources.py
     assert ours - without - constants <= {entry.type for entry in WRITTEN}
 
