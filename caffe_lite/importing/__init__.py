@@ -1,0 +1,1 @@
+"""Nets from other formats: an ONNX graph becomes Caffe's layers."""
