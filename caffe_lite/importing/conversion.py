@@ -1,4 +1,4 @@
-"""From an ONNX model to a net: read, simplified, written in the target's layers; or everything that stands against it."""
+"""From an ONNX model to a net in the target's layers, or to all the reasons against it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ from .writer import Writer
 
 @dataclass(frozen=True)
 class Converted:
-    """A net, with its weights as blobs of its layers, and the names that the model and the net share."""
+    """A net, with its weights as blobs of its layers, and the names that the model and the net share.
+
+    ``blobs`` names the blob that holds each tensor.
+    """
 
     net: NetParameter
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    blobs: Mapping[str, str]
 
 
 def convert(model: StrPath | Any, target: str, shapes: Mapping[str, Sequence[int]] | None = None) -> Converted:
@@ -48,7 +52,7 @@ def convert(model: StrPath | Any, target: str, shapes: Mapping[str, Sequence[int
             f"{nodes} cannot be written in layers of {TARGETS[target].title}, and nothing was written:\n{listed}",
             hint=_advice(target, [problem.others for problem in problems]),
         )
-    return Converted(writer.net(""), tuple(graph.inputs), tuple(graph.outputs))
+    return Converted(writer.net(), tuple(graph.inputs), tuple(graph.outputs), writer.computed())
 
 
 def _advice(target: str, able: Sequence[Sequence[str]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import prod, sqrt
 
 import numpy as np
@@ -84,7 +84,7 @@ def reshaped(w: Writer, x: str, shape: Shape) -> str:
 def cut(w: Writer, x: str, axis: int, points: Sequence[int]) -> list[str]:
     """Write the pieces of a blob between these points of an axis, which are 0, ..., the size of the axis."""
     old = w.shapes[x]
-    sizes = [end - start for start, end in zip(points, points[1:], strict=False)]
+    sizes = [end - start for start, end in pairwise(points)]
     if len(sizes) == 1:
         return [x]
     if len(sizes) > _MOST_PIECES:
@@ -118,7 +118,7 @@ def taken(w: Writer, x: str, axis: int, indices: Sequence[int]) -> str:
     if not indices:
         raise CannotSay("its result is empty")
     pieces = dict(zip(points, cut(w, x, axis, points), strict=False))
-    ends = dict(zip(points, points[1:], strict=False))
+    ends = dict(pairwise(points))
     used: list[str] = []
     for run in runs:
         start = run[0]

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MissingExtra, NetError, Where
+from ..agreement.onnx_running import onnx
+from ..errors import NetError, Where
 from ..files.paths import StrPath
 
 Shape = tuple[int, ...]
@@ -90,17 +91,12 @@ def read_graph(source: StrPath | Any, shapes: Mapping[str, Sequence[int]] | None
     ``shapes`` gives the sizes of inputs by name. A size that the model leaves open is 1 if it is the first, the batch;
     any other has to be given. Raise a NetError for a file that is no model, or an unknown size.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise MissingExtra("onnx", "onnx", "read ONNX models") from None
-
-    model = source if isinstance(source, onnx.ModelProto) else _loaded(source)
+    model = source if isinstance(source, onnx().ModelProto) else _loaded(source)
     if model.functions:
         from onnx.inliner import inline_local_functions
 
         model = inline_local_functions(model)
-    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    constants = {tensor.name: onnx().numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     fed = [value for value in model.graph.input if value.name not in constants]
     given = dict(shapes or {})
     for name in given:
@@ -121,15 +117,14 @@ def read_graph(source: StrPath | Any, shapes: Mapping[str, Sequence[int]] | None
 
 
 def _loaded(path: StrPath) -> Any:
-    import onnx
     from google.protobuf.message import DecodeError
 
     where = Where(os.fspath(path))
     if not os.path.exists(path):
         raise NetError("there is no such file", where=where)
     try:
-        model = onnx.load(os.fspath(path))
-    except (DecodeError, onnx.checker.ValidationError) as error:
+        model = onnx().load(os.fspath(path))
+    except (DecodeError, onnx().checker.ValidationError) as error:
         raise NetError(f"this is not an ONNX model: {error}", where=where) from None
     if not model.graph.node and not model.graph.output:
         raise NetError("this is not an ONNX model: it holds no graph", where=where)

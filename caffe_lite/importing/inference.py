@@ -104,9 +104,7 @@ def _proto(node: Node) -> Any:
     from onnx import helper
 
     domain = node.domain or None
-    return helper.make_node(
-        node.operator, node.inputs, node.outputs, name=node.name, domain=domain, **node.attributes
-    )
+    return helper.make_node(node.operator, node.inputs, node.outputs, name=node.name, domain=domain, **node.attributes)
 
 
 def _model(graph: Graph, nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: dict[str, Any]) -> Any:

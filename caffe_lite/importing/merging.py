@@ -1,4 +1,4 @@
-"""Nodes that become part of a neighbour: paddings before convolutions, terms after products, and nodes without effect."""
+"""Nodes that become part of a neighbour: paddings before windows, and terms after products with weights."""
 
 from __future__ import annotations
 
@@ -34,11 +34,8 @@ def _merge_padding(graph: Graph, node: Node) -> None:
     if not own or any((*before[:2], *after[:2])) or min(*before, *after) < 0:
         return
     pads = list(node.attributes.get("pads", [0] * 2 * (rank - 2)))
-    if node.operator == "MaxPool":
-        # Caffe's padding never wins; here it is what is below all numbers.
-        fits = number <= np.finfo(np.float32).min
-    else:
-        fits = number == 0
+    # The padding of MAX pooling never wins, as a number below all others.
+    fits = number <= float(np.finfo(np.float32).min) if node.operator == "MaxPool" else number == 0
     if node.operator == "AveragePool" and any((*before, *after)):
         fits = fits and (not any(pads) or bool(node.attributes.get("count_include_pad", 0)))
         fits = fits and not node.attributes.get("ceil_mode", 0)

@@ -265,11 +265,13 @@ class Writer:
             LayerParameter(name=self.unique(f"{output}/copy"), type="Split", bottom=[inner], top=[output])
         )
 
-    def net(self, name: str) -> NetParameter:
+    def net(self) -> NetParameter:
         """Return the net, with its weights as blobs of its layers."""
-        net = NetParameter(name=name or None)
-        net.layer.extend(self.layers)
-        return net
+        return NetParameter(layer=self.layers)
+
+    def computed(self) -> dict[str, str]:
+        """Return the blobs of the tensors that nodes make."""
+        return {tensor: blob for tensor, blob in self.blobs.items() if tensor in self.graph.makers}
 
 
 def cleaned(name: str) -> str:

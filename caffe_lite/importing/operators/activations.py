@@ -157,7 +157,7 @@ def swish_of_sigmoid(w: Writer, node: Node) -> str:
 
 @spells("Gelu", uses=["AbsVal", "Eltwise", "Exp", "Power", "ReLU"])
 def gelu(w: Writer, node: Node) -> str:
-    """x Phi(x) = max(x, 0) - |x| (1 - Phi(|x|)), with Phi the normal distribution."""
+    """Write x Phi(x) as max(x, 0) - |x| (1 - Phi(|x|)), with Phi the normal distribution."""
     if node.attributes.get("approximate", "none") != "none":
         raise CannotSay("it is the approximation by tanh")
     x = w.blob(node.inputs[0])
@@ -167,7 +167,7 @@ def gelu(w: Writer, node: Node) -> str:
 
 @spells("Gelu", uses=["Eltwise", "Power", "Sigmoid"])
 def gelu_of_tanh(w: Writer, node: Node) -> str:
-    """0.5 x (1 + tanh(u)) = x / (1 + e^(-2 u)), with u = sqrt(2 / pi) (x + 0.044715 x^3)."""
+    """Write x (1 + tanh(u)) / 2 as x / (1 + e^(-2 u)), with u = sqrt(2 / pi) (x + 0.044715 x^3)."""
     if node.attributes.get("approximate", "none") != "tanh":
         raise CannotSay("it is not the approximation by tanh")
     x = w.blob(node.inputs[0])
@@ -178,7 +178,7 @@ def gelu_of_tanh(w: Writer, node: Node) -> str:
 
 @spells("Erf", uses=["AbsVal", "Eltwise", "Exp", "Power", "Threshold"])
 def erf(w: Writer, node: Node) -> str:
-    """erf(x) = sign(x) (1 - 2 (1 - Phi(sqrt(2) |x|)))."""
+    """Write erf(x) as sign(x) (1 - 2 (1 - Phi(sqrt(2) |x|))), with Phi the normal distribution."""
     x = w.blob(node.inputs[0])
     size = power(w, w.add("AbsVal", [x]), sqrt(2))
     sign = power(w, w.add("Threshold", [x]), 2, -1)
@@ -224,7 +224,7 @@ def cast(w: Writer, node: Node) -> str:
 @spells("Max", uses=["Eltwise", "ReLU", "Power", "Tile", "Reshape", "Flatten"])
 @spells("Min", uses=["Eltwise", "ReLU", "Power", "Tile", "Reshape", "Flatten"])
 def extreme(w: Writer, node: Node) -> str:
-    """min(a, b) = -max(-a, -b). A constant number is a bound."""
+    """Write min(a, b) as -max(-a, -b), and a constant number as a bound."""
     from .arithmetic import met
 
     bound = at_least if node.operator == "Max" else at_most

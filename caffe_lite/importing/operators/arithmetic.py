@@ -35,7 +35,7 @@ def _row(array: np.ndarray, shape: Shape) -> tuple[int, np.ndarray] | None:
 
 @spells("Add", "Sub", "Mul", "Div", uses=_ARITHMETIC)
 def arithmetic(w: Writer, node: Node) -> str:
-    """a - b is a + (-1) b, and a / b is a b^-1."""
+    """Write a - b as a + (-1) b, and a / b as a b^-1."""
     first, second = node.inputs
     shape = w.shape(node.outputs[0])
     if w.constant(second) is not None:

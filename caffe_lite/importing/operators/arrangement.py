@@ -110,7 +110,7 @@ def _slices(w: Writer, node: Node) -> list[tuple[int, tuple[int, int, int]]]:
 
 @spells("Gather", uses=["Slice", "Silence", "Concat", "Reshape", "Flatten"])
 def gather(w: Writer, node: Node) -> str:
-    """Slices at constant indices."""
+    """Take slices at constant indices."""
     indices = w.require_constant(node, 1, "indices")
     x, axis = w.blob(node.inputs[0]), _axis(w, node, 0)
     size = w.shapes[x][axis]
@@ -120,7 +120,7 @@ def gather(w: Writer, node: Node) -> str:
 
 @spells("Transpose", uses=["Reshape", "Flatten"])
 def reorder_nothing(w: Writer, node: Node) -> str:
-    """Axes of size 1 may go anywhere."""
+    """Move axes of size 1 only; no value changes its place."""
     x = w.blob(node.inputs[0])
     order = _order(w, node)
     moved = [axis for axis in order if w.shapes[x][axis] != 1]
@@ -137,7 +137,7 @@ def permute(w: Writer, node: Node) -> str:
 
 @spells("Transpose", uses=["Convolution", "Reshape", "Flatten"])
 def reorder_channels(w: Writer, node: Node) -> str:
-    """Axes between the batch and an image, together, are channels: a 1 x 1 convolution puts them into another order."""
+    """Reorder axes between the batch and an image: together they are channels, which a 1 x 1 convolution reorders."""
     x, order = w.blob(node.inputs[0]), _order(w, node)
     old, new = w.shapes[x], w.shape(node.outputs[0])
     first = 0
@@ -194,7 +194,7 @@ def pad(w: Writer, node: Node) -> str:
 
 @spells("Pad", uses=["Convolution"])
 def pad_by_convolution(w: Writer, node: Node) -> str:
-    """A convolution that multiplies each channel by 1 pads images with 0."""
+    """Pad images with 0 by a convolution that multiplies each channel by 1."""
     before, after, value = _padding(w, node, "constant")
     x = w.blob(node.inputs[0])
     rank, channels = len(before), w.shapes[x][1]
@@ -202,23 +202,21 @@ def pad_by_convolution(w: Writer, node: Node) -> str:
         raise CannotSay("it pads with another value than 0, or other axes than those of images")
     ones = [1] * (rank - 2)
     weight = np.ones((channels, 1, *ones))
-    return convolved(
-        w, x, weight, None, before=before[2:], after=after[2:], stride=ones, dilation=ones, group=channels
-    )
+    return convolved(w, x, weight, None, before=before[2:], after=after[2:], stride=ones, dilation=ones, group=channels)
 
 
 @spells("Pad", uses=["Slice", "Concat"])
 def pad_by_copies(w: Writer, node: Node) -> str:
-    """Padding with pixels of the image itself."""
+    """Pad with pixels of the image itself."""
     mode = node.attributes.get("mode", "constant")
     if mode == "constant":
         raise CannotSay("it pads with a constant")
     before, after, _ = _padding(w, node, mode)
     x = w.blob(node.inputs[0])
-    modes = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
     for axis, widths in enumerate(zip(before, after, strict=True)):
         if any(widths):
-            x = taken(w, x, axis, np.pad(np.arange(w.shapes[x][axis]), widths, mode=modes[mode]).tolist())  # type: ignore[call-overload]
+            places: np.ndarray = np.pad(np.arange(w.shapes[x][axis]), widths, mode=mode)
+            x = taken(w, x, axis, places.tolist())
     return x
 
 
@@ -245,5 +243,3 @@ def argmax(w: Writer, node: Node) -> str:
     x, axis = w.blob(node.inputs[0]), _axis(w, node, 0)
     shape: Shape = (*w.shapes[x][:axis], 1, *w.shapes[x][axis + 1 :])
     return reshaped(w, w.add("ArgMax", [x], shape, argmax_param={"axis": axis}), w.shape(node.outputs[0]))
-
-

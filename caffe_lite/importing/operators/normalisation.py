@@ -28,14 +28,14 @@ def batch_norm(w: Writer, node: Node) -> str:
 
 @spells("LayerNormalization", uses=_STANDARDISED)
 def layer_norm(w: Writer, node: Node) -> str:
-    """Over the last axes."""
+    """Normalise over the last axes."""
     x = w.blob(node.inputs[0])
     old = w.shapes[x]
     axis = node.attributes.get("axis", -1) % len(old)
     n = old[0] if axis else 1
     flat = reshaped(w, x, (n, prod(old[1:axis]), prod(old[axis:]), 1))
     made = reshaped(w, standardised(w, flat, node.attributes.get("epsilon", 1e-5)), old)
-    learned = []
+    learned: list[np.ndarray | None] = []
     for index, name in ((1, "scale"), (2, "shift")):
         if not node.input(index):
             learned.append(None)
@@ -70,7 +70,7 @@ def group_norm(w: Writer, node: Node) -> str:
 
 @spells("LpNormalization", uses=["Convolution", "Power", "Eltwise", "Reduction", "Scale", "Reshape", "Flatten"])
 def unit_length(w: Writer, node: Node) -> str:
-    """Every vector along an axis, divided by its length."""
+    """Divide every vector along an axis by its length."""
     if node.attributes.get("p", 2) != 2:
         raise CannotSay("it divides by a sum of absolute values")
     x = w.blob(node.inputs[0])

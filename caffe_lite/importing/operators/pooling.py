@@ -62,9 +62,7 @@ def _caffes(size: int, kernel: int, stride: int, pad: int) -> int:
     return out - 1 if pad and (out - 1) * stride >= size + pad else out
 
 
-@spells(
-    "MaxPool", "AveragePool", uses=["Pooling", "PoolingParameter.round_mode", "PoolingParameter.avg_include_pad"]
-)
+@spells("MaxPool", "AveragePool", uses=["Pooling", "PoolingParameter.round_mode", "PoolingParameter.avg_include_pad"])
 def pooling_with_newer_fields(w: Writer, node: Node) -> str:
     windows = _Windows(w, node)
     if windows.before != windows.after:
@@ -152,5 +150,3 @@ def _param(windows: _Windows, pads: Ints) -> dict[str, object]:
         else:
             param[one] = list(numbers)
     return param
-
-

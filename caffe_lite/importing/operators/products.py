@@ -96,14 +96,12 @@ def convolution(w: Writer, node: Node) -> str:
     stride, dilation = geometry(node, kernel)
     before, after = paddings(node, kernel, stride, dilation, w.shapes[x][2:])
     group = node.attributes.get("group", 1)
-    return convolved(
-        w, x, weight, bias, before=before, after=after, stride=stride, dilation=dilation, group=group
-    )
+    return convolved(w, x, weight, bias, before=before, after=after, stride=stride, dilation=dilation, group=group)
 
 
 @spells("ConvTranspose", uses=["Deconvolution", "Slice", "Silence"])
 def transposed_convolution(w: Writer, node: Node) -> str:
-    """Paddings cut pixels off; output_padding keeps some at the end, which are none of Caffe's: a zero more there."""
+    """Cut off as many pixels at both sides, as Caffe does, and let zeros in the filters make up for a difference."""
     x = w.blob(node.inputs[0])
     weight = w.require_constant(node, 1, "filters")
     bias = w.require_constant(node, 2, "bias") if node.input(2) else None
@@ -111,9 +109,7 @@ def transposed_convolution(w: Writer, node: Node) -> str:
     out = w.shape(node.outputs[0])
     kernel = weight.shape[2:]
     stride, dilation = geometry(node, kernel)
-    full = [
-        s * (size - 1) + d * (k - 1) + 1 for s, size, d, k in zip(stride, image, dilation, kernel, strict=True)
-    ]
+    full = [s * (size - 1) + d * (k - 1) + 1 for s, size, d, k in zip(stride, image, dilation, kernel, strict=True)]
     before = _cut_before(node, full, out[2:])
     widths, wanted = [(0, 0)] * 2, []
     for first, size, whole, step in zip(before, out[2:], full, dilation, strict=True):
@@ -129,9 +125,7 @@ def transposed_convolution(w: Writer, node: Node) -> str:
     param |= {"group": group} if group > 1 else {}
     param |= {"bias_term": False} if bias is None else {}
     shape = (n, num_output, *(size for _, _, size in wanted))
-    made = w.add(
-        "Deconvolution", [x], shape, [weight] if bias is None else [weight, bias], convolution_param=param
-    )
+    made = w.add("Deconvolution", [x], shape, [weight] if bias is None else [weight, bias], convolution_param=param)
     for axis, size in enumerate(out[2:], 2):
         if w.shapes[made][axis] != size:
             made, *rest = cut(w, made, axis, [0, size, w.shapes[made][axis]])
@@ -196,7 +190,7 @@ def product_of_matrices(w: Writer, node: Node) -> str:
 
 @spells("Gather", uses=["Embed", "Flatten", "Reshape"])
 def table(w: Writer, node: Node) -> str:
-    """Rows of a constant table, by computed indices."""
+    """Look up rows of a constant table by computed indices."""
     rows = w.require_constant(node, 0, "table")
     if w.constant(node.inputs[1]) is not None or node.attributes.get("axis", 0) or rows.ndim < 2:
         raise CannotSay("it does not look up rows of a table")
@@ -209,7 +203,7 @@ def table(w: Writer, node: Node) -> str:
 
 @spells("DepthToSpace", uses=["Deconvolution"])
 def depth_to_space(w: Writer, node: Node) -> str:
-    """r^2 channels become squares of r x r pixels: a deconvolution with ones where they belong."""
+    """Let r^2 channels become squares of r x r pixels by a deconvolution with ones where they belong."""
     x = w.blob(node.inputs[0])
     r = node.attributes["blocksize"]
     n, c, height, width = w.shapes[x]
@@ -234,5 +228,3 @@ def space_to_depth(w: Writer, node: Node) -> str:
     for i, j, channel in np.ndindex(r, r, c):
         weight[(i * r + j) * c + channel, channel, i, j] = 1
     return convolved(w, x, weight, None, before=[0, 0], after=[0, 0], stride=[r, r], dilation=[1, 1], group=1)
-
-

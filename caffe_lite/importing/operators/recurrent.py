@@ -13,12 +13,14 @@ from ..writer import CannotSay, Writer, spells
 
 @spells("LSTM", uses=["LSTM", "Parameter", "Concat", "Slice", "Silence", "Reshape", "Flatten"])
 def lstm(w: Writer, node: Node) -> Sequence[str]:
-    """Gates i, o, f, c become Caffe's i, f, o, g, and the two biases one."""
+    """Put the gates i, o, f, c into Caffe's order i, f, o, g, and add the two biases."""
     _require_the_usual(w, node)
     x = w.blob(node.inputs[0])
     steps, n, _ = w.shapes[x]
     weights, recurrent = (w.require_constant(node, i, "weights") for i in (1, 2))
-    biases = w.require_constant(node, 3, "biases") if node.input(3) else np.zeros((len(weights), 8 * recurrent.shape[2]))
+    biases = (
+        w.require_constant(node, 3, "biases") if node.input(3) else np.zeros((len(weights), 8 * recurrent.shape[2]))
+    )
     size = recurrent.shape[2]
     outputs: list[list[str]] = [[], [], []]
     for index in range(len(weights)):
@@ -37,7 +39,9 @@ def lstm(w: Writer, node: Node) -> Sequence[str]:
 
 def _require_the_usual(w: Writer, node: Node) -> None:
     usual = ["Sigmoid", "Tanh", "Tanh"]
-    activations = [text.decode() if isinstance(text, bytes) else text for text in node.attributes.get("activations", usual)]
+    activations = [
+        text.decode() if isinstance(text, bytes) else text for text in node.attributes.get("activations", usual)
+    ]
     if activations[:3] != usual or activations[3:] not in ([], usual):
         raise CannotSay(f"its activations are {', '.join(activations)}")
     for name in ("clip", "input_forget", "layout"):

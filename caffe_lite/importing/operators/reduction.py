@@ -62,7 +62,7 @@ def over_the_last_axes(w: Writer, node: Node) -> str:
 
 @spells(*_OPERATIONS, "ReduceL2", uses=["Convolution", "AbsVal", "Power", "Reshape", "Flatten"])
 def over_channels(w: Writer, node: Node) -> str:
-    """A convolution whose filters are 1 adds channels up."""
+    """Add channels up by a convolution whose filters are 1."""
     x = w.blob(node.inputs[0])
     first, end = _span(w, node)
     if node.operator == "ReduceL1":
@@ -81,7 +81,7 @@ def over_channels(w: Writer, node: Node) -> str:
 
 @spells("ReduceMax", "ReduceMin", uses=["Pooling", "Power", "Reshape", "Flatten"])
 def extreme_of_axes(w: Writer, node: Node) -> str:
-    """Pooling over windows as high as the axes that are reduced, and one pixel wide. min(x) = -max(-x)."""
+    """Pool over windows as high as the axes that are reduced, and one pixel wide. min(x) = -max(-x)."""
     x = w.blob(node.inputs[0])
     first, end = _span(w, node)
     if node.operator == "ReduceMin":
@@ -115,7 +115,7 @@ def _softened(w: Writer, node: Node) -> tuple[str, int, int]:
 
 @spells("LogSoftmax", uses=["Pooling", "Power", "Bias", "Exp", "Log", "Reduction", "Reshape", "Flatten"])
 def log_softmax(w: Writer, node: Node) -> str:
-    """x - max - log(sum(e^(x - max))); the logarithm of a softmax would be infinite where that is 0."""
+    """Write x - max - log(sum(e^(x - max))). The logarithm of a softmax would be infinite where that is 0."""
     x, axis, end = _softened(w, node)
     old = w.shapes[x]
     if prod(old[end:]) != 1:

@@ -126,15 +126,15 @@ def interpolated(w: Writer, node: Node) -> str:
 def repeated_by_deconvolution(w: Writer, node: Node) -> str:
     x, factor = w.blob(node.inputs[0]), _repeats(w, node)
     channels = w.shapes[x][1]
-    param = {"num_output": channels, "group": channels, "bias_term": False}
-    param |= {"kernel_size": [factor], "stride": [factor]}
+    windows = {"kernel_size": [factor], "stride": [factor]}
+    param = {"num_output": channels, "group": channels, "bias_term": False, **windows}
     weight = np.ones((channels, 1, factor, factor))
     return w.add("Deconvolution", [x], w.shape(node.outputs[0]), [weight], convolution_param=param)
 
 
 @spells("Resize", "Upsample", uses=["Convolution", "InnerProduct", "Reshape", "Flatten"])
 def by_matrices(w: Writer, node: Node) -> str:
-    """The product with a matrix along each axis that changes."""
+    """Multiply by a matrix along each axis that changes."""
     x = w.blob(node.inputs[0])
     if node.input(1) and _rules(w, node)[1] == "tf_crop_and_resize":
         raise CannotSay("it crops")
