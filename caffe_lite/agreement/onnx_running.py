@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,49 @@ class OnnxRun:
         for name, kind in self.types.items():
             given[name] = np.asarray(fed[name], kind, order="C")
         return dict(zip(names, self._session.run(names, given), strict=True))
+
+
+class DoubleRun:
+    """A model that onnx's reference implementation runs in double precision, over inputs by name.
+
+    Calling it returns the values of tensors under other names: ``names`` has the new name of each.
+
+    Args:
+        model: a ModelProto in single precision.
+    """
+
+    def __init__(self, model: Any, names: Mapping[str, str]) -> None:
+        from onnx.reference import ReferenceEvaluator
+
+        doubled = type(model)()
+        doubled.CopyFrom(model)
+        graph = doubled.graph
+        tensors = [*graph.initializer, *(a.t for node in graph.node for a in node.attribute if a.HasField("t"))]
+        for tensor in tensors:
+            if tensor.data_type == onnx().TensorProto.FLOAT:
+                array = onnx().numpy_helper.to_array(tensor).astype(np.float64)
+                tensor.CopyFrom(onnx().numpy_helper.from_array(array, tensor.name))
+        del graph.value_info[:]
+        for node in graph.node:
+            for attribute in node.attribute:
+                if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx().TensorProto.FLOAT:
+                    attribute.i = onnx().TensorProto.DOUBLE
+        for value in (*graph.input, *graph.output):
+            if value.type.tensor_type.elem_type == onnx().TensorProto.FLOAT:
+                value.type.tensor_type.elem_type = onnx().TensorProto.DOUBLE
+        present = {value.name for value in graph.output}
+        for name in names:
+            if name not in present:
+                graph.output.add().name = name
+        self._names = names
+        self._inputs = [value.name for value in graph.input if value.name not in {t.name for t in graph.initializer}]
+        self._evaluator = ReferenceEvaluator(doubled)
+
+    def __call__(self, fed: Arrays) -> dict[str, np.ndarray]:
+        given = {name: np.asarray(fed[name], np.float64) for name in self._inputs}
+        with np.errstate(all="ignore"):
+            values = self._evaluator.run(list(self._names), given)
+        return dict(zip(self._names.values(), values, strict=True))
 
 
 _NUMPY = {
