@@ -47,7 +47,9 @@ def _was_inserted(node: Node) -> bool:
 
 def net_of(folding: Folding, net: Net) -> Net:
     """Return the net that another was folded to, with its weights, on the same engine."""
-    folded = Net(without_weights(folding.net), TEST, engine=net.ops, seed=0, compile=False)
+    rules = net.state_of_rules
+    state = {"level": rules.level, "stages": list(rules.stage)}
+    folded = Net(without_weights(folding.net), TEST, engine=net.ops, seed=0, compile=False, **state)
     for layer in folding.net.layer:
         for blob, stored in zip(folded.params.get(layer.name, ()), layer.blobs, strict=True):
             blob.data[...] = blobproto_to_array(stored)

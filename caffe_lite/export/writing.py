@@ -89,7 +89,7 @@ def attempt(
             results = top
         own = {id(value) for made in graph.nodes[before:] for value in made.outputs}
         for value, wanted in zip(results, top, strict=True):
-            if id(value) in own and last[wanted.name] is node:
+            if id(value) in own and last[wanted.name] is node and wanted.name not in inputs:
                 value.name = wanted.name
                 own.discard(id(value))
             value.shape = wanted.shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,21 +11,11 @@ from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
 from ..data import boxes
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import ProposalParameter
+from .common.onnx_boxes import unless_any
+from .common.proposals import Rules, example_of_images
 from .common.regions import rounded
-
-
-class _Rules(NamedTuple):
-    """What a fork's parameters say: anchors, the regions to take, and how small ones are treated."""
-
-    anchors: np.ndarray
-    stride: tuple[float, float]
-    before: int  # most that are compared, and most that are kept
-    after: int
-    overlap: float
-    smallest: tuple[float, float]  # width and height, in pixels of the image before it was scaled
-    small: str  # smaller ones are the worst, or dropped "before" or "after" the best are chosen
-    inclusive: bool  # sizes and overlaps count the last pixels
 
 
 @register_layer("Proposal")
@@ -46,10 +36,11 @@ class ProposalLayer(Layer):
     pre_nms_topn (6000), post_nms_topn (300), nms_thresh (0.7); regions smaller than min_size times the image's scale
     get the score 0. Xilinx's: stride_h, stride_w, anchor (left, top, right, bottom, from 1 on), nms_input_num (6000),
     nms_output_num (300), nms_iou_th, min_width (0), min_height (0); overlaps do not count the last pixels, regions not
-    larger than the minimum are dropped after the best are chosen, and 0, 0, 0, 1, 1 is the region where there is none.
-    Synopsys': feat_stride, anchor_base_size (16), anchor_scale (3), anchor_ratio (3), max_rois (300), pre_nms_topn,
-    rpn_min_size (16), rpn_nms_thresh (0.7); anchor_scale 3 stands for the scales 8, 16, 32, another number for 32,
-    anchor_ratio 3 for the ratios 0.5, 1, 2, another for 1; smaller regions are dropped before the best are chosen.
+    larger than the minimum are dropped after the best are chosen, and where there is none, the region is 0, 0, 0, 1, 1
+    with the score 0. Synopsys': feat_stride, anchor_base_size (16), anchor_scale (3), anchor_ratio (3), max_rois (300),
+    pre_nms_topn, rpn_min_size (16), rpn_nms_thresh (0.7); anchor_scale 3 stands for the scales 8, 16, 32, another
+    number for 32, anchor_ratio 3 for the ratios 0.5, 1, 2, another for 1; smaller regions are dropped before the best
+    are chosen.
     A net with this layer cannot be compiled, because its shapes depend on values.
     Source: Ren, He, Girshick and Sun 2015; proposal_layer.cpp of mini-caffe, Xilinx and Synopsys. Differences:
     mini-caffe takes one image only; Synopsys' compares those beyond pre_nms_topn, too, and never drops the last anchor.
@@ -78,28 +69,28 @@ class ProposalLayer(Layer):
         if min(self.rules.stride) <= 0:
             self.error("the stride is not given", "give how many pixels of the image a step on the bottoms is")
 
-    def _mini_caffe(self, p: ProposalParameter) -> _Rules:
+    def _mini_caffe(self, p: ProposalParameter) -> Rules:
         if not p.ratio or not p.scale:
             self.error("it has no ratio or no scale", "give at least one of each, as in ratio: 1 scale: 8")
         if min(*p.ratio, *p.scale) <= 0:
             self.error("a ratio or scale is not above 0", "an anchor needs a width and a height")
         anchors = boxes.anchors(p.base_size, p.ratio, p.scale, rounded)
         stride, smallest = (p.feat_stride,) * 2, (p.min_size,) * 2
-        return _Rules(anchors, stride, p.pre_nms_topn, p.post_nms_topn, p.nms_thresh, smallest, "worst", True)
+        return Rules(anchors, stride, p.pre_nms_topn, p.post_nms_topn, p.nms_thresh, smallest, "worst", True)
 
-    def _synopsys(self, p: ProposalParameter) -> _Rules:
+    def _synopsys(self, p: ProposalParameter) -> Rules:
         ratios = (0.5, 1, 2) if p.anchor_ratio == 3 else (1,)
         scales = (8, 16, 32) if p.anchor_scale == 3 else (32,)
         anchors = boxes.anchors(p.anchor_base_size, ratios, scales, rounded)
         stride, smallest = (p.feat_stride,) * 2, (p.rpn_min_size,) * 2
-        return _Rules(anchors, stride, p.pre_nms_topn, p.max_rois, p.rpn_nms_thresh, smallest, "before", True)
+        return Rules(anchors, stride, p.pre_nms_topn, p.max_rois, p.rpn_nms_thresh, smallest, "before", True)
 
-    def _xilinx(self, p: ProposalParameter) -> _Rules:
+    def _xilinx(self, p: ProposalParameter) -> Rules:
         anchors = np.array([[a.left, a.top, a.right, a.bottom] for a in p.anchor]) - 1
         # An overlap of exactly the threshold is too much.
         overlap = float(np.nextafter(np.float32(p.nms_iou_th), np.float32(-1)))
         stride, smallest = (p.stride_h, p.stride_w), (p.min_width, p.min_height)
-        return _Rules(anchors, stride, p.nms_input_num, p.nms_output_num, overlap, smallest, "after", False)
+        return Rules(anchors, stride, p.nms_input_num, p.nms_output_num, overlap, smallest, "after", False)
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         scores, deltas, info = (blob.shape for blob in bottom)
@@ -114,6 +105,7 @@ class ProposalLayer(Layer):
         if bottom[2].count < 3 * rows:
             self.error(f"the third bottom has the shape {info}", "give each image's height, width and scale: (N, 3)")
         self.info = (rows, bottom[2].count // max(1, rows))
+        self.image = tuple(size * stride for size, stride in zip(scores[2:], self.rules.stride, strict=True))
         self._shape(top, scores[0] * self.rules.after if self.kept is None else self.kept)
 
     def _shape(self, top: Sequence[Blob], count: Any) -> None:
@@ -138,13 +130,13 @@ class ProposalLayer(Layer):
         found = [self._regions(anchors, *image) for image in zip(scores, deltas, info, strict=True)]
         regions = [np.insert(corners, 0, image, 1) for image, (corners, _) in enumerate(found)]
         values = np.concatenate([np.zeros((0, 5), scores.dtype), *regions])
+        best = np.concatenate([np.zeros(0, scores.dtype), *(best for _, best in found)])
         if self.rules.small == "after" and images and not len(values):
-            values = np.array([[0, 0, 0, 1, 1]], scores.dtype)
+            values, best = np.array([[0, 0, 0, 1, 1]], scores.dtype), np.zeros(1, scores.dtype)
         self.kept = len(values)
         self._shape(top, self.kept)
         top[0].data = self.ops.asarray(values)
         for blob in top[1:]:
-            best = np.concatenate([np.zeros(0, scores.dtype), *(best for _, best in found)])
             blob.data = self.ops.asarray(best.reshape(blob.shape))
 
     def _regions(
@@ -165,6 +157,16 @@ class ProposalLayer(Layer):
             order = order[large[order]]
         order = order[boxes.nms(corners[order], rules.overlap, most=rules.after, inclusive=rules.inclusive)]
         return corners[order], scores[order]
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        rows = None if bottom[2].sizes[0] is None else self.info[0]
+        regions, scores, kept = self.rules.to_onnx(g, bottom[0], bottom[1], g.reshape(bottom[2], (rows, self.info[1])))
+        if self.rules.small == "after":
+            regions, scores = unless_any(g, regions, kept, [0, 0, 0, 1, 1]), unless_any(g, scores, kept, 0)
+        return [regions, scores if top[-1].ndim == 1 else g.Unsqueeze(scores, [1])][: len(top)]
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        return example_of_images(*self.info, *self.image).reshape(shape) if index == 2 else None
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         for blob, wanted in zip(bottom, propagate_down, strict=True):

@@ -11,10 +11,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from ..blobs import Blob
-from ..blobs.unknown import Undetermined
+from ..blobs.unknown import Undetermined, UnknownSize
 from ..errors import CaffeError, LayerError, Where
 from ..layer import Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..pycaffe.blob import HostBlob, HostBlobs, shown_blob
 from ..pycaffe.layer import Phase, UserLayer, missing_method
 from . import py_faster_rcnn
@@ -55,9 +58,19 @@ class PythonLayer(Layer):
         self._call("reshape", _shown(bottom), _shown(top))
 
     def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Check the names, then raise Undetermined: only the user's code knows the shapes, and it is not run."""
+        """Check the names, then raise Undetermined: only the user's code knows the shapes, and it is not run.
+
+        Of py-faster-rcnn's layers, some tell how many columns their tops have.
+        """
         self._check_names()
-        raise Undetermined
+        p = self.param.python_param
+        cls = None if _is_found(p.module, self.where) else getattr(_stand_in(p.module), p.layer, None)
+        columns = getattr(cls, "columns", None)
+        if columns is None:
+            raise Undetermined
+        rows: Any = UnknownSize()
+        for blob, size in zip(top, columns, strict=False):
+            blob.Reshape((rows, size))
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         # The user's code writes in place, but others still hold the array: the layer below an in-place one, and
@@ -73,6 +86,17 @@ class PythonLayer(Layer):
             else:
                 blob.clear_diff()
         self._call("backward", _shown(top), list(propagate_down), _shown(bottom))
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        write = getattr(self.user_layer, "to_onnx", None)
+        if not callable(write) or getattr(write, "__func__", None) is UserLayer.to_onnx:
+            self.error(f"class {self._path} cannot be written in ONNX", "Define its method to_onnx")
+        with self._noted("to_onnx"):
+            results: Sequence[Value] = write(g, bottom, top)
+        return results
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        return self.user_layer.example(index, shape, rng) if isinstance(self.user_layer, UserLayer) else None
 
     def _check_names(self) -> None:
         module = self.param.python_param.module
@@ -104,8 +128,8 @@ class PythonLayer(Layer):
         except ModuleNotFoundError as error:
             missing = error.name or ""
             if name == missing or name.startswith(f"{missing}."):
-                if name in py_faster_rcnn.MODULES:
-                    return importlib.import_module(f"{py_faster_rcnn.__name__}.{py_faster_rcnn.MODULES[name]}")
+                if stand_in := _stand_in(name):
+                    return stand_in
                 self.error(
                     f"there is no Python module {missing!r}",
                     "put it beside the prototxt, in the current directory, or in a folder that PYTHONPATH names",
@@ -147,13 +171,22 @@ class PythonLayer(Layer):
 
 def finds_module(name: str, where: Where | None) -> bool:
     """Return whether the module of a Python layer, or the package around it, exists; nothing is imported."""
-    if name in py_faster_rcnn.MODULES:
-        return True
+    return name in py_faster_rcnn.MODULES or _is_found(name, where)
+
+
+def _is_found(name: str, where: Where | None) -> bool:
     with _looked_for_in(_folders(where)):
         try:
             return importlib.util.find_spec(name.partition(".")[0]) is not None
         except ValueError:  # a module made by hand
             return True
+
+
+def _stand_in(name: str) -> ModuleType | None:
+    """Return the module here that stands for one of py-faster-rcnn's."""
+    if name not in py_faster_rcnn.MODULES:
+        return None
+    return importlib.import_module(f"{py_faster_rcnn.__name__}.{py_faster_rcnn.MODULES[name]}")
 
 
 def _folders(where: Where | None) -> list[str]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import LayerError
 from ..layer import Layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto import caffe_pb2
 from .blob import HostBlob, HostBlobs
 
@@ -52,6 +55,17 @@ class UserLayer:
     def reshape(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
         """Give the tops their shapes. It is called before every forward pass."""
         raise missing_method(self, "reshape")
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        """Write into a graph what ``forward`` computes in TEST; return the results, one for each top.
+
+        See ``caffe_lite.layer.Layer.to_onnx``.
+        """
+        raise missing_method(self, "to_onnx")
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        """Return values that make sense for a bottom, for trying a net out; None if any numbers do."""
+        return None
 
 
 def missing_method(user_layer: Any, name: str) -> MissingMethod:

@@ -11,6 +11,7 @@ from google.protobuf import text_format
 from caffe_lite import TEST, Net
 from caffe_lite.errors import CaffeError
 from caffe_lite.proto import caffe_pb2
+from caffe_lite.pycaffe.layer import UserLayer
 
 from ..layers.gradient import Bottom, make_net
 
@@ -181,3 +182,107 @@ def test_examples_of_regions_lie_in_the_images() -> None:
     assert set(rows[:, 0]) == {0, 1}
     assert (rows[:, 1:3] < rows[:, 3:]).all()
     assert (rows[:, 1:] >= 0).all() and (rows[:, 3:] <= [22, 18]).all() and rows[:, 3].max() > 15
+
+
+ANCHORS = """anchor { left: -20 top: -10 right: 40 bottom: 30 } anchor { left: 1 top: 1 right: 20 bottom: 60 }
+    min_width: 30 min_height: 20 stride_h: 16 stride_w: 15 nms_input_num: 50 nms_output_num: 10 nms_iou_th: 0.5"""
+PROPOSALS = {
+    "mini-caffe": (4, "ratio: 0.5 ratio: 1 scale: 2 scale: 4 min_size: 20 pre_nms_topn: 60 post_nms_topn: 20"),
+    "synopsys": (9, "feat_stride: 16 anchor_scale: 3 anchor_ratio: 3 max_rois: 30 rpn_min_size: 40"),
+    "xilinx": (2, ANCHORS),
+}
+
+
+def maps(images: int, anchors: int, rows: int = 1) -> list[Bottom]:
+    """Return scores with many equal ones, deltas, and what is told about images."""
+    scores, deltas = (images, 2 * anchors, 6, 7), (images, 4 * anchors, 6, 7)
+    return [
+        drawn(scores, lambda rng: rng.integers(0, 50, scores) / 50),
+        drawn(deltas, lambda rng: rng.standard_normal(deltas) / 2),
+        drawn((rows, 3), lambda rng: np.tile([91, 107, 1.25], (rows, 1))),
+    ]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("fork", PROPOSALS)
+def test_proposal(fork: str, rows: int) -> None:
+    anchors, settings = PROPOSALS[fork]
+    found = agrees(f'type: "Proposal" proposal_param {{ {settings} }}', maps(3, anchors, rows), tops=2)
+    assert all(len(regions) > 8 and set(regions[:, 0]) == {0, 1, 2} for regions in found)
+
+
+def test_proposal_of_nothing() -> None:
+    for fork, field, rows in (("synopsys", "rpn_min_size", 0), ("xilinx", "min_width", 1)):
+        anchors, settings = PROPOSALS[fork]
+        layer = f'type: "Proposal" proposal_param {{ {settings} }}'.replace(f"{field}: ", f"{field}: 9")
+        assert [len(regions) for regions in agrees(layer, maps(2, anchors), tops=2)] == [rows] * 3
+
+
+PYTHON = """type: "Python" python_param { module: "rpn.proposal_layer" layer: "ProposalLayer"
+    param_str: "{'feat_stride': 16, 'scales': [1, 2]}" }"""
+
+
+def test_the_python_layer_of_py_faster_rcnn() -> None:
+    assert all(len(regions) > 8 for regions in agrees(PYTHON, maps(1, 6), tops=2))
+
+
+def test_it_takes_one_image() -> None:
+    net = make_net(PYTHON, maps(1, 6), engine="numpy", phase=TEST)
+    with pytest.raises(CaffeError, match="it takes one image at a time"):
+        write(net)
+
+
+FASTER_RCNN = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 6 dim: 7 } } }
+layer { name: "info" type: "Input" top: "info" input_param { shape { dim: 1 dim: 3 } } }
+layer { name: "scores" type: "Convolution" bottom: "x" top: "scores"
+        convolution_param { num_output: 12 kernel_size: 1 weight_filler { type: "gaussian" std: 1 } } }
+layer { name: "deltas" type: "Convolution" bottom: "x" top: "deltas"
+        convolution_param { num_output: 24 kernel_size: 1 weight_filler { type: "gaussian" std: 0.1 } } }
+layer { name: "proposal" bottom: "scores" bottom: "deltas" bottom: "info" top: "rois" %s }
+layer { name: "pool" type: "ROIPooling" bottom: "x" bottom: "rois" top: "pool"
+        roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.0625 } }
+layer { name: "y" type: "InnerProduct" bottom: "pool" top: "y"
+        inner_product_param { num_output: 4 weight_filler { type: "gaussian" std: 1 } } }
+"""
+
+
+def test_as_many_regions_as_there_are(tmp_path) -> None:
+    net = net_of(FASTER_RCNN % PYTHON)
+    export = to_onnx(net, tmp_path / "net.onnx")
+    assert [value.shape for value in export.written.graph.outputs] == [(None, 4)]
+    run, rng, counts = runner(export.written), np.random.default_rng(0), set()
+    for scale in (0.1, 1, 3):
+        net.blobs["x"].data[...] = scale * rng.standard_normal((1, 3, 6, 7))
+        net.blobs["info"].data[...] = 96, 112, 1
+        fed = {name: net.blobs[name].data.copy() for name in net.inputs}
+        wanted = net.forward()["y"]
+        assert gap("y", wanted.astype(float), run(fed)["y"]).size < 1e-5
+        counts.add(len(wanted))
+    assert len(counts) == 3
+
+
+class Doubling(UserLayer):
+    """A user's layer that can be written."""
+
+    def reshape(self, bottom, top) -> None:
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top) -> None:
+        top[0].data[...] = 2 * bottom[0].data
+
+    def to_onnx(self, g, bottom, top):
+        return [g.Mul(bottom[0], 2.0)]
+
+
+class Silent(Doubling):
+    """One that cannot."""
+
+    to_onnx = UserLayer.to_onnx
+
+
+def test_layers_of_users() -> None:
+    layer = f'type: "Python" python_param {{ module: "{__name__}" layer: "%s" }}'
+    agrees(layer % "Doubling", [Bottom((2, 3))])
+    with pytest.raises(CaffeError, match=r"Silent cannot be written in ONNX\. Define its method to_onnx"):
+        agrees(layer % "Silent", [Bottom((2, 3))])

@@ -6,6 +6,8 @@ gone; so lists of any length lie in tensors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...data.boxes import CodeType
@@ -106,6 +108,14 @@ def places(g: OnnxGraph, scores: Value) -> Value:
     """Return where the scores are that are not gone, in order: (S, axes of the scores)."""
     index: Value = g.Transpose(g.NonZero(g.Greater(scores, -np.inf)), perm=[1, 0])
     return index
+
+
+def unless_any(g: OnnxGraph, rows: Value, scores: Value, row: Sequence[float] | float) -> Value:
+    """Append a row (n), or a number, to rows (S, n), or numbers (S), if no score (N, M) is left."""
+    best = g.reduce("ReduceMax", scores, [0, 1], keepdims=False)
+    nothing = g.Squeeze(g.NonZero(g.Not(g.Greater(g.Unsqueeze(best, [0]), -np.inf))), [0])
+    appended: Value = g.Concat(rows, g.Gather(np.array([row], np.float32), nothing), axis=0)
+    return appended
 
 
 def column(g: OnnxGraph, place: Value, axis: int) -> Value:

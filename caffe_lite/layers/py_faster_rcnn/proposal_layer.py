@@ -9,8 +9,10 @@ import numpy as np
 
 from ...data import boxes
 from ...errors import LayerError
+from ...onnx_graph import OnnxGraph, Value
 from ...pycaffe.blob import HostBlob
 from ...pycaffe.layer import UserLayer
+from ..common.proposals import Rules, example_of_images
 from .config import cfg
 from .param_str import settings
 
@@ -45,11 +47,18 @@ class ProposalLayer(AnchorLayer):
     the image, (1, 3). Tops: regions (R, 5), each 0 and the corners; their scores (R, 1), if there is a second top.
     """
 
+    columns = (5, 1)
+
     def setup(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
         super().setup(bottom, top)
         top[0].reshape(1, 5)
         if len(top) > 1:
-            top[1].reshape(1, 1, 1, 1)
+            top[1].reshape(1, 1)
+
+    def reshape(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
+        """Note the size of the image; the shapes of the tops follow from values."""
+        height, width = bottom[0].shape[2:]
+        self.image = height * self.settings["feat_stride"], width * self.settings["feat_stride"]
 
     def forward(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
         check_one_image(bottom[0])
@@ -66,6 +75,20 @@ class ProposalLayer(AnchorLayer):
         write(top[0], np.insert(regions[best], 0, 0, 1))
         if len(top) > 1:
             write(top[1], scores[best, None])
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        if bottom[0].sizes[0] != 1:
+            raise LayerError("it takes one image at a time", hint="Export it for one size of batch, 1")
+        config, stride = cfg[str(self.phase)], (self.settings["feat_stride"],) * 2
+        most = config.RPN_POST_NMS_TOP_N if config.RPN_POST_NMS_TOP_N > 0 else config.RPN_PRE_NMS_TOP_N
+        sizes = (config.RPN_MIN_SIZE,) * 2
+        limits = (config.RPN_PRE_NMS_TOP_N, most, config.RPN_NMS_THRESH)
+        rules = Rules(self.anchors, stride, *limits, sizes, "before", inclusive=True)
+        regions, scores, _ = rules.to_onnx(g, bottom[0], bottom[1], g.slice(bottom[2], [0, 0], [1, 3], [0, 1]))
+        return [regions, g.Unsqueeze(scores, [1])][: len(top)]
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        return example_of_images(shape[0], shape[1], *self.image) if index == 2 else None
 
 
 def check_one_image(blob: HostBlob) -> None:
