@@ -161,10 +161,10 @@ MEASURES = """Accuracy BboxAccuracy DetectionEvaluate DetectionGroupAccuracy Eva
     SegAccuracy SegmentationEvaluate"""
 ONLY_FOR_TRAINING = """BoxAnnotatorOHEM DetectNetTransformation FlowAugmentation GenerateAugmentationParameters
     HardMining ProposalTarget"""
-# They run users' code, write files or do nothing.
-BESIDE_THE_GRAPH = "HDF5Output Python Silence"
-MISSING = "AnchorEmbeddingExtractor BoxGroupOutput ConnectedComponent DecodeBBox FrcnnOutput Proposal"
+BESIDE_THE_GRAPH = "HDF5Output Silence"  # they write files or do nothing
+MISSING = "AnchorEmbeddingExtractor BoxGroupOutput ConnectedComponent DecodeBBox FrcnnOutput"
 MISSING += " YoloDetectionOutput Yolov3DetectionOutput"
+ELSEWHERE = "Proposal Python"  # in test_detection_in_onnx.py
 
 
 def test_every_other_layer_can_be_written() -> None:
@@ -175,7 +175,7 @@ def test_every_other_layer_can_be_written() -> None:
         f"{DATA} {LOSSES} {MEASURES} {ONLY_FOR_TRAINING} {BESIDE_THE_GRAPH}".split()
     )
     constants = {name for name in ours - without if layer_class(name).bottoms == (0, 0)}  # see test_sources.py
-    assert ours - without - constants <= {entry.type for entry in WRITTEN}
+    assert ours - without - constants <= {entry.type for entry in WRITTEN} | set(ELSEWHERE.split())
 
 
 @pytest.mark.parametrize("per_pixel", ["true", "false"])
