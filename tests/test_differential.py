@@ -128,7 +128,7 @@ def test_a_crash_and_a_net_without_end_are_found(differential, tmp_path, monkeyp
     script = tmp_path / "crashing.py"
     script.write_text(CRASHING.format(paths=[str(TOOLS), str(TOOLS.parent)]))
     monkeypatch.setattr(differential, "__file__", str(script))
-    runner = differential.Runner(differential.arguments(["--timeout", "20", "--batch", "5"]))
+    runner = differential.Runner(differential.arguments(["--timeout", "8", "--batch", "5"]))
     runner.run(range(8))
     assert runner.counts == {"agree": 6, "crash": 1, "no end": 1}
     crash, endless = sorted(runner.findings)

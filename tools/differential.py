@@ -347,7 +347,8 @@ class Child:
     def __init__(self, seeds: Sequence[int], args: argparse.Namespace) -> None:
         self.timeout = args.timeout
         command = [sys.executable, __file__, "--child", *(f"--{name}" for name in FLAGS if getattr(args, name))]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
+        # Threads that wait by spinning would take the cores of those that compute.
+        environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "OMP_WAIT_POLICY": "passive"}
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
