@@ -7,7 +7,8 @@
 
 `title="FILE"` writes the block into FILE first; if the repository has that file, the block is an excerpt of it instead.
 Comments before a block mark special ones: `<!-- slow -->`, `<!-- fails -->` (it shows an error),
-`<!-- not run: why -->`, `<!-- prints nothing of this -->` (a listing, not an output).
+`<!-- not run: why -->`, `<!-- shortened: MORE -->` (MORE is added to its last command, so that it takes less time),
+`<!-- prints nothing of this -->` (a listing, not an output).
 """
 
 from __future__ import annotations
@@ -122,8 +123,10 @@ class Reader:
         return failed
 
     def run_bash(self, block: Block) -> str:
+        _, _, added = block.note.partition("shortened:")
         done = subprocess.run(
-            [shutil.which("bash") or "bash", "-e", "-c", block.text], cwd=self.folder, env=self.environment,
+            [shutil.which("bash") or "bash", "-e", "-c", block.text.rstrip() + added],
+            cwd=self.folder, env=self.environment,
             timeout=1800, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         self.printed = done.stdout
