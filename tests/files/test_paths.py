@@ -36,6 +36,7 @@ snapshot_prefix: "s" random_seed: 1
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CAFFE_LITE_ENGINE", "numpy")  # it starts fastest
     Path("net.prototxt").write_text(NET)
     Path("solver.prototxt").write_text(SOLVER)
     return tmp_path
