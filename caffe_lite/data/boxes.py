@@ -11,6 +11,7 @@ from enum import Enum, IntEnum
 
 import numpy as np
 
+FAR = 1e18  # areas of boxes up to there are finite, in float32 too
 _BLOCK = 256  # candidates for which overlaps are computed at a time
 
 
@@ -117,8 +118,9 @@ def nms(
     """Return the positions of the boxes, best first, that no better kept one overlaps by more than ``threshold``.
 
     With ``eta`` below 1 the threshold is multiplied by it after each kept box as long as it is above 0.5. At most
-    ``most`` boxes are kept.
+    ``most`` boxes are kept. Boxes are taken to end at 1e18, because beyond it overlaps would not be numbers.
     """
+    boxes = boxes.clip(-FAR, FAR)
     bound = boxes.dtype.type(threshold)
     kept: list[int] = []
     for start in range(0, len(boxes), _BLOCK):
@@ -166,6 +168,7 @@ def _free_of_adaptive(
 
 def nms_of_many(boxes: np.ndarray, threshold: float) -> np.ndarray:
     """Return which boxes ``nms`` would keep of each of many short lists (K, M, 4): (K, M)."""
+    boxes = boxes.clip(-FAR, FAR)
     conflicts = ~(overlaps(boxes, boxes) <= boxes.dtype.type(threshold))
     free = np.ones(boxes.shape[:-1], bool)
     for row in range(boxes.shape[1]):

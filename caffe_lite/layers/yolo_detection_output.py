@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import LayerParameter
-from .common.yolo import Version2, anchors_of, check_maps
+from .common.yolo import Version2, anchors_of, check_maps, written_boxes, written_by_place
 from .common.yolo_output import Candidates, YoloOutputLayer
 
 
@@ -60,3 +62,14 @@ class YoloDetectionOutputLayer(YoloOutputLayer):
         image, row, column, anchor = np.nonzero(scores >= self.p.confidence_threshold)
         label = classes.argmax(-1)[image, anchor, row, column]
         return Candidates(image, label, scores[image, row, column, anchor], boxes[image, anchor, row, column])
+
+    def written_candidates(self, g: OnnxGraph, maps: Value, index: int) -> tuple[Value, Value, Value | None]:
+        shape = self.shapes[index]
+        raw = written_by_place(g, maps, shape)
+        classes = g.Softmax(g.Gather(raw, list(range(5, shape[2])), axis=4), axis=4)
+        active, count = g.Sigmoid(g.Gather(raw, [0, 1, 4], axis=4)), (maps.sizes[0], prod(shape[3:]) * shape[1])
+        scores = g.Mul(g.Gather(active, [2], axis=4), g.reduce("ReduceMax", classes, [4]))
+        scores = g.Where(g.GreaterOrEqual(scores, self.p.confidence_threshold), scores, -np.inf)
+        offsets, sizes = g.Gather(active, [0, 1], axis=4), g.Gather(raw, [2, 3], axis=4)
+        boxes = written_boxes(g, offsets, sizes, self.anchors / [shape[4], shape[3]], shape)
+        return boxes, g.reshape(scores, count), g.reshape(g.ArgMax(classes, axis=4), count)

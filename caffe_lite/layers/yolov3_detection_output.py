@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
 from ..blobs import Blob
 from ..layer import register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import LayerParameter
-from .common.yolo import anchors_of, by_place, check_maps, predicted_boxes
+from .common.yolo import anchors_of, by_place, check_maps, predicted_boxes, written_boxes, written_by_place
 from .common.yolo_output import Candidates, YoloOutputLayer
 
 
@@ -64,6 +66,7 @@ class Yolov3DetectionOutputLayer(YoloOutputLayer):
             )
         self.anchors = [anchors[list(p.mask[t * each : t * each + p.num_box])] for t in range(maps)]
         self.coordinates = 8 if p.gaussian_box else 4
+        self.labels_of_box = p.num_classes
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         values = self.coordinates + 1 + self.p.num_classes
@@ -81,8 +84,26 @@ class Yolov3DetectionOutputLayer(YoloOutputLayer):
             objectness = objectness * (1 - active[..., 1:8:2].mean(-1))
         scores = (objectness[..., None] * active[..., coordinates + 1 :]).transpose(0, 2, 3, 1, 4)
         image, row, column, anchor, label = np.nonzero(scores > self.p.confidence_threshold)
-        frame = self.p.anchors_scale[index] * np.array([shape[4], shape[3]])
         boxes = predicted_boxes(
-            active[..., : 2 * step : step], raw[..., 2 * step : 4 * step : step], self.anchors[index] / frame
+            active[..., : 2 * step : step], raw[..., 2 * step : 4 * step : step], self._anchors(index)
         )
         return Candidates(image, label, scores[image, row, column, anchor, label], boxes[image, anchor, row, column])
+
+    def _anchors(self, index: int) -> np.ndarray:
+        """Return the anchors (A, 2) of a map, as fractions of the image."""
+        height, width = self.shapes[index][3:]
+        return self.anchors[index] / (self.p.anchors_scale[index] * np.array([width, height]))
+
+    def written_candidates(self, g: OnnxGraph, maps: Value, index: int) -> tuple[Value, Value, Value | None]:
+        shape, coordinates, step = self.shapes[index], self.coordinates, self.coordinates // 4
+        raw = written_by_place(g, maps, shape)
+        active = g.Sigmoid(raw)
+        scores = g.Gather(active, [coordinates], axis=4)
+        if self.p.gaussian_box:
+            doubt = g.reduce("ReduceMean", g.Gather(active, [1, 3, 5, 7], axis=4), [4])
+            scores = g.Mul(scores, g.Sub(1.0, doubt))
+        scores = g.Mul(scores, g.Gather(active, list(range(coordinates + 1, shape[2])), axis=4))
+        scores = g.Where(g.Greater(scores, self.p.confidence_threshold), scores, -np.inf)
+        offsets, sizes = g.Gather(active, [0, step], axis=4), g.Gather(raw, [2 * step, 3 * step], axis=4)
+        boxes = written_boxes(g, offsets, sizes, self._anchors(index), shape)
+        return boxes, g.reshape(scores, (maps.sizes[0], prod(shape[3:]) * shape[1] * self.labels_of_box)), None

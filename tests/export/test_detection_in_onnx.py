@@ -88,7 +88,7 @@ def test_detection_output_without_any(opset: int) -> None:
 
 def test_boxes_without_an_area_and_huge_ones() -> None:
     layer = f'type: "DetectionOutput" detection_output_param {{ num_classes: {CLASSES} code_type: CENTER_SIZE }}'
-    for spread in (0, 40):
+    for spread in (0, 300):
         agrees(layer, detector(1, 1, spread))
     agrees(layer.replace("CENTER_SIZE", "CORNER"), detector(1, 1, 10))  # most are inverted
 
@@ -286,3 +286,32 @@ def test_layers_of_users() -> None:
     agrees(layer % "Doubling", [Bottom((2, 3))])
     with pytest.raises(CaffeError, match=r"Silent cannot be written in ONNX\. Define its method to_onnx"):
         agrees(layer % "Silent", [Bottom((2, 3))])
+
+
+YOLO3 = "num_classes: 3 num_box: 2 biases: [10, 14, 23, 27, 37, 58, 81, 82] anchors_scale: 32 anchors_scale: 16"
+YOLO2 = "num_classes: 4 num_box: 2 biases: [1, 2, 3, 1.5] confidence_threshold: 0.2"
+
+
+@pytest.mark.parametrize(
+    ("layer", "shapes"),
+    [
+        (
+            f"""type: "Yolov3DetectionOutput" yolov3_detection_output_param {{ {YOLO3} mask: [2, 3, 0, 1]
+                mask_group_num: 2 confidence_threshold: 0.6 nms_threshold: 0.3 }}""",
+            [(2, 16, 3, 4), (2, 16, 6, 8)],
+        ),
+        (
+            f"""type: "Yolov3DetectionOutput" yolov3_detection_output_param {{ {YOLO3} mask: [2, 3]
+                gaussian_box: true mask_group_num: 1 nms_threshold: 2 }}""",
+            [(3, 24, 5, 4)],
+        ),
+        (f'type: "YoloDetectionOutput" yolo_detection_output_param {{ {YOLO2} }}', [(2, 18, 5, 6)]),
+        (f'type: "YoloDetectionOutput" yolo_detection_output_param {{ {YOLO2} }}', [(2, 18, 5, 6), (2, 18, 3, 3)]),
+    ],
+)
+def test_yolo(layer: str, shapes: list[tuple[int, ...]]) -> None:
+    bottoms = [drawn(shape, lambda rng, shape=shape: rng.integers(-20, 20, shape) / 8) for shape in shapes]
+    assert all(rows.shape[2] > 8 for rows in agrees(layer, bottoms))
+    low = [drawn(shape, lambda rng, shape=shape: np.full(shape, -9)) for shape in shapes]
+    for rows in agrees(layer, low):
+        assert rows[0, 0, :, 1:].max() == -1

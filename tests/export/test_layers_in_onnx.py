@@ -163,7 +163,7 @@ ONLY_FOR_TRAINING = """BoxAnnotatorOHEM DetectNetTransformation FlowAugmentation
     HardMining ProposalTarget"""
 BESIDE_THE_GRAPH = "HDF5Output Silence"  # they write files or do nothing
 MISSING = "AnchorEmbeddingExtractor BoxGroupOutput ConnectedComponent DecodeBBox FrcnnOutput"
-MISSING += " YoloDetectionOutput Yolov3DetectionOutput"
+
 ELSEWHERE = "Proposal Python"  # in test_detection_in_onnx.py
 
 

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...data.boxes import CodeType
+from ...data.boxes import FAR, CodeType
 from ...onnx_graph import FLOAT, OnnxGraph, Operand, Value
 
 _LOWEST = float(np.finfo(np.float32).min)  # only -inf is below
-_FAR = 1e18  # areas of boxes up to there are finite
 
 
 def ends(g: OnnxGraph, boxes: Operand) -> tuple[Value, Value]:
@@ -83,7 +82,7 @@ def without_overlapped(
     if inclusive:
         far = g.Add(far, 1.0)
     # The operator would turn inverted boxes round. Here they have no area.
-    upright = g.Clip(g.Concat(near, g.Max(near, far), axis=-1), -_FAR, _FAR)
+    upright = g.Clip(g.Concat(near, g.Max(near, far), axis=-1), -FAR, FAR)
     limits = (np.array([limit], np.float32) for limit in (min(overlap, 1), max(above, _LOWEST)))
     kept = g.NonMaxSuppression(upright, g.Unsqueeze(scores, [1]), _vector(most), *limits)
     place = g.Gather(kept, [0, 2], axis=1)

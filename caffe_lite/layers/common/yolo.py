@@ -14,8 +14,10 @@ import numpy as np
 from ...blobs import Blob
 from ...data.boxes import centred, corners, nms
 from ...layer import Layer
+from ...onnx_graph import OnnxGraph, Value
 from ...ops.array import Array
 from ...ops.base import Ops
+from . import onnx_boxes
 
 
 def by_place(maps: np.ndarray) -> np.ndarray:
@@ -37,6 +39,25 @@ def predicted_boxes(offsets: np.ndarray, sizes: np.ndarray, anchors: np.ndarray)
     return np.concatenate([centres, lengths], -1)
 
 
+def written_by_place(g: OnnxGraph, maps: Value, shape: tuple[int, ...]) -> Value:
+    """Write maps (N, A values, H, W) in the order in which their boxes are listed: (N, H, W, A, values).
+
+    ``shape`` is (N, A, values, H, W), of which N is not read.
+    """
+    by_place: Value = g.Transpose(g.reshape(maps, (maps.sizes[0], *shape[1:])), perm=[0, 3, 4, 1, 2])
+    return by_place
+
+
+def written_boxes(g: OnnxGraph, offsets: Value, sizes: Value, anchors: np.ndarray, shape: tuple[int, ...]) -> Value:
+    """Write ``predicted_boxes``, as corners and in the order of ``written_by_place``, for offsets and sizes so ordered:
+    (N, H W A, 4)."""
+    number, _, height, width = shape[1:]
+    cells = np.stack(np.broadcast_arrays(np.arange(width), np.arange(height)[:, None]), -1)[:, :, None]
+    centres = g.Div(g.Add(offsets, cells.astype(np.float32)), np.array([width, height], np.float32))
+    boxes = onnx_boxes.corners(g, centres, g.Mul(g.Exp(sizes), anchors.astype(np.float32)))
+    return g.reshape(boxes, (None, height * width * number, 4))
+
+
 class Version2(NamedTuple):
     """What maps of YOLO version 2 predict at each place: boxes (N, A, H, W, 4), objectness, and classes (..., C)."""
 
@@ -56,8 +77,12 @@ class Version2(NamedTuple):
 
 def distinct(boxes: np.ndarray, threshold: float) -> np.ndarray:
     """Return the positions of the boxes (M, 4), best first, that no better one of these overlaps by ``threshold``."""
-    bound = np.nextafter(boxes.dtype.type(threshold), boxes.dtype.type(0))  # nms allows an overlap of the bound itself
-    return nms(corners(boxes), bound)
+    return nms(corners(boxes), just_below(boxes.dtype.type(threshold)))
+
+
+def just_below(threshold: np.floating) -> float:
+    """Return the largest overlap below a threshold, because nms allows an overlap of the bound itself."""
+    return float(np.nextafter(threshold, threshold.dtype.type(0)))
 
 
 def anchors_of(layer: Layer, biases: Sequence[float], least: int = 1) -> np.ndarray:

@@ -9,8 +9,10 @@ import numpy as np
 
 from ...blobs import Blob
 from ...data.boxes import corners
+from ...onnx_graph import FLOAT, OnnxGraph, Value
+from .onnx_boxes import best_first, places, without_overlapped
 from .rows import DetectionsLayer
-from .yolo import distinct
+from .yolo import distinct, just_below
 
 
 class Candidates(NamedTuple):
@@ -31,6 +33,8 @@ class YoloOutputLayer(DetectionsLayer):
 
     formula = r"\{ b : s_b > t, \ \text{no better kept } b' \text{ with } \operatorname{IoU}(b, b') \ge u \}"
     nms_threshold: float
+    shapes: Sequence[tuple[int, int, int, int, int]]  # (N, A, values, H, W) of the maps
+    labels_of_box = 1  # how many candidates each box is
 
     def check_thresholds(self, nms_threshold: float) -> None:
         if not nms_threshold > 0:
@@ -46,6 +50,26 @@ class YoloOutputLayer(DetectionsLayer):
     def candidates(self, bottom: Blob, index: int) -> Candidates:
         """Return the boxes in the bottom of this index whose scores are high enough."""
         raise NotImplementedError
+
+    def written_candidates(self, g: OnnxGraph, maps: Value, index: int) -> tuple[Value, Value, Value | None]:
+        """Write boxes (N, M, 4) and, of M ``labels_of_box`` candidates, the scores, -inf where they are too low, and
+        the labels: (N, ...); None if the candidates of each box are all the labels in order."""
+        raise NotImplementedError
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        found = [self.written_candidates(g, maps, index) for index, maps in enumerate(bottom)]
+        boxes, scores = (g.Concat(*part, axis=1) for part in list(zip(*found, strict=True))[:2])
+        labels = None if found[0][2] is None else g.Concat(*(part[2] for part in found), axis=1)
+        total = self.labels_of_box * sum(shape[1] * shape[3] * shape[4] for shape in self.shapes)
+        scores, index = best_first(g, scores, total)
+        which = g.Unsqueeze(g.Div(index, self.labels_of_box), [2])
+        boxes = g.GatherND(boxes, which, batch_dims=1)
+        kept = without_overlapped(g, boxes, scores, just_below(np.float32(self.nms_threshold)), most=total)
+        place = places(g, kept)
+        label = g.Mod(index, self.labels_of_box) if labels is None else g.GatherElements(labels, index, axis=1)
+        numbers = (g.Cast(g.Add(label, 1), to=FLOAT), scores)
+        columns = [*(g.Unsqueeze(g.GatherND(x, place), [1]) for x in numbers), g.GatherND(boxes, place)]
+        return [self.written(g, kept, place, columns)]
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if self.ops.tracer is not None:
