@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import caffe_lite
+from caffe_lite.cli import main
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -118,3 +119,20 @@ def test_arguments_that_make_no_sense(caffe, folder, options, message):
     result = caffe("export", "deploy.prototxt", "w.caffemodel", *options)
     assert result.returncode
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("form", ["py", "npz", "safetensors"])
+def test_a_module_of_pytorch(tmp_path, capsys, form):
+    pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    save(tmp_path)
+    arguments = ["export", *(str(tmp_path / name) for name in ("deploy.prototxt", "w.caffemodel", f"out.{form}"))]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith("input x: N x 2 x 6 x 6\noutput pool: N x 3 x 2 x 2\nrandom inputs: ")
+    forms = {"py": ["out.py", "out.safetensors"]}.get(form, [f"out.{form}"])
+    assert sorted(path.name for path in tmp_path.glob("out*")) == forms
+    assert main([*arguments, "--opset", "13"]) == 1
+    assert "--opset is for OUT.onnx" in capsys.readouterr().err
+    if form != "py":
+        assert main([*arguments, "--preprocess"]) == 1
+        assert "--preprocess is for OUT.onnx and OUT.py" in capsys.readouterr().err

@@ -121,7 +121,7 @@ class NormalizingLayer(Layer):
                 self.learned_onnx(g, name) if name in self.order else g.constant(np.full(self.channels, value), name)
                 for name, value in (("scale", 1.0), ("shift", 0.0))
             )
-            y = g.BatchNormalization(x, *learned, *statistics, epsilon=self.eps)
+            y = g.like(x, g.BatchNormalization(x, *learned, *statistics, epsilon=self.eps))
         else:
             y, _, _ = self.normalized_onnx(g, x)
             y = self.scaled_onnx(g, y)
