@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..layer import register_layer
 from ..onnx_graph import OnnxGraph, Value
 from ..ops.array import Array
+from .common.onnx_recurrence import begin_together, lstm
 from .lstm_unit import lstm_unit, lstm_unit_backward, lstm_unit_onnx
 from .recurrent import RecurrentLayer
 
@@ -40,6 +41,14 @@ class LSTMLayer(RecurrentLayer):
         dh, dc = d_states
         dc, d_gates = lstm_unit_backward(self.ops, kept, dc, dh)
         return d_gates, dc
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        """Write all steps as an LSTM if every sequence begins with the first step, else as RecurrentLayer does."""
+        x, cont, *others = bottom
+        if others or not begin_together(cont):
+            return super().to_onnx(g, bottom, top)
+        of_x, bias, of_h = (self.ops.host_view(blob.data) for blob in self.blobs)
+        return [lstm(g, g.flat(x, 2, x.ndim), of_x, of_h, bias)]
 
     def step_onnx(self, g: OnnxGraph, gates: Value, cont: Value, states: Sequence[Value]) -> Sequence[Value]:
         c, h = lstm_unit_onnx(g, states[1], gates, cont, self.num_output)

@@ -9,7 +9,7 @@ from caffe_lite import TEST
 from caffe_lite.errors import LayerError
 from caffe_lite.export import to_onnx
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 CAPTIONS = """
@@ -57,6 +57,25 @@ def test_without_a_beginning_states_are_0_in_every_run(make_net, tmp_path) -> No
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     for _ in range(2):
         np.testing.assert_allclose(session.run(None, fed)[0], first, rtol=1e-5, atol=1e-5)
+
+
+def test_sequences_that_begin_together(make_net, tmp_path) -> None:
+    start = CAPTIONS.index('layer { name: "cont"')
+    indicator = """
+    layer {
+      name: "cont" type: "ContinuationIndicator" top: "cont"
+      continuation_indicator_param { time_step: 5 batch_size: 3 }
+    }
+    """
+    lstm = CAPTIONS[CAPTIONS.index('layer {\n  name: "embedding"') :].replace('bottom: "image" ', "")
+    net = make_net(CAPTIONS[:start] + indicator + lstm, TEST)
+    to_onnx(net, tmp_path / "net.onnx")
+    ops = [node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node]
+    assert "LSTM" in ops
+    assert "Scan" not in ops
+    words = np.random.default_rng(3).integers(0, 20, (5, 3)).astype(np.float32)
+    (scores,) = onnxruntime.InferenceSession(tmp_path / "net.onnx").run(None, {"words": words})
+    np.testing.assert_allclose(scores, net.forward(words=words)["scores"], rtol=1e-5, atol=1e-5)
 
 
 def test_a_margin_that_changes_with_every_pass(make_net, tmp_path) -> None:

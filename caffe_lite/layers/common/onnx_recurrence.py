@@ -38,6 +38,11 @@ def zero_state(g: OnnxGraph, sequence: Value, size: int) -> Value:
     return zeros
 
 
+def begin_together(cont: Value) -> bool:
+    """Return whether cont (T, N) is known to say that all sequences begin with the first step, and no others do."""
+    return cont.array is not None and not cont.array[:1].any() and bool((cont.array[1:] == 1).all())
+
+
 def lstm(g: OnnxGraph, x: Value, of_x: np.ndarray, of_h: np.ndarray, bias: np.ndarray) -> Value:
     """Write the outputs (T, N, H) of Caffe's LSTM for x (T, N, I), where all sequences begin with the first step.
 
