@@ -10,21 +10,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .blobs import blobFromImage as blobFromImage
+    from .blobs import blobFromImages as blobFromImages
+    from .blobs import imagesFromBlob as imagesFromBlob
+    from .boxes import NMSBoxes as NMSBoxes
+    from .boxes import softNMSBoxes as softNMSBoxes
     from .custom import registerLayer as registerLayer
     from .custom import unregisterLayer as unregisterLayer
     from .installation import install as install
+    from .models import ClassificationModel as ClassificationModel
+    from .models import DetectionModel as DetectionModel
+    from .models import KeypointsModel as KeypointsModel
+    from .models import Model as Model
+    from .models import SegmentationModel as SegmentationModel
     from .net import Layer as Layer
     from .net import Net as Net
     from .reading import readNet as readNet
     from .reading import readNetFromCaffe as readNetFromCaffe
+    from .shrinking import shrinkCaffeModel as shrinkCaffeModel
 
 _MODULES = {
+    "ClassificationModel": "models",
+    "DetectionModel": "models",
+    "KeypointsModel": "models",
     "Layer": "net",
+    "Model": "models",
+    "NMSBoxes": "boxes",
     "Net": "net",
+    "SegmentationModel": "models",
+    "blobFromImage": "blobs",
+    "blobFromImages": "blobs",
+    "imagesFromBlob": "blobs",
     "install": "installation",
     "readNet": "reading",
     "readNetFromCaffe": "reading",
     "registerLayer": "custom",
+    "shrinkCaffeModel": "shrinking",
+    "softNMSBoxes": "boxes",
     "unregisterLayer": "custom",
 }
 

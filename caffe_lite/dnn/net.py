@@ -124,6 +124,11 @@ class Net:
             raise NetError("the net has no layers", hint="read one: cv2.dnn.readNetFromCaffe(prototxt, caffemodel)")
         return self._running
 
+    def _image_size(self) -> tuple[int, int]:
+        """Return (width, height) of the first input in the prototxt, or zeros."""
+        shape = self._run.imported.shapes[0] if self._input_names else None
+        return (shape[3], shape[2]) if shape and len(shape) == 4 else (0, 0)
+
     def _input_index(self, name: str) -> int:
         if name and name not in self._input_names:
             raise UnknownName(f"the net has no input {name!r}", hint=f"its inputs: {', '.join(self._input_names)}")

@@ -54,7 +54,9 @@ def readNet(model: Any, config: Any = "", framework: Any = "") -> Net:
 
 
 def is_of_caffe(model: Any = "", config: Any = "", framework: Any = "") -> bool:
-    """Return whether these arguments of ``readNet`` stand for a net of Caffe."""
+    """Return whether these arguments, of ``readNet`` or of a model, stand for a net of Caffe."""
+    if isinstance(model, Net):
+        return True
     if not isinstance(model, str | os.PathLike):
         return False
     if not isinstance(config, str | os.PathLike):  # readNet(framework, buffer, buffer)
