@@ -76,7 +76,7 @@ def _sized(image: np.ndarray, height: int, width: int, crop: bool) -> np.ndarray
     if not crop:
         return resize(image, height, width)
     factor = max(width / old_width, height / old_height)
-    larger = resize(image, round(old_height * factor), round(old_width * factor))
+    larger = resize(image, round(old_height * factor), round(old_width * factor), factor)
     top, left = (larger.shape[0] - height) // 2, (larger.shape[1] - width) // 2
     return larger[top : top + height, left : left + width]
 

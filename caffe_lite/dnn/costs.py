@@ -16,6 +16,7 @@ _PER_VALUE = {
     "BatchNorm": 3,
     "ELU": 2,
     "Exp": 3,
+    "HardSigmoid": 1,
     "HardSwish": 1,
     "Log": 1,
     "Mish": 3,
@@ -23,9 +24,9 @@ _PER_VALUE = {
     "ReLU": 1,
     "ReLU6": 2,
     "Reorg": 21,
-    "Scale": 2,
     "Sigmoid": 3,
     "Softmax": 4,
+    "Softplus": 1,
     "Swish": 3,
     "TanH": 1,
 }
@@ -48,7 +49,12 @@ def flops(layer: Imported, bottoms: Shapes, tops: Shapes) -> int:
         weight = _learned(layer)
         return 2 * count * weight[0] * prod(weight[2:])
     if layer.type == "Pooling":
-        return made * (_window(p.pooling_param) + (p.pooling_param.pool == PoolingParameter.AVE))
+        window = _window(p.pooling_param, bottoms[0][2:])
+        return made * (window + (p.pooling_param.pool == PoolingParameter.AVE))
+    if layer.type in ("ROIPooling", "PSROIPooling"):
+        return made
+    if layer.type == "Scale":
+        return 2 * sum(map(prod, bottoms))
     if layer.type == "Power":
         return count * (2 if p.power_param.power == 1 else 10)
     if layer.type == "LRN":
@@ -70,9 +76,9 @@ def _learned(layer: Imported) -> tuple[int, ...]:
     return weight or (0,)
 
 
-def _window(p: PoolingParameter) -> int:
-    """Return the size of a window; OpenCV does not know a global one's."""
-    return 1 if p.global_pooling else (p.kernel_h or p.kernel_size) * (p.kernel_w or p.kernel_size)
+def _window(p: PoolingParameter, size: tuple[int, ...]) -> int:
+    """Return the size of a window."""
+    return prod(size) if p.global_pooling else (p.kernel_h or p.kernel_size) * (p.kernel_w or p.kernel_size)
 
 
 def _normalised(p: LRNParameter, shape: tuple[int, ...]) -> int:

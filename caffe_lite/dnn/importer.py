@@ -215,5 +215,7 @@ class _Importer:
 
 
 def _uses_batch(param: LayerParameter) -> bool:
+    """Return whether it is BVLC's BatchNorm with the batch's own statistics; those of forks that scale are whole."""
     p = param.batch_norm_param
-    return p.HasField("use_global_stats") and not p.use_global_stats
+    scales = p.scale_bias or any(p.HasField(field) for field in ("scale_filler", "bias_filler", "filler"))
+    return p.HasField("use_global_stats") and not p.use_global_stats and not scales

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import NetError, WeightsError
 from ..layers.prior_box import PriorBoxLayer
+from ..layers.proposal import ProposalLayer
 from ..logs.log import errors_only
 from ..net.graph import Graph
 from ..net.loading import load
@@ -158,6 +159,8 @@ class Running:
         for node in graph.nodes:
             if isinstance(node.layer, PriorBoxLayer):
                 node.layer.keep_fractions()
+            elif isinstance(node.layer, ProposalLayer):
+                node.layer.fills_up = True
         self._load(graph)
         return graph
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
-from ..data.boxes import decode, nms, nms_of_many
+from ..data.boxes import clip, decode, nms, nms_of_many
 from ..layer import register_layer
 from ..logs.log import logger
 from ..onnx_graph import OnnxGraph, Value
@@ -18,7 +18,7 @@ from .common.detection_files import result_files
 from .common.onnx_boxes import best_first, best_of_all, decoded, places, without_overlapped
 from .common.rows import DetectionsLayer
 
-_FIRST_OF_SYNOPSYS = DetectionOutputParameter.OBJECTNESS_SCORE_FIELD_NUMBER
+_OF_SYNOPSYS = range(DetectionOutputParameter.OBJECTNESS_SCORE_FIELD_NUMBER, DetectionOutputParameter.CLIP_FIELD_NUMBER)
 _FEW = 50_000  # pairs of boxes, for which it does not pay to treat each class by itself
 
 
@@ -37,7 +37,8 @@ class DetectionOutputLayer(DetectionsLayer):
     label, then score. Without any box, one row for each image: its index, then -1s. There is no gradient.
     Reads ``detection_output_param``: num_classes, share_location (true), background_label_id (0; -1: none), nms_param
     (nms_threshold 0.3, top_k -1: all, eta 1), keep_top_k (-1: all), code_type (CORNER; or CENTER_SIZE, CORNER_SIZE),
-    variance_encoded_in_target (false), confidence_threshold (none), save_output_param, visualize (false; true is
+    variance_encoded_in_target (false), confidence_threshold (none), clip (false; true, OpenCV's: boxes are moved into
+    the image before they are compared), save_output_param, visualize (false; true is
     accepted, and nothing is drawn). visualize_threshold and save_file belong to visualize.
     With save_output_param, which reads ``save_output_param``: output_directory, output_name_prefix, output_format (VOC,
     COCO or ILSVRC), label_map_file, name_size_file, num_test_image (all) and resize_param, the boxes are also written
@@ -72,7 +73,7 @@ class DetectionOutputLayer(DetectionsLayer):
         if len(bottom) > 4:
             self.error("it has five bottoms, as RefineDet's layer of this name", "only SSD's is known: give three")
         for field, value in p.ListFields():
-            if field.number >= _FIRST_OF_SYNOPSYS and value != field.default_value:
+            if field.number in _OF_SYNOPSYS and value != field.default_value:
                 self.error(f"{field.name} is set, a field of synopsys' Caffe", "only SSD's fields are known: remove it")
         if not p.num_classes:
             self.error("there is no num_classes", "count the classes, and the background as one of them")
@@ -140,6 +141,8 @@ class DetectionOutputLayer(DetectionsLayer):
             at, of = prior[chosen], label[chosen]
             variances = None if p.variance_encoded_in_target else priors[1, at]
             boxes = decode(p.code_type, locations[at, 0 if p.share_location else of], priors[0, at], variances)
+            if p.clip:
+                boxes = clip(boxes)
             index = self._suppressed(boxes, of)
             rows = np.empty((len(index), self.columns), score.dtype)
             rows[:, 0], rows[:, 1], rows[:, 2] = image, of[index], score[chosen[index]]
@@ -194,7 +197,8 @@ class DetectionOutputLayer(DetectionsLayer):
         else:
             shape = (locations.sizes[0], self.count, self.places, 4)
             locations = g.Gather(g.Transpose(g.reshape(locations, shape), perm=[0, 2, 1, 3]), self.labels, axis=1)
-        return decoded(g, p.code_type, locations, boxes, None if p.variance_encoded_in_target else variances)
+        found = decoded(g, p.code_type, locations, boxes, None if p.variance_encoded_in_target else variances)
+        return g.Clip(found, 0.0, 1.0) if p.clip else found
 
     def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
         if index != 2:

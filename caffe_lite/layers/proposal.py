@@ -54,6 +54,7 @@ class ProposalLayer(Layer):
     tops = (1, 2)
     not_differentiable = (0, 1, 2)
     kept: int | None = None  # number of regions in the last pass
+    fills_up = False  # as in OpenCV: zeros follow, so that there are always as many regions as may be kept
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.proposal_param
@@ -133,6 +134,9 @@ class ProposalLayer(Layer):
         best = np.concatenate([np.zeros(0, scores.dtype), *(best for _, best in found)])
         if self.rules.small == "after" and images and not len(values):
             values, best = np.array([[0, 0, 0, 1, 1]], scores.dtype), np.zeros(1, scores.dtype)
+        if self.fills_up:
+            missing = images * self.rules.after - len(values)
+            values, best = np.pad(values, ((0, missing), (0, 0))), np.pad(best, (0, missing))
         self.kept = len(values)
         self._shape(top, self.kept)
         top[0].data = self.ops.asarray(values)

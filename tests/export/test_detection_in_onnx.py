@@ -79,6 +79,12 @@ def test_detection_output(code: str, shared: str, background: int, top_k: str, k
     assert all(rows.shape[2] > 8 for rows in found)
 
 
+def test_detection_output_within_the_image() -> None:
+    layer = f'type: "DetectionOutput" detection_output_param {{ num_classes: {CLASSES} clip: true }}'
+    found = agrees(layer, detector(2, 1, 3))
+    assert all(rows[..., 3:].min() == 0 and rows[..., 3:].max() == 1 for rows in found)
+
+
 @pytest.mark.parametrize("opset", [13, 21])
 def test_detection_output_without_any(opset: int) -> None:
     layer = f'type: "DetectionOutput" detection_output_param {{ num_classes: {CLASSES} confidence_threshold: 2 }}'

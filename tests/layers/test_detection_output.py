@@ -33,7 +33,7 @@ def decoded_by_hand(code, numbers, prior, variance):
 
 
 def detected_by_hand(
-    locations, scores, priors, *, classes, shared, background, threshold, top_k, eta, keep, code, coded
+    locations, scores, priors, *, classes, shared, background, threshold, top_k, eta, keep, code, coded, cut
 ):
     """SSD's rules, one prior, class and image after the other; rows of image, label, score and corners."""
     images, count = len(locations), priors.shape[2] // 4
@@ -57,6 +57,7 @@ def detected_by_hand(
                 )
                 for i in order
             ]
+            boxes = [[min(max(x, 0), 1) for x in box] for box in boxes] if cut else boxes
             found += [[image, label, scores[image, order[i], label], *boxes[i]] for i in nms_by_hand(boxes, 0.6, eta)]
         if keep is not None:
             best = sorted(range(len(found)), key=lambda i: -found[i][2])[:keep]
@@ -96,9 +97,10 @@ def random_bottoms(rng, images, count, classes, shared):
     keep=st.sampled_from([None, -1, 0, 1, 5, 100]),
     code=st.sampled_from(["CORNER", "CENTER_SIZE", "CORNER_SIZE"]),
     coded=st.booleans(),
+    cut=st.booleans(),
 )
 def test_detections(
-    engine, seed, images, count, classes, shared, background, threshold, top_k, eta, keep, code, coded
+    engine, seed, images, count, classes, shared, background, threshold, top_k, eta, keep, code, coded, cut
 ) -> None:
     bottoms = random_bottoms(np.random.default_rng(seed), images, count, classes, shared)
     param = f"num_classes: {classes} share_location: {str(shared).lower()} background_label_id: {background}"
@@ -106,6 +108,7 @@ def test_detections(
     param += f" eta: {eta}{'' if top_k is None else f' top_k: {top_k}'} }}"
     param += "" if threshold is None else f" confidence_threshold: {threshold}"
     param += "" if keep is None else f" keep_top_k: {keep}"
+    param += " clip: true" if cut else ""
     found = net_of(engine, param, *bottoms).blobs["y0"].data
     wanted = detected_by_hand(
         *bottoms,
@@ -118,6 +121,7 @@ def test_detections(
         keep=None if keep == -1 else keep,
         code=code,
         coded=coded,
+        cut=cut,
     )
     assert found.shape == (1, 1, len(wanted), 7)
     np.testing.assert_allclose(found[0, 0], wanted, rtol=1e-6, atol=1e-9)
