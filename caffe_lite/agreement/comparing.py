@@ -77,16 +77,17 @@ def _readers(nodes: Sequence[Node], name: str) -> Iterator[tuple[Node, int]]:
 
 
 def run(net: Net, fed: Arrays) -> dict[str, np.ndarray]:
-    """Run a net forward over these inputs; return all of its blobs, in the order of the layers.
+    """Run a net's layers forward over these inputs; return all of its blobs, in the order of the layers.
 
     If what is fed are the tops of data layers, these do not run.
     """
     for name, values in fed.items():
         net.blobs[name].data[...] = values
-    for is_fed, group in groupby(net.nodes, lambda node: not node.bottom and not set(fed).isdisjoint(node.top_names)):
-        names = [node.name for node in group]
+    given = [not node.bottom and not set(fed).isdisjoint(node.top_names) for node in net.nodes]
+    for is_fed, group in groupby(range(len(given)), given.__getitem__):
+        places = list(group)
         if not is_fed:
-            net.forward(start=names[0], end=names[-1])
+            net._caffe_graph.run_forward(places[0], places[-1])
     return {name: np.array(blob.data, np.float64) for name, blob in net.blobs.items()}
 
 

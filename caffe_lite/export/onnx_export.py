@@ -46,12 +46,12 @@ def to_onnx(
     return export
 
 
-def runner(written: WrittenNet) -> OnnxRun:
-    """Return what runs a written net."""
+def runner(written: WrittenNet, threads: int = 0) -> OnnxRun:
+    """Return what runs a written net, on so many threads; 0 leaves the number to onnxruntime."""
     model = model_of(written, "net")
     if not is_large(model):
-        return OnnxRun(model.SerializeToString())
+        return OnnxRun(model.SerializeToString(), threads)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = os.path.join(folder, "net.onnx")
         save(model, path)
-        return OnnxRun(path)
+        return OnnxRun(path, threads)

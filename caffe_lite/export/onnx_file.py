@@ -14,7 +14,7 @@ import numpy as np
 from ..agreement.onnx_running import onnx
 from ..files.atomic import writing
 from ..files.paths import system_path
-from ..onnx_graph import FLOAT, OnnxGraph, Value
+from ..onnx_graph import FLOAT, OnnxGraph, OnnxNode, Value
 from .writing import WrittenNet
 
 OPSETS = range(13, 22)
@@ -75,6 +75,8 @@ def is_large(model: Any) -> bool:
 def _nodes(graph: OnnxGraph) -> Any:
     names = set()
     for node in graph.nodes:
+        if _reshaped(node) is not None:
+            continue
         name = f"{node.layer}/{node.op}"
         while name in names:
             name += "_"
@@ -104,10 +106,20 @@ def _body(graph: OnnxGraph) -> Any:
 
 def _constants(graph: OnnxGraph) -> list[Any]:
     """Return the constants that a graph reads, each once; bodies of its operations have their own."""
-    read = {id(value): value for node in graph.nodes for value in node.inputs if value is not None}
+    reshaped = {id(node.outputs[0]): array for node in graph.nodes if (array := _reshaped(node)) is not None}
+    read = {id(v): v for node in graph.nodes if _reshaped(node) is None for v in node.inputs if v is not None}
     read |= {id(value): value for value in graph.outputs}
+    arrays = ((value, reshaped.get(place, value.array)) for place, value in read.items())
     return [
-        onnx().numpy_helper.from_array(np.asarray(value.array, order="C"), value.name)
-        for value in read.values()
-        if value.array is not None
+        onnx().numpy_helper.from_array(np.asarray(array, order="C"), value.name)
+        for value, array in arrays
+        if array is not None
     ]
+
+
+def _reshaped(node: OnnxNode) -> np.ndarray | None:
+    """Return the result of an operation that gives a constant another shape: it is written as a constant."""
+    if node.op != "Reshape" or node.inputs[0] is None or node.inputs[0].array is None:
+        return None
+    shape = node.outputs[0].shape
+    return None if shape is None or None in shape else node.inputs[0].array.reshape([size or 0 for size in shape])

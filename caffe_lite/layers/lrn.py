@@ -85,7 +85,7 @@ class LRNLayer(Layer):
             mean = around.mean(g, g.like(x, g.Mul(x, x)))
             y = g.Mul(x, g.Pow(g.Add(g.Mul(mean, self.alpha), 1.0), -self.beta))
         if self.pool is not None:
-            y, _ = OnnxPooling(self.pool, x.image, self.pooled).largest(g, g.like(x, y))
+            y = OnnxPooling(self.pool, x.image, self.pooled).largest(g, g.like(x, y))
         return [y]
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:

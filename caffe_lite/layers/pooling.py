@@ -137,7 +137,7 @@ class PoolingLayer(Layer):
         x, method = bottom[0], self.param.pooling_param.pool
         pooling = OnnxPooling(Windows(*self.geometry, self.dilation), x.image, self.out, self.includes_pad)
         if method == PoolingParameter.MAX:
-            return pooling.largest(g, x)[: len(top)]
+            return pooling.largest_with_places(g, x) if len(top) > 1 else [pooling.largest(g, x)]
         if self.averages:
             return [pooling.mean(g, x)]
         mean = pooling.mean(g, x)

@@ -35,6 +35,8 @@ class CompiledPass:
     Afterwards outputs, losses, parameters and their diffs can be read; reading another blob is an error.
     """
 
+    remembers = False
+
     def __init__(self, net: Structure, backward: bool) -> None:
         self.net = net
         self.backward = backward

@@ -67,6 +67,8 @@ class Graph(Structure):
         if compiled and able and compiled.serves(self._blob[name] for name in read):
             self._retained = False
             return compiled()
+        if not whole:
+            self._complete()
         self._retained = self._retained or whole
         return self.run_forward(start, end)
 
@@ -75,6 +77,7 @@ class Graph(Structure):
 
         See ``backward`` for nodes that have not run forward.
         """
+        self._complete()
         if not self._retained:
             raise EngineError(
                 "there is nothing for a backward pass: the last forward pass was compiled, and keeps outputs only",
@@ -89,6 +92,7 @@ class Graph(Structure):
             self._retained = False
             return compiled()
         loss = self.forward_pass()
+        self._complete()
         self._backward_over(self.fusion.steps(0, None, self._one_by_one), 0)
         return loss
 
@@ -101,6 +105,12 @@ class Graph(Structure):
         """Make every blob readable after a compiled pass: run its layers again over the same data."""
         if self._program and not self._retained:
             self._program.rerun()
+
+    def _complete(self) -> None:
+        """Let the layers know of the last pass if a program ran it and can have them run over the same data."""
+        if self._program and self._program.remembers and not self._retained:
+            self._program.rerun()
+            self._retained = True
 
     def run_forward(self, start: int = 0, end: int | None = None, observer: passes.Observer | None = None) -> Array:
         """Run ``forward_pass`` layer by layer; the observer is called after each step."""
@@ -161,6 +171,7 @@ class Graph(Structure):
 
     def deconv_pass(self, start: int, guided: bool) -> None:
         """Run the nodes from ``start`` back to the first with their ``Deconv`` instead of ``Backward``."""
+        self._complete()
         self._take_back()
         self.fusion.steps(0, start, one_by_one=True)
         for node in reversed(self.nodes[: start + 1]):

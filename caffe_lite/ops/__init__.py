@@ -6,6 +6,7 @@ import functools
 import os
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from ..errors import EngineError, MissingExtra
@@ -53,7 +54,15 @@ def _torch(dtype: str, device: str) -> Ops[Any]:
     return TorchOps(dtype, device)
 
 
-_OWN: dict[str, Factory] = {"numpy": _numpy, "torch": _torch}  # by the package that each needs
+def _onnxruntime(dtype: str, device: str) -> Ops[Any]:
+    # It runs whole nets, so it stands above them.
+    ops: Ops[Any] = import_module("..export.onnxruntime_engine", __package__).OnnxRuntimeOps(dtype, device)
+    return ops
+
+
+# By the package that each needs.
+_OWN: dict[str, Factory] = {"numpy": _numpy, "torch": _torch, "onnxruntime": _onnxruntime}
+_EXTRAS = {"torch": "torch", "onnxruntime": "onnx"}
 _registered: dict[str, Factory] = {}
 
 
@@ -194,7 +203,7 @@ def _factory(name: str) -> Factory:
         name = "torch" if is_installed("torch") else "numpy"
     if name in _OWN:
         if not is_installed(name):
-            raise MissingExtra(name, name, f"run the {name} engine")
+            raise MissingExtra(name, _EXTRAS[name], f"run the {name} engine")
         return _OWN[name]
     factory: Factory | None = _registered.get(name) or load_engine(name)
     if factory is None:

@@ -63,9 +63,13 @@ class Compiled(Protocol[A]):
 
 
 class Program(Protocol):
-    """A whole pass over a net, run at once: the forward pass or, with ``backward``, the forward and backward pass."""
+    """A whole pass over a net, run at once: the forward pass or, with ``backward``, the forward and backward pass.
+
+    ``remembers``: every blob of the last pass can be read, and ``rerun`` can repeat it, whatever was written since.
+    """
 
     backward: bool
+    remembers: bool
 
     def __call__(self) -> Array:
         """Bind the blobs that it keeps, add to the parameters' diffs, and return the sum of the weighted losses."""

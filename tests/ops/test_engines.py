@@ -185,7 +185,7 @@ class Whole(NumpyOps):
 
 
 class Program:
-    backward = False
+    backward = remembers = False
 
     def __init__(self, net):
         self.net = net

@@ -21,8 +21,12 @@ class OnnxPooling:
     out: Ints
     includes_pad: bool = True
 
-    def largest(self, g: OnnxGraph, x: Value) -> list[Value]:
-        """Write the largest element of each window of x (N, C, *image), and its place in the plane as a float."""
+    def largest(self, g: OnnxGraph, x: Value) -> Value:
+        """Write the largest element of each window of x (N, C, *image)."""
+        return self._with_empty_windows(g, g.MaxPool(x, **self._attributes(self.windows.pad, self.image)), 0.0)
+
+    def largest_with_places(self, g: OnnxGraph, x: Value) -> list[Value]:
+        """Write ``largest``, and the place of each of these elements in its plane, as a float."""
         y, places = g.MaxPool(x, outputs=2, **self._attributes(self.windows.pad, self.image))
         mask = g.Cast(g.Mod(places, prod(self.image)), to=FLOAT)
         return [self._with_empty_windows(g, y, 0.0), self._with_empty_windows(g, mask, -1.0)]

@@ -36,7 +36,7 @@ class NumpyOps(Ops[np.ndarray]):
         super().__init__(np, dtype)
 
     def describe(self) -> str:
-        return f"{self.name}, on {_threads()} threads"
+        return f"{self.name}, on {threads()} threads"
 
     def quiet(self) -> AbstractContextManager[object]:
         return np.errstate(all="ignore")
@@ -246,7 +246,7 @@ class NumpyOps(Ops[np.ndarray]):
         return _batch_first(dx)
 
 
-def _threads() -> int:
+def threads() -> int:
     """Return how many threads matrix products may use, as NumPy's libraries read it from the environment."""
     for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         if os.environ.get(variable, "").isdecimal():
