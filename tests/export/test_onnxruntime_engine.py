@@ -267,7 +267,7 @@ def test_layers_without_a_form_in_onnx(tmp_path, monkeypatch, caplog):
         settled(nets)
     parts = nets[1]._program.parts
     assert [node.name for node in parts.kept if node.layer.type != "Split"] == ["ip", "z"]
-    text = 'layer "last" (Python): a Python layer cannot be written in ONNX, so NumPy computes this layer'
+    text = 'layer "last" (Python): class twice_layer.Twice cannot be written in ONNX, so NumPy computes this layer'
     assert text in caplog.text
     same(nets, "last")
 
