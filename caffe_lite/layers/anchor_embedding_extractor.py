@@ -8,7 +8,9 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, register_layer
+from ..onnx_graph import FLOAT, INT64, OnnxGraph, Value
 from ..ops.array import Array
+from .common.onnx_boxes import unless_any
 from .common.rows import RowsLayer
 
 _RECORD = 11  # values of a detection
@@ -106,6 +108,47 @@ class AnchorEmbeddingExtractorLayer(RowsLayer):
 
     def _vectors(self, maps: Array) -> Array:
         return self.ops.reshape(self.ops.transpose(maps, (0, 2, 3, 1)), (-1, self.map_shape[1]))
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        p, (_, channels, height, width) = self.param.embedding_extractor_param, self.map_shape
+        records = g.reshape(bottom[0], (bottom[0].sizes[2], _RECORD))
+        numbers = g.Cast(records, to=INT64)
+
+        def of(places: Sequence[int], rows: Value) -> Value:
+            column: Value = g.Gather(rows, list(places), axis=1)
+            return column
+
+        counts = g.GreaterOrEqual(of([_ITEM], numbers), 0)
+        if p.HasField("num_valid_actions") and p.num_valid_actions >= 0:
+            counts = g.And(counts, g.Less(of([_ACTION], numbers), p.num_valid_actions))
+        flags, found = g.Where(counts, 0.0, -np.inf), g.Gather(g.NonZero(counts), 0, axis=0)
+        records, numbers = g.Gather(records, found, axis=0), g.Gather(numbers, found, axis=0)
+        sizes = np.array([p.num_anchors * height * width, height * width, width, 1])
+        place = g.reduce("ReduceSum", g.Mul(of([_ITEM, _ANCHOR, _Y, _X], numbers), sizes), [1], keepdims=False)
+        maps = [g.Unsqueeze(g.Transpose(x, perm=[0, 2, 3, 1]), [1]) for x in bottom[1:]]
+        vectors = g.Gather(g.reshape(g.Concat(*maps, axis=1), (None, channels)), place, axis=0)
+        label = g.Squeeze(g.Cast(of([p.label_src_pos], numbers), to=FLOAT), [1])
+        tops = [unless_any(g, vectors, flags, [0] * channels), unless_any(g, label, flags, -1)]
+        if p.output_instance_weights:
+            persons = g.Cast(of([_ITEM, _TRACK], numbers), to=FLOAT)
+            differ = g.reduce("ReduceMax", g.Abs(g.Sub(g.Unsqueeze(persons, [0]), g.Unsqueeze(persons, [1]))), [2])
+            alike = g.reduce("ReduceSum", g.Cast(g.Equal(differ, 0.0), to=FLOAT), [1, 2], keepdims=False)
+            tops.append(unless_any(g, g.Div(1.0, alike), flags, -1))
+        elif p.output_proposals:
+            item = g.Cast(of([_ITEM], numbers), to=FLOAT)
+            boxes = of(range(*_BOX.indices(_RECORD)), records)
+            tops.append(unless_any(g, g.Concat(item, boxes, axis=1), flags, [-1] * 5))
+        return tops
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        if index:
+            return None
+        p, (images, _, height, width) = self.param.embedding_extractor_param, self.map_shape
+        records = rng.integers(0, 3, shape).astype(float)
+        records[..., _BOX] = rng.random((*shape[:3], 4))
+        for place, size in ((_ITEM, images), (_ANCHOR, p.num_anchors), (_Y, height), (_X, width)):
+            records[..., place] = rng.integers(0, size, shape[:3])
+        return records
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
 from ..blobs import Blob
 from ..data.boxes import best_first, clip_inside, nms
 from ..layer import Kind, register_layer
-from .common.box_regression import Anchors, Bounds, BoxCode, measure_of
+from ..onnx_graph import OnnxGraph, Value
+from .common.box_regression import Anchors, Bounds, BoxCode, check_measure, measure_of
+from .common.onnx_boxes import clipped_inside, column, ends, places, sorted_scores, unless_any, without_overlapped
 from .common.rows import RowsLayer
 
 
@@ -103,3 +106,32 @@ class BoxGroupOutputLayer(RowsLayer):
         order = best_first(value, p.max_nms_num or None)
         order = order[nms(box[order], p.iou_thr, most=p.max_post_nms_num or None, inclusive=True, measure=self.measure)]
         return np.concatenate([np.full((len(order), 1), image, value.dtype), box[order], value[order, None]], 1)
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        check_measure(self, self.measure)
+        p = self.param.box_group_output_param
+        maps = [self._written(g, *map_) for map_ in zip(self.maps, bottom[::2], bottom[1::2], strict=True)]
+        boxes, scores = (g.Concat(*parts, axis=1) for parts in zip(*maps, strict=True))
+        total = sum(len(anchors) * prod(x.image) for anchors, x in zip(self.maps, bottom[::2], strict=True))
+        scores, index = sorted_scores(g, scores, min(p.max_nms_num or total, total))
+        boxes = g.GatherND(boxes, g.Unsqueeze(index, [2]), batch_dims=1)
+        kept = without_overlapped(g, boxes, scores, p.iou_thr, most=p.max_post_nms_num or total, inclusive=True)
+        place = places(g, kept)
+        regions = g.Concat(column(g, place, 0), g.GatherND(boxes, place), axis=1)
+        rows = g.Concat(regions, g.Unsqueeze(g.GatherND(kept, place), [1]), axis=1)
+        regions, rows = unless_any(g, regions, kept, [0, 1, 1, 10, 10]), unless_any(g, rows, kept, [0] * 6)
+        return [g.reshape(regions, (None, 5, 1, 1)), g.reshape(rows, (None, 6, 1, 1))][: len(top)]
+
+    def _written(self, g: OnnxGraph, anchors: Anchors, background: Value, numbers: Value) -> tuple[Value, Value]:
+        """Write the boxes (N, M, 4) of a map and their scores (N, M), -inf if they are too low or the box too small."""
+        p, (height, width) = self.param.box_group_output_param, numbers.image
+        shape = (len(anchors), height, width)
+        scores = g.Sub(1.0, g.reshape(g.slice(background, [0], [1], [1]), (None, prod(shape))))
+        deltas = g.Transpose(g.reshape(numbers, (None, len(anchors), 4, height, width)), perm=[0, 1, 3, 4, 2])
+        all_anchors = anchors.at(*np.indices(shape).reshape(3, -1)).astype(np.float32)
+        boxes = self.code.decoded(g, all_anchors, g.reshape(deltas, (None, prod(shape), 4)), self.bounds)
+        boxes = clipped_inside(g, boxes, np.array([width, height], np.float32) * anchors.stride)
+        near, far = ends(g, boxes)
+        size = g.reduce("ReduceMin", g.Add(g.Sub(far, near), 1.0), [2], keepdims=False)
+        good = g.And(g.GreaterOrEqual(scores, p.fg_thr), g.GreaterOrEqual(size, float(p.min_size)))
+        return boxes, g.Where(good, scores, -np.inf)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from .common.graphs import components
 
 
@@ -45,6 +47,9 @@ class ConnectedComponentLayer(Layer):
         numbers = starts.cumsum(1) + labels.reshape(n * channels, h * w).max(1, initial=0, keepdims=True)
         y = np.where(values != 0, numbers.ravel()[first], 0)
         top[0].data = self.ops.asarray(y.reshape(bottom[0].shape))
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> NoReturn:
+        self.error("ONNX has no operation that finds connected regions", "Export the layers before it")
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down):

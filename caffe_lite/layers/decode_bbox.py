@@ -8,6 +8,7 @@ import numpy as np
 
 from ..blobs import Blob
 from ..layer import Kind, register_layer
+from ..onnx_graph import OnnxGraph, Value
 from ..proto import caffe_pb2
 from .common.box_regression import BoxCode
 from .common.rows import RowsLayer
@@ -55,3 +56,9 @@ class DecodeBBoxLayer(RowsLayer):
             for match in matches:
                 kept &= match[:, -1] < np.float32(self.param.decode_bbox_param.gt_iou_thr)
         self.deliver(top, [np.concatenate([regions[:, :1], boxes], 1)[kept]])
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        deltas, regions = (g.reshape(x, x.sizes[:2]) for x in bottom[:2])
+        number, region = g.slice(regions, [0], [1], [1]), g.slice(regions, [1], [5], [1])
+        boxes = self.code.decoded(g, region, g.slice(deltas, [4], [8], [1]))
+        return [g.reshape(g.Concat(number, boxes, axis=1), (None, 5, 1, 1))]

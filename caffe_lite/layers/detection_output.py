@@ -15,7 +15,7 @@ from ..logs.log import logger
 from ..onnx_graph import OnnxGraph, Value
 from ..proto.caffe_pb2 import DetectionOutputParameter, PriorBoxParameter
 from .common.detection_files import result_files
-from .common.onnx_boxes import best_first, best_of_all, decoded, places, without_overlapped
+from .common.onnx_boxes import best_of_all, decoded, places, sorted_scores, without_overlapped
 from .common.rows import DetectionsLayer
 
 _OF_SYNOPSYS = range(DetectionOutputParameter.OBJECTNESS_SCORE_FIELD_NUMBER, DetectionOutputParameter.CLIP_FIELD_NUMBER)
@@ -170,7 +170,7 @@ class DetectionOutputLayer(DetectionsLayer):
         if not most:
             self.error("nms_param has top_k: 0, so that there are no boxes", "Remove it, or give a number above 0")
         scores = g.Transpose(g.reshape(bottom[1], (images, self.count, p.num_classes)), perm=[0, 2, 1])
-        scores, index = best_first(g, g.Gather(scores, self.labels, axis=1), most)  # (N, classes, most)
+        scores, index = sorted_scores(g, g.Gather(scores, self.labels, axis=1), most)  # (N, classes, most)
         boxes = g.GatherND(
             self._boxes(g, *bottom[:3]), g.Unsqueeze(index, [3]), batch_dims=1 if p.share_location else 2
         )

@@ -11,8 +11,10 @@ from ..blobs.unknown import UnknownSize
 from ..data.boxes import best_first, clip_inside, nms
 from ..layer import Kind, register_layer
 from ..logs.log import logger
-from .common.box_regression import BoxCode, measure_of
+from ..onnx_graph import INT64, OnnxGraph, Operand, Value
+from .common.box_regression import BoxCode, check_measure, measure_of
 from .common.detection_files import result_files
+from .common.onnx_boxes import best_of_all, clipped_inside, column, places, sorted_scores, without_overlapped
 from .common.rows import RowsLayer
 
 
@@ -112,3 +114,50 @@ class FrcnnOutputLayer(RowsLayer):
         if 0 < p.max_det_num < len(rows):
             rows = rows[np.sort(best_first(rows[:, 5], p.max_det_num))]
         return rows
+
+    def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
+        check_measure(self, self.measure)
+        p = self.param.frcnn_output_param
+        scores, deltas, regions, sizes = (g.reshape(x, x.sizes[:2]) for x in bottom)
+        labels, count, number = (
+            (scores.sizes[1] or 0) - 1,
+            g.Gather(g.Shape(scores), [0]),
+            g.Gather(g.Shape(sizes), [0]),
+        )
+
+        def shaped(x: Value, *shape: Operand) -> Value:
+            """Reshape even if there is no region; before opset 14, ONNX cannot say that."""
+            y: Value = g.Reshape(x, g.Concat(*shape, axis=0), allowzero=1 if g.opset >= 14 else None)
+            return y
+
+        image = g.Cast(g.slice(regions, [0], [1], [1]), to=INT64)  # (R, 1)
+        boxes, each = self._written_boxes(g, deltas, regions, g.GatherND(sizes, image))
+        images = g.Range(0, g.Squeeze(number, [0]), 1)
+        own = g.Equal(g.Transpose(image, perm=[1, 0]), g.Unsqueeze(images, [1, 2]))  # (N, 1, R)
+        values = g.Transpose(g.slice(scores, [1], [labels + 1], [1]), perm=[1, 0])
+        values = g.Where(g.And(own, g.GreaterOrEqual(values, p.conf_thr)), values, -np.inf)
+        values, index = sorted_scores(g, values, count)  # (N, labels, R)
+        which = g.Add(g.Mul(index, each), np.arange(labels)[:, None]) if each > 1 else index
+        boxes = g.Gather(boxes, which, axis=0)
+        lists = shaped(boxes, g.Mul(number, labels), count, [4]), shaped(values, g.Mul(number, labels), count)
+        kept = without_overlapped(g, *lists, p.iou_thr, most=count, inclusive=True)
+        total = g.Mul(count, labels)
+        kept = shaped(kept, number, total)
+        if p.max_det_num:
+            kept = best_of_all(g, kept, g.Min(total, [p.max_det_num]))
+        values = g.Unsqueeze(values, [3])
+        label = g.Expand(np.arange(1, labels + 1, dtype=np.float32)[:, None, None], g.Shape(values))
+        found = shaped(g.Concat(boxes, label, values, axis=3), number, total, [6])
+        first = g.Mul(g.slice(sizes, [0], [1], [1]), 0.0)  # of each image, before what is found
+        found = g.Concat(g.Sub(g.Unsqueeze(first, [2]), np.ones(6)), found, axis=1)
+        place = places(g, g.Concat(first, kept, axis=1))
+        return [g.reshape(g.Concat(column(g, place, 0), g.GatherND(found, place), axis=1), (None, 7, 1, 1))]
+
+    def _written_boxes(self, g: OnnxGraph, deltas: Value, regions: Value, sizes: Value) -> tuple[Value, int]:
+        """Write the boxes of regions (R, 5) in images of these sizes (R, 2), and how many each has: (R each, 4)."""
+        count = (deltas.sizes[1] or 0) // 4
+        last = count if self.cls_aware else 2
+        deltas = g.slice(g.reshape(deltas, (deltas.sizes[0], count, 4)), [1], [last], [1])
+        boxes = self.code.decoded(g, g.Unsqueeze(g.slice(regions, [1], [5], [1]), [1]), deltas)
+        boxes = clipped_inside(g, boxes, g.Unsqueeze(g.Gather(sizes, [1, 0], axis=1), [1]))
+        return g.reshape(boxes, (None, 4)), last - 1

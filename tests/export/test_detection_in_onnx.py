@@ -13,6 +13,8 @@ from caffe_lite.errors import CaffeError
 from caffe_lite.proto import caffe_pb2
 from caffe_lite.pycaffe.layer import UserLayer
 
+from ..layers import test_box_group_output as of_groups
+from ..layers import test_frcnn_output as of_frcnn
 from ..layers.gradient import Bottom, make_net
 
 pytest.importorskip("onnx")
@@ -321,3 +323,75 @@ def test_yolo(layer: str, shapes: list[tuple[int, ...]]) -> None:
     low = [drawn(shape, lambda rng, shape=shape: np.full(shape, -9)) for shape in shapes]
     for rows in agrees(layer, low):
         assert rows[0, 0, :, 1:].max() == -1
+
+
+def made(scene, seed: int = 0) -> list[Bottom]:
+    """Return bottoms that a function makes together from random numbers."""
+    shapes = [array.shape for array in scene(np.random.default_rng(seed))]
+    return [
+        drawn(shape, lambda rng, index=index: scene(np.random.default_rng(rng.bit_generator.seed_seq.entropy))[index])
+        for index, shape in enumerate(shapes)
+    ]
+
+
+@pytest.mark.parametrize("cls_aware", [True, False])
+@pytest.mark.parametrize("param", ["", "max_det_num: 12"])
+def test_frcnn_output(param: str, cls_aware: bool) -> None:
+    bottoms = made(lambda rng: of_frcnn.scene(rng, cls_aware=cls_aware))
+    for opset in (13, 18):
+        found = agrees(of_frcnn.text(param, cls_aware), bottoms, opset=opset)
+        assert all(len(rows) > 10 and rows[-1, 1] == -1 for rows in found)
+
+
+def test_frcnn_output_of_nothing() -> None:
+    found = agrees(of_frcnn.text().replace("conf_thr: 0.2", "conf_thr: 2"), made(of_frcnn.scene))
+    assert all(len(rows) == 3 for rows in found)
+
+
+@pytest.mark.parametrize(("most", "post"), [(0, 0), (30, 0), (0, 7), (30, 7)])
+def test_box_group_output(most: int, post: int) -> None:
+    text = of_groups.text(most=most, post=post)
+    found = agrees(text, made(lambda rng: of_groups.random_maps(rng, 2)), tops=2)
+    assert all(len(rows) > 8 and set(rows[:, 0, 0, 0]) == {0, 1} for rows in found)
+
+
+def test_box_group_output_of_nothing() -> None:
+    maps = made(lambda rng: of_groups.random_maps(rng, 2))
+    for rows in agrees(of_groups.text(min_size=9999), maps, tops=2):
+        assert rows[:, :, 0, 0].tolist() == [[0, 1, 1, 10, 10]]
+
+
+@pytest.mark.parametrize("measure", ["IOMU", "IOFU"])
+def test_other_measures_are_refused(measure: str) -> None:
+    maps = made(lambda rng: of_groups.random_maps(rng, 2))
+    with pytest.raises(CaffeError, match=f"nms_type is {measure}"):
+        agrees(of_groups.text(nms_type=measure), maps)
+
+
+@pytest.mark.parametrize("more", ["", "bbox_reg_param { bbox_mean: [0, 0.1, 0, -0.1] bbox_std: [0.1, 0.1, 0.2, 0.2] }"])
+def test_decode_bbox(more: str) -> None:
+    bottoms = [Bottom((REGIONS, 8, 1, 1)), drawn((REGIONS, 5), regions)]
+    assert agrees(f'type: "DecodeBBox" {more}', bottoms)[0].shape == (REGIONS, 5, 1, 1)
+
+
+def records(rng: np.random.Generator) -> np.ndarray:
+    """Return detections, of which some do not count."""
+    rows = np.column_stack([rng.integers(0, size, 20) for size in (2, 3, 1, 1, 1, 1, 2, 2, 4, 4, 5)]).astype(float)
+    rows[:, 2:6] = rng.random((20, 4))
+    rows[::5, 0] = -1
+    return rows.reshape(1, 1, 20, 11)
+
+
+@pytest.mark.parametrize("more", ["", "output_instance_weights: true", "output_proposals: true"])
+@pytest.mark.parametrize("actions", [-1, 2, 0])
+def test_anchor_embedding_extractor(more: str, actions: int) -> None:
+    layer = f"""type: "AnchorEmbeddingExtractor" embedding_extractor_param {{ num_anchors: 2 label_src_pos: 8
+        num_valid_actions: {actions} {more} }}"""
+    bottoms = [drawn((1, 1, 20, 11), records), Bottom((2, 3, 5, 4)), Bottom((2, 3, 5, 4))]
+    found = agrees(layer, bottoms, tops=3 if more else 2)
+    assert all(len(rows) > 4 if actions else len(rows) == 1 for rows in found)
+
+
+def test_connected_components_have_no_form() -> None:
+    with pytest.raises(CaffeError, match="ONNX has no operation that finds connected regions"):
+        agrees('type: "ConnectedComponent"', [Bottom((1, 1, 3, 3))])

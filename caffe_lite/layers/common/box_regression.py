@@ -10,6 +10,8 @@ import numpy as np
 
 from ...data.boxes import Measure, from_deltas, to_deltas
 from ...layer import Layer
+from ...onnx_graph import OnnxGraph, Value
+from . import onnx_boxes
 
 
 class BoxCode(NamedTuple):
@@ -44,6 +46,14 @@ class BoxCode(NamedTuple):
             deltas = np.clip(deltas, *(bound.astype(numbers.dtype) for bound in bounds))
         found = from_deltas(boxes, deltas)
         found[..., 2:] -= 1  # the last pixels, of which from_deltas returns the next
+        return found
+
+    def decoded(self, g: OnnxGraph, boxes: Value | np.ndarray, numbers: Value, bounds: Bounds | None = None) -> Value:
+        """Write ``decode``."""
+        deltas = g.Add(g.Mul(numbers, self.std.astype(np.float32)), self.mean.astype(np.float32))
+        if bounds is not None:
+            deltas = g.Min(g.Max(deltas, bounds.least.astype(np.float32)), bounds.most.astype(np.float32))
+        found: Value = g.Sub(onnx_boxes.from_deltas(g, boxes, deltas), np.array([0, 0, 1, 1], np.float32))
         return found
 
     def normalize(self, deltas: np.ndarray) -> np.ndarray:
@@ -106,6 +116,12 @@ class Anchors(NamedTuple):
         centre = np.stack([column, row], -1) * float(self.stride) + self.stride / 2
         size = self.sizes[group]
         return np.concatenate([centre - size / 2, centre + size / 2 - 1], -1)
+
+
+def check_measure(layer: Layer, measure: Measure) -> None:
+    """Refuse to write a measure of overlaps that ONNX does not have."""
+    if measure is not Measure.UNION:
+        layer.error(f"nms_type is {measure.value}, and ONNX measures overlaps by the union", "Use IOU")
 
 
 def measure_of(layer: Layer, nms_type: str) -> Measure:

@@ -55,7 +55,14 @@ def from_deltas(g: OnnxGraph, boxes: Operand, deltas: Value) -> Value:
     return corners(g, centre, g.Mul(g.Exp(factor), size))
 
 
-def best_first(g: OnnxGraph, scores: Value, count: int | Value) -> tuple[Value, Value]:
+def clipped_inside(g: OnnxGraph, boxes: Value, corner: Operand) -> Value:
+    """Write ``data.boxes.clip_inside`` for the corner x, y (..., 2)."""
+    near, far = ends(g, boxes)
+    clipped: Value = g.Concat(g.Max(near, 0.0), g.Min(far, corner), axis=-1)
+    return clipped
+
+
+def sorted_scores(g: OnnxGraph, scores: Value, count: int | Value) -> tuple[Value, Value]:
     """Return so many of the scores along the last axis, best first, and their positions.
 
     Equal scores stay in order.
@@ -98,7 +105,7 @@ def gone(g: OnnxGraph, scores: Value) -> Value:
 
 def best_of_all(g: OnnxGraph, scores: Value, count: int | Value) -> Value:
     """Return scores (N, M), -inf for all but so many of the best ones of each row."""
-    best, index = best_first(g, scores, count)
+    best, index = sorted_scores(g, scores, count)
     left: Value = g.ScatterElements(gone(g, scores), index, best, axis=1)
     return left
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...data import boxes
 from ...onnx_graph import FLOAT, OnnxGraph, Value
-from .onnx_boxes import best_first, column, ends, from_deltas, places, without_overlapped
+from .onnx_boxes import column, ends, from_deltas, places, sorted_scores, without_overlapped
 
 
 class Rules(NamedTuple):
@@ -48,7 +48,7 @@ class Rules(NamedTuple):
             best = g.Mul(best, g.Cast(large, to=FLOAT))
         elif self.small == "before":
             best = g.Where(large, best, -np.inf)
-        best, index = best_first(g, best, min(self.before, total))
+        best, index = sorted_scores(g, best, min(self.before, total))
         if self.small == "after":
             best = g.Where(g.GatherElements(large, index, axis=1), best, -np.inf)
         corners = g.GatherND(corners, g.Unsqueeze(index, [2]), batch_dims=1)

@@ -10,7 +10,7 @@ import numpy as np
 from ...blobs import Blob
 from ...data.boxes import corners
 from ...onnx_graph import FLOAT, OnnxGraph, Value
-from .onnx_boxes import best_first, places, without_overlapped
+from .onnx_boxes import places, sorted_scores, without_overlapped
 from .rows import DetectionsLayer
 from .yolo import distinct, just_below
 
@@ -61,7 +61,7 @@ class YoloOutputLayer(DetectionsLayer):
         boxes, scores = (g.Concat(*part, axis=1) for part in list(zip(*found, strict=True))[:2])
         labels = None if found[0][2] is None else g.Concat(*(part[2] for part in found), axis=1)
         total = self.labels_of_box * sum(shape[1] * shape[3] * shape[4] for shape in self.shapes)
-        scores, index = best_first(g, scores, total)
+        scores, index = sorted_scores(g, scores, total)
         which = g.Unsqueeze(g.Div(index, self.labels_of_box), [2])
         boxes = g.GatherND(boxes, which, batch_dims=1)
         kept = without_overlapped(g, boxes, scores, just_below(np.float32(self.nms_threshold)), most=total)
