@@ -80,6 +80,7 @@ class OnnxGraph:
         opset: the version of ONNX's operators. The operators here are those that all versions from 13 on have in
             common; where they differ, a method of this class has the name of what it does.
         layer: the name of the layer that writes at present.
+        notes: what differs from the net, if a graph cannot say all of it; for reports.
     """
 
     opset: int = 17
@@ -87,6 +88,7 @@ class OnnxGraph:
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
     layer: str = ""
+    notes: list[str] = field(default_factory=list)
     _names: Counter[str] = field(default_factory=Counter, repr=False)
     _of_blob: dict[int, Value] = field(default_factory=dict, repr=False)
 

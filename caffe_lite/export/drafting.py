@@ -29,7 +29,7 @@ class Export:
     why_fixed: str = ""
 
     def report(self) -> Iterator[str]:
-        """Yield lines about the graph: its ends, what is not in it, and how it agrees with the net."""
+        """Yield lines about the graph: its ends, what is not in it or differs, and how it agrees with the net."""
         for end, values in (("input", self.written.graph.inputs), ("output", self.written.graph.outputs)):
             for value in values:
                 sizes = (self.written.free.get((value.name, i), n) for i, n in enumerate(value.sizes))
@@ -38,6 +38,7 @@ class Export:
             yield f"the number of items is fixed: {self.why_fixed}"
         if losses := [node.name for node in self.written.left_out if node.layer.type != "Split"]:
             yield f"left out, because they only train or report: {', '.join(losses)}"
+        yield from self.written.graph.notes
         yield from map(str, self.comparisons)
 
 

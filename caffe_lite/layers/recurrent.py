@@ -155,7 +155,7 @@ class RecurrentLayer(Layer):
         inputs.shape = (*bottom[1].sizes, self.gates)
         cont = g.reshape(bottom[1], (*bottom[1].sizes, 1))
         states = [g.reshape(state, state.sizes[1:]) for state in bottom[2 + self.has_static :]]
-        states = states or [zero_state(g, inputs, self.num_output) for _ in self.states]
+        states = states or [zero_state(g, inputs, self.num_output)] * len(self.states)
 
         def step(body: OnnxGraph, states: Sequence[Value], inputs: Value, cont: Value) -> Sequence[Value]:
             gates = body.Gemm(body.Mul(cont, states[0]), weights[self.hidden], inputs, transB=1)

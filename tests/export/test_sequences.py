@@ -53,7 +53,8 @@ def test_without_a_beginning_states_are_0_in_every_run(make_net, tmp_path) -> No
     net = make_net(CAPTIONS, TEST)
     fed = {name: np.ones(net.blobs[name].data.shape, np.float32) for name in net.inputs}
     first = np.array(net.forward(**fed)["scores"])
-    to_onnx(net, tmp_path / "net.onnx")
+    export = to_onnx(net, tmp_path / "net.onnx")
+    assert "lstm keeps no states from one run to the next: each starts from 0" in export.report()
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     for _ in range(2):
         np.testing.assert_allclose(session.run(None, fed)[0], first, rtol=1e-5, atol=1e-5)
@@ -69,7 +70,7 @@ def test_sequences_that_begin_together(make_net, tmp_path) -> None:
     """
     lstm = CAPTIONS[CAPTIONS.index('layer {\n  name: "embedding"') :].replace('bottom: "image" ', "")
     net = make_net(CAPTIONS[:start] + indicator + lstm, TEST)
-    to_onnx(net, tmp_path / "net.onnx")
+    assert not [line for line in to_onnx(net, tmp_path / "net.onnx").report() if "keeps no states" in line]
     ops = [node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node]
     assert "LSTM" in ops
     assert "Scan" not in ops

@@ -28,7 +28,8 @@ def scan(g: OnnxGraph, step: Step, states: Sequence[Value], *sequences: Value) -
 
 
 def zero_state(g: OnnxGraph, sequence: Value, size: int) -> Value:
-    """Return zeros, (N, size), for the streams of a sequence (T, N, ...)."""
+    """Return zeros, (N, size), for the streams of a sequence (T, N, ...), and note that every run starts from them."""
+    g.notes.append(f"{g.layer} keeps no states from one run to the next: each starts from 0")
     streams = sequence.sizes[1]
     if streams is not None:
         return g.constant(np.zeros((streams, size)), "state")
