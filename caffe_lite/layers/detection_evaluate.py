@@ -43,7 +43,7 @@ class DetectionEvaluateLayer(ListsLayer):
     any, boxes have other images' sizes); in pixels, boxes apart do not overlap (the original gives them a pixel).
     """
 
-    kind = Kind.DETECTION
+    kind = Kind.LOSS
     formula = r"\text{right}_b = [\, \operatorname{IoU}(b, t_b) \ge u, \ t_b \text{ not taken} \,]"
     bottoms = (2, 3)
     untraceable = "how many detections it judges depends on the values it is given"

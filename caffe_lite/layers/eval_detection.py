@@ -38,7 +38,7 @@ class EvalDetectionLayer(ListsLayer):
     anchors); maps may have any size (the original reads outside the blob where they are not of side x side).
     """
 
-    kind = Kind.DETECTION
+    kind = Kind.LOSS
     formula = r"\text{right}_b = [\, \operatorname{IoU}(b, t_b) \ge u, \ t_b \text{ not taken} \,]"
     bottoms = (2, None)
 

@@ -40,3 +40,18 @@ def test_sizes_that_the_batch_decides(make_net) -> None:
     net = make_net(INPUT + 'layer { name: "f" type: "Flatten" bottom: "p" top: "f" flatten_param { axis: 0 } }')
     assert write(net).free == {("x", 0): "N", ("p", 0): "N", ("f", 0): "f_0"}
     assert not write(net, free_batch=False).free
+
+
+def test_a_measure_of_detections_is_left_out(make_net) -> None:
+    net = make_net(
+        """
+        layer { name: "d" type: "Input" top: "d" top: "label"
+          input_param { shape { dim: [1, 1, 4, 7] } shape { dim: [1, 1, 3, 8] } } }
+        layer { name: "p" type: "Power" bottom: "d" top: "p" power_param { power: 1 } }
+        layer { name: "e" type: "DetectionEvaluate" bottom: "p" bottom: "label" top: "e"
+          detection_evaluate_param { num_classes: 3 } }
+        """,
+        TEST,
+    )
+    written = write(net)
+    assert (written.inputs, written.outputs) == (["d"], ["p"])
