@@ -101,6 +101,19 @@ def test_the_tables(tmp_path):
     assert "lenet b64 train" in roofline
 
 
+@pytest.mark.slow
+def test_onnxruntime_beside_its_own_file():
+    pytest.importorskip("onnxruntime")
+    options = ("--nets", "squeezenet-test,lenet", "--sides", "onnxruntime,exported")
+    done = run(*options, "--rounds", "1", "--iterations", "1")
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in done.stdout.split("\n\n")[1].splitlines()[2:]]
+    sides = ["onnxruntime", "exported", "/ exported"]
+    assert [row[:2] for row in rows] == [["squeezenet b10 TEST", side] for side in sides], "they do not train"
+    (engine, alone), ratio = (float(row[2]) for row in rows[:2]), float(rows[2][5])
+    assert ratio == pytest.approx(engine / alone, abs=0.01) and rows[2][-1] == "1.03"
+
+
 def test_json_alone():
     done = run("--nets", "lenet", "--sides", "torch", "--rounds", "1", "--iterations", "2", "--json")
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,7 @@
 """Time caffe_lite's engines and PyTorch eager on the same nets: iterations of training, and forward passes in TEST.
 
+In TEST also the onnxruntime engine, and onnxruntime by itself on the file that the net is exported to.
+
 The sides run in turn, each in its own process, for several rounds, so that a slow moment of the machine affects all of
 them. The tables are Markdown; docs/performance.md explains how to read them.
 """
@@ -12,10 +14,12 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,10 +58,17 @@ CASES = {
     "googlenet": Case("googlenet", (8, 3, 224, 224), 1000, True, 5, {"torch": 0.75, "compile": 0.70}),
     "resnet50": Case("resnet50", (8, 3, 224, 224), 1000, True, 4, {"torch": 0.85, "compile": 0.70}),
     "mobilenet_ssd": Case("mobilenet_ssd", (8, 3, 300, 300), 21, True, 4, {"torch": 0.80}),
-    "resnet50-test": Case("resnet50", (1, 3, 224, 224), 1000, False, 20, {"torch": 0.75, "compile": 0.65}),
-    "squeezenet-test": Case("squeezenet", (10, 3, 227, 227), 1000, False, 15, {"torch": 0.70, "compile": 0.65}),
+    "resnet50-test": Case(
+        "resnet50", (1, 3, 224, 224), 1000, False, 20, {"torch": 0.75, "compile": 0.65, "onnxruntime": 0.60}
+    ),
+    "squeezenet-test": Case(
+        "squeezenet", (10, 3, 227, 227), 1000, False, 15, {"torch": 0.70, "compile": 0.65, "onnxruntime": 0.60}
+    ),
 }
 TITLE = max(len(case.title) for case in CASES.values())
+# These sides run nets for TEST only, on a CPU. The bar of the first is its ratio to the second.
+FOR_TEST = ("onnxruntime", "exported")
+BAR_OF_EXPORTED = 1.03
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.001, 0.9, 0.0005
 
 
@@ -75,11 +86,12 @@ def main() -> None:
     seconds: dict[str, dict[str, list[list[float]]]] = {}
     if tables:
         print(", ".join(f"{name} {version}" for name, version in versions.items()) + "\n")
-        print_header(("net", TITLE), ("side", 8), *((column, 9) for column in TIMES))
+        print_header(("net", TITLE), ("side", SIDE), *((column, 9) for column in TIMES))
     for name in args.nets:
-        seconds[name] = {side: [] for side in args.sides}
+        sides = [side for side in args.sides if not (CASES[name].train and side in FOR_TEST)]
+        seconds[name] = {side: [] for side in sides}
         for _ in range(args.rounds):
-            for side in args.sides:
+            for side in sides:
                 seconds[name][side].append(in_a_process(side, args, name))
         if tables:
             print_times(CASES[name], seconds[name], bars=not args.gpu)
@@ -107,8 +119,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tf32", action="store_true", help="let the GPU round factors to TensorFloat-32")
     parser.add_argument("--process", choices=PROCESSES, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    on_gpu = [side for side in SIDES if side != "numpy"]
-    default = [side for side in (on_gpu if args.gpu else SIDES) if side != "compile"]
+    on_gpu = [side for side in SIDES if side not in ("numpy", *FOR_TEST)]
+    missing = () if find_spec("onnx") and find_spec("onnxruntime") else FOR_TEST
+    default = [side for side in (on_gpu if args.gpu else SIDES) if side not in ("compile", *missing)]
     for option, known in (("nets", list(CASES)), ("sides", on_gpu if args.gpu else list(SIDES))):
         chosen = (getattr(args, option) or ",".join(default)).split(",")
         if unknown := [name for name in chosen if name not in known]:
@@ -225,6 +238,24 @@ def pytorch_side(args: argparse.Namespace) -> list[float]:
     return timed(iterate, args)
 
 
+def exported_side(args: argparse.Namespace) -> list[float]:
+    """Time onnxruntime by itself on the file that our net is exported to."""
+    import onnxruntime
+
+    import caffe_lite
+    from caffe_lite.export import to_onnx
+
+    case = CASES[args.nets[0]]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = args.threads
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "net.onnx")
+        to_onnx(ready(caffe_lite.Net(network(case), caffe_lite.TEST, engine="numpy")), path)
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    inputs = batch(case)["data"]
+    return timed(lambda: session.run(None, {"data": inputs}), args)
+
+
 def prepare_torch(args: argparse.Namespace) -> None:
     import torch
 
@@ -281,8 +312,11 @@ SIDES: dict[str, Callable[[argparse.Namespace], list[float]]] = {
     "numpy": partial(caffe_lite_side, engine="numpy"),
     "torch": partial(caffe_lite_side, engine="torch"),
     "compile": partial(caffe_lite_side, engine="torch", compile=True),
+    "onnxruntime": partial(caffe_lite_side, engine="onnxruntime"),
+    "exported": exported_side,
     "pytorch": pytorch_side,
 }
+SIDE = max(map(len, SIDES))
 PROCESSES: dict[str, Callable[[argparse.Namespace], Any]] = {**SIDES, "peaks": peaks}
 
 
@@ -309,8 +343,16 @@ def print_times(case: Case, processes: Mapping[str, list[list[float]]], bars: bo
         if theirs and side != "pytorch":
             cells += [f"{value(ours) / value(theirs):.2f}" for value in (median, min)]
             cells += [f"{case.bars[side]:.2f}"] if bars and side in case.bars else []
-        cells += [""] * (len(TIMES) - len(cells))
-        print_row(case.title.ljust(TITLE), side.ljust(8), *(cell.rjust(9) for cell in cells))
+        print_cells(case, side, cells)
+    if {"onnxruntime", "exported"} <= medians.keys():
+        engine, alone = (medians[side] for side in FOR_TEST)
+        ratios = [f"{value(engine) / value(alone):.3f}" for value in (median, min)]
+        print_cells(case, "/ exported", ["", "", "", *ratios, f"{BAR_OF_EXPORTED:.2f}"])
+
+
+def print_cells(case: Case, side: str, cells: list[str]) -> None:
+    cells = [*cells, *[""] * (len(TIMES) - len(cells))]
+    print_row(case.title.ljust(TITLE), side.ljust(SIDE), *(cell.rjust(9) for cell in cells))
 
 
 def operations(case: Case) -> int:
@@ -339,12 +381,13 @@ def print_roofline(results: Mapping[str, Any]) -> None:
         + ", ".join(f"{name} {1e-9 * rate:.0f}" for name, rate in peaks.items())
         + "\n"
     )
-    sides = list(next(iter(results["seconds"].values())))
+    sides = [side for side in SIDES if any(side in processes for processes in results["seconds"].values())]
     print_header(("net", TITLE), ("GFLOP", 8), *((side, 11) for side in sides))
     for name, processes in results["seconds"].items():
         work = results["operations"][name]
-        rates = [work / median(map(median, processes[side])) for side in sides]
-        cells = [f"{1e-9 * rate:.0f} ({rate / max(peaks.values()):.0%})".rjust(11) for rate in rates]
+        rates = {side: work / median(map(median, seconds)) for side, seconds in processes.items()}
+        texts = {side: f"{1e-9 * rate:.0f} ({rate / max(peaks.values()):.0%})" for side, rate in rates.items()}
+        cells = [texts.get(side, "").rjust(11) for side in sides]
         print_row(CASES[name].title.ljust(TITLE), f"{1e-9 * work:.2f}".rjust(8), *cells)
 
 
