@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..agreement.comparing import Comparison, compare
+from ..agreement.comparing import TOLERANCE, Comparison, compare
 from ..agreement.onnx_running import DoubleRun, OnnxRun, onnx
 from ..errors import CaffeError, MissingExtra, NetError, first_line
 from ..files.paths import StrPath
@@ -133,9 +133,21 @@ def _verified(imported: Import, converted: Converted, model: Any) -> None:
     run = OnnxRun(model.SerializeToString() if is_message else os.fspath(model))
     try:
         imported.comparisons = compare(imported.net, converted.inputs, converted.outputs, run)
-    except NetError:
-        blobs = {tensor: blob for tensor, blob in converted.blobs.items() if blob in imported.net.blobs}
+        if all(one.gap.size <= TOLERANCE for one in imported.comparisons):
+            return
+    except NetError as error:
+        differs: NetError | None = error
+    else:
+        differs = None
+    blobs = {tensor: blob for tensor, blob in converted.blobs.items() if blob in imported.net.blobs}
+    try:
         doubled = DoubleRun(model if is_message else onnx().load(os.fspath(model)), blobs)
-        exact = _read_back(imported.message, "float64")
-        imported.comparisons = compare(exact, converted.inputs, converted.outputs, doubled)
+        imported.comparisons = compare(
+            _read_back(imported.message, "float64"), converted.inputs, converted.outputs, doubled
+        )
         imported.precision = "double"
+    except CaffeError:
+        raise
+    except Exception:  # the reference implementation cannot run every model
+        if differs is not None:
+            raise differs from None

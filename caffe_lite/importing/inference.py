@@ -12,7 +12,7 @@ from .graph import Graph, Node
 
 # Larger constants are weights: no shape depends on their values, and copying them takes time.
 _SHAPES_DEPEND_ON = 4096
-# Results that are larger than this are not kept as constants unless they replace constants as large.
+_KEEP_SHAPES = ("GroupNormalization",)
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
 
 
@@ -24,9 +24,10 @@ def infer(graph: Graph) -> None:
     while True:
         _infer_shapes(graph)
         before = len(graph.nodes)
+        grown = _keep_shapes(graph)
         _fold_constants(graph)
         graph.drop_unread()
-        if len(graph.nodes) == before:
+        if len(graph.nodes) == before and not grown:
             break
     for node in graph.nodes:
         for name in node.outputs:
@@ -52,6 +53,12 @@ def _infer_shapes(graph: Graph) -> None:
     ]
     outputs = [helper.make_empty_tensor_value_info(name) for name in graph.outputs]
     model = _model(graph, [_proto(node) for node in graph.nodes], fed, outputs, small)
+    for node in graph.nodes:
+        if node.operator in _KEEP_SHAPES and node.outputs[0] in graph.shapes:
+            known = helper.make_tensor_value_info(
+                node.outputs[0], onnx.TensorProto.FLOAT, graph.shapes[node.outputs[0]]
+            )
+            model.graph.value_info.append(known)
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
@@ -61,6 +68,16 @@ def _infer_shapes(graph: Graph) -> None:
         graph.types.setdefault(value.name, tensor.elem_type)
         if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
             graph.shapes[value.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
+
+
+def _keep_shapes(graph: Graph) -> bool:
+    """Give tensors the shapes that onnx does not infer, those of what they are made from; return if there are any."""
+    grown = False
+    for node in graph.nodes:
+        if node.operator in _KEEP_SHAPES and node.inputs[0] in graph.shapes and node.outputs[0] not in graph.shapes:
+            graph.shapes[node.outputs[0]] = graph.shapes[node.inputs[0]]
+            grown = True
+    return grown
 
 
 def _fold_constants(graph: Graph) -> None:

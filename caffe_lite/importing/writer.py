@@ -207,6 +207,8 @@ class Writer:
         """Bind the outputs of a node to the blobs that hold them, and give the layer that makes the first its name."""
         fresh = {top: layer for layer in self.layers[first:] for top in layer.top}
         for index, (output, blob) in enumerate(zip(node.outputs, made, strict=False)):
+            if not output:
+                continue
             if self.shapes[blob] != self.graph.shapes[output]:
                 raise NetError(
                     f"{node} was written with a result {self.shapes[blob]} instead of {self.graph.shapes[output]}",

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from ..formulas import cut, joined, repeated, reshaped, silence, taken
+from ..formulas import cut, joined, mapped, power, repeated, reshaped, silence, taken
 from ..graph import Node, Shape
 from ..writer import CannotSay, Writer, spells
 from .products import convolved
@@ -238,8 +238,14 @@ def _padding(w: Writer, node: Node, mode: str) -> tuple[list[int], list[int], fl
     return before, after, float(np.asarray(value).reshape(()))
 
 
-@spells("ArgMax", uses=["ArgMax", "Reshape", "Flatten"])
+@spells("ArgMax", uses=["ArgMax", "Convolution", "InnerProduct", "Power", "Reshape", "Flatten"])
 def argmax(w: Writer, node: Node) -> str:
+    """Find the first of equals, as ONNX does: Caffe finds the last, so that the order is turned round before."""
     x, axis = w.blob(node.inputs[0]), _axis(w, node, 0)
+    size = w.shapes[x][axis]
     shape: Shape = (*w.shapes[x][:axis], 1, *w.shapes[x][axis + 1 :])
-    return reshaped(w, w.add("ArgMax", [x], shape, argmax_param={"axis": axis}), w.shape(node.outputs[0]))
+    last = node.attributes.get("select_last_index", 0)
+    if not last:
+        x = mapped(w, x, axis, np.eye(size)[::-1])
+    found = w.add("ArgMax", [x], shape, argmax_param={"axis": axis})
+    return reshaped(w, found if last else power(w, found, -1, size - 1), w.shape(node.outputs[0]))

@@ -10,6 +10,7 @@ from ..formulas import mapped, power, product, reshaped, scaled, standardised
 from ..graph import Node
 from ..writer import CannotSay, Writer, spells
 
+_TINY = 1e-30  # added to a square, so that 0 divided by the length 0 is 0
 _STANDARDISED = ("MVN", "Reduction", "Power", "Scale", "Reshape", "Flatten")
 
 
@@ -78,9 +79,9 @@ def unit_length(w: Writer, node: Node) -> str:
     axis = node.attributes.get("axis", -1) % len(old)
     if prod(old[axis + 1 :]) == 1:
         squares = w.add("Reduction", [x], old[:axis], reduction_param={"operation": "SUMSQ", "axis": axis})
-        return scaled(w, x, power(w, squares, power=-0.5), None, 0)
+        return scaled(w, x, power(w, squares, 1, _TINY, -0.5), None, 0)
     sums = mapped(w, power(w, x, power=2), axis, np.ones((old[axis], old[axis])))
-    return product(w, x, power(w, sums, power=-0.5))
+    return product(w, x, power(w, sums, 1, _TINY, -0.5))
 
 
 @spells("LRN", uses=["LRN"])

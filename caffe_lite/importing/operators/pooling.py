@@ -67,6 +67,8 @@ def pooling_with_newer_fields(w: Writer, node: Node) -> str:
     windows = _Windows(w, node)
     if windows.before != windows.after:
         raise CannotSay("its paddings differ")
+    if len(windows.kernel) == 1:
+        raise CannotSay("its images have one axis")
     extents = [windows.extent(axis) for axis in range(len(windows.kernel))]
     rules = {}
     for rule, up in (("CEIL", True), ("FLOOR", False)):

@@ -139,7 +139,7 @@ def _cut_before(node: Node, full: Ints, out: Ints) -> list[int]:
     if "output_shape" not in node.attributes and auto in ("NOTSET", ""):
         return list(node.attributes.get("pads", [0] * len(full)))[: len(full)]
     surplus = [max(0, whole - size) for whole, size in zip(full, out, strict=True)]
-    return [extra - extra // 2 if auto == "SAME_LOWER" else extra // 2 for extra in surplus]
+    return [extra // 2 if auto == "SAME_UPPER" else extra - extra // 2 for extra in surplus]
 
 
 @spells("Gemm", uses=["InnerProduct", "Power"])
@@ -208,10 +208,10 @@ def depth_to_space(w: Writer, node: Node) -> str:
     r = node.attributes["blocksize"]
     n, c, height, width = w.shapes[x]
     channels = c // r**2
-    order = (channels, r, r) if node.attributes.get("mode", "DCR") == "CRD" else (r, r, channels)
-    places = np.arange(c).reshape(order)
-    if order[0] == r:
-        places = places.transpose(2, 0, 1)
+    if node.attributes.get("mode", "DCR") == "CRD":
+        places = np.arange(c).reshape(channels, r, r)
+    else:
+        places = np.arange(c).reshape(r, r, channels).transpose(2, 0, 1)
     weight = np.zeros((c, channels, r, r))
     for channel, i, j in np.ndindex(channels, r, r):
         weight[places[channel, i, j], channel, i, j] = 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..formulas import joined, reshaped, taken
+from ..formulas import joined, reshaped, silence, taken
 from ..graph import Node
 from ..writer import CannotSay, Writer, spells
 
@@ -25,15 +25,15 @@ def lstm(w: Writer, node: Node) -> Sequence[str]:
     outputs: list[list[str]] = [[], [], []]
     for index in range(len(weights)):
         backward = node.attributes.get("direction", "forward") == "reverse" or index == 1
-        turned = taken(w, x, 0, range(steps)[::-1]) if backward and steps > 1 else x
+        order = range(steps)[::-1] if backward else range(steps)
         arrays = [_reordered(array, size) for array in (weights[index], *np.split(biases[index], 2), recurrent[index])]
-        tops = _direction(w, node, turned, [arrays[0], arrays[1] + arrays[2], arrays[3]], index)
-        hidden = tops[0]
-        outputs[1].append(tops[1])
-        outputs[2].append(tops[2])
-        turned_back = taken(w, hidden, 0, range(steps)[::-1]) if backward and steps > 1 else hidden
-        outputs[0].append(reshaped(w, turned_back, (steps, 1, n, size)))
-    made = [joined(w, outputs[0], 1), joined(w, outputs[1], 0), joined(w, outputs[2], 0)]
+        blobs = [arrays[0], arrays[1] + arrays[2], arrays[3]]
+        hidden, *last = _direction(w, node, taken(w, x, 0, order), blobs, index)
+        if node.outputs[0]:
+            outputs[0].append(reshaped(w, taken(w, hidden, 0, order), (steps, 1, n, size)))
+        for tops, top in zip(outputs[1:], last, strict=False):
+            tops.append(top)
+    made = [joined(w, tops, axis) if tops else "" for tops, axis in zip(outputs, (1, 0, 0), strict=True)]
     return made[: len(node.outputs)]
 
 
@@ -62,7 +62,7 @@ def _reordered(array: np.ndarray, size: int) -> np.ndarray:
 
 
 def _direction(w: Writer, node: Node, x: str, blobs: Sequence[np.ndarray], index: int) -> list[str]:
-    """Write one direction; return all outputs, the last one and the last state of the cells, each (1, N, D)."""
+    """Write one direction; return all outputs and, as far as they are asked for, the last ones and the last cells."""
     steps, n, _ = w.shapes[x]
     size = blobs[2].shape[1]
     initial = []
@@ -80,11 +80,12 @@ def _direction(w: Writer, node: Node, x: str, blobs: Sequence[np.ndarray], index
     param = {"num_output": size}
     if begins and not any(node.outputs[2:]):
         hidden = w.add("LSTM", bottoms, (steps, n, size), blobs, recurrent_param=param)
-        last = taken(w, hidden, 0, [steps - 1]) if len(node.outputs) > 1 else hidden
-        return [hidden, last, last]
+        return [hidden, taken(w, hidden, 0, [steps - 1])] if any(node.outputs[1:]) else [hidden]
     bottoms += [state or _parameter(w, np.zeros((1, n, size)), "start") for state in initial]
     shapes = [(steps, n, size), (1, n, size), (1, n, size)]
     tops = w.add_tops("LSTM", bottoms, shapes, blobs, recurrent_param=param | {"expose_hidden": True})
+    wanted = [node.outputs[0], *node.outputs[1:], "", ""][:3]
+    silence(w, [top for top, name in zip(tops, wanted, strict=True) if not name])
     return tops
 
 
