@@ -40,7 +40,7 @@ IDIOMS: list[tuple[str, dict[str, Any], Pattern]] = [
 
 def recognise(graph: Graph) -> None:
     """Replace every idiom by one node. Nodes inside that others read stay, too."""
-    for place, node in enumerate(graph.nodes):
+    for place, node in reversed(list(enumerate(graph.nodes))):  # an idiom before those inside it
         replacement = _one_operator(graph, node) or _channel_shuffle(graph, node)
         if replacement is not None:
             graph.nodes[place] = replacement

@@ -242,30 +242,26 @@ class Writer:
 
     def _name_outputs(self) -> None:
         """Give every output of the graph a blob of its name that no layer reads, so that it is an output of the net."""
-        read = {bottom for layer in self.layers for bottom in layer.bottom}
         for output in self.graph.outputs:
             if output not in self.blobs:
                 self._name = self.unique(cleaned(output))
                 self.blob(output)
             blob = self.blobs[output]
             if blob != output:
-                self.layers.append(
-                    LayerParameter(name=self.unique(f"{output}/copy"), type="Split", bottom=[blob], top=[output])
-                )
+                self._copy(blob, output)
                 self.blobs[output] = output
-                self.shapes[output] = self.shapes[blob]
-            elif blob in read:
-                self._split_off(output)
+        for output in self.graph.outputs:
+            if any(output in layer.bottom for layer in self.layers):
+                if output in self.graph.inputs:
+                    raise NetError(f"the model's input {output!r} is an output, too", hint="remove that output")
+                inner = self.unique(f"{output}/inner")
+                self._rename(0, output, inner)
+                self._copy(inner, output)
 
-    def _split_off(self, output: str) -> None:
-        """Let an output have a blob of its own beside the one that layers read."""
-        inner = self.unique(f"{output}/inner")
-        self._rename(0, output, inner)
-        if output in self.graph.inputs:
-            raise NetError(f"the model's input {output!r} is an output, too, and is read", hint="remove that output")
-        self.layers.append(
-            LayerParameter(name=self.unique(f"{output}/copy"), type="Split", bottom=[inner], top=[output])
-        )
+    def _copy(self, blob: str, output: str) -> None:
+        name = self.unique(f"{output}/copy")
+        self.layers.append(LayerParameter(name=name, type="Split", bottom=[blob], top=[output]))
+        self.shapes[output] = self.shapes[blob]
 
     def net(self) -> NetParameter:
         """Return the net, with its weights as blobs of its layers."""
