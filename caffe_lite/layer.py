@@ -83,6 +83,7 @@ class Layer:
         is_loss: True if the first top weighs 1 in the net's loss unless the prototxt gives a loss_weight.
         not_differentiable: bottoms that never get a gradient (labels), by index; negative ones count from the end.
         repeatable: True if Forward does nothing but compute its tops, so that the Net may call it at any time.
+        decides: True if it lists the best of its candidates, so that rounding may change its tops as a whole.
         has_weights: True if most of its work is products with weights that it learns.
         reads_fork_fields: what it reads of fields that forks add to BVLC's messages: "PoolingParameter.ceil_mode".
         kind: its purpose.
@@ -101,6 +102,7 @@ class Layer:
     is_loss: ClassVar[bool] = False
     not_differentiable: ClassVar[tuple[int, ...]] = ()
     repeatable: ClassVar[bool] = True
+    decides: bool = False
     has_weights: ClassVar[bool] = False
     reads_fork_fields: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[Kind] = Kind.OTHER

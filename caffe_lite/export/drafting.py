@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..agreement.comparing import Comparison, Run, compare
@@ -82,10 +82,14 @@ class Draft:
 
     def verified(self, runner: Callable[[WrittenNet], Run]) -> Export:
         """Compare the net with what ``runner`` makes of graphs, the written one and others of the same net."""
+        decided = [
+            name for node in self.net.nodes if node.layer.decides for name in (*node.bottom_names, *node.top_names)
+        ]
+        graph = self._with_outputs([*self.written.outputs, *decided]) if decided else self.written
         try:
-            comparisons = self._compared(self.written, runner)
+            comparisons = self._compared(graph, runner)
         except NetError as error:
-            self._compared(self._with_every_output(), runner)
+            self._compared(self._with_outputs(self.net.blobs), runner)
             raise error
         return Export(self.written, comparisons, self.written.free_batch, self.why_fixed)
 
@@ -93,14 +97,15 @@ class Draft:
         trials = self.preparing.trials(self.net, graph) if self.preparing else None
         return compare(self.net, graph.inputs, self.written.outputs, runner(graph), trials)
 
-    def _with_every_output(self) -> WrittenNet:
+    def _with_outputs(self, names: Iterable[str]) -> WrittenNet:
+        """Return the graph of the same net that gives these blobs, as far as it has them."""
         written = self.written
         inputs = self.preparing.names if self.preparing else written.inputs
-        shared = [name for name in self.net.blobs if name in written.values and name not in inputs]
-        everything = write(self.source, written.graph.opset, written.free_batch, outputs=shared)
+        shared = [name for name in dict.fromkeys(names) if name in written.values and name not in inputs]
+        graph = write(self.source, written.graph.opset, written.free_batch, outputs=shared)
         if self.preparing:
-            self.preparing.prepend(everything)
-        return everything
+            self.preparing.prepend(graph)
+        return graph
 
 
 def reshape_batch(net: Net, size: int) -> None:

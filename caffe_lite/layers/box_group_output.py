@@ -45,6 +45,7 @@ class BoxGroupOutputLayer(RowsLayer):
     kind = Kind.DETECTION
     formula = r"\{ b : s_b \ge t, \ \text{no better kept } b' \text{ with } \operatorname{IoU}(b', b) > u \}"
     bottoms = (2, None)
+    decides = True
     tops = (1, 2)
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -46,6 +46,7 @@ class FrcnnOutputLayer(RowsLayer):
     kind = Kind.DETECTION
     formula = r"\{ b : s_b \ge t, \ \text{no better kept } b' \text{ with } \operatorname{IoU}(b', b) > u \}"
     bottoms = (4, 4)
+    decides = True
     repeatable = False
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

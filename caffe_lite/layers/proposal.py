@@ -52,6 +52,7 @@ class ProposalLayer(Layer):
     formula = r"y = \operatorname{nms}(\text{anchors} \oplus \text{deltas}, \text{scores})"
     bottoms = (3, 3)
     tops = (1, 2)
+    decides = True
     not_differentiable = (0, 1, 2)
     kept: int | None = None  # number of regions in the last pass
     fills_up = False  # as in OpenCV: zeros follow, so that there are always as many regions as may be kept

@@ -50,6 +50,7 @@ class PythonLayer(Layer):
         layer.phase = Phase(self.phase)
         layer.blobs = self.user_blobs
         self.shown = layer, self.user_blobs
+        self.decides = getattr(layer, "decides", False)
         self._call("setup", _shown(bottom), _shown(top))
         for method in ("reshape", "forward"):
             self._method(method)

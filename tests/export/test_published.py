@@ -52,13 +52,16 @@ def model(folder: Path) -> caffe_lite.Net:
 def check(net: caffe_lite.Net, path: Path) -> None:
     export = to_onnx(net, path)
     session = onnxruntime.InferenceSession(path)
-    for _, fed in inputs(net, export.written.inputs):
+    decided = {name for node in net.nodes if node.layer.decides for name in node.top_names}
+    for kind, fed in inputs(net, export.written.inputs):
         given = {name: values.astype(np.float32) for name, values in fed.items()}
         got = session.run(export.written.outputs, given)
         for name, values in given.items():
             net.blobs[name].data[...] = values
         net.forward()
         for name, values in zip(export.written.outputs, got, strict=True):
+            if kind != "random" and name in decided:  # many scores are nearly equal
+                continue
             assert gap(name, net.blobs[name].data.astype(float), values).size < TOLERANCE
 
 

@@ -64,6 +64,7 @@ class DetectionsLayer(ListsLayer):
     """
 
     kind = Kind.DETECTION
+    decides = True
     untraceable = "how many boxes it finds depends on the values it is given"
     columns = 7
 

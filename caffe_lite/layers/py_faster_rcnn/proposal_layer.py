@@ -48,6 +48,7 @@ class ProposalLayer(AnchorLayer):
     """
 
     columns = (5, 1)
+    decides = True
 
     def setup(self, bottom: Sequence[HostBlob], top: Sequence[HostBlob]) -> None:
         super().setup(bottom, top)
