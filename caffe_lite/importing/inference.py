@@ -13,14 +13,13 @@ from .graph import Graph, Node
 # Larger constants are weights: no shape depends on their values, and copying them takes time.
 _SHAPES_DEPEND_ON = 4096
 _KEEP_SHAPES = ("GroupNormalization",)
+# Operators that give something else every time, and those that read more than their inputs.
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
+_NOT_ALONE = (*_RANDOM, "If", "Loop", "Scan")
 
 
 def infer(graph: Graph) -> None:
-    """Give every tensor its shape, and compute whatever depends on constants and shapes alone.
-
-    Raise a NetError that names the first node whose shapes depend on the values of inputs.
-    """
+    """Give every tensor its shape, unless the values of inputs decide it, and compute what depends on no input."""
     while True:
         _infer_shapes(graph)
         before = len(graph.nodes)
@@ -29,13 +28,6 @@ def infer(graph: Graph) -> None:
         graph.drop_unread()
         if len(graph.nodes) == before and not grown:
             break
-    for node in graph.nodes:
-        for name in node.outputs:
-            if name and name not in graph.shapes and graph.readers.get(name, name in graph.outputs):
-                raise NetError(
-                    f"the shape of {name!r}, which {node} makes, cannot be told without running the model",
-                    hint="Caffe's nets have fixed shapes: export the model with fixed ones, or give --shape",
-                )
 
 
 def _infer_shapes(graph: Graph) -> None:
@@ -102,7 +94,7 @@ def _values(graph: Graph, node: Node) -> list[np.ndarray] | None:
             return [np.array(prod(shape), np.int64)]
         chosen = slice(node.attributes.get("start", 0), node.attributes.get("end"))
         return [np.array(shape[chosen], np.int64)]
-    if node.operator in _RANDOM or not all(name in graph.constants for name in node.inputs if name):
+    if node.operator in _NOT_ALONE or not all(name in graph.constants for name in node.inputs if name):
         return None
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
@@ -113,8 +105,11 @@ def _values(graph: Graph, node: Node) -> list[np.ndarray] | None:
         for name, array in fed.items()
     ]
     outputs = [helper.make_empty_tensor_value_info(name) for name in node.outputs]
-    evaluator = ReferenceEvaluator(_model(graph, [_proto(node)], infos, outputs, {}))
-    return [np.asarray(value) for value in evaluator.run(None, fed)]
+    try:
+        values = ReferenceEvaluator(_model(graph, [_proto(node)], infos, outputs, {})).run(None, fed)
+    except Exception:  # it does not say what it raises for an operator that it does not know
+        return None
+    return [np.asarray(value) for value in values]
 
 
 def _proto(node: Node) -> Any:

@@ -162,6 +162,8 @@ class Writer:
         """Write every node, and return those that cannot be written; what follows them is written all the same."""
         problems = []
         for node in self.graph.nodes:
+            if any(name and name not in self.graph.shapes for name in node.inputs):
+                continue  # nothing can be said about what follows a node whose shape is unknown
             why = self._write_node(node, self.target)
             if why:
                 others = tuple(name for name, other in TARGETS.items() if self._can(node, other))
@@ -185,6 +187,9 @@ class Writer:
         """Write a node in the first spelling that fits; return why none does, or nothing."""
         spellings = SPELLINGS.get(node.operator, []) if not node.domain else []
         reasons = [] if spellings else [f"no layer computes {node.domain or 'this'}"]
+        used = [name for name in node.outputs if name and (name in self.graph.readers or name in self.graph.outputs)]
+        if spellings and not all(name in self.graph.shapes for name in used):
+            return "values decide the shape of its result, and Caffe's nets have fixed shapes"
         for spelling in spellings:
             if not target.has(spelling.layers):
                 missing = [layer for layer in spelling.layers if not target.has([layer])]
@@ -193,13 +198,16 @@ class Writer:
             before, blobs, taken = len(self.layers), dict(self.blobs), set(self._taken)
             self._name = self._name_of(node)
             try:
-                made = spelling.emit(self, node)
+                emitted = spelling.emit(self, node)
+                made = [emitted] if isinstance(emitted, str) else emitted
+                if set(node.outputs[len(made) :]) & set(used):
+                    raise CannotSay(f"no layer computes its output {', '.join(node.outputs[len(made) :])}")
             except CannotSay as error:
                 del self.layers[before:]
                 self.blobs, self._taken = blobs, taken
                 reasons.append(str(error))
                 continue
-            self._keep(node, [made] if isinstance(made, str) else made, before)
+            self._keep(node, made, before)
             return ""
         return "; ".join(dict.fromkeys(reasons))
 

@@ -161,9 +161,58 @@ def test_sizes_that_are_open(make_model) -> None:
 
 
 def test_shapes_that_depend_on_values(make_model) -> None:
-    nodes = [node("NonZero", "x", "a"), node("Cast", "a", to=onnx.TensorProto.FLOAT)]
-    with pytest.raises(NetError, match=r"shape of 'a', which the a \(NonZero\) makes, cannot be told without running"):
-        convert(make_model(nodes, {"x": IMAGE}), "all")
+    nodes = [node("NonZero", "x", "a"), node("Cast", "a", to=onnx.TensorProto.FLOAT), node("Floor", "x", "z")]
+    with pytest.raises(NetError) as raised:
+        convert(make_model(nodes, {"x": IMAGE}, outputs=["y", "z"]), "all")
+    assert str(raised.value).splitlines()[1:] == [
+        "  the a (NonZero): no layer computes this",
+        "  the z (Floor): no layer computes this. Change the model there, or cut it before these nodes.",
+    ]
+    nodes = [node("Reshape", "x sizes")]
+    model = make_model(nodes, {"x": IMAGE, "sizes": (2,)})
+    model.graph.input[1].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    with pytest.raises(NetError, match=r"the y \(Reshape\): values decide the shape of its result"):
+        convert(model, "all")
+
+
+def test_an_output_that_no_layer_computes(make_model) -> None:
+    model = make_model([node("MaxPool", "x", "y i", kernel_shape=[2, 2])], {"x": IMAGE}, outputs=["y", "i"])
+    model.graph.output[1].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    with pytest.raises(NetError, match="no layer computes its output i"):
+        convert(model, "all")
+
+
+def test_operators_of_other_domains(make_model) -> None:
+    nodes = [onnx.helper.make_node("FusedConv", ["x"], ["y"], "fused", domain="com.microsoft")]
+    model = make_model(nodes, {"x": IMAGE})
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    with pytest.raises(NetError, match=r"fused \(FusedConv\): no layer computes com.microsoft"):
+        convert(model, "all")
+
+
+@pytest.mark.parametrize("operator", ["Sum", "Mean"])
+def test_sums_of_several(make_model, operator) -> None:
+    from caffe_lite.export import from_onnx
+
+    pytest.importorskip("onnxruntime")
+    model = make_model([node(operator, "x z c")], {"x": IMAGE, "z": (6, 4, 5)}, {"c": np.ones((4, 1), np.float32)})
+    net = from_onnx(model, target="bvlc").net
+    x, z = np.full(IMAGE, 2.0), np.full((6, 4, 5), 3.0)
+    net.blobs["x"].data[...], net.blobs["z"].data[...] = x, z
+    np.testing.assert_allclose(net.forward()["y"], (x + z + 1) / (3 if operator == "Mean" else 1), rtol=1e-6)
+
+
+def test_rows_of_a_table(make_model) -> None:
+    from caffe_lite.export import from_onnx
+
+    pytest.importorskip("onnxruntime")
+    table = np.arange(12, dtype=np.float32).reshape(4, 3)
+    model = make_model([node("Gather", "table x")], {"x": (2, 5)}, {"table": table})
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    net = from_onnx(model, target="bvlc").net
+    indices = np.array([[0, 1, 2, 3, 0], [3, 3, 1, 0, 2]])
+    net.blobs["x"].data[...] = indices
+    np.testing.assert_array_equal(net.forward()["y"], table[indices])
 
 
 def test_files_that_are_no_models(tmp_path) -> None:

@@ -40,8 +40,6 @@ class _Windows:
         self.stride, self.dilation = geometry(node, self.kernel)
         self.before, self.after = paddings(node, self.kernel, self.stride, self.dilation, self.image)
         self.counts_padding = bool(node.attributes.get("count_include_pad", 0))
-        if len(node.outputs) > 1 and node.outputs[1] and w.graph.readers.get(node.outputs[1]):
-            raise CannotSay("its indices are used")
 
     def extent(self, axis: int) -> int:
         return self.dilation[axis] * (self.kernel[axis] - 1) + 1
