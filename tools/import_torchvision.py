@@ -86,6 +86,9 @@ def model(name: str) -> Any:
         options["weights_backbone"] = None
     net = models.get_model(name, weights=None, **options)
     net = _Features(net.backbone) if name in DETECTORS else net
+    for part in ("aux1", "aux2", "AuxLogits"):  # the second outputs of googlenet and inception_v3, only for training
+        if hasattr(net, part):
+            setattr(net, part, None)
     if name in ("googlenet", "inception_v3"):
         net.aux_logits = False
     if name in models.list_models(module=models.segmentation):
