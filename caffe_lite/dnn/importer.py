@@ -146,8 +146,8 @@ class _Importer:
         param.CopyFrom(layer.param)
         param.name = written if of_fields else self._unique(written)
         if param.type == "Input":
-            self.params.append(param)
             if runs:
+                self.params.append(param)
                 self._add_inputs(param)
             return
         blobs = self._blobs(written)

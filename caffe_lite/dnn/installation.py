@@ -20,7 +20,7 @@ def install(cv2: ModuleType | None = None) -> None:
     ``cv2.dnn_registerLayer`` are used in nets of both.
     """
     if cv2 is None:
-        cv2 = import_module("cv2")
+        cv2 = import_module("..data.images.image", _PACKAGE).import_cv2()
     dnn: Any = getattr(cv2, "dnn", None)
     if dnn is None or hasattr(dnn, "readNetFromCaffe"):
         return

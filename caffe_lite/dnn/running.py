@@ -23,7 +23,7 @@ from ..proto.caffe_pb2 import TEST, BlobShape, NetParameter
 from .arrays import as_opencv
 from .custom import make_custom
 from .detections import padded, padded_shape
-from .importer import ImportedNet, Pin
+from .importer import Imported, ImportedNet, Pin
 
 Shape = tuple[int, ...]
 
@@ -175,7 +175,7 @@ class Running:
 
     def _load(self, graph: Graph) -> None:
         stored = [
-            LayerWeights(layer.param.name, layer.type, list(layer.blobs))
+            LayerWeights(layer.param.name, layer.type, _with_bias(layer))
             for layer in self.layers
             if layer.blobs and not (layer.given or layer.is_custom or layer.place)
         ]
@@ -190,11 +190,12 @@ class Running:
         """Put the arrays that the user has set into the net; they may have other shapes of the same size."""
         layer = self.layers[number - 1]
         node = graph.nodes[self._nodes[layer.param.name]]
-        blobs, arrays = node.layer.blobs, [array for array in node.layer.fitted(layer.blobs) if array is not None]
-        sizes = [array.size for array in arrays]
-        if sizes != [blob.count for blob in blobs]:
+        blobs, stored = node.layer.blobs, node.layer.fitted(_with_bias(layer))
+        arrays = [array for array in stored if array is not None]
+        if [array.size for array in arrays] != [blob.count for blob in blobs]:
+            given = [array.size for array in layer.blobs if array is not None]
             raise node.error(
-                f"arrays of {sizes} values are set for learned arrays of the shapes {[blob.shape for blob in blobs]}"
+                f"arrays of {given} values are set for learned arrays of the shapes {[blob.shape for blob in blobs]}"
             )
         for blob, array in zip(blobs, arrays, strict=True):
             blob.data[...] = graph.ops.asarray(array.reshape(blob.shape))
@@ -254,6 +255,13 @@ class Running:
             node = graph.nodes[self._nodes[layer.param.name]]
             array = padded(layer.param, array, node.bottom[0].shape[0])
         return as_opencv(array)
+
+
+def _with_bias(layer: Imported) -> list[np.ndarray | None]:
+    """Return a layer's learned arrays; a convolution that has only weights gets a bias of zeros, as in OpenCV."""
+    p = layer.param.convolution_param
+    lacks = layer.type in ("Convolution", "Deconvolution") and len(layer.blobs) == 1 and p.bias_term
+    return [*layer.blobs, np.zeros(p.num_output, np.float32)] if lacks else list(layer.blobs)
 
 
 def _ticks_per_second() -> float:

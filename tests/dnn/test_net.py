@@ -139,6 +139,26 @@ def test_learned_arrays_are_read_and_set(net):
     np.testing.assert_array_equal(net.forward("conv1"), before)
 
 
+def test_a_convolution_with_weights_alone_has_a_bias_of_zeros():
+    """OpenCV's sample of colourisation sets one array, where the prototxt has a bias."""
+    net = dnn.readNetFromCaffe(
+        b'input: "x" layer { name: "y" type: "Convolution" bottom: "x" top: "y" '
+        b"convolution_param { num_output: 2 kernel_size: 1 } } "
+        b'layer { name: "z" type: "Scale" bottom: "y" top: "z" scale_param { bias_term: false } }'
+    )
+    weights = np.float32([[1, 2, 3], [4, 5, 6]]).reshape(2, 3, 1, 1)
+    net.getLayer(net.getLayerId("y")).blobs = [weights]
+    net.getLayer(net.getLayerId("z")).blobs = [np.full([1, 2], 2.5, np.float32)]
+    net.setInput(IMAGE)
+    np.testing.assert_allclose(net.forward(), 2.5 * np.einsum("oi,nihw->nohw", weights[:, :, 0, 0], IMAGE), atol=1e-5)
+    net = dnn.readNetFromCaffe(NET, caffemodel(ARRAYS | {"first": [ARRAYS["first"][0]]}))
+    net.setInput(IMAGE)
+    with_bias = dnn.readNetFromCaffe(NET, caffemodel(ARRAYS))
+    with_bias.setInput(IMAGE)
+    shift = ARRAYS["first"][1].reshape(4, 1, 1)
+    np.testing.assert_allclose(net.forward("conv1") + shift, with_bias.forward("conv1"), atol=1e-5)
+
+
 def test_weights_that_are_nowhere_are_not_made_up():
     net = dnn.readNetFromCaffe(NET, caffemodel({"first": ARRAYS["first"]}))
     net.setInput(IMAGE)
