@@ -1,6 +1,7 @@
 """Reading and writing text: accepted forms, the places of fields, and the messages for mistakes."""
 
 import gc
+import re
 import time
 from pathlib import Path
 
@@ -141,20 +142,27 @@ def test_any_text_is_read_or_refused_and_never_read_otherwise_than_by_protobuf(t
         assert parsed.message == expected
 
 
-def test_every_published_file_that_protobuf_reads():
+def test_published_files_that_protobuf_reads():
+    """Test each file with a line whose form, without its numbers and strings, is in no file before it."""
     if not CORPUS.is_dir():
         pytest.skip("the corpus of published nets is not here")
     read = 0
+    seen: set[bytes] = set()
     for path in sorted(CORPUS.rglob("*.prototxt")):
+        content = path.read_bytes()
+        forms = {re.sub(rb'"[^"]*"|\b[\d.]+', b"0", line.strip()) for line in content.splitlines()}
+        if forms <= seen:
+            continue
         for message_class in (Net, Solver):
             try:
-                expected = text_format.Parse(path.read_bytes(), message_class())
+                expected = text_format.Parse(content, message_class())
             except (text_format.ParseError, UnicodeError):
                 continue
             assert parse_text(read_text(path), message_class, str(path)).message == expected, path
+            seen |= forms
             read += 1
             break
-    assert read > 250
+    assert read > 100
 
 
 def test_a_long_net_is_read_at_once():
