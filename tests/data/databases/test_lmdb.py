@@ -551,4 +551,4 @@ def test_random_damage(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_much_random_damage(tmp_path: Path) -> None:
-    fuzz(tmp_path, 5000)
+    fuzz(tmp_path, 2000)
