@@ -222,6 +222,9 @@ class Layer:
             blob.Reshape(array.shape)
             blob.data = array
 
+    def forget(self) -> None:
+        """Let the next pass begin as the first one did, if it would use what others have left."""
+
     def close(self) -> None:
         """Stop threads and close files. The Net calls this once; the layer is not used afterwards."""
 

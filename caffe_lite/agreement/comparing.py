@@ -62,16 +62,16 @@ def inputs(net: Net, names: Sequence[str]) -> Iterator[tuple[str, dict[str, np.n
 
 def _values(net: Net, name: str, scale: float, rng: np.random.Generator) -> np.ndarray:
     shape = net.blobs[name].data.shape
-    wanted = (node.layer.example(index, shape, rng) for node, index in _readers(net.nodes, name))
+    wanted = (node.layer.example(index, node.bottom[index].shape, rng) for node, index in _readers(net.nodes, name))
     values = next((values for values in wanted if values is not None), None)
-    return scale * rng.standard_normal(shape) if values is None else values
+    return scale * rng.standard_normal(shape) if values is None else values.reshape(shape)
 
 
 def _readers(nodes: Sequence[Node], name: str) -> Iterator[tuple[Node, int]]:
-    """Yield the layers that read a blob, through Splits too, with the index of the bottom."""
+    """Yield the layers that read a blob, with the index of the bottom, also behind layers that only reshape it."""
     for node in nodes:
         for index, bottom in enumerate(node.bottom_names):
-            if bottom == name and node.layer.type == "Split":
+            if bottom == name and node.layer.type in ("Split", "Reshape", "Flatten") and name not in node.top_names:
                 for top in node.top_names:
                     yield from _readers(nodes, top)
             elif bottom == name:
@@ -79,7 +79,7 @@ def _readers(nodes: Sequence[Node], name: str) -> Iterator[tuple[Node, int]]:
 
 
 def run(net: Net, fed: Arrays, other: Arrays | None = None) -> dict[str, np.ndarray]:
-    """Run a net forward over these inputs; return all of its blobs, in the order of the layers.
+    """Run a net forward over these inputs, as its first pass; return all of its blobs, in the order of the layers.
 
     If what is fed are the tops of data layers, these do not run. ``other`` has blobs of another form of the net. Layers
     that decide read their bottoms from there, and hand on the tops from there: rounding before such a layer must not
@@ -87,6 +87,8 @@ def run(net: Net, fed: Arrays, other: Arrays | None = None) -> dict[str, np.ndar
     """
     for name, values in fed.items():
         net.blobs[name].data[...] = values
+    for node in net.nodes:
+        node.layer.forget()
     found: dict[str, np.ndarray] = {}
     for part, group in groupby(net.nodes, lambda node: _part(node, fed, other or {})):
         nodes = list(group)

@@ -99,6 +99,10 @@ class CaffeLstmLayer(Layer):
         for blob, state in zip(self.carried, (h, c), strict=False):
             blob.data = state
 
+    def forget(self) -> None:
+        for blob in self.carried:
+            blob.data = self.ops.zeros(blob.shape)
+
     def _clip(self, given: Sequence[Blob]) -> Array:
         """Return 1 where a sequence goes on, else 0, as (T, N, 1)."""
         ops, shape = self.ops, (self.steps, self.streams, 1)

@@ -232,6 +232,10 @@ class RecurrentLayer(Layer):
         """Return the gradients of the gates, and of the previous states except h."""
         raise NotImplementedError
 
+    def forget(self) -> None:
+        for blob in self.carried:
+            blob.data = self.ops.zeros(blob.shape)
+
     def step_onnx(self, g: OnnxGraph, gates: Value, cont: Value, states: Sequence[Value]) -> Sequence[Value]:
         """Write what ``step`` computes: the next states, h first."""
         raise NotImplementedError

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from caffe_lite import TEST
+from caffe_lite.agreement.comparing import inputs
 from caffe_lite.errors import LayerError
 from caffe_lite.export import to_onnx
 
@@ -58,6 +59,29 @@ def test_without_a_beginning_states_are_0_in_every_run(make_net, tmp_path) -> No
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     for _ in range(2):
         np.testing.assert_allclose(session.run(None, fed)[0], first, rtol=1e-5, atol=1e-5)
+
+
+def test_states_of_passes_before_do_not_count(make_net, tmp_path) -> None:
+    given, computed = 'bottom: "cont" bottom: "image"', 'bottom: "marks" bottom: "image"'
+    marks = 'layer { name: "marks" type: "Power" bottom: "cont" top: "marks" power_param { scale: 0.1 shift: 1 } }\n'
+    start = CAPTIONS.index('layer {\n  name: "lstm"')
+    net = make_net(CAPTIONS[:start] + marks + CAPTIONS[start:].replace(given, computed), TEST)
+    net.blobs["image"].data[...] = 1
+    net.forward()
+    export = to_onnx(net, tmp_path / "net.onnx")
+    assert max(comparison.gap.size for comparison in export.comparisons) < 1e-5
+
+
+def test_what_is_tried_out_goes_through_reshapes(make_net) -> None:
+    reshaped = CAPTIONS.replace(
+        'top: "cont" input_param { shape { dim: 5 dim: 3 } } }',
+        'top: "row" input_param { shape { dim: 15 } } }\n'
+        'layer { name: "steps" type: "Reshape" bottom: "row" top: "cont" reshape_param { shape { dim: 5 dim: 3 } } }',
+    )
+    for _, values in inputs(make_net(reshaped, TEST), ["words", "row", "image"]):
+        assert values["row"].shape == (15,)
+        assert not values["row"][:3].any()
+        assert set(values["row"]) <= {0, 1}
 
 
 def test_sequences_that_begin_together(make_net, tmp_path) -> None:
