@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..agreement.comparing import TOLERANCE, Comparison, compare
@@ -15,11 +16,11 @@ from ..agreement.onnx_running import DoubleRun, OnnxRun, onnx
 from ..errors import CaffeError, MissingExtra, NetError, first_line
 from ..files.paths import StrPath
 from ..importing.conversion import Converted, convert
-from ..net.weights import write_message
+from ..net.weights import encoded, write_message
 from ..ops.windows import by
 from ..plugins import is_installed
 from ..proto.caffe_pb2 import TEST, NetParameter
-from ..proto.prototxt import write_text
+from ..proto.prototxt import to_text, write_text
 from ..pycaffe.net import Net
 from .folding import fold as folded
 from .folding import without_weights
@@ -117,9 +118,9 @@ def from_torch(module: Any, example: Any, *, target: str = "all", fold: bool = F
 def _read_back(message: NetParameter, dtype: str = "float32") -> Net:
     """Write a net with its weights to files, and read them."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        prototxt, caffemodel = (os.path.join(folder, f"net.{kind}") for kind in ("prototxt", "caffemodel"))
-        write_text(prototxt, without_weights(message))
-        write_message(caffemodel, message)
+        prototxt, caffemodel = (Path(folder, f"net.{kind}") for kind in ("prototxt", "caffemodel"))
+        prototxt.write_bytes(to_text(without_weights(message)).encode())
+        caffemodel.write_bytes(encoded(message, caffemodel))
         return Net(prototxt, TEST, weights=caffemodel, engine="numpy", dtype=dtype, seed=0, compile=False)
 
 

@@ -9,16 +9,18 @@ import numpy as np
 
 from .graph import Graph, Node
 
-# A pattern is the name of a tensor (the same wherever it stands), a number (a constant of that value), or an operator
-# with the patterns of its inputs.
+# A pattern is the name of a tensor (the same wherever it stands), a number (a constant of that value), or an operator,
+# perhaps with attributes that are numbers, and the patterns of its inputs.
 Pattern = str | float | tuple[Any, ...]
 X = "x"
 _COMMUTES = ("Add", "Mul")
+_USUAL = {"alpha": 0.2, "beta": 0.5}  # HardSigmoid's attributes if they are not given
 _GATE = ("Clip", ("Add", X, 3.0), 0.0, 6.0)
 _NORMAL = ("Add", ("Erf", ("Div", X, sqrt(2))), 1.0)
 _NORMAL_TOO = ("Add", ("Erf", ("Mul", X, sqrt(0.5))), 1.0)
 _CURVE = ("Add", ("Tanh", ("Mul", ("Add", X, ("Mul", ("Pow", X, 3.0), 0.044715)), sqrt(2 / pi))), 1.0)
 IDIOMS: list[tuple[str, dict[str, Any], Pattern]] = [
+    ("HardSwish", {}, ("Mul", X, ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}, X))),
     ("HardSwish", {}, ("Mul", X, ("Div", _GATE, 6.0))),
     ("HardSwish", {}, ("Mul", X, ("Mul", _GATE, 1 / 6))),
     ("HardSwish", {}, ("Div", ("Mul", X, _GATE), 6.0)),
@@ -64,8 +66,12 @@ def _matches(graph: Graph, tensor: str, pattern: Pattern, found: dict[str, str])
         array = graph.constants.get(tensor)
         return array is not None and array.size == 1 and bool(np.isclose(array.reshape(()), pattern, rtol=1e-4))
     operator, *inputs = pattern
+    attributes = inputs.pop(0) if isinstance(inputs[0], dict) else {}
     node = graph.makers.get(tensor)
     if node is None or node.operator != operator or node.domain or len(node.inputs) != len(inputs):
+        return False
+    own = _USUAL | node.attributes
+    if any(not np.isclose(own[name], value, rtol=1e-4) for name, value in attributes.items()):
         return False
     orders = [node.inputs, node.inputs[::-1]] if operator in _COMMUTES else [node.inputs]
     for order in orders:

@@ -81,13 +81,19 @@ def weights_files(weights: StrPath) -> list[str]:
 
 def write_message(path: StrPath, message: Message) -> None:
     """Write a message in protobuf's binary form."""
+    data = encoded(message, path)
+    with atomic_write(path) as part:
+        part.write_bytes(data)
+
+
+def encoded(message: Message, path: StrPath) -> bytes:
+    """Return a message in protobuf's binary form, for a file; raise if it is more than a file can hold."""
     try:
         data = to_binary(message)
     except (EncodeError, ValueError):  # protobuf raises these if the message is larger than it can hold
         data = None
     require_protobuf_size(path, PROTOBUF_LIMIT + 1 if data is None else len(data))
-    with atomic_write(path) as part:
-        part.write_bytes(data or b"")
+    return data or b""
 
 
 def require_protobuf_size(path: StrPath, size: int) -> None:

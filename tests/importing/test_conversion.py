@@ -33,6 +33,7 @@ CURVE = [node("Div", "x root", "a"), node("Erf", "a", "b"), node("Add", "b one",
         ([*GATE, node("Mul", "x b", "c"), node("Div", "c six")], HALF, "HardSwish"),
         ([*GATE, node("Div", "b six", "c"), node("Mul", "c x")], HALF, "HardSwish"),
         ([*GATE, node("Div", "b six")], HALF, "HardSigmoid"),
+        ([node("HardSigmoid", "x", "a", alpha=1 / 6), node("Mul", "a x")], {}, "HardSwish"),
         ([node("Sigmoid", "x", "a"), node("Mul", "a x")], {}, "Swish"),
         ([node("Softplus", "x", "a"), node("Tanh", "a", "b"), node("Mul", "x b")], {}, "Mish"),
     ],
@@ -52,6 +53,30 @@ def test_idioms_become_one_layer(make_model, nodes, constants, layer) -> None:
 def test_gelu_of_an_error_function_is_as_gelu(make_model, last) -> None:
     spelt = types(make_model([*CURVE, *last], {"x": IMAGE}, ROOT))
     assert spelt == types(make_model([node("Gelu", "x")], {"x": IMAGE}, opset=20))
+
+
+def test_layer_normalisation_in_its_parts(make_model) -> None:
+    from caffe_lite.export import from_onnx
+
+    pytest.importorskip("onnxruntime")
+    constants = {"two": np.float32(2), "eps": np.float32(1e-5), "s": np.float32([1, 2, 3]), "b": np.float32([4, 5, 6])}
+    nodes = [
+        node("ReduceMean", "x", "mean", axes=[-1]),
+        node("Sub", "x mean", "a"),
+        node("Pow", "a two", "square"),
+        node("ReduceMean", "square", "variance", axes=[-1]),
+        node("Add", "variance eps", "more"),
+        node("Sqrt", "more", "deviation"),
+        node("Div", "a deviation", "c"),
+        node("Mul", "c s", "d"),
+        node("Add", "d b"),
+    ]
+    for shape in ((2, 4, 3), (2, 4, 5, 3)):
+        net = from_onnx(make_model(nodes, {"x": shape}, constants), target="bvlc").net
+        x = np.random.default_rng(0).normal(size=shape)
+        net.blobs["x"].data[...] = x
+        scaled = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+        np.testing.assert_allclose(net.forward()["y"], scaled * [1, 2, 3] + [4, 5, 6], atol=1e-4)
 
 
 def test_what_looks_like_an_idiom_but_has_another_number_is_none(make_model) -> None:

@@ -147,8 +147,10 @@ def reorder_channels(w: Writer, node: Node) -> str:
     while order[end - 1] == end - 1:
         end -= 1
     channels = prod(old[first:end])
-    if first == 0 or channels > _LARGEST_PERMUTATION:
-        raise CannotSay(f"its axes change their order to {order}, and a 1 x 1 convolution is too large for it")
+    if first == 0:
+        raise CannotSay("the batch's axis moves")
+    if channels > _LARGEST_PERMUTATION:
+        raise CannotSay(f"a 1 x 1 convolution in its place would have {channels} channels")
     batch, image = prod(old[:first]), prod(old[end:])
     places = np.arange(channels).reshape(old[first:end]).transpose([axis - first for axis in order[first:end]])
     made = _reordered(w, reshaped(w, x, (batch, channels, image, 1)), places.reshape(-1))
