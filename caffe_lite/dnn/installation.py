@@ -20,7 +20,12 @@ def install(cv2: ModuleType | None = None) -> None:
     ``cv2.dnn_registerLayer`` are used in nets of both.
     """
     if cv2 is None:
-        cv2 = import_module("..data.images.image", _PACKAGE).import_cv2()
+        from ..errors import MissingExtra
+        from ..plugins import is_installed
+
+        if not is_installed("cv2"):
+            raise MissingExtra("opencv-python-headless", "data", "give its cv2.dnn what it lacks")
+        cv2 = import_module("cv2")
     dnn: Any = getattr(cv2, "dnn", None)
     if dnn is None or hasattr(dnn, "readNetFromCaffe"):
         return

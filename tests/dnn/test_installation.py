@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from caffe_lite import dnn
+from caffe_lite.errors import MissingExtra
 
 NET = b'input: "x" layer { name: "y" type: "ReLU" bottom: "x" top: "y" }'
 
@@ -62,6 +63,12 @@ def test_an_opencv_that_reads_them_is_left_alone(cv2):
     dnn.install(cv2)
     assert cv2.dnn.readNetFromCaffe is theirs
     assert before == (vars(cv2.dnn), vars(cv2))
+
+
+def test_without_opencv_there_is_nothing_to_add_to(monkeypatch):
+    monkeypatch.setattr("caffe_lite.plugins.is_installed", lambda package: False)
+    with pytest.raises(MissingExtra, match="needed to give its cv2"):
+        dnn.install()
 
 
 SCRIPT = """
