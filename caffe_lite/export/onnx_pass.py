@@ -88,8 +88,9 @@ class OnnxPass:
         kept = self.parts.kept
         self.given = {name: blobs[name] for name in self.parts.inputs}
         read = {name for node in self.parts.left_out for name in node.bottom_names}
-        weighted = {name for node in kept for name, w in zip(node.top_names, node.loss_weights, strict=True) if w}
-        wanted = {*read, *weighted, *self.net.outputs, *self.asked}
+        weights = ((name, w) for node in kept for name, w in zip(node.top_names, node.loss_weights, strict=True) if w)
+        self.weighted = dict(weights)
+        wanted = {*read, *self.weighted, *self.net.outputs, *self.asked}
         made = dict.fromkeys(name for node in kept for name in node.top_names)
         self.kept = {name: blobs[name] for name in made if name in wanted}
         self.dropped = {name: blobs[name] for name in made if name not in wanted}
@@ -107,9 +108,9 @@ class OnnxPass:
 
     def serves(self, read: Iterable[Blob] = ()) -> bool:
         """Return True; but let the graph give what will be read, and blobs of which a user holds an array."""
-        wanted = {id(blob) for blob in read}
-        held = (name for name, b in self.dropped.items() if b.data_loan is not None and data_is_held(b))
-        self._give([*held, *(name for name, blob in self.dropped.items() if id(blob) in wanted)])
+        held = (blob for blob in self.dropped.values() if blob.data_loan is not None and data_is_held(blob))
+        if asked := [blob.name for blob in (*read, *held) if blob.name in self.dropped]:
+            self._give(asked)
         return True
 
     def parameters_are_others(self) -> None:
@@ -123,10 +124,8 @@ class OnnxPass:
             release(blob)
         self._reshape()
         if self._is_ready() and self._run_graph():
-            for node in parts.kept:
-                for blob, weight in zip(node.top, node.loss_weights, strict=True):
-                    if weight:
-                        loss = loss + weight * ops.sum(blob.data)
+            for name, weight in self.weighted.items():
+                loss = loss + weight * ops.sum(self.kept[name].data)
         else:
             loss = loss + self._run_layers(parts.kept)
         with readable(self.ran.given if self.ran else ()):
