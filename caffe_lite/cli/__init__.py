@@ -27,6 +27,7 @@ COMMANDS = {
     "draw": "draw a net as SVG or as a page to look around in",
     "fold": "merge normalisations and scales of a net into the weights before them",
     "export": "write a net in ONNX or as a module of PyTorch, verified",
+    "quantize": "write a net in ONNX in whole numbers of 8 bits, and show what that costs",
     "import": "write an ONNX model as a net and its weights, and compare both",
     "upgrade-net": "bring a net of an older format to today's, text or binary",
     "upgrade-solver": "bring a solver of an older format to today's",
