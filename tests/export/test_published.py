@@ -32,6 +32,8 @@ def config(name: str) -> caffe_lite.Net:
         for param in (layer.inner_product_param, layer.convolution_param):
             if param.num_output > 4000:
                 param.num_output = WIDEST
+        sizes = layer.reshape_param.shape.dim
+        sizes[:] = [WIDEST if size > 4000 else size for size in sizes]
     made = caffe_lite.Net(net, TEST, stages=["deploy"], engine="numpy", seed=0)
     rng = np.random.default_rng(0)
     for node in made.nodes:
