@@ -646,7 +646,7 @@ def _transpose(op: Operation) -> Code:
         perm = list(range(rank))[::-1]
     moved = [axis for axis, source in enumerate(perm) if axis != source]
     if len(moved) == 2:
-        return method(op.tensor(0), "transpose", *moved)
+        return method(op.tensor(0), "t") if len(perm) == 2 else method(op.tensor(0), "transpose", *moved)
     return method(op.tensor(0), "permute", *perm) if moved else op[0]
 
 

@@ -161,6 +161,10 @@ class Scope:
         if value.blob is not None:
             self.made[name] = call("nn.Parameter", call("torch.empty", *shape or [()]))
             self.state[name] = value
+        elif array.size > 1 and kind is None and np.all(array == array.flat[0]):
+            number = float(array.flat[0])
+            usual = {0.0: "torch.zeros", 1.0: "torch.ones"}.get(number)
+            self.made[name] = call(usual, *shape) if usual else call("torch.full", shape, number)
         elif array.size <= _SMALL and array.size:
             self.made[name] = call("torch.tensor", array, dtype=kind if kind == _TYPES["u"] else None)
         else:

@@ -135,6 +135,8 @@ class PoolingLayer(Layer):
 
     def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
         x, method = bottom[0], self.param.pooling_param.pool
+        if self.windows is None and (self.averages or (method == PoolingParameter.MAX and len(top) == 1)):
+            return [g.GlobalAveragePool(x) if self.averages else g.GlobalMaxPool(x)]
         pooling = OnnxPooling(Windows(*self.geometry, self.dilation), x.image, self.out, self.includes_pad)
         if method == PoolingParameter.MAX:
             return pooling.largest_with_places(g, x) if len(top) > 1 else [pooling.largest(g, x)]
