@@ -50,6 +50,12 @@ def write(net: Net, opset: int = 17, free_batch: bool = True, outputs: Sequence[
     """
     parts = parted(net.nodes)
     found = list(dict.fromkeys(_outputs(parts))) if outputs is None else list(outputs)
+    clash = next((name for name in found if name in parts.inputs), None)
+    if clash is not None:
+        raise NetError(
+            f"blob {clash!r} is an input and, computed in place, an output, which a graph cannot have",
+            hint="Give the first layer that computes it in place a top of another name, and those after it",
+        )
     written, problems = attempt(net, parts, found, opset, free_batch)
     if problems:
         raise _together([error for _, error in problems])

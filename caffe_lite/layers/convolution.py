@@ -106,21 +106,24 @@ class FilteringLayer(Layer):
 
     def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
         results = []
+        weight, *bias = map(g.value, self.blobs)
+        missing = () if self.windows.kernel else (1,)  # the operators need an image
         for x, wanted in zip(bottom, top, strict=True):
-            y = self.filtered_onnx(g, g.reshape(x, (g.merged(x.sizes[: self.channel_axis]), *self.x_shape[1:])))
+            images = g.reshape(x, (g.merged(x.sizes[: self.channel_axis]), *self.x_shape[1:], *missing))
+            y = self.filtered_onnx(g, images, g.reshape(weight, (*weight.sizes, *missing)), *bias)
             if self.slope is not None:
                 y = g.LeakyRelu(y, alpha=self.slope) if self.slope else g.Relu(y)
-            results.append(y if self.channel_axis == 1 else g.reshape(y, wanted.sizes))
+            results.append(y if self.channel_axis == 1 and not missing else g.reshape(y, wanted.sizes))
         return results
 
     def onnx_windows(self) -> dict[str, object]:
         """Return the attributes that Conv and ConvTranspose have in common."""
         windows = self.windows
         return {
-            "kernel_shape": list(windows.kernel),
-            "strides": list(windows.stride),
-            "pads": [*windows.pad, *windows.pad],
-            "dilations": list(windows.dilation),
+            "kernel_shape": list(windows.kernel) or [1],
+            "strides": list(windows.stride) or [1],
+            "pads": [*windows.pad, *windows.pad] or [0, 0],
+            "dilations": list(windows.dilation) or [1],
             "group": self.group,
         }
 
@@ -149,8 +152,8 @@ class FilteringLayer(Layer):
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         raise NotImplementedError
 
-    def filtered_onnx(self, g: OnnxGraph, x: Value) -> Value:
-        """Write the filtering of x, (N, C, *image)."""
+    def filtered_onnx(self, g: OnnxGraph, x: Value, *learned: Value) -> Value:
+        """Write the filtering of x, (N, C, *image), with weights and biases."""
         raise NotImplementedError
 
     def gradients(self, dy: Array, x: Array, weight: Array, need: Need) -> Gradients[Array]:
@@ -216,8 +219,8 @@ class ConvolutionLayer(FilteringLayer):
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         return self.ops.convolution(x, weight, bias, *self.geometry)
 
-    def filtered_onnx(self, g: OnnxGraph, x: Value) -> Value:
-        y: Value = g.Conv(x, *self.blobs, **self.onnx_windows())
+    def filtered_onnx(self, g: OnnxGraph, x: Value, *learned: Value) -> Value:
+        y: Value = g.Conv(x, *learned, **self.onnx_windows())
         return y
 
     def gradients(self, dy: Array, x: Array, weight: Array, need: Need) -> Gradients[Array]:

@@ -46,8 +46,8 @@ class DeconvolutionLayer(FilteringLayer):
     def filtered(self, x: Array, weight: Array, bias: Array | None) -> Array:
         return self.ops.deconvolution(x, weight, bias, *self.geometry)
 
-    def filtered_onnx(self, g: OnnxGraph, x: Value) -> Value:
-        y: Value = g.ConvTranspose(x, *self.blobs, **self.onnx_windows())
+    def filtered_onnx(self, g: OnnxGraph, x: Value, *learned: Value) -> Value:
+        y: Value = g.ConvTranspose(x, *learned, **self.onnx_windows())
         return y
 
     def gradients(self, dy: Array, x: Array, weight: Array, need: Need) -> Gradients[Array]:

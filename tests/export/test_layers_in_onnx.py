@@ -106,6 +106,10 @@ ARRANGED = [
     Entry("ScaleRoute range", "scale_route_param { low_scale: 30 high_scale: 200 }", [BOXES]),
     Entry("ScaleRoute none", "scale_route_param { low_scale: 33 high_scale: 34 }", [BOXES]),
 ]
+ARRANGED += [
+    Entry(f"{kind} without images", "convolution_param { num_output: 4 group: 2 kernel_size: 1 }", [ROWS])
+    for kind in ("Convolution", "Deconvolution")
+]
 ENTRIES = [*TABLE, *ARRANGED, *WITHOUT_GRADIENT, *APART_FROM_THE_BATCH, *ALSO]
 WRITTEN = [entry for entry in ENTRIES if layer_class(entry.type).to_onnx is not Layer.to_onnx]
 

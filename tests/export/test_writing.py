@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from caffe_lite import TEST
+from caffe_lite.errors import NetError
 from caffe_lite.export.writing import write
 
 INPUT = """
@@ -55,3 +56,14 @@ def test_a_measure_of_detections_is_left_out(make_net) -> None:
     )
     written = write(net)
     assert (written.inputs, written.outputs) == (["d"], ["p"])
+
+
+def test_an_output_with_the_name_of_an_input_is_refused(make_net) -> None:
+    layers = [
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }',
+        'layer { name: "r" type: "ReLU" bottom: "x" top: "x" }',
+        'layer { name: "p" type: "Power" bottom: "x" top: "p" }',
+    ]
+    with pytest.raises(NetError, match="blob 'x' is an input and, computed in place, an output"):
+        write(make_net("".join(layers[:2]), TEST))
+    assert write(make_net("".join(layers), TEST)).outputs == ["p"]
