@@ -92,7 +92,7 @@ def test_it_learns_a_few_pictures_by_heart(scenes: Path) -> None:
     solver.test_iter[:] = [1]
     solver.snapshot = solver.display = 0
     trained = get_solver(solver)
-    trained.step(150)
+    trained.step(90)
     trained.test_nets[0].share_with(trained.net)
     trained.test_nets[0].forward()
     accuracy, _, overlap = trained.test_nets[0].blobs["accuracy"].data.ravel()

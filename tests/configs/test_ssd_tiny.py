@@ -75,7 +75,7 @@ def test_it_learns_a_few_pictures_by_heart(shapes: Path) -> None:
     for layer in solver.net_param.layer:
         layer.annotated_data_param.ClearField("batch_sampler")
     solver.test_iter[:] = [1]
-    trained = get_solver(solver)
+    trained = get_solver(solver, engine="auto")
     trained.step(150)
     trained.test_nets[0].share_with(trained.net)
     trained.test_nets[0].forward()

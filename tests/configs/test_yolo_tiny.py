@@ -55,7 +55,7 @@ def test_it_learns_a_few_pictures_by_heart(shapes: Path) -> None:
         layer.annotated_data_param.yolo_data_jitter = 0
     solver.test_iter[:] = [1]
     solver.test_interval = 1000
-    trained = get_solver(solver)
+    trained = get_solver(solver, engine="auto")
     trained.step(100)
     trained.test_all()
     assert trained.test_scores[0]["detection_eval"][0] > 0.7
