@@ -54,8 +54,7 @@ def sources(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize(("kind", "engine"), [*((kind, "numpy") for kind in LAYERS), ("ImageData", "torch")])
 def test_resuming_is_as_if_never_stopped(caffe: Callable, sources: Path, kind: str, engine: str) -> None:
     (sources / "net.prototxt").write_text(NET.format(type=kind, parameters=LAYERS[kind]), encoding="utf-8")
     if engine == "torch":
