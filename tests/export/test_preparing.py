@@ -20,6 +20,12 @@ layer {{
 MEAN = Preparation(mean=(104, 117, 123), scale=0.017)
 
 
+@pytest.fixture
+def engine() -> str:
+    """Graphs are the same on every engine."""
+    return "numpy"
+
+
 def exported(make_net, tmp_path, images: ImageInput, transform: str = ""):
     """Return a net, and the model to which it was exported."""
     net = make_net(NET.format(transform=f"transform_param {{ {transform} }}" if transform else ""), TEST)
