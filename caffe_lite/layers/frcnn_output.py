@@ -17,6 +17,8 @@ from .common.detection_files import result_files
 from .common.onnx_boxes import best_of_all, clipped_inside, column, places, sorted_scores, without_overlapped
 from .common.rows import RowsLayer
 
+_SIDE = 200  # of an image in an example
+
 
 @register_layer("FrcnnOutput")
 class FrcnnOutputLayer(RowsLayer):
@@ -73,6 +75,7 @@ class FrcnnOutputLayer(RowsLayer):
         self.check_vectors(regions, "regions", 5, 6)
         self.check_vectors(sizes, "sizes of images", 2)
         self.check_as_many(bottom[:3])
+        self.images = sizes.shape[0]
         return [(7, 1, 1)]
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -115,6 +118,13 @@ class FrcnnOutputLayer(RowsLayer):
         if 0 < p.max_det_num < len(rows):
             rows = rows[np.sort(best_first(rows[:, 5], p.max_det_num))]
         return rows
+
+    def example(self, index: int, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
+        if index == 2:
+            number = rng.integers(0, self.images, (shape[0], 1))
+            corners = np.sort(rng.uniform(0, _SIDE, (shape[0], 2, 2)), 1).reshape(-1, 4)
+            return np.concatenate([number, corners, np.ones((shape[0], shape[1] - 5))], 1).reshape(shape)
+        return np.full(shape, float(_SIDE)) if index == 3 else None
 
     def to_onnx(self, g: OnnxGraph, bottom: Sequence[Value], top: Sequence[Value]) -> Sequence[Value]:
         check_measure(self, self.measure)

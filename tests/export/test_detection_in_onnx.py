@@ -343,6 +343,13 @@ def test_frcnn_output(param: str, cls_aware: bool) -> None:
         assert all(len(rows) > 10 and rows[-1, 1] == -1 for rows in found)
 
 
+def test_examples_for_frcnn_output(tmp_path) -> None:
+    shapes = [(60, 4), (60, 16), (60, 6), (2, 2)]
+    net = make_net(of_frcnn.text(), [Bottom(shape) for shape in shapes], engine="numpy", phase=TEST, dtype="float32")
+    to_onnx(net, tmp_path / "net.onnx")
+    assert len(net.blobs["y0"].data) > 10
+
+
 def test_frcnn_output_of_nothing() -> None:
     found = agrees(of_frcnn.text().replace("conf_thr: 0.2", "conf_thr: 2"), made(of_frcnn.scene))
     assert all(len(rows) == 3 for rows in found)
