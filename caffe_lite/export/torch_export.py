@@ -82,6 +82,9 @@ def to_torch(net: Net) -> Any:
     layer computes from its settings and shapes. Nor are parameters shared that a layer uses in another form than it
     stores them, such as the scale and shift of a BatchNorm that has its own, and the weights of recurrent layers
     without cont. Call this again after changes to them.
+
+    A solver's test net takes over the parameters of the net that is trained when it is first tested, or by
+    ``share_with``; call this after that, or for nets of your own. Then a step of the solver is one of the module, too.
     """
     library = torch()
     source = source_of(Draft(net, fold=False).written, net.name, "weights.safetensors")

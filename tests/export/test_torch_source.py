@@ -193,6 +193,16 @@ def test_a_live_module_shares_memory_with_the_net(engine, tmp_path) -> None:
     assert module.type_.bias[0] == 7
 
 
+def test_a_live_module_of_a_net_that_shares_its_parameters(engine, tmp_path) -> None:
+    save(tmp_path)
+    trained = caffe_lite.Net(tmp_path / "net.prototxt", caffe_lite.TRAIN, engine=engine)
+    tested = caffe_lite.Net(tmp_path / "net.prototxt", TEST, engine=engine)
+    tested.share_with(trained)
+    module = to_torch(tested)
+    trained.params["conv1"][0].data[...] = 3
+    assert (module.conv1.weight == 3).all()
+
+
 def test_weights_that_layers_share(tmp_path) -> None:
     shared = 'param { name: "w" } param { name: "b" } inner_product_param { num_output: 12 axis: -1 }'
     text = NET[: NET.index('layer { name: "conv1"')] + "".join(
