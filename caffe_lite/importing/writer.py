@@ -162,7 +162,7 @@ class Writer:
         """Write every node, and return those that cannot be written; what follows them is written all the same."""
         problems = []
         for node in self.graph.nodes:
-            if any(name and name not in self.graph.shapes for name in node.inputs):
+            if not all(self._is_known(name) for name in node.inputs if name):
                 continue  # nothing can be said about what follows a node whose shape is unknown
             why = self._write_node(node, self.target)
             if why:
@@ -174,6 +174,9 @@ class Writer:
         if not problems:
             self._name_outputs()
         return problems
+
+    def _is_known(self, tensor: str) -> bool:
+        return tensor in self.graph.shapes and (tensor in self.blobs or tensor in self.graph.constants)
 
     def _can(self, node: Node, target: Target) -> bool:
         """Return whether a target has words for a node, and leave no trace of the attempt."""

@@ -186,7 +186,7 @@ def test_sizes_that_are_open(make_model) -> None:
 
 
 def test_shapes_that_depend_on_values(make_model) -> None:
-    nodes = [node("NonZero", "x", "a"), node("Cast", "a", to=onnx.TensorProto.FLOAT), node("Floor", "x", "z")]
+    nodes = [node("NonZero", "x", "a"), node("ScatterND", "x a x", "b"), node("Relu", "b"), node("Floor", "x", "z")]
     with pytest.raises(NetError) as raised:
         convert(make_model(nodes, {"x": IMAGE}, outputs=["y", "z"]), "all")
     assert str(raised.value).splitlines()[1:] == [
