@@ -89,10 +89,12 @@ def to_torch(net: Net) -> Any:
     library = torch()
     source = source_of(Draft(net, fold=False).written, net.name, "weights.safetensors")
     module = module_of(source.text, source.name, source.arrays())
-    for name, value in source.state.items():
-        if value.blob is not None:
-            path, _, attribute = name.rpartition(".")
-            setattr(module.get_submodule(path), attribute, library.nn.Parameter(_shared(value.blob)))
+    shared = {name: _shared(value.blob) for name, value in source.state.items() if value.blob is not None}
+    for one in list(shared.values())[:1]:
+        module.to(one.device, one.dtype)
+    for name, tensor in shared.items():
+        path, _, attribute = name.rpartition(".")
+        setattr(module.get_submodule(path), attribute, library.nn.Parameter(tensor))
     return module
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import NetError
-from ..onnx_graph import OnnxGraph, OnnxNode, Sizes, Value
+from ..onnx_graph import OnnxGraph, OnnxNode, Value
 from .torch_classes import Classes, class_text
 from .torch_code import Code, Names, call, camel, literal
 from .torch_operators import TRANSLATIONS, write
@@ -164,7 +164,7 @@ def _docstring(
         *zip(arguments, written.graph.inputs, strict=True),
         *((value.name, value) for value in written.graph.outputs),
     ]
-    shapes = "\n".join(f"    {name}: {_shape_text(value.sizes)}" for name, value in ends)
+    shapes = "\n".join(f"    {name}: {_shape_text(written, value)}" for name, value in ends)
     body = "\n".join(f"    {line}".rstrip() for line in example)
     shown = name.replace("\\", "\\\\").replace('"', "'") or title
     ended = "Inputs and outputs" + ("" if len(outputs) == 1 else ", by name")
@@ -172,5 +172,6 @@ def _docstring(
     return '"""' + "\n\n".join(parts) + '\n"""'
 
 
-def _shape_text(shape: Sizes) -> str:
-    return f"({', '.join('N' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
+def _shape_text(written: WrittenNet, value: Value) -> str:
+    sizes = [str(written.free.get((value.name, axis), size)) for axis, size in enumerate(value.sizes)]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"

@@ -24,7 +24,7 @@ import torch
 
 from caffe_lite.agreement.comparing import TOLERANCE, gap
 from caffe_lite.agreement.torch_running import TorchRun, module_of
-from caffe_lite.export import to_source, to_torch, to_weights
+from caffe_lite.export import ImageInput, Preparation, to_source, to_torch, to_weights
 from caffe_lite.export.torch_operators import TRANSLATIONS
 from caffe_lite.export.torch_source import source_of
 
@@ -155,6 +155,14 @@ def test_the_source_needs_torch_alone(tmp_path, monkeypatch) -> None:
         assert gap(name, wanted[name], got[name].detach().numpy()).size < TOLERANCE
 
 
+def test_images_are_prepared(tmp_path) -> None:
+    images = ImageInput(Preparation(mean=(1, 2, 3), scale=0.5), "free", channels_last=True)
+    to_source(save(tmp_path), tmp_path / "small.py", images=images)
+    source = (tmp_path / "small.py").read_text()
+    assert "    image: (N, height, width, 3)\n" in source
+    assert 'size=(12, 12), mode="bilinear")' in source
+
+
 @pytest.mark.parametrize("form", ["npz", "safetensors"])
 def test_the_weights_alone(tmp_path, form) -> None:
     net = save(tmp_path)
@@ -201,6 +209,14 @@ def test_a_live_module_of_a_net_that_shares_its_parameters(engine, tmp_path) -> 
     module = to_torch(tested)
     trained.params["conv1"][0].data[...] = 3
     assert (module.conv1.weight == 3).all()
+
+
+def test_a_live_module_in_double_precision(tmp_path) -> None:
+    save(tmp_path)
+    net = caffe_lite.Net(tmp_path / "net.prototxt", TEST, dtype="float64")
+    x = np.random.default_rng(1).standard_normal((2, 3, 12, 12))
+    got = to_torch(net)(torch.from_numpy(x))["half"].detach()
+    np.testing.assert_allclose(got, net.forward(data=x)["half"], rtol=1e-6)
 
 
 def test_weights_that_layers_share(tmp_path) -> None:
