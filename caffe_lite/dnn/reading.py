@@ -40,8 +40,9 @@ def readNet(model: Any, config: Any = "", framework: Any = "") -> Net:
 
     The buffers are those of the weights and of the prototxt, in this order.
     """
+    config, framework = "" if config is None else config, "" if framework is None else framework
     if not is_of_caffe(model, config, framework):
-        given = ", ".join(str(file)[:80] for file in (model, config, framework) if len(file))
+        given = ", ".join(str(file)[:80] for file in (model, config, framework) if str(file))
         raise ArgumentError(
             f"these are no files of Caffe: {given}",
             hint="give a .prototxt and a .caffemodel; other formats are read by OpenCV itself",
@@ -59,7 +60,7 @@ def is_of_caffe(model: Any = "", config: Any = "", framework: Any = "") -> bool:
         return True
     if not isinstance(model, str | os.PathLike):
         return False
-    if not isinstance(config, str | os.PathLike):  # readNet(framework, buffer, buffer)
+    if not isinstance(config, str | os.PathLike | None):  # readNet(framework, buffer, buffer)
         return os.fspath(model).lower() == "caffe"
     named = isinstance(framework, str) and framework.lower() == "caffe"
-    return named or any(os.fspath(path).lower().endswith(_ENDINGS) for path in (model, config))
+    return named or any(os.fspath(path).lower().endswith(_ENDINGS) for path in (model, config or ""))

@@ -224,7 +224,7 @@ def test_files_and_buffers(tmp_path):
         dnn.readNetFromCaffe(bytearray(NET), np.frombuffer(weights, np.uint8)),
         dnn.readNetFromCaffe(bufferProto=NET, bufferModel=weights),
         dnn.readNet(str(model), str(prototxt)),
-        dnn.readNet(prototxt, model),
+        dnn.readNet(prototxt, model, None),
         dnn.readNet("caffe", weights, NET),
     ]
     for net in nets:
@@ -232,6 +232,7 @@ def test_files_and_buffers(tmp_path):
     first, *others = (net.forward() for net in nets)
     for other in others:
         np.testing.assert_array_equal(other, first)
+    assert dnn.readNet(str(prototxt), None).getLayerNames() == NAMES
     with pytest.raises(CaffeError, match="these are no files of Caffe"):
         dnn.readNet("net.onnx")
 
