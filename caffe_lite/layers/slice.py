@@ -73,6 +73,9 @@ class SliceLayer(Layer):
         sizes = [value.sizes[self.at] for value in top]
         if None not in sizes:
             return g.Split(bottom[0], sizes, axis=self.at, outputs=len(top))
+        if set(sizes) == {None}:  # equal pieces of any size
+            num = len(top) if g.opset >= 18 else None
+            return g.Split(bottom[0], axis=self.at, outputs=len(top), num_outputs=num)
         return [
             g.slice(bottom[0], [start], [END if size is None else end], [self.at])
             for (start, end), size in zip(self.pieces, sizes, strict=True)

@@ -202,3 +202,19 @@ def test_crops_of_an_augmentation_have_no_form() -> None:
     text = 'type: "DataAugmentation" augmentation_param { crop_width: 2 crop_height: 2 }'
     with pytest.raises(CaffeError, match="crops have no form in ONNX"):
         write(make_net(text, [IMAGES], 1, engine="numpy", phase=TEST, dtype="float32"))
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_equal_pieces_of_any_batch(make_net, opset: int) -> None:
+    net = make_net(
+        """
+        layer { name: "x" type: "Input" top: "a" top: "b" input_param { shape { dim: [2, 3] } } }
+        layer { name: "c" type: "Concat" bottom: "a" bottom: "b" top: "c" concat_param { axis: 0 } }
+        layer { name: "s" type: "Slice" bottom: "c" top: "y" top: "z" slice_param { axis: 0 } }
+        """,
+        TEST,
+    )
+    a, b = np.arange(30, dtype=np.float32).reshape(2, 5, 3)
+    got = runner(write(net, opset))({"a": a, "b": b})
+    np.testing.assert_array_equal(got["y"], a)
+    np.testing.assert_array_equal(got["z"], b)
