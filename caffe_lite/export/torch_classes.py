@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .torch_code import Code, Names, call, camel, lines
-from .torch_scope import HELPERS, Block, Module, Scope
+from .torch_scope import Block, Module, Scope, helpers
 
 _MOST_SIZES = 12  # that a class takes
 
@@ -18,7 +18,7 @@ class Classes:
 
     main: str
     blocks: list[Block] = field(default_factory=list)
-    names: Names = field(default_factory=lambda: Names(*HELPERS))
+    names: Names = field(default_factory=lambda: Names(*helpers()))
 
     def __post_init__(self) -> None:
         self.main = self.names.new(self.main, "Net")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from math import isinf, isnan
 from typing import Any
@@ -15,7 +16,7 @@ WIDTH = 120
 # How tightly operators bind.
 COMPARED, EITHER, BOTH, SUM, PRODUCT, SIGN, POWER, ATOM = range(8)
 _LEVELS = {"|": EITHER, "&": BOTH, "+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "%": PRODUCT, "@": PRODUCT}
-_TAKEN = {"torch", "nn", "F", "self", *keyword.kwlist, *dir(builtins)}
+_TAKEN = {"F", "Tensor", "nn", "self", "torch", *keyword.kwlist, *dir(builtins)}
 # What nn.Module defines, and layers may be called.
 _OF_MODULES = {
     "T_destination",
@@ -176,7 +177,7 @@ class Names:
 
 def legal(name: str, before_digits: str) -> str:
     """Make an identifier of a name; one that starts with a digit gets ``before_digits`` and _ before it."""
-    text = re.sub(r"\W+", "_", name).strip("_") or before_digits
+    text = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", name)).strip("_") or before_digits
     return text if text.isidentifier() else f"{before_digits}_{text}"
 
 

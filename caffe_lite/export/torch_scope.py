@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,16 +17,6 @@ from ..errors import CaffeError
 from ..onnx_graph import BOOL, DOUBLE, FLOAT, OnnxGraph, OnnxNode, Sizes, Value
 from .torch_code import Code, Names, call, literal
 
-# The functions of torch_helpers.py.
-HELPERS = (
-    "depth_to_space",
-    "gather_nd",
-    "non_max_suppression",
-    "one_hot",
-    "roi_pool",
-    "space_to_depth",
-    "top_k",
-)
 _INLINE = 60  # as many characters an operand has within another expression
 _SMALL = 16  # so many numbers stand in the source
 _TYPES = {"f": "", "i": "torch.int64", "u": "torch.uint8", "b": "torch.bool"}
@@ -47,6 +40,14 @@ _SAME_RANK = {"Abs", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip"
 _SAME_RANK |= {"CumSum", "Elu", "Exp", "Floor", "GatherElements", "Identity", "LRN", "LeakyRelu", "Log", "LogSoftmax"}
 _SAME_RANK |= {"MaxPool", "Neg", "Pad", "Reciprocal", "Relu", "Resize", "ScatterElements", "ScatterND", "Sigmoid"}
 _SAME_RANK |= {"Sign", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Tanh", "Tile", "TopK", "Transpose"}
+
+
+@cache
+def helpers() -> dict[str, str]:
+    """Return the functions of torch_helpers.py, their text by their names."""
+    text = Path(__file__).with_name("torch_helpers.py").read_text(encoding="utf-8")
+    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    return {one.name: ast.get_source_segment(text, one) or "" for one in functions}
 
 
 @dataclass
@@ -103,7 +104,7 @@ class Scope:
     state: dict[str, Value] = field(default_factory=dict)
     body: list[str] = field(default_factory=list)
     helpers: set[str] = field(default_factory=set)
-    names: Names = field(default_factory=lambda: Names(*HELPERS))
+    names: Names = field(default_factory=lambda: Names(*helpers()))
     attributes: Names = field(default_factory=lambda: Names(of_attributes=True))
     ends: set[int] = field(default_factory=set)
     sizes: dict[int, list[Any]] = field(default_factory=dict)

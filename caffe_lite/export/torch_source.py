@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from ..onnx_graph import OnnxGraph, OnnxNode, Value
 from .torch_classes import Classes, class_text
 from .torch_code import Code, Names, call, camel, literal
 from .torch_operators import TRANSLATIONS, write
-from .torch_scope import Block, Scope
+from .torch_scope import Block, Scope, helpers
 from .torch_simplifying import operands, readers, simplified, with_bodies
 from .writing import WrittenNet
 
@@ -70,14 +69,23 @@ def source_of(written: WrittenNet, name: str, weights: str) -> Source:
     pairs = ", ".join(f"{literal(value.name)}: {code}" for value, code in zip(graph.outputs, results, strict=True))
     returned = results[0] if len(results) == 1 else Code(f"{{{pairs}}}")
     of_groups = list(classes.texts())
-    parts = [*_helpers(scope.helpers), *of_groups, class_text(classes.main, Block(scope, arguments, returned))]
+    parts = [
+        *(text for name, text in helpers().items() if name in scope.helpers),
+        *of_groups,
+        class_text(classes.main, Block(scope, arguments, returned)),
+    ]
     used = "\n".join(parts)
-    imports = ["import torch"] if "torch." in used else []
-    imports += ["import torch.nn.functional as F"] if "F." in used else []
-    imports += ["from torch import Tensor, nn"] if "Tensor" in used else ["from torch import nn"]
+    imports = ["import torch"] if _names("torch", used) else []
+    imports += ["import torch.nn.functional as F"] if _names("F", used) else []
+    imports += ["from torch import Tensor, nn"] if _names("Tensor", used) else ["from torch import nn"]
     opening = _docstring(written, classes.main, name, weights, arguments, bool(scope.state))
     text = "\n".join([opening, "", *imports, "", "", "\n\n\n".join(parts), ""])
     return Source(classes.main, text, scope.state)
+
+
+def _names(name: str, text: str) -> bool:
+    """Return whether a text of Python has a name by itself, not as an attribute or in quotes."""
+    return re.search(rf"(?<![\w.\"]){name}\b", text) is not None
 
 
 def _check(graph: OnnxGraph) -> None:
@@ -141,13 +149,6 @@ def _write_group(group: _Group, outer: Scope, classes: Classes) -> None:
     outer.made[name] = classes.blocks[-1]
     outer.state |= {f"{name}.{key}": value for key, value in inner.state.items()}
     outer.take(ends, call(f"self.{name}", *(outer.code(value) for value in read.values())))
-
-
-def _helpers(names: set[str]) -> list[str]:
-    """Return the text of functions, in their order in the module that has them."""
-    text = Path(__file__).with_name("torch_helpers.py").read_text(encoding="utf-8")
-    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-    return [ast.get_source_segment(text, one) or "" for one in functions if one.name in names]
 
 
 def _docstring(

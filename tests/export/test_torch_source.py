@@ -253,3 +253,16 @@ def test_a_module_that_differs_leaves_no_files(tmp_path, monkeypatch) -> None:
 def test_files_of_other_forms(tmp_path, write, name) -> None:
     with pytest.raises(CaffeError, match=f"{name}' "):
         write(save(tmp_path), tmp_path / name)
+
+
+def test_names_that_python_does_not_allow(tmp_path) -> None:
+    text = """name: "3 \\" names" layer { name: "F" type: "Input" top: "F" input_param { shape { dim: 2 dim: 3 } } }"""
+    names = ["class", "\N{MICRO SIGN}", "a/1", "a/forward", "a/b c", "a/b-c", "Tensor", "top_k"]
+    for bottom, name in zip(["F", *names], names, strict=False):
+        text += f"""layer {{ name: "{name}" type: "InnerProduct" bottom: "{bottom}" top: "{name}"
+            inner_product_param {{ num_output: 3 weight_filler {{ type: "xavier" }} }} }}"""
+    to_source(save(tmp_path, text), tmp_path / "names.py")
+    source = (tmp_path / "names.py").read_text()
+    assert "class Net3Names(nn.Module)" in source
+    for line in ("self.linear_1(x)", "self.forward_(", "self.b_c(", "self.b_c_2(", "self.class_(F_)", "self.top_k("):
+        assert line in source

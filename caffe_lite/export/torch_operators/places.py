@@ -62,14 +62,15 @@ def _slice(op: Operation) -> Code | Sequence[Code]:
 def _computed_slice(op: Operation, axes: Sequence[int], steps: Sequence[int]) -> Code:
     if len(axes) != 1 or list(steps) != [1]:
         op.refuse("its bounds are computed")
-    bounds = []
-    for index in (1, 2):
-        known = op.sizes(index)
-        bound = call("int", op[index]) if known is None else literal(known[0])
-        bounds.append(
-            "" if known and isinstance(known[0], int) and (known[0] >= _FAR or index + known[0] == 1) else bound
-        )
-    return at_axis(op.tensor(0), axes[0], ":".join(bounds))
+    return at_axis(op.tensor(0), axes[0], f"{_bound(op, 1)}:{_bound(op, 2)}")
+
+
+def _bound(op: Operation, index: int) -> str:
+    known = op.sizes(index)
+    if known is None:
+        return call("int", op[index])
+    whole = isinstance(known[0], int) and (known[0] >= _FAR or (index == 1 and known[0] == 0))
+    return "" if whole else literal(known[0])
 
 
 @translates("Gather")

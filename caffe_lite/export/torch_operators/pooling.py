@@ -41,30 +41,39 @@ def _max_pool(op: Operation) -> Code | Sequence[Code]:
 
 @translates("AveragePool")
 def _average_pool(op: Operation) -> Code:
-    kernel, n = op.attribute("kernel_shape"), len(op.attribute("kernel_shape"))
+    n = len(op.attribute("kernel_shape"))
     pads = op.attribute("pads", [0] * 2 * n)
-    x, shape, padding = op[0], op.shape(0), pads[:n]
+    begins, ends = pads[:n], pads[n:]
     counts = bool(op.attribute("count_include_pad", 0))
-    before = op.source(0)
-    if before is not None and before.op == "Pad" and not any(padding):
-        # The windows may reach beyond the padding, which a mean counts and what is beyond it does not.
-        inner = Operation(before, op.scope)
-        edges = [int(edge) for edge in inner.numbers(1)]
-        if edges[: n + 2] == edges[n + 2 :] and not any(edges[:2]) and op.scope.reads[id(op.given(0))] == 1:
-            again = _rounding(op, inner.shape(0), [1] * n, edges[2 : n + 2])
-            if again is not None:
-                return _mean(op, inner[0], edges[2 : n + 2], again, True)
-    fitted = _rounding(op, shape, [1] * n)
-    if fitted is not None and (not any(padding) or not counts or pads[:n] == pads[n:] or not fitted):
-        return _mean(op, x, padding, fitted, counts)
+    joined = _with_the_padding_before(op, n) if not any(begins) else None
+    if joined is not None:
+        return joined
+    fitted = _rounding(op, op.shape(0), [1] * n)
+    # Rounding up, a mean of PyTorch counts the padding, but not what is beyond it.
+    if fitted is not None and (not any(begins) or not counts or begins == ends or not fitted):
+        return _mean(op, op[0], begins, fitted, counts)
     if counts:
-        return _mean(op, padded(x, padding, pads[n:]), [0] * n, False, True)
+        return _mean(op, padded(op[0], begins, ends), [0] * n, False, True)
     x = op.variable(0)
+    windows = even(op.attribute("kernel_shape")), even(op.attribute("strides", [1] * n))
     sums, sizes = (
-        call(f"F.avg_pool{n}d", padded(of, padding, pads[n:]), even(kernel), even(op.attribute("strides", [1] * n)))
-        for of in (x, call("torch.ones_like", x))
+        call(f"F.avg_pool{n}d", padded(of, begins, ends), *windows) for of in (x, call("torch.ones_like", x))
     )
     return infix(sums, "/", sizes)
+
+
+def _with_the_padding_before(op: Operation, n: int) -> Code | None:
+    """Write a mean over what a Pad has made, which counts the padding, but not what windows have beyond it."""
+    before = op.source(0)
+    if before is None or (before.op, before.layer) != ("Pad", op.node.layer) or op.scope.reads[id(op.given(0))] > 1:
+        return None
+    inner = Operation(before, op.scope)
+    edges = [int(edge) for edge in inner.numbers(1)]
+    padding = edges[2 : n + 2]
+    if edges[: n + 2] != edges[n + 2 :] or any(edges[:2]):
+        return None
+    fitted = _rounding(op, inner.shape(0), [1] * n, padding)
+    return None if fitted is None else _mean(op, inner[0], padding, fitted, True)
 
 
 def _mean(op: Operation, x: Code, padding: Sequence[int], ceil_mode: bool, counts: bool) -> Code:
