@@ -42,19 +42,24 @@ DETECTORS = (
 
 
 def torchvision() -> Any:
-    """Return torchvision. Its compiled operators need not load: none of the nets here runs one."""
-    import torch
+    """Return torchvision, also a build for another torch (for GPUs, say, beside torch for CPUs).
 
-    if "torchvision" not in sys.modules and not hasattr(torch.ops.torchvision, "nms"):
-        # Its import describes these operators, which the build for another torch (one for GPUs, beside torch for CPUs)
-        # cannot load. They have to exist for that.
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _LIBRARIES.append(library)
+    The compiled operators of such a build do not load, and its import fails because it describes two of them. None of
+    the nets here runs one, so that it is enough if these two exist.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import torchvision
+        try:
+            import torchvision
+        except RuntimeError:
+            import torch
+
+            for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+                del sys.modules[name]
+            _LIBRARIES.append(torch.library.Library("torchvision", "FRAGMENT"))
+            for name in ("nms", "qnms"):
+                _LIBRARIES[-1].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            import torchvision
     return torchvision
 
 

@@ -106,6 +106,34 @@ def test_padding_and_terms_are_merged(make_model) -> None:
     assert (list(layer.convolution_param.pad), layer.convolution_param.bias_term) == ([1, 2], True)
 
 
+PADS = {"pads": np.array([0, 0, 1, 0, 0, 0, 2, 1])}
+ONES = np.arange(36, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "wanted"),
+    [
+        ([node("Pad", "x pads", "a"), node("AveragePool", "a", kernel_shape=[3, 3])], PADS, ["Pooling", "Slice"]),
+        (
+            [node("MatMul", "x w", "a"), node("Add", "t a")],
+            {"w": ONES[:15].reshape(5, 3), "t": ONES[:3]},
+            ["InnerProduct"],
+        ),
+        (
+            [node("ConvTranspose", "x w", "a"), node("Add", "a t")],
+            {"w": ONES.reshape(6, 3, 2, 1), "t": ONES[:3].reshape(3, 1, 1)},
+            ["Deconvolution"],
+        ),
+    ],
+)
+def test_merged_nodes_compute_the_same(make_model, nodes, constants, wanted) -> None:
+    from caffe_lite.export import from_onnx
+
+    pytest.importorskip("onnxruntime")
+    imported = from_onnx(make_model(nodes, {"x": IMAGE}, constants), target="bvlc")
+    assert set(wanted) <= {layer.type for layer in imported.message.layer} <= {*wanted, "Input", "Slice", "Silence"}
+
+
 def test_padding_of_max_pooling_stays_unless_it_never_wins(make_model) -> None:
     pads = np.array([0, 0, 1, 1, 0, 0, 1, 1])
     nodes = [node("Pad", "x pads value", "a"), node("MaxPool", "a", kernel_shape=[3, 3])]
