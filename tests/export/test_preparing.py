@@ -28,7 +28,7 @@ def engine() -> str:
 
 def exported(make_net, tmp_path, images: ImageInput, transform: str = ""):
     """Return a net, and the model to which it was exported."""
-    net = make_net(NET.format(transform=f"transform_param {{ {transform} }}" if transform else ""), TEST)
+    net = make_net(NET.format(transform=f"transform_param {{ {transform} }}" if transform else ""), TEST, seed=0)
     to_onnx(net, tmp_path / "net.onnx", images=images)
     onnx.checker.check_model(onnx.load(tmp_path / "net.onnx"), full_check=True)
     return net, onnxruntime.InferenceSession(tmp_path / "net.onnx")
