@@ -189,7 +189,8 @@ def _outputs(parts: Parts) -> Iterator[str]:
         for name in node.bottom_names:
             unread.pop(name, None)
         unread |= dict.fromkeys(node.top_names)
-    of_splits = {top: node.bottom_names[0] for node in (*kept, *left_out) for top in node.top_names if _is_split(node)}
+    splits = [node for node in (*kept, *left_out) if _is_split(node)]
+    of_splits = {top: node.bottom_names[0] for node in splits for top in node.top_names if top != node.bottom_names[0]}
     made = {name for node in kept for name in node.top_names}
     yield from (name for name in unread if not any(name in node.bottom_names for node in left_out))
     for node in left_out:

@@ -23,6 +23,7 @@ ENDS = {
     "read twice": (RELU + LOSS, ["r", "p"]),
     "nothing": ('layer { name: "d" type: "Dropout" bottom: "p" top: "d" }', ["d"]),
     "nothing, twice": ('layer { name: "s" type: "Split" bottom: "x" top: "a" top: "b" }', ["p", "a", "b"]),
+    "a split in place": ('layer { name: "s" type: "Split" bottom: "p" top: "p" top: "b" }' + LOSS, ["b", "p"]),
     "what follows from a loss": (LOSS + 'layer { name: "h" type: "Power" bottom: "l" top: "h" }', ["p"]),
 }
 
