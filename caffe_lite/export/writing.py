@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ..errors import CaffeError, NetError
 from ..inspection.outline import Outline, shape_of
 from ..layer import Kind, Layer
+from ..logs.log import muted
 from ..net.filtering import PlacedLayer
 from ..net.structure import Structure
 from ..net.wiring import Node
@@ -223,7 +224,8 @@ def _free_sizes(
             param.input_param.shape.add(dim=[size + free_batch, *others])
         layers.append(PlacedLayer(param))
     layers += [PlacedLayer(node.param, node.where) for node in kept]
-    larger = Outline(layers, net.state_of_rules)
+    with muted():
+        larger = Outline(layers, net.state_of_rules)
     batch = next((shapes[name][0] for name in inputs if shapes[name]), None)
     free = {}
     for name, shape in shapes.items():

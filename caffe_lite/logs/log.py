@@ -57,6 +57,16 @@ def start_logging(stream: TextIO | None = None) -> LogHandler:
     return handler
 
 
+@contextmanager
+def muted() -> Iterator[None]:
+    """Log nothing for some time: what is done once more has been logged."""
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def _wanted(record: logging.LogRecord) -> bool:
     """Check GLOG_minloglevel now: scripts set it just before `import caffe`, when `caffe-lite run` already logs."""
     return record.levelno >= _LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO)  # noqa: SIM112

@@ -70,9 +70,13 @@ def settled(nets: tuple[Net, Net]) -> None:
     pytest.fail("onnxruntime never ran")
 
 
-def test_the_second_pass_runs_as_a_graph(tmp_path):
+def test_the_second_pass_runs_as_a_graph(tmp_path, caplog):
     nets = both(tmp_path)
-    assert [run(nets, seed) for seed in range(3)] == [False, True, True]
+    with caplog.at_level(logging.INFO, "caffe_lite"):
+        assert [run(nets, seed) for seed in range(3)] == [False, True, True]
+    assert [record.getMessage() for record in caplog.records] == [
+        "onnxruntime runs 6 of the 7 layers of net '' from now on"
+    ]
     assert nets[1].ops.describe().startswith("onnxruntime ")
     assert isinstance(nets[1].blobs["ip"].data, np.ndarray)
 
