@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(path.parent.name for path in ROOT.glob("configs/*/net.prototxt"))
 MODELS = sorted(path.parent for path in ROOT.glob("../shared/corpus/models/*/weights.*"))
 WIDEST = 256  # wider inner products become so wide: they differ in nothing but the time that they take
+SIZES = {"fcn8s": 100, "vgg16": 64}  # of the images, for nets that take any size
 
 
 def config(name: str) -> caffe_lite.Net:
@@ -32,6 +33,11 @@ def config(name: str) -> caffe_lite.Net:
         for param in (layer.inner_product_param, layer.convolution_param):
             if param.num_output > 4000:
                 param.num_output = WIDEST
+        for shape in layer.input_param.shape:
+            if len(shape.dim) == 4 and name in SIZES:
+                shape.dim[2:] = [SIZES[name]] * 2
+            if len(layer.top) == 1:
+                shape.dim[0] = min(shape.dim[0], 2)
         sizes = layer.reshape_param.shape.dim
         sizes[:] = [WIDEST if size > 4000 else size for size in sizes]
     made = caffe_lite.Net(net, TEST, stages=["deploy"], engine="numpy", seed=0)
