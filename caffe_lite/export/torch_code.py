@@ -110,7 +110,8 @@ def literal(value: Any) -> Code:
     elif isnan(value) or isinf(value):
         text = ("-" if value < 0 else "") + ("torch.nan" if isnan(value) else "torch.inf")
     else:
-        text = str(float(str(np.float32(value))))  # the attributes of ONNX's operators are float32
+        # The attributes of ONNX's operators are float32.
+        text = str(float(str(np.float32(value)))).replace("e+", "e")
     return Code(text, SIGN if text.startswith("-") else ATOM)
 
 

@@ -121,11 +121,11 @@ def _verified(draft: Draft, source: Source, weights: Arrays) -> Export:
     """Verify what has been read back from files."""
 
     def running(written: WrittenNet) -> TorchRun:
-        if written is draft.written:
-            module = module_of(source.text, source.name, weights)
-        else:
-            other = source_of(written, draft.net.name, "")
-            module = module_of(other.text, other.name, other.arrays())
+        made, arrays = source, weights
+        if written is not draft.written:  # it has other outputs, and perhaps more layers
+            made = source_of(written, draft.net.name, "")
+            arrays = {name: weights.get(name, array) for name, array in made.arrays().items()}
+        module = module_of(made.text, made.name, arrays)
         return TorchRun(module, [value.name for value in written.graph.inputs], written.outputs)
 
     return draft.verified(running)

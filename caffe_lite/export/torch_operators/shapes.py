@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -112,8 +113,7 @@ def _expand(op: Operation) -> Code:
     if sizes is None:
         return call("torch.broadcast_to", op.tensor(0), method(op[1], "tolist"))
     if op.constant(0) is not None and op.given(0).sizes == ():
-        device = next((Code(f"{n.partition('.shape[')[0]}.device") for n in sizes if isinstance(n, Code)), None)
-        return call("torch.full", tuple(sizes), op.number(0), device=device)
+        return _full(sizes, op.number(0))
     if shape is None or len(shape) > len(sizes):
         return call("torch.broadcast_to", op.tensor(0), tuple(sizes))
     # A size of 1 keeps what the operand has, which is -1 in PyTorch.
@@ -145,9 +145,14 @@ def _size(op: Operation) -> Code:
 
 @translates("ConstantOfShape")
 def _constant_of_shape(op: Operation) -> Code:
-    value = op.attribute("value", np.zeros(1, np.float32))
-    sizes = op.sizes(0)
-    return call("torch.full", method(op[0], "tolist") if sizes is None else tuple(sizes), value.reshape(()))
+    value, sizes = literal(op.attribute("value", np.zeros(1, np.float32)).reshape(())), op.sizes(0)
+    return call("torch.full", method(op[0], "tolist"), value) if sizes is None else _full(sizes, value)
+
+
+def _full(sizes: Sequence[Any], value: Code) -> Code:
+    """Write an array of one value, on the device of the tensor that gives it its sizes."""
+    owners = [size.partition(".shape[")[0] for size in sizes if isinstance(size, Code)]
+    return call("torch.full", tuple(sizes), value, device=Code(f"{owners[0]}.device") if owners else None)
 
 
 @translates("Range")
