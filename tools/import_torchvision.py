@@ -98,6 +98,12 @@ def model(name: str) -> Any:
         net.aux_logits = False
     if name in models.list_models(module=models.segmentation):
         net = _Features(net, ("out",))
+    for parameter_name, parameter in net.named_parameters():
+        # What begins as almost nothing would hide whatever is before it.
+        if "layer_scale" in parameter_name:
+            nn.init.uniform_(parameter, 0.5, 1)
+        elif parameter.ndim > 1 and not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None  # the statistics are the mean of all batches
