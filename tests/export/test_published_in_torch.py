@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -20,7 +22,7 @@ LARGE = {"fcn8s", "vgg16"}  # whose layers others have, too
 
 def check(net, tmp_path) -> None:
     to_source(net, tmp_path / "net.py")
-    ruff = shutil.which("ruff")
+    ruff = shutil.which("ruff", path=os.path.dirname(sys.executable))
     if ruff:
         for command in (["check", "-q"], ["format", "-q", "--check"]):
             subprocess.run([ruff, *command, "--isolated", "--line-length", "120", "net.py"], cwd=tmp_path, check=True)
