@@ -22,22 +22,29 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(path.parent.name for path in ROOT.glob("configs/*/net.prototxt"))
 MODELS = sorted(path.parent for path in ROOT.glob("../shared/corpus/models/*/weights.*"))
 WIDEST = 256  # wider inner products become so wide: they differ in nothing but the time that they take
-SIZES = {"fcn8s": 100, "vgg16": 64}  # of the images, for nets that take any size
+SIZES = {"fcn8s": 100, "vgg16": 64, "vdsr_adam": 64}  # of the images, for nets that take any size
 
 
-def config(name: str) -> caffe_lite.Net:
-    """Return a net as it is deployed, with random weights, and statistics that are not those of a new net."""
+def with_few_pixels(path: Path, name: str) -> NetParameter:
+    """Read a net, and let it take two images at most, and small ones if it can."""
     net = NetParameter()
-    net.CopyFrom(read_net(ROOT / "configs" / name / "net.prototxt").message)
+    net.CopyFrom(read_net(path).message)
     for layer in net.layer:
-        for param in (layer.inner_product_param, layer.convolution_param):
-            if param.num_output > 4000:
-                param.num_output = WIDEST
         for shape in layer.input_param.shape:
             if len(shape.dim) == 4 and name in SIZES:
                 shape.dim[2:] = [SIZES[name]] * 2
             if len(layer.top) == 1:
                 shape.dim[0] = min(shape.dim[0], 2)
+    return net
+
+
+def config(name: str) -> caffe_lite.Net:
+    """Return a net as it is deployed, with random weights, and statistics that are not those of a new net."""
+    net = with_few_pixels(ROOT / "configs" / name / "net.prototxt", name)
+    for layer in net.layer:
+        for param in (layer.inner_product_param, layer.convolution_param):
+            if param.num_output > 4000:
+                param.num_output = WIDEST
         sizes = layer.reshape_param.shape.dim
         sizes[:] = [WIDEST if size > 4000 else size for size in sizes]
     made = caffe_lite.Net(net, TEST, stages=["deploy"], engine="numpy", seed=0)
@@ -52,7 +59,8 @@ def config(name: str) -> caffe_lite.Net:
 def model(folder: Path) -> caffe_lite.Net:
     try:
         (weights,) = folder.glob("weights.*")
-        return caffe_lite.Net(folder / "deploy.prototxt", TEST, weights=weights, engine="numpy", seed=0)
+        net = with_few_pixels(folder / "deploy.prototxt", folder.name)
+        return caffe_lite.Net(net, TEST, weights=weights, engine="numpy", seed=0)
     except caffe_lite.errors.CaffeError as error:
         pytest.skip(f"it needs files that are not there: {error}")
 
