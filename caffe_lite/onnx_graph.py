@@ -17,6 +17,8 @@ Sizes = tuple["int | None", ...]  # None: a size that the batch decides
 # Types of elements, as attributes of Cast name them.
 FLOAT, INT32, INT64, BOOL, DOUBLE = 1, 6, 7, 9, 11
 END = 2**63 - 1  # of an axis whose size the batch decides, for ``OnnxGraph.slice``
+# The name of the metadata in which a model holds the layers that are several of its operations, as a prototxt.
+LAYERS = "caffe_lite.layers"
 _ROLES = ("weight", "bias")  # of a layer's learnable blobs, in their order
 # Since these opsets, the axes are an input; before, they are an attribute.
 _AXES_AS_INPUT = {"ReduceSum": 13}
@@ -134,6 +136,11 @@ class OnnxGraph:
             value.blob = blob
             self._of_blob[id(blob)] = value
         return self._of_blob[id(blob)]
+
+    def learned(self, blobs: Sequence[Blob]) -> list[Value] | None:
+        """Return the values of learnable blobs, or None if the graph does not hold all of them as they are."""
+        values = [self._of_blob.get(id(blob)) for blob in blobs]
+        return None if None in values else [value for value in values if value is not None]
 
     def unused_name(self, name: str) -> str:
         """Return a name that no value of the graph has yet: this one, or this one with a number."""

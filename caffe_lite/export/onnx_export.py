@@ -7,6 +7,9 @@ import tempfile
 
 from ..agreement.onnx_running import OnnxRun
 from ..errors import ArgumentError
+from ..onnx_graph import LAYERS
+from ..proto.caffe_pb2 import NetParameter
+from ..proto.prototxt import to_text
 from ..pycaffe.net import Net
 from .drafting import Draft, Export
 from .onnx_file import OPSETS, is_large, model_of, save
@@ -42,6 +45,8 @@ def to_onnx(
     draft = Draft(net, batch, opset, fold, images)
     export = draft.verified(runner)
     notes = {"caffe_lite.verified": "\n".join(map(str, export.comparisons))}
+    if draft.written.layers:
+        notes[LAYERS] = to_text(NetParameter(layer=draft.written.layers))
     save(model_of(draft.written, net.name, notes), path)
     return export
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,14 @@ def model_of(written: WrittenNet, name: str, notes: Mapping[str, str] | None = N
         dims = [written.free.get((blob, axis)) if n is None else n for axis, n in enumerate(value.sizes)]
         return helper.make_tensor_value_info(value.name, FLOAT, dims)
 
+    names = {name for layer in written.layers for name in layer.bottom}
+    read_by_layers = [value for value in written.values.values() if value.name in names]
     made = helper.make_graph(
         list(_nodes(graph)),
         name or "net",
         [described(value) for value in graph.inputs],
         [described(value) for value in graph.outputs],
-        _constants(graph),
+        _constants(graph, {id(value): value for value in (*_read(graph), *read_by_layers)}.values()),
     )
     model = helper.make_model(
         made,
@@ -101,15 +103,22 @@ def _body(graph: OnnxGraph) -> Any:
         return onnx().helper.make_tensor_value_info(value.name, FLOAT, value.shape)
 
     ends = ([described(value) for value in values] for values in (graph.inputs, graph.outputs))
-    return onnx().helper.make_graph(list(_nodes(graph)), graph.layer, *ends, _constants(graph))
+    own = [value for value in _read(graph) if value.blob is None]
+    return onnx().helper.make_graph(list(_nodes(graph)), graph.layer, *ends, _constants(graph, own))
 
 
-def _constants(graph: OnnxGraph) -> list[Any]:
-    """Return the constants that a graph reads, each once; bodies of its operations have their own."""
-    reshaped = {id(node.outputs[0]): array for node in graph.nodes if (array := _reshaped(node)) is not None}
+def _read(graph: OnnxGraph) -> list[Value]:
+    """Return the values that a graph reads or gives, each once, with learned ones that its operations' bodies read."""
     read = {id(v): v for node in graph.nodes if _reshaped(node) is None for v in node.inputs if v is not None}
-    read |= {id(value): value for value in graph.outputs}
-    arrays = ((value, reshaped.get(place, value.array)) for place, value in read.items())
+    bodies = [body for node in graph.nodes for body in node.attributes.values() if isinstance(body, OnnxGraph)]
+    learned = {id(value): value for body in bodies for value in _read(body) if value.blob is not None}
+    return list((read | learned | {id(value): value for value in graph.outputs}).values())
+
+
+def _constants(graph: OnnxGraph, values: Iterable[Value]) -> list[Any]:
+    """Return those of the values that are constants, or constants in another shape."""
+    reshaped = {id(node.outputs[0]): array for node in graph.nodes if (array := _reshaped(node)) is not None}
+    arrays = ((value, reshaped.get(id(value), value.array)) for value in values)
     return [
         onnx().numpy_helper.from_array(np.asarray(array, order="C"), value.name)
         for value, array in arrays

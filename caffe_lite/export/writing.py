@@ -27,6 +27,7 @@ class WrittenNet:
         inputs, outputs: the names of the blobs that the graph takes and gives.
         left_out: losses, accuracies and layers without tops, which only train or report.
         free_batch: whether the number of items may be any.
+        layers: those that are several operations, with the names of the values that they read, make and have learned.
         free: the names of sizes that the batch or values decide, by the name of the blob and the axis.
     """
 
@@ -36,6 +37,7 @@ class WrittenNet:
     outputs: list[str]
     left_out: list[Node]
     free_batch: bool
+    layers: list[LayerParameter] = field(default_factory=list)
     free: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
@@ -78,7 +80,7 @@ def attempt(
     graph = OnnxGraph(opset)
     for name in made:
         graph.unused_name(name)
-    written = WrittenNet(graph, {}, inputs, list(outputs), parts.left_out, free_batch, free)
+    written = WrittenNet(graph, {}, inputs, list(outputs), parts.left_out, free_batch, free=free)
     for name in inputs:
         written.values[name] = Value(name, shapes[name])
         graph.inputs.append(written.values[name])
@@ -95,15 +97,34 @@ def attempt(
             problems.append((node, error.located(node.where, node.name, node.layer.type)))
             results = top
         own = {id(value) for made in graph.nodes[before:] for value in made.outputs}
+        learned = graph.learned(node.layer.blobs)
+        is_whole = len(graph.nodes) > before + 1 and learned is not None and own.issuperset(map(id, results))
         for value, wanted in zip(results, top, strict=True):
             if id(value) in own and last[wanted.name] is node and wanted.name not in inputs:
                 value.name = wanted.name
                 own.discard(id(value))
             value.shape = wanted.shape
             written.values[wanted.name] = value
+        if is_whole:
+            written.layers.append(_described(node, bottom, results, learned or []))
     if not problems:
         graph.outputs += [_named(graph, name, written.values[name]) for name in outputs]
     return written, problems
+
+
+def _described(
+    node: Node, bottom: Sequence[Value], results: Sequence[Value], learned: Sequence[Value]
+) -> LayerParameter:
+    """Return a layer's parameters, with the names of values in place of those of blobs, learnable ones too."""
+    layer = LayerParameter()
+    layer.CopyFrom(node.param)
+    for name in ("bottom", "top", "phase", "include", "exclude", "param"):
+        layer.ClearField(name)
+    layer.bottom.extend(value.name for value in bottom)
+    layer.top.extend(value.name for value in results)
+    for value in learned:
+        layer.param.add(name=value.name)
+    return layer
 
 
 def _named(graph: OnnxGraph, name: str, value: Value) -> Value:

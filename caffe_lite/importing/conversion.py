@@ -10,9 +10,10 @@ from ..errors import NetError
 from ..files.paths import StrPath
 from ..proto.caffe_pb2 import NetParameter
 from . import operators  # noqa: F401  (fills the table of spellings)
-from .graph import read_graph
+from .graph import read_graph, read_model
 from .idioms import recognise
 from .inference import infer
+from .layers import restore
 from .merging import merge
 from .targets import TARGETS
 from .writer import Writer
@@ -39,7 +40,9 @@ def convert(model: StrPath | Any, target: str, shapes: Mapping[str, Sequence[int
     """
     if target not in TARGETS:
         raise NetError(f"there is no target {target!r}", hint=f"the targets are {', '.join(TARGETS)}")
-    graph = read_graph(model, shapes)
+    read = read_model(model)
+    graph = read_graph(read, shapes)
+    restore(graph, read, TARGETS[target])
     infer(graph)
     recognise(graph)
     merge(graph)

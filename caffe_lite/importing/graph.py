@@ -12,13 +12,17 @@ import numpy as np
 from ..agreement.onnx_running import onnx
 from ..errors import NetError, Where
 from ..files.paths import StrPath
+from ..proto.caffe_pb2 import LayerParameter
 
 Shape = tuple[int, ...]
 
 
 @dataclass(eq=False)
 class Node:
-    """One operation: its operator, its tensors by name ("" for an input that is left out), and its attributes."""
+    """One operation: its operator, its tensors by name ("" for an input that is left out), and its attributes.
+
+    ``layer`` is set if a model says that the operation is this layer.
+    """
 
     name: str
     operator: str
@@ -26,6 +30,7 @@ class Node:
     outputs: list[str]
     attributes: dict[str, Any] = field(default_factory=dict)
     domain: str = ""
+    layer: LayerParameter | None = None
 
     def input(self, index: int) -> str:
         """Return the name of an input, "" if it is left out."""
@@ -85,13 +90,17 @@ class Graph:
         self.index()
 
 
-def read_graph(source: StrPath | Any, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
-    """Read a model from a file, or take onnx's ModelProto.
+def read_model(source: StrPath | Any) -> Any:
+    """Read a model from a file, or take onnx's ModelProto. Raise a NetError for a file that is no model."""
+    return source if isinstance(source, onnx().ModelProto) else _loaded(source)
+
+
+def read_graph(model: Any, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
+    """Make a graph of onnx's ModelProto.
 
     ``shapes`` gives the sizes of inputs by name. A size that the model leaves open is 1 if it is the first, the batch;
-    any other has to be given. Raise a NetError for a file that is no model, or an unknown size.
+    any other has to be given. Raise a NetError for an unknown size.
     """
-    model = source if isinstance(source, onnx().ModelProto) else _loaded(source)
     if model.functions:
         from onnx.inliner import inline_local_functions
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import NetError
 from .graph import Graph, Node
+from .layers import shapes_of
 
 # Larger constants are weights: no shape depends on their values, and copying them takes time.
 _SHAPES_DEPEND_ON = 4096
@@ -46,11 +47,10 @@ def _infer_shapes(graph: Graph) -> None:
     outputs = [helper.make_empty_tensor_value_info(name) for name in graph.outputs]
     model = _model(graph, [_proto(node) for node in graph.nodes], fed, outputs, small)
     for node in graph.nodes:
-        if node.operator in _KEEP_SHAPES and node.outputs[0] in graph.shapes:
-            known = helper.make_tensor_value_info(
-                node.outputs[0], onnx.TensorProto.FLOAT, graph.shapes[node.outputs[0]]
-            )
-            model.graph.value_info.append(known)
+        for name in node.outputs if _needs_shapes(node) else ():
+            if name in graph.shapes:
+                known = helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, graph.shapes[name])
+                model.graph.value_info.append(known)
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
@@ -63,13 +63,20 @@ def _infer_shapes(graph: Graph) -> None:
 
 
 def _keep_shapes(graph: Graph) -> bool:
-    """Give tensors the shapes that onnx does not infer, those of what they are made from; return if there are any."""
+    """Give tensors the shapes that onnx does not infer; return if there are any."""
     grown = False
     for node in graph.nodes:
-        if node.operator in _KEEP_SHAPES and node.inputs[0] in graph.shapes and node.outputs[0] not in graph.shapes:
-            graph.shapes[node.outputs[0]] = graph.shapes[node.inputs[0]]
-            grown = True
+        able = all(name in graph.shapes for name in node.inputs)
+        if not able or not _needs_shapes(node) or node.outputs[0] in graph.shapes:
+            continue
+        bottoms = [graph.shapes[name] for name in node.inputs]
+        graph.shapes.update(zip(node.outputs, shapes_of(node, bottoms) if node.layer else bottoms, strict=False))
+        grown = True
     return grown
+
+
+def _needs_shapes(node: Node) -> bool:
+    return node.layer is not None or node.operator in _KEEP_SHAPES
 
 
 def _fold_constants(graph: Graph) -> None:
@@ -94,7 +101,7 @@ def _values(graph: Graph, node: Node) -> list[np.ndarray] | None:
             return [np.array(prod(shape), np.int64)]
         chosen = slice(node.attributes.get("start", 0), node.attributes.get("end"))
         return [np.array(shape[chosen], np.int64)]
-    if node.operator in _NOT_ALONE or not all(name in graph.constants for name in node.inputs if name):
+    if node.layer or node.operator in _NOT_ALONE or not all(name in graph.constants for name in node.inputs if name):
         return None
     from onnx import helper
     from onnx.reference import ReferenceEvaluator

@@ -34,7 +34,7 @@ TARGETS = {
     target.name: target
     for target in (
         Target("bvlc", "BVLC's Caffe 1.0", _BVLC),
-        Target("ssd", "SSD's Caffe", _BVLC | {"Permute"}),
+        Target("ssd", "SSD's Caffe", _BVLC | {"DetectionOutput", "Normalize", "Permute", "PriorBox"}),
         Target("all", "caffe_lite", None),
     )
 }

@@ -122,6 +122,16 @@ class Writer:
         self._taken.add(free)
         return free
 
+    def restored(self, node: Node) -> list[str]:
+        """Add the layer that a model says a node is."""
+        assert node.layer
+        bottoms, shapes = [self.blob(name) for name in node.inputs], [self.shape(name) for name in node.outputs]
+        tops = self.add_tops(node.layer.type, bottoms, shapes)
+        for name in ("name", "bottom", "top"):
+            node.layer.ClearField(name)
+        self.layers[-1].MergeFrom(node.layer)
+        return tops
+
     # Looking at nodes
 
     def shape(self, tensor: str) -> Shape:
@@ -189,6 +199,8 @@ class Writer:
     def _write_node(self, node: Node, target: Target) -> str:
         """Write a node in the first spelling that fits; return why none does, or nothing."""
         spellings = SPELLINGS.get(node.operator, []) if not node.domain else []
+        if node.layer:
+            spellings = [Spelling((node.layer.type,), Writer.restored)]
         reasons = [] if spellings else [f"no layer computes {node.domain or 'this'}"]
         used = [name for name in node.outputs if name and (name in self.graph.readers or name in self.graph.outputs)]
         if spellings and not all(name in self.graph.shapes for name in used):

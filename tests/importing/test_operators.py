@@ -76,6 +76,12 @@ def by(operator: str, *shape: int, first: bool = False, x: tuple[int, ...] = IMA
 
 
 CASES = [
+    Case(
+        "MaxRoiPool",
+        constants={"rois": np.array([[0, 0, 2, 8, 9], [1, 4, 0, 17, 13], [1, 3, 3, 3, 3]], np.float32)},
+        attributes={"pooled_shape": [2, 3], "spatial_scale": 0.5},
+        only=("all",),
+    ),
     *(Case(name) for name in ("Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "Abs", "Softplus", "Exp")),
     *(Case(name) for name in ("Neg", "HardSigmoid", "HardSwish", "Softsign", "Erf", "Identity", "ThresholdedRelu")),
     *(Case(name, positive=True) for name in ("Log", "Sqrt", "Reciprocal")),

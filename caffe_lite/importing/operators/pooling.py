@@ -29,6 +29,14 @@ def pooled_whole(w: Writer, x: str, method: str) -> str:
     return reshaped(w, made, (n, c, *[1] * len(image)))
 
 
+@spells("MaxRoiPool", uses=["ROIPooling"])
+def regions(w: Writer, node: Node) -> str:
+    height, width = node.attributes["pooled_shape"]
+    param = {"pooled_h": height, "pooled_w": width, "spatial_scale": node.attributes.get("spatial_scale", 1.0)}
+    bottoms = [w.blob(name) for name in node.inputs]
+    return w.add("ROIPooling", bottoms, w.shape(node.outputs[0]), roi_pooling_param=param)
+
+
 class _Windows:
     """The windows of a pooling node along the axes of an image."""
 
