@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(path.parent.name for path in ROOT.glob("configs/*/net.prototxt"))
 MODELS = sorted(path.parent for path in ROOT.glob("../shared/corpus/models/*/weights.*"))
 WIDEST = 256  # wider inner products become so wide: they differ in nothing but the time that they take
-SIZES = {"fcn8s": 100, "vgg16": 64, "vdsr_adam": 64}  # of the images, for nets that take any size
+SIZES = {"fcn8s": 100, "vgg16": 64, "vdsr_adam": 64, "xilinx_enet": 128}  # of the images, for nets that take any size
 
 
 def with_few_pixels(path: Path, name: str) -> NetParameter:
