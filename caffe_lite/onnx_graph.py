@@ -49,8 +49,11 @@ class Value:
 
     @property
     def image(self) -> tuple[int, ...]:
-        """The sizes from axis 2 on, which the batch must not decide."""
-        return tuple(size for size in self.sizes[2:] if size is not None)
+        """The sizes from axis 2 on; raise a NetError if one of them is free."""
+        sizes = tuple(size for size in self.sizes[2:] if size is not None)
+        if len(sizes) < len(self.sizes[2:]):
+            raise NetError(f"the size of the images in {self.name!r} is free", hint="Give images of one size")
+        return sizes
 
 
 @dataclass(eq=False)
