@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import NetError
+from ..layer import Kind
 from ..net.wiring import Node
 from ..pycaffe.net import Net
 
@@ -82,9 +83,9 @@ def _readers(nodes: Sequence[Node], name: str) -> Iterator[tuple[Node, int]]:
 def run(net: Net, fed: Arrays, other: Arrays | None = None) -> dict[str, np.ndarray]:
     """Run a net forward over these inputs, as its first pass; return all of its blobs, in the order of the layers.
 
-    If what is fed are the tops of data layers, these do not run. ``other`` has blobs of another form of the net. Layers
-    that decide read their bottoms from there, and hand on the tops from there: rounding before such a layer must not
-    change what is compared behind it.
+    If anything is fed, no data layer runs: what else they would make is for losses. ``other`` has blobs of another form
+    of the net. Layers that decide read their bottoms from there, and hand on the tops from there: rounding before such
+    a layer must not change what is compared behind it.
     """
     for name, values in fed.items():
         net.blobs[name].data[...] = values
@@ -106,7 +107,9 @@ def run(net: Net, fed: Arrays, other: Arrays | None = None) -> dict[str, np.ndar
 
 
 def _part(node: Node, fed: Arrays, other: Arrays) -> str:
-    if not node.bottom and not set(fed).isdisjoint(node.top_names):
+    layer = node.layer
+    is_data = layer.kind == Kind.DATA and not node.bottom and not layer.blobs and not layer.is_constant
+    if (fed and is_data) or (not node.bottom and not set(fed).isdisjoint(node.top_names)):
         return "fed"
     return "decided" if _decides(node, other) else "computed"
 

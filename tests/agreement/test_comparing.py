@@ -88,3 +88,15 @@ def test_other_rows_are_not_the_same() -> None:
     assert gap_of_rows("y", ROWS, other).size > 0.1
     assert gap_of_rows("y", ROWS, ROWS[:, :, :29]).size == np.inf
     assert gap_of_rows("y", ROWS[:, :, :0], ROWS[:, :, :0]).size == 0
+
+
+def test_data_that_only_losses_read_is_not_needed(make_net) -> None:
+    net = make_net(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } } '
+        'layer { name: "d" type: "MemoryData" top: "d" top: "label" '
+        "memory_data_param { batch_size: 2 channels: 3 height: 1 width: 1 } } "
+        'layer { name: "l" type: "EuclideanLoss" bottom: "x" bottom: "d" top: "l" } '
+        'layer { name: "y" type: "Power" bottom: "x" top: "y" power_param { scale: 2 } }'
+    )
+    blobs = run(net, {"x": np.ones((2, 3))})
+    np.testing.assert_array_equal(blobs["y"], 2)
