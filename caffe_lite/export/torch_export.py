@@ -14,8 +14,10 @@ from ..blobs import Blob
 from ..blobs.lending import lend
 from ..errors import ArgumentError
 from ..files.atomic import atomic_write
+from ..plugins import is_installed
 from ..pycaffe.net import Net
 from .drafting import Draft, Export
+from .onnx_export import runner
 from .preparing import ImageInput
 from .torch_source import Source, source_of
 from .writing import WrittenNet
@@ -62,7 +64,8 @@ def to_weights(
 ) -> Export:
     """Write the weights of the module that ``to_source`` makes, alone: OUT.safetensors or OUT.npz.
 
-    Their names are those of its state_dict: "conv1.weight", "conv1.bias". They are verified as there.
+    Their names are those of its state_dict: "conv1.weight", "conv1.bias". They are verified as there; where torch is
+    not installed, they are compared with the net's own, and the graph that they belong to is run as ``to_onnx`` does.
     """
     kind = Path(path).suffix.lower()
     if kind not in (".safetensors", ".npz"):
@@ -71,7 +74,12 @@ def to_weights(
     source = source_of(draft.written, net.name, Path(path).name)
     with atomic_write(path) as part:
         _save(source, part, kind)
-        return _verified(draft, source, safetensors().load_file(part) if kind == ".safetensors" else _arrays_of(part))
+        weights = safetensors().load_file(part) if kind == ".safetensors" else _arrays_of(part)
+        if is_installed("torch"):
+            return _verified(draft, source, weights)
+        for name, array in source.arrays().items():
+            np.testing.assert_array_equal(weights[name], array, err_msg=name)
+        return draft.verified(runner)
 
 
 def to_torch(net: Net) -> Any:

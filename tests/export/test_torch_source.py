@@ -266,3 +266,19 @@ def test_names_that_python_does_not_allow(tmp_path) -> None:
     assert "class Net3Names(nn.Module)" in source
     for line in ("self.linear_1(x)", "self.forward_(", "self.b_c(", "self.b_c_2(", "self.class_(F_)", "self.top_k("):
         assert line in source
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors"])
+def test_weights_are_written_without_torch(make_net, tmp_path, monkeypatch, kind) -> None:
+    pytest.importorskip("onnxruntime")
+    net = make_net(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } } '
+        'layer { name: "p" type: "InnerProduct" bottom: "x" top: "p" '
+        'inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }',
+        TEST,
+    )
+    monkeypatch.setattr("caffe_lite.export.torch_export.is_installed", lambda package: package != "torch")
+    to_weights(net, tmp_path / f"w.{kind}")
+    if kind == "npz":
+        with np.load(tmp_path / "w.npz") as weights:
+            np.testing.assert_array_equal(weights["p.weight"], net.params["p"][0].data)
