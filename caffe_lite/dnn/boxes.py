@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..data.boxes import areas, best_first, nms, overlaps
 from ..errors import ArgumentError
 from .constants import SOFT_NMSMETHOD_SOFTNMS_GAUSSIAN, SOFT_NMSMETHOD_SOFTNMS_LINEAR
 
@@ -25,16 +26,11 @@ def NMSBoxes(
     below 1, the threshold shrinks with every box that is kept, as long as it is above 0.5.
     """
     boxes, values = _checked(bboxes, scores)
-    order = np.argsort(-values, kind="stable")
-    order = order[values[order] > np.float32(score_threshold)]
-    kept: list[int] = []
-    threshold = nms_threshold
-    for index in order[:top_k] if top_k > 0 else order:
-        if (_overlaps(boxes[index], boxes[kept]) <= threshold).all():
-            kept.append(index)
-            if eta < 1 and threshold > 0.5:
-                threshold *= eta
-    return np.array(kept, np.int32) if kept else ()
+    order = best_first(values, top_k if top_k > 0 else None, float(np.float32(score_threshold)))
+    empty = areas(boxes[order]) == 0
+    order = order[~empty | (empty.cumsum() == 1)]  # to OpenCV, two boxes without an area are the same
+    kept = order[nms(boxes[order], nms_threshold, eta=eta)]
+    return kept.astype(np.int32) if len(kept) else ()
 
 
 def softNMSBoxes(
@@ -54,7 +50,7 @@ def softNMSBoxes(
     if method not in (SOFT_NMSMETHOD_SOFTNMS_GAUSSIAN, SOFT_NMSMETHOD_SOFTNMS_LINEAR):
         raise ArgumentError(f"method is {method}", hint="it is SOFT_NMSMETHOD_SOFTNMS_GAUSSIAN or ..._LINEAR")
     boxes, left = _checked(bboxes, scores)
-    left, free = left.copy(), np.ones(len(boxes), bool)
+    left, free, sizes = left.copy(), np.ones(len(boxes), bool), areas(boxes)
     indices: list[int] = []
     updated: list[np.float32] = []
     while len(indices) < (min(top_k, len(boxes)) if top_k else len(boxes)):
@@ -64,7 +60,8 @@ def softNMSBoxes(
         indices.append(best)
         updated.append(left[best])
         free[best] = False
-        overlap = _overlaps(boxes[best], boxes)
+        overlap = overlaps(boxes[best : best + 1], boxes)[0]
+        overlap[(sizes == 0) & (sizes[best] == 0)] = 1
         if method == SOFT_NMSMETHOD_SOFTNMS_LINEAR:
             factor = np.where(overlap > nms_threshold, 1 - overlap, 1)
         else:
@@ -77,16 +74,9 @@ def softNMSBoxes(
 def _checked(
     bboxes: Sequence[Sequence[float]] | np.ndarray, scores: Sequence[float] | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    boxes, values = np.asarray(bboxes, np.float64).reshape(-1, 4), np.asarray(scores, np.float32).ravel()
+    """Return boxes by their corners, and scores; refuse them if there are not as many of both."""
+    boxes, values = np.array(bboxes, np.float64).reshape(-1, 4), np.asarray(scores, np.float32).ravel()
     if len(boxes) != len(values):
         raise ArgumentError(f"there are {len(boxes)} boxes and {len(values)} scores", hint="give one score for each")
+    boxes[:, 2:] += boxes[:, :2]
     return boxes, values
-
-
-def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return what a box and each of the others have in common, as a fraction of their union."""
-    ends = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
-    sides = np.maximum(ends - np.maximum(box[:2], others[:, :2]), 0)
-    common = sides.prod(1)
-    union = box[2:].prod() + others[:, 2:].prod(1) - common
-    return np.divide(common, union, out=np.ones_like(common), where=union > 0)

@@ -127,9 +127,11 @@ class Writer:
         assert node.layer
         bottoms, shapes = [self.blob(name) for name in node.inputs], [self.shape(name) for name in node.outputs]
         tops = self.add_tops(node.layer.type, bottoms, shapes)
+        settings = LayerParameter()
+        settings.CopyFrom(node.layer)
         for name in ("name", "bottom", "top"):
-            node.layer.ClearField(name)
-        self.layers[-1].MergeFrom(node.layer)
+            settings.ClearField(name)
+        self.layers[-1].MergeFrom(settings)
         return tops
 
     # Looking at nodes

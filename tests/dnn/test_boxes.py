@@ -40,7 +40,7 @@ def same(found, wanted):
 def test_they_do_as_opencvs(seed):
     cv2 = pytest.importorskip("cv2")
     rng = np.random.default_rng(seed)
-    boxes = np.concatenate([rng.integers(0, 60, (40, 2)), rng.integers(1, 30, (40, 2))], 1).tolist()
+    boxes = np.concatenate([rng.integers(0, 60, (40, 2)), rng.integers(0, 30, (40, 2))], 1).tolist()
     scores = (rng.integers(1, 15, 40) / 15).tolist()  # many are equal
     for eta, top_k in ((1.0, 0), (0.8, 0), (1.0, 10)):
         for threshold in (0.1, 0.5, 0.8):
