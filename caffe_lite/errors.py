@@ -141,6 +141,14 @@ class EngineError(CaffeError):
     """An engine is unknown, or cannot do what it is asked to do."""
 
 
+class WorkerError(CaffeError):
+    """Several processes cannot work together as they are asked to."""
+
+
+class WorkerLost(WorkerError):
+    """Another worker has ended, so that this one cannot go on; the message is the other's, if it has left one."""
+
+
 class PluginError(CaffeError):
     """A package that provides layers or engines cannot be imported."""
 
