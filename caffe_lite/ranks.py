@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
 
 T = TypeVar("T")
 
 
-class Share(NamedTuple):
+@dataclass(frozen=True)
+class Share:
     """The part of a source that one of ``count`` processes reads.
 
     Records are dealt out in turn: of each ``count`` of them in a row, ``rank`` tells which is this process's. With
@@ -44,7 +48,7 @@ def set_solver_count(count: int) -> None:
     global _solver
     if int(count) < 1:
         raise ValueError(f"solver_count is {count}; it must be at least 1")
-    _solver = _solver._replace(count=int(count))
+    _solver = replace(_solver, count=int(count))
 
 
 def solver_rank() -> int:
@@ -57,7 +61,7 @@ def set_solver_rank(rank: int) -> None:
     global _solver
     if int(rank) < 0:
         raise ValueError(f"solver_rank is {rank}; it must be at least 0")
-    _solver = _solver._replace(rank=int(rank))
+    _solver = replace(_solver, rank=int(rank))
 
 
 def multiprocess() -> bool:
@@ -85,3 +89,21 @@ def deal_batches(rank: int, count: int) -> None:
     """Let TEST nets that are made from now on read every ``count``-th batch, from number ``rank`` on."""
     global _tested
     _tested = Share(rank, count, by_batch=True)
+
+
+def diverged(state: Any, rank: int) -> Any:
+    """Return a copy of a net's state in which the generators under each key "rng" draw numbers of this rank's own.
+
+    Rank 0's are the same as before.
+    """
+    if isinstance(state, list | tuple):
+        return [diverged(part, rank) for part in state]
+    if not isinstance(state, dict):
+        return state
+    return {key: _jumped(part, rank) if key == "rng" else diverged(part, rank) for key, part in state.items()}
+
+
+def _jumped(state: Any, rank: int) -> Any:
+    generator = np.random.PCG64()
+    generator.state = state
+    return generator.jumped(rank).state if rank else state

@@ -85,15 +85,18 @@ class Graph(Structure):
             )
         self.run_backward(start, end)
 
-    def forward_backward_pass(self) -> Array:
-        """Run the whole net forward and backward; return its weighted losses' sum, as an array of the engine."""
+    def forward_backward_pass(self, observer: passes.Observer | None = None) -> Array:
+        """Run the whole net forward and backward; return its weighted losses' sum, as an array of the engine.
+
+        The observer is called after each step of the backward pass, unless a program runs the pass as a whole.
+        """
         compiled = self._program
         if compiled and compiled.backward and not self._watched and compiled.serves():
             self._retained = False
             return compiled()
         loss = self.forward_pass()
         self._complete()
-        self._backward_over(self.fusion.steps(0, None, self._one_by_one), 0)
+        self._backward_over(self.fusion.steps(0, None, self._one_by_one), 0, observer)
         return loss
 
     @property
@@ -138,10 +141,10 @@ class Graph(Structure):
         self._run_what_lacks(steps)
         self._backward_over(steps, end)
 
-    def _backward_over(self, steps: Sequence[Node | Run], first: int) -> None:
+    def _backward_over(self, steps: Sequence[Node | Run], first: int, observer: passes.Observer | None = None) -> None:
         """Run steps backward that have run forward; ``first`` is the index of their first node."""
         if not self._watched:
-            passes.backward(steps, self.ops)
+            passes.backward(steps, self.ops, after=observer)
             return
 
         def before(number: int, step: passes.Step) -> None:
@@ -151,6 +154,8 @@ class Graph(Structure):
             if self.debug_info and step.nodes[0].need_backward:
                 debug_info.log_backward(step.nodes[0])
             self.callbacks.call("after_backward", first + number)
+            if observer is not None:
+                observer(number, step)
 
         passes.backward(steps, self.ops, before, after)
         if self.debug_info:

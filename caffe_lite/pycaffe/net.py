@@ -21,6 +21,7 @@ from ..proto import caffe_pb2
 from ..proto.parsed import Parsed
 from .blob import HostBlob, HostBlobs, shown_blob
 from .layer import shown_layer
+from .parallel import NCCL
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -196,8 +197,13 @@ class Net:
         """Call ``callback`` with a layer's index before the layer runs backward."""
         self._caffe_graph.callbacks.add("before_backward", callback)
 
-    def after_backward(self, callback: Callable[[int], object]) -> None:
-        """Call ``callback`` with a layer's index after the layer has run backward."""
+    def after_backward(self, callback: Callable[[int], object] | NCCL) -> None:
+        """Call ``callback`` with a layer's index after the layer has run backward.
+
+        A ``caffe.NCCL`` is accepted, and changes nothing: it sends gradients as soon as they are there.
+        """
+        if isinstance(callback, NCCL):
+            return
         self._caffe_graph.callbacks.add("after_backward", callback)
 
     @property

@@ -48,10 +48,11 @@ def get_solver(
     engine: str | Ops[Array] | None = None,
     device: str | int | None = None,
     compile: bool | None = None,
+    split_batch: bool = False,
 ) -> SGDSolver:
     """Make the solver of the type that a prototxt (a path, or already read) or SolverParameter asks for."""
     parsed = parsed_solver(param)
-    return solver_class(parsed)(parsed, engine=engine, device=device, compile=compile)
+    return solver_class(parsed)(parsed, engine=engine, device=device, compile=compile, split_batch=split_batch)
 
 
 def solver_class(parsed: Parsed[SolverParameter]) -> type[SGDSolver]:

@@ -8,12 +8,15 @@ from typing import Any
 
 from ..errors import SolverError
 from ..files.paths import system_path
-from ..logs.log import logger
+from ..logs.log import logger, muted
+from ..net.filtering import filter_layers, placed_layers
 from ..net.weights import weights_files
 from ..proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, SolverParameter
 from ..proto.parsed import Parsed
 from ..proto.prototxt import read_net
 from ..pycaffe.net import Net
+from ..ranks import solver_count, solver_rank
+from .splitting import split_batches
 
 _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
@@ -48,8 +51,11 @@ def net_problems(solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
                           hint="set test_interval: after so many iterations the net is tested")  # fmt: skip
 
 
-def train_net(solver: Parsed[SolverParameter], **options: Any) -> Net:
-    """Make the training net, from the one field that gives it, in the solver's train_state."""
+def train_net(solver: Parsed[SolverParameter], *, split_batch: bool, **options: Any) -> Net:
+    """Make the training net, from the one field that gives it, in the solver's train_state.
+
+    With ``split_batch``, it reads its part of each batch: there are ``caffe.solver_count()`` solvers.
+    """
     p = solver.message
     field = next(name for name in _TRAIN_FIELDS if p.HasField(name))
     if field.endswith("param"):
@@ -58,7 +64,8 @@ def train_net(solver: Parsed[SolverParameter], **options: Any) -> Net:
     else:
         logger.info("Creating training net from %s file: %s", field, getattr(p, field))
         net = _read(getattr(p, field), solver)
-    return _make(net, NetState(phase=TRAIN), p.train_state, p, **options)
+    parts = solver_count() if split_batch else 1
+    return _make(net, NetState(phase=TRAIN), p.train_state, p, parts=parts, **options)
 
 
 def test_nets(solver: Parsed[SolverParameter], **options: Any) -> Iterator[Net]:
@@ -92,6 +99,7 @@ def _make(
     p: SolverParameter,
     *,
     offset: int = 0,
+    parts: int = 1,
     **options: Any,
 ) -> Net:
     """Make a net in its state; each field of the state is the solver's, else the net's own, else the default."""
@@ -101,7 +109,12 @@ def _make(
     message.CopyFrom(net.message)
     message.state.CopyFrom(state)
     placed = Parsed(message, net.source, [], net.offsets)
-    return Net(placed, state.phase, seed=p.random_seed + offset if p.random_seed >= 0 else None, **options)
+    if parts > 1:
+        with muted():
+            layers = filter_layers(placed_layers(placed), state)
+        split_batches(layers, parts)
+    seed = p.random_seed + offset + solver_rank() if p.random_seed >= 0 else None
+    return Net(placed, state.phase, seed=seed, **options)
 
 
 def load_weights(net: Net, p: SolverParameter) -> None:

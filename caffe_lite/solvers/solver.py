@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
@@ -32,18 +31,27 @@ from ..proto.prototxt import read_solver, to_text
 from ..proto.source import Source
 from ..proto.upgrade import upgrade_solver
 from ..pycaffe.net import Net
+from ..pycaffe.parallel import NCCL
+from ..ranks import solver_count, solver_rank
 from .detection import AP_VERSIONS, DetectionScores
 from .divergence import divergence
 from .learning_rate import check_policy, is_ramp, learning_rate, next_step
 from .nets import load_weights, net_problems, test_nets, train_net
 from .progress import Progress
 from .signals import SolverAction
+from .smoothed_loss import SmoothedLoss
 from .snapshot import Snapshot, checksum, damaged_state, read_state, require_own_weights, write_state
+
+if TYPE_CHECKING:
+    from ..workers.group import Group
+    from .team import Team
 
 _NOT_NEGATIVE = (
     *("base_lr", "gamma", "delta", "max_iter", "min_lr"),
     *("warmup_iter", "warmup_start_lr", "rampup_interval", "rampup_lr"),
 )
+# Decide when solvers that train together wait for each other.
+_ALIKE = ("iter_size", "display", "snapshot", "test_interval", "test_initialization", "max_iter")
 _STATUS = {"multistep": "MultiStep", "plateau": "Plateau", "stepearly": "StepEarly"}
 
 
@@ -54,6 +62,7 @@ class Solver:
         param: a prototxt's path, the result of ``read_solver`` for one, or a SolverParameter.
         engine, device: for all nets, as a Net takes them.
         compile: compile the nets and the update, with torch; by default, CAFFE_LITE_COMPILE=1 asks for it.
+        split_batch: divide the batch size of the net to train by ``caffe.solver_count()``.
 
     The path of a net is relative to the working directory, as in the original, or to the solver's folder if there is no
     such file. A loss that is not finite ends training with a SolverError (the original goes on).
@@ -86,6 +95,7 @@ class Solver:
         engine: str | Ops[Array] | None = None,
         device: str | int | None = None,
         compile: bool | None = None,
+        split_batch: bool = False,
     ) -> None:
         self._parsed = parsed_solver(param)
         self.param = self._parsed.message
@@ -103,12 +113,16 @@ class Solver:
         self.test_scores: dict[int, dict[str, np.ndarray]] = {}
         self.tested = 0
         self._stopping = False
+        self._snapshot_wanted = False
+        self._team: Team | None = None
+        self._loss = 0.0
         self._losses = SmoothedLoss(self.param.average_loss)
         self._keep_losses = False
         self.compile = compile_wanted(compile)
         options = {"engine": engine, "device": device, "compile": self.compile}
         self._without_weights: CaffeError | None = None
-        self._net: Net = train_net(self._parsed, **options)
+        self.split_batch = split_batch
+        self._net: Net = train_net(self._parsed, split_batch=split_batch, **options)
         self._test_nets: list[Net] = []
         try:
             self._load_weights(self._net)
@@ -215,9 +229,59 @@ class Solver:
     def smoothed_loss(self) -> float:
         return self._losses.mean
 
-    def add_callback(self, on_start: Callable[[], object], on_gradient: Callable[[], object]) -> None:
-        """Call ``on_start`` before each iteration's forward pass, and ``on_gradient`` before its update."""
-        self._callbacks.append((on_start, on_gradient))
+    def add_callback(
+        self, on_start: Callable[[], object] | NCCL, on_gradient: Callable[[], object] = lambda: None
+    ) -> None:
+        """Call ``on_start`` before each iteration's forward pass, and ``on_gradient`` before its update.
+
+        Given a ``caffe.NCCL`` instead, average the gradients over its solvers there.
+        """
+        if isinstance(on_start, NCCL):
+            self._team_of(on_start.group)
+            self._callbacks.append((on_start.on_start, on_start.on_gradients_ready))
+        else:
+            self._callbacks.append((on_start, on_gradient))
+
+    # -- training together ---------------------------------------------------------------------------------------------
+
+    def join(self, group: Group, sync_batch_norm: bool = False) -> None:
+        """Train with the other workers of a group, from the parameters of the first and from its place in the data.
+
+        Every worker calls it, and from then on ``step``, ``solve`` and ``restore``. Gradients and the losses shown are
+        means over the workers; the first one tests, displays and takes the snapshots.
+
+        Args:
+            sync_batch_norm: normalise batches by the statistics of all workers' batches.
+        """
+        self.start_from_first(group)
+        self._callbacks.append((lambda: None, self.exchange_gradients))
+
+    def start_from_first(self, group: Group, states: Sequence[Any] = ()) -> None:
+        """Take the parameters, the history and the place in the data that the first worker of the group has.
+
+        ``states`` are those of all workers' nets, which the first one has read from a snapshot.
+        """
+        team = self._team_of(group)
+        self.iter, self.current_step, self.progress, self._losses, self._keep_losses = group.shared(
+            (self.iter, self.current_step, self.progress, self._losses, self._keep_losses)
+        )
+        team.start_from_first(states, [*self.history, *self.correlations])
+        if group.rank:
+            self._without_weights = None
+
+    def exchange_gradients(self) -> None:
+        """Replace the gradients and the loss by their means over the workers."""
+        assert self._team is not None
+        self._loss = self._team.exchange(self._loss, self.requested_action())
+
+    def _team_of(self, group: Group) -> Team:
+        if self._team is None:
+            from .team import Team
+
+            p = self.param
+            settings = [f"{field}: {getattr(p, field)}" for field in _ALIKE]
+            self._team = Team(group, self._net._caffe_graph, [f"type: {self.type}", *settings])
+        return self._team
 
     def solve(self, resume: str | os.PathLike[str] | None = None) -> None:
         """Train up to max_iter, from a .solverstate if one is given, and finish with a snapshot, display and test."""
@@ -231,14 +295,15 @@ class Solver:
             self.restore(resume)
         self.step(p.max_iter - self.iter)
         if p.snapshot_after_train and not self._due(p.snapshot):
-            self.snapshot()
+            self._snapshot_of_all()
         if self._stopping:
             logger.info("Optimization stopped early.")
             return
         if self._due(p.display):
-            self._losses.add(self.ops.number(self.net.forward_pass()))
+            loss = self.ops.number(self.net.forward_pass())
+            self._losses.add(self._team.mean(loss) if self._team else loss)
             logger.info("Iteration %d, loss = %g", self.iter, self.smoothed_loss)
-        if self._due(p.test_interval, p.test_offset):
+        if self._due(p.test_interval, p.test_offset) and solver_rank() == 0:
             self.test_all()
         logger.info("Optimization Done.")
 
@@ -254,7 +319,7 @@ class Solver:
         while self.iter < stop_at:
             self.net.clear_param_diffs()
             if self._due(p.test_interval, p.test_offset) and (self.iter > 0 or p.test_initialization):
-                self.test_all()
+                self._test_due()
                 if self._stopping:
                     break
             for on_start, _ in self._callbacks:
@@ -263,24 +328,41 @@ class Solver:
             self.net._caffe_graph.debug_info = display and p.debug_info
             for node in self.net.nodes:
                 node.layer.progress = self.iter / max(1, p.max_iter)
-            loss = self._forward_backward()
-            if not math.isfinite(loss):
+            self._loss = self._forward_backward()
+            if not math.isfinite(self._loss):
                 self.net.recompute()
-                raise divergence(self.net._caffe_graph, self.iter, loss)
-            self._losses.add(loss)
-            if display:
-                self._display()
+                raise divergence(self.net._caffe_graph, self.iter, self._loss)
             for _, on_gradient in self._callbacks:
                 on_gradient()
+            self._losses.add(self._loss)
+            if display:
+                self._display()
             self.apply_update()
             for after in self.on_iteration:
                 after(self)
-            action = self.requested_action()
-            if self._due(p.snapshot) or action is SolverAction.SNAPSHOT:
-                self.snapshot()
-            if action is SolverAction.STOP:
+            asked = self._team.agreed if self._team else [self.requested_action()]
+            if self._due(p.snapshot) or SolverAction.SNAPSHOT in asked:
+                self._snapshot_of_all()
+            if SolverAction.STOP in asked:
                 self._stopping = True
                 break
+
+    def _test_due(self) -> None:
+        """Test, if this is the first of the solvers that train together; the others wait for what it brings."""
+        if solver_rank() == 0:
+            self.test_all()
+        if self._team:
+            self._stopping, self._snapshot_wanted, self.current_step, self.progress, self.tested, self.test_scores = (
+                self._team.group.shared(
+                    (
+                        *(self._stopping, self._snapshot_wanted, self.current_step, self.progress),
+                        *(self.tested, self.test_scores),
+                    )
+                )
+            )
+        if self._snapshot_wanted:
+            self._snapshot_wanted = False
+            self._snapshot_of_all()
 
     def apply_update(self) -> None:
         """Update the parameters from the diffs that the net holds, and count the iteration."""
@@ -317,8 +399,9 @@ class Solver:
     def _forward_backward(self) -> float:
         """Add up the gradients of ``iter_size`` batches; return the mean of their losses."""
         loss = self.ops.scalar(0)
-        for _ in range(self.param.iter_size):
-            loss = loss + self.net.forward_backward_pass()
+        for left in reversed(range(self.param.iter_size)):
+            observer = self._team.reducer.after_step if self._team and not left else None
+            loss = loss + self.net.forward_backward_pass(observer)
         return self.ops.number(loss) / self.param.iter_size
 
     def _display(self) -> None:
@@ -335,7 +418,8 @@ class Solver:
             self.smoothed_loss,
         )
         self._shown = (now, self.iter)
-        _log_outputs("Train", self.net, {name: flat_values(blob) for name, blob, _ in self.net.output_blobs})
+        outputs = {name: flat_values(blob) for name, blob, _ in self.net.output_blobs}
+        _log_outputs("Train", self.net, self._team.mean_outputs(outputs) if self._team else outputs)
 
     # -- testing -----------------------------------------------------------------------------------------------------
 
@@ -354,7 +438,9 @@ class Solver:
         scores = self._new_scores(net)
         for _ in range(batches):
             while (action := self.requested_action()) is not SolverAction.NONE:
-                if action is SolverAction.SNAPSHOT:
+                if action is SolverAction.SNAPSHOT and self._team:
+                    self._snapshot_wanted = True  # when the test is over and all take part
+                elif action is SolverAction.SNAPSHOT:
                     self.snapshot()
                 self._stopping = self._stopping or action is SolverAction.STOP
             if self._stopping:
@@ -401,8 +487,19 @@ class Solver:
     def snapshot(self) -> None:
         """Write PREFIX_iter_N.caffemodel and PREFIX_iter_N.solverstate, or their .h5 forms.
 
-        With snapshot_diff, the diffs are the gradients (the original has overwritten them with the update).
+        With snapshot_diff, the diffs are the gradients (the original has overwritten them with the update). Of solvers
+        that train together, those of which this method is called write files; ``step`` and ``solve`` call it for the
+        first, with the states of all.
         """
+        self._write_snapshot([])
+
+    def _snapshot_of_all(self) -> None:
+        """Take a snapshot if this is the first of the solvers that train together; all of them call this."""
+        states = self._team.states() if self._team else []
+        if solver_rank() == 0:
+            self._write_snapshot(states)
+
+    def _write_snapshot(self, states: Sequence[Any]) -> None:
         p = self.param
         hdf5 = p.snapshot_format == SolverParameter.HDF5
         model, state = self._snapshot_files()
@@ -418,6 +515,8 @@ class Solver:
             "test_nets": [net.state() for net in self.test_nets],
             "losses": self._losses.state(),
         }
+        if states:
+            extra["workers"] = states
         if self.correlations:
             extra["correlations"] = [self.ops.number(array) for array in self.correlations]
         progress = self.progress if p.lr_policy in ("plateau", "stepearly") else None
@@ -430,7 +529,18 @@ class Solver:
         wrote goes on as in the original, with the data from the beginning. Nothing is changed if the snapshot does not
         fit, if its weights are not those that were written with it, or if its history is that of another type of solver
         (SGD and Nesterov go on with each other's; the original takes any of the same size).
+
+        Solvers that train together go on from the file that the first one reads. If as many took the snapshot, each
+        goes on exactly; otherwise all go on at the first one's place in the data, which they divide anew.
         """
+        if self._team is None:
+            self._restore(path)
+            return
+        states = self._restore(path) if solver_rank() == 0 else []
+        self.start_from_first(self._team.group, states)
+
+    def _restore(self, path: str | os.PathLike[str]) -> Sequence[Any]:
+        """Go on from a snapshot; return the states of all the nets that took part in it."""
         snapshot = read_state(path)
         self._check_type(snapshot, path)
         self._check_history(snapshot, path)
@@ -455,6 +565,13 @@ class Solver:
                 raise damaged_state(path) from None
             self._keep_losses = True
         self._do_without_weights()
+        states: Sequence[Any] = snapshot.extra.get("workers", [])
+        if max(1, len(states)) != solver_count() and snapshot.extra:
+            logger.warning(
+                "%s was taken by %s, now there are %d: the data are divided anew, from its place on",
+                *(os.fspath(path), _workers(max(1, len(states))), solver_count()),
+            )
+        return states
 
     def _check_type(self, snapshot: Snapshot, path: str | os.PathLike[str]) -> None:
         kind = snapshot.extra.get("type", self.type)
@@ -547,27 +664,8 @@ def policy_problems(solver: Parsed[SolverParameter]) -> Iterator[SolverError]:
         yield error
 
 
-class SmoothedLoss:
-    """The mean of the last ``count`` losses."""
-
-    def __init__(self, count: int, state: Sequence[float] = ()) -> None:
-        self.mean = 0.0
-        self._window: deque[float] = deque(maxlen=count)
-        if state:
-            self.mean, *losses = state
-            self._window.extend(losses)
-
-    def add(self, loss: float) -> None:
-        window = self._window
-        if len(window) < (window.maxlen or 1):
-            window.append(loss)
-            self.mean += (loss - self.mean) / len(window)
-        else:
-            self.mean += (loss - window[0]) / len(window)
-            window.append(loss)
-
-    def state(self) -> list[float]:
-        return [self.mean, *self._window]
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
 
 
 def parsed_solver(

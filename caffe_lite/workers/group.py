@@ -9,14 +9,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ..errors import MissingExtra, WorkerError, WorkerLost, first_line
 from ..plugins import is_installed
 from .environment import Place
+
+if TYPE_CHECKING:
+    import torch
+    import torch.distributed as distributed
 
 T = TypeVar("T")
 
@@ -43,8 +48,8 @@ class Group:
         if not is_installed("torch"):
             raise MissingExtra("torch", "torch", "work in several processes")
         import torch
-        import torch.distributed as distributed
 
+        distributed: Any = import_module("torch.distributed")
         if not distributed.is_available():
             raise WorkerError("this build of torch has no torch.distributed", hint="install another build of torch")
         self.place = place
@@ -115,6 +120,10 @@ class Group:
             for work in works:
                 work.wait()
         return copies
+
+    def summing(self, tensor: torch.Tensor) -> distributed.Work:
+        """Begin to replace a tensor by its sum over all workers; it must be left alone until the work is waited for."""
+        return self._distributed.all_reduce(tensor, async_op=True)
 
     def mean(self, numbers: Sequence[float]) -> list[float]:
         """Return the mean of each number over all workers."""

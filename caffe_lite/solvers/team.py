@@ -1,0 +1,108 @@
+"""A solver in a team: those of several processes that train one net together, each on its part of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from ..blobs import Blob
+from ..errors import WorkerError
+from ..net.graph import Graph
+from ..ops.array import Array
+from ..ranks import diverged
+from ..workers.group import Group
+from ..workers.reducer import Reducer
+from .signals import SolverAction
+
+_ACTIONS = (SolverAction.SNAPSHOT, SolverAction.STOP)
+
+
+class Team:
+    """What a solver exchanges with the others of its group; all of them call the same methods in the same order.
+
+    Attributes:
+        reducer: averages the gradients.
+        agreed: what any of the solvers was asked to do, as of the last ``exchange``.
+    """
+
+    def __init__(self, group: Group, graph: Graph, settings: Sequence[str]) -> None:
+        """Begin, if the solvers are alike in their ``settings`` and in the parameters of their nets."""
+        self.group = group
+        self.graph = graph
+        self.reducer = Reducer(group, graph)
+        self.agreed: list[SolverAction] = []
+        mine = [*settings, *(f"{p.owner.name}[{p.index}] {p.blob.shape}" for p in graph.learnable_params)]
+        for rank, theirs in enumerate(group.gathered(mine)):
+            if theirs != mine:
+                pairs = zip_longest(theirs, mine, fillvalue="nothing more")
+                there, here = next((there, here) for there, here in pairs if there != here)
+                raise WorkerError(
+                    f"worker {rank} trains in another way than worker {group.rank}: there {there}, here {here}",
+                    hint="give all workers the same files and options",
+                )
+
+    def exchange(self, loss: float, action: SolverAction) -> float:
+        """Average the gradients; return the mean of the losses. ``agreed`` is set to what anybody was asked for."""
+        loss, *asked = self.reducer.finish([loss, *(float(action is one) for one in _ACTIONS)])
+        self.agreed = [one for one, share in zip(_ACTIONS, asked, strict=True) if share]
+        return loss
+
+    def mean(self, number: float) -> float:
+        return self.group.mean([number])[0]
+
+    def mean_outputs(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the means of the workers' outputs; where their shapes differ, this worker's own."""
+        found = self.group.gathered({name: np.ravel(values).tolist() for name, values in outputs.items()})
+        return {
+            name: np.mean([each[name] for each in found], axis=0).astype(values.dtype).reshape(values.shape)
+            if all(len(each[name]) == values.size for each in found)
+            else values
+            for name, values in outputs.items()
+        }
+
+    # -- the state of all ----------------------------------------------------------------------------------------------
+
+    def states(self) -> list[Any]:
+        """Return the state of every solver's net, for a snapshot.
+
+        What changes in a net without being learned (running statistics) becomes the first solver's in all of them: it
+        is what the weights file holds.
+        """
+        learned = {id(param.blob.source) for param in self.graph.learnable_params if self._is_learned(param.blob)}
+        blobs = [blob for blob in self._blobs() if id(blob) not in learned]
+        self._share([blob.data for blob in blobs])
+        return self.group.gathered(self.graph.state())
+
+    def _is_learned(self, blob: Blob) -> bool:
+        return any(
+            needed and other.source is blob.source
+            for node in self.graph.nodes
+            for other, needed in zip(node.layer.blobs, node.layer.param_propagate_down, strict=False)
+        )
+
+    def start_from_first(self, states: Sequence[Any], arrays: Sequence[Array]) -> None:
+        """Take the first solver's parameters and arrays, and its place in the data.
+
+        ``states`` are what the first solver has read from a snapshot: the states of all solvers' nets. If their number
+        is another one, each solver goes on at the place of the first, and draws other numbers.
+        """
+        rank = self.group.rank
+        self._share([*(blob.data for blob in self._blobs()), *arrays])
+        states = self.group.shared(states if len(states) == self.group.count else [self.graph.state()])
+        if rank:
+            self.graph.restore_state(states[rank] if len(states) == self.group.count else diverged(states[0], rank))
+
+    def _blobs(self) -> list[Blob]:
+        """Return every parameter of the net once, learned or not."""
+        return list({id(blob.source): blob.source for node in self.graph.nodes for blob in node.layer.blobs}.values())
+
+    def _share(self, arrays: Sequence[Array]) -> None:
+        """Overwrite arrays by the first solver's."""
+        ops = self.graph.ops
+        first = self.group.shared_arrays([ops.host_view(array) for array in arrays])
+        if self.group.rank:
+            for mine, values in zip(arrays, first, strict=True):
+                mine[...] = ops.asarray(values)
