@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
+import numpy as np
 import torch
 import torch.distributed as distributed
 
@@ -55,7 +56,7 @@ class Reducer:
         self._launched = 0
         with self.group.guarded():
             for bucket in buckets:
-                bucket.finish(self.group.count)
+                bucket.finish()
         return buckets[-1].numbers()
 
     @property
@@ -119,17 +120,16 @@ class _Bucket:
             ]
         for blob, slot in zip(self.blobs, self._slots, strict=True):
             if blob.has_diff:
-                slot.copy_(_tensor(blob))
+                torch.mul(_tensor(blob), 1 / self.group.count, out=slot)
             else:
                 slot.zero_()
         if numbers:
-            self._flat[self.size :] = torch.tensor(numbers)
+            self._flat[self.size :] = torch.tensor(numbers) / self.group.count
         self._work = self.group.summing(self._flat)
 
-    def finish(self, count: int) -> None:
-        """Wait for the sums; bind the means."""
+    def finish(self) -> None:
+        """Wait for the means; bind them."""
         self._work.wait()
-        self._flat /= count
         for blob, slot in zip(self.blobs, self._slots, strict=True):
             blob.diff = slot if isinstance(blob.diff, torch.Tensor) else blob.ops.asarray(slot.numpy())
             refresh(blob)
@@ -141,13 +141,9 @@ class _Bucket:
 def _tensor(blob: Blob) -> torch.Tensor:
     """Return the gradient of a blob of any engine."""
     gradient = blob.diff
-    return gradient if isinstance(gradient, torch.Tensor) else torch.from_numpy(blob.ops.host_view(gradient))
+    return gradient if isinstance(gradient, torch.Tensor) else torch.from_numpy(np.array(blob.ops.host_view(gradient)))
 
 
 def _like(blobs: Sequence[Blob], size: int) -> torch.Tensor:
     """Return room for so many values of the kind of these blobs' gradients."""
-    return (
-        torch.empty(size)
-        if not blobs
-        else torch.empty(size, dtype=_tensor(blobs[0]).dtype, device=_tensor(blobs[0]).device)
-    )
+    return _tensor(blobs[0]).new_empty(size) if blobs else torch.empty(size)
