@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
+
+from .errors import WorkerError
 
 T = TypeVar("T")
 
@@ -77,6 +80,11 @@ def set_multiprocess(value: bool) -> None:
 
 def training_share() -> Share:
     """Return the part of the sources of a TRAIN net that this process reads."""
+    if _solver.rank >= _solver.count:
+        raise WorkerError(
+            f"solver_rank is {_solver.rank}, and solver_count {_solver.count}",
+            hint="Set both before a net is made; ranks are counted from 0",
+        )
     return _solver
 
 
@@ -92,18 +100,41 @@ def deal_batches(rank: int, count: int) -> None:
 
 
 def diverged(state: Any, rank: int) -> Any:
-    """Return a copy of a net's state in which the generators under each key "rng" draw numbers of this rank's own.
+    """Return a copy of a net's state, which is JSON, for another rank: with random numbers of its own.
 
-    Rank 0's are the same as before.
+    Every state of a generator under a key "rng" is moved to a stream that no other rank gets; rank 0 keeps its own.
+    What is under other keys is common: places, and the states of generators before they shuffled an order.
     """
-    if isinstance(state, list | tuple):
-        return [diverged(part, rank) for part in state]
-    if not isinstance(state, dict):
-        return state
-    return {key: _jumped(part, rank) if key == "rng" else diverged(part, rank) for key, part in state.items()}
+    if isinstance(state, dict):
+        return {
+            key: moved(value, rank) if key == "rng" and _is_generator(value) else diverged(value, rank)
+            for key, value in state.items()
+        }
+    return [diverged(value, rank) for value in state] if isinstance(state, (list, tuple)) else state
 
 
-def _jumped(state: Any, rank: int) -> Any:
-    generator = np.random.PCG64()
-    generator.state = state
-    return generator.jumped(rank).state if rank else state
+def moved(generator: dict[str, Any], jumps: int) -> dict[str, Any]:
+    """Return the state of one of NumPy's generators, as JSON, so far on that its numbers never meet those before."""
+    if not jumps:
+        return copy.deepcopy(generator)
+    kind: Any = getattr(np.random, generator["bit_generator"], None)
+    if not hasattr(kind, "jumped"):
+        raise WorkerError(
+            f"a layer draws random numbers with {generator['bit_generator']}, which cannot be divided among workers",
+            hint="Use np.random.PCG64, as np.random.default_rng does",
+        )
+    bits = kind()
+    bits.state = generator
+    further: dict[str, Any] = _plain(bits.jumped(jumps).state)
+    return further
+
+
+def _is_generator(value: Any) -> bool:
+    return isinstance(value, dict) and "bit_generator" in value
+
+
+def _plain(value: Any) -> Any:
+    """Return a state with lists in the place of arrays."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -14,6 +14,7 @@ from ..errors import DataError
 from ..logs.log import logger
 from ..ops.cores import usable_cores
 from ..proto import caffe_pb2
+from ..ranks import WHOLE, Share, moved
 from .augmentation.objects import NO_OBJECTS
 from .databases.database import Database, Record
 from .databases.datum import decode_datum
@@ -29,6 +30,8 @@ KEPT = 128 * 2**20
 _EACH = 500
 # Bytes of decoded images in a batch from which on several threads are worth their cost.
 HEAVY = 2**20
+# The first of the streams of random numbers that are no order's: more than there are ranks, whose streams follow it.
+_APART = 2**20
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,28 @@ class Batches(abc.ABC):
     """An endless source of batches.
 
     ``rng`` belongs to it alone. ``state()`` is JSON; after ``restore_state`` with it, the same batches come again.
+    Of a source that several processes read, the batches hold only one's ``share``. All of them read in one order, and
+    a place in it is the place of all, so that any number of processes can go on from there.
     """
 
     rng: np.random.Generator
+    share = WHOLE
+
+    def deal(self, share: Share) -> None:
+        """Read only this share from now on."""
+        self.share = share
+        if share.count > 1:
+            self._split()
+
+    def _split(self) -> None:
+        """Leave the generator to the order, which must be the same for all shares; go on with another one."""
+        own = np.random.Generator(np.random.PCG64())
+        own.bit_generator.state = moved(dict(self.rng.bit_generator.state), _APART + self.share.rank)
+        self.rng = own
 
     @abc.abstractmethod
     def shapes(self) -> list[Shape]:
-        """Return the shapes that the next batch's arrays will have."""
+        """Return the shapes that the next batch's arrays will have, if it begins with the next record of all shares."""
 
     @abc.abstractmethod
     def load(self) -> Batch:
@@ -64,11 +82,14 @@ class Batches(abc.ABC):
         """Go on from a place; this may leave ``rng`` in any state."""
 
     def state(self) -> Place:
-        return {**self.place(), "rng": self.rng.bit_generator.state}
+        state = {**self.place(), "rng": self.rng.bit_generator.state}
+        return state if self.share.count == 1 else {**state, "split": True}
 
     def restore_state(self, state: Place) -> None:
         self.seek(state)
         self.rng.bit_generator.state = state["rng"]
+        if self.share.count > 1 and not state.get("split"):  # one process drew its orders from it, too
+            self._split()
 
     def close(self) -> None:  # noqa: B027 (most hold no file open)
         """Close the files."""
@@ -97,7 +118,7 @@ class ImageBatches(Batches, Generic[R, L]):
 
     @abc.abstractmethod
     def read(self, count: int) -> list[R]:
-        """Return the next records."""
+        """Return the next records of its share."""
 
     @abc.abstractmethod
     def name(self, record: R) -> Hashable:
@@ -239,7 +260,7 @@ class RecordBatches(ImageBatches[Record, L]):
         return self.database.peek()
 
     def read(self, count: int) -> list[Record]:
-        return self.database.read(count)
+        return self.database.read(count, self.share)
 
     def name(self, record: Record) -> bytes:
         return record[0]

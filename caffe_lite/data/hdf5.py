@@ -52,11 +52,13 @@ class HDF5Batches(Batches):
 
     def load(self) -> Batch:
         pieces = []
-        missing = self.batch_size
+        missing = self.batch_size * self.share.count
+        wanted = np.array(self.share.of(range(missing)), int) - missing
         while missing:
             count = min(missing, self.rows.left)
             last = count == self.rows.left
-            rows = self.rows.take(count)
+            rows = np.array(self.rows.take(count))
+            rows = rows[wanted[(wanted >= -missing) & (wanted < count - missing)] + missing]
             pieces.append([array[rows] for array in self.arrays])
             missing -= count
             if last and len(self.paths) > 1:

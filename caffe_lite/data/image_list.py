@@ -121,7 +121,7 @@ class ListBatches(ImageBatches[int, L]):
         return self.order.peek()
 
     def read(self, count: int) -> list[int]:
-        return self.order.take(count)
+        return self.order.take(count, self.share)
 
     def name(self, record: int) -> int:
         return record

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..ranks import WHOLE, Share
 
 Place = dict[str, Any]  # to go on from, as JSON
 
@@ -42,16 +43,20 @@ class Order:
         """Return the next number without taking it."""
         return int(self._numbers[self.next])
 
-    def take(self, count: int) -> list[int]:
-        """Return the next numbers; the first of the next round follows the last."""
+    def take(self, count: int, share: Share = WHOLE) -> list[int]:
+        """Return this share of the next numbers, of which each has ``count``; the next round follows the last number.
+
+        All shares' numbers are taken, so that the order and the place in it are the same for all of them.
+        """
         taken: list[int] = []
-        while len(taken) < count:
-            numbers = self._numbers[self.next : self.next + count - len(taken)]
+        total = count * share.count
+        while len(taken) < total:
+            numbers = self._numbers[self.next : self.next + total - len(taken)]
             taken += numbers.tolist()
             self.next += len(numbers)
             if self.next == self.count:
                 self._begin_round()
-        return taken
+        return list(share.of(taken))
 
     def place(self) -> Place:
         return {"next": self.next, "count": self.count, "before": self._before}

@@ -90,7 +90,7 @@ class FolderBatches(ImageBatches[Piece, int]):
         return self._piece(self.order.peek(), at_random=False)
 
     def read(self, count: int) -> list[Piece]:
-        return [self._piece(number, self.at_random) for number in self.order.take(count)]
+        return [self._piece(number, self.at_random) for number in self.order.take(count, self.share)]
 
     def _piece(self, number: int, at_random: bool) -> Piece:
         part = self.clips[number].frames // self.param.num_segments
@@ -163,10 +163,12 @@ class FrameBatches(ImageBatches[Frame, int]):
         return self.ahead
 
     def read(self, count: int) -> list[Frame]:
-        frames = []
-        for _ in range(count):
-            frames.append(self.peek())
-            self.ahead = None
+        frames, total = [], count * self.share.count
+        own = set(self.share.of(range(total)))
+        for number in range(total):
+            frame, self.ahead = self.peek(), None
+            if number in own:
+                frames.append(frame)
         return frames
 
     def _following(self) -> Frame:

@@ -27,7 +27,8 @@ class WindowDataLayer(BatchLayer):
     random, in TEST too; mean_file, whose middle is used and never flipped, or mean_value. ``data_param``: prefetch (4).
     transform_param's scale is ignored, as in the original. Where the original reads other memory or dies, an error is
     raised: no windows of a kind, windows not inside their image, images not numbered from 0 on. A window of which less
-    than half a pixel would be left inside the image gives zeros.
+    than half a pixel would be left inside the image gives zeros. Several workers together draw the windows that one
+    would draw for their batches.
     Source: the original's window_data_layer.cpp.
     """
 

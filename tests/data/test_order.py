@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from caffe_lite.data.order import Order
 from caffe_lite.errors import DataError
+from caffe_lite.ranks import Share
 
 
 def order(count: int, seed: int | None = None) -> Order:
@@ -41,6 +42,26 @@ def test_it_goes_on_from_its_place(count: int, before: int, seed: int | None) ->
     again = order(count, None if seed is None else seed + 1)
     again.seek(place)
     assert again.take(numbers.left) == numbers.take(numbers.left)
+
+
+@given(
+    count=st.integers(1, 8),
+    each=st.lists(st.integers(1, 5), max_size=6),
+    shares=st.integers(1, 12),
+    by_batch=st.booleans(),
+    seed=st.none() | st.integers(0, 9),
+)
+def test_shares_together_are_the_whole(
+    count: int, each: list[int], shares: int, by_batch: bool, seed: int | None
+) -> None:
+    orders = [order(count, seed) for _ in range(shares)]
+    whole = order(count, seed)
+    for take in each:
+        parts = [one.take(take, Share(rank, shares, by_batch)) for rank, one in enumerate(orders)]
+        assert all(len(part) == take for part in parts)
+        together = [number for row in (parts if by_batch else zip(*parts, strict=True)) for number in row]
+        assert together == whole.take(take * shares)
+        assert all(one.place() == whole.place() for one in orders)
 
 
 def test_each_round_is_shuffled_anew() -> None:

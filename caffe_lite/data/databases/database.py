@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...logs.log import logger
+from ...ranks import WHOLE, Share
 from ..order import Place
 
 Record = tuple[bytes, bytes]
@@ -25,8 +26,11 @@ class Database(abc.ABC):
         self.path = path
 
     @abc.abstractmethod
-    def records(self, start: bytes = b"") -> Iterator[Record]:
-        """Yield the records in the order of their keys, from the key ``start``, or the first key after it, on."""
+    def records(self, start: bytes = b"", wanted: Iterator[bool] | None = None) -> Iterator[Record]:
+        """Yield the records in the order of their keys, from the key ``start``, or the first key after it, on.
+
+        ``wanted`` says of one record after another whether its value is read; the others' values are empty.
+        """
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -59,14 +63,19 @@ class Database(abc.ABC):
         """Return the next record without reading on."""
         return next(self.records(self.position))
 
-    def read(self, count: int) -> list[Record]:
-        """Return the next records; the first follows the last."""
-        records = list(islice(self.records(self.position), count + 1))
-        while len(records) <= count:
+    def read(self, count: int, share: Share = WHOLE) -> list[Record]:
+        """Return this share of the next records, of which each has ``count``; the first follows the last.
+
+        Of the others' records only the keys are read, so that the position is the same for all.
+        """
+        total = count * share.count
+        wanted = None if share.count == 1 else _each(share.of(range(total)), total + 1)
+        records = list(islice(self.records(self.position, wanted), total + 1))
+        while len(records) <= total:
             logger.info("Restarting data prefetching from start.")
-            records += islice(self.records(), count + 1 - len(records))
+            records += islice(self.records(b"", wanted), total + 1 - len(records))
         self.position, _ = records.pop()
-        return records
+        return list(share.of(records))
 
     def place(self) -> Place:
         """Return the place of the next record."""
@@ -75,3 +84,10 @@ class Database(abc.ABC):
     def go_on(self, place: Place) -> None:
         """Go on from a place."""
         self.seek(bytes.fromhex(place["next_key"]))
+
+
+def _each(numbers: Sequence[int], count: int) -> Iterator[bool]:
+    """Say of each of ``count`` things whether its number is one of these."""
+    chosen = np.zeros(count, bool)
+    chosen[numbers] = True
+    return iter(chosen.tolist())

@@ -58,8 +58,8 @@ class LevelDB(Database):
         self._lock = threading.Lock()
         self._release = weakref.finalize(self, _release, self._lock, self._database, self._folder)
 
-    def records(self, start: bytes = b"") -> Iterator[Record]:
-        return self._iterate(start=start)
+    def records(self, start: bytes = b"", wanted: Iterator[bool] | None = None) -> Iterator[Record]:
+        return self._iterate(start=start) if wanted is None else self._pick(start, wanted)
 
     def index(self) -> list[bytes]:
         return list(self._iterate(include_value=False))
@@ -73,6 +73,22 @@ class LevelDB(Database):
                     found = next(cursor, None)
                 if found is None:
                     return
+                yield found
+        except self._plyvel.Error as error:
+            raise self._unreadable(error) from error
+
+    def _pick(self, start: bytes, wanted: Iterator[bool]) -> Iterator[Record]:
+        """Yield what ``records`` does, with a cursor that copies only the values that are asked for."""
+        try:
+            with self._lock:
+                cursor = self._database.raw_iterator(verify_checksums=True, fill_cache=False)
+                cursor.seek(start)
+            while True:
+                with self._lock:
+                    if not cursor.valid():
+                        return
+                    found = cursor.key(), cursor.value() if next(wanted) else b""
+                    cursor.next()
                 yield found
         except self._plyvel.Error as error:
             raise self._unreadable(error) from error

@@ -117,8 +117,10 @@ class LMDB(Database):
     def __len__(self) -> int:
         return self._meta.entries
 
-    def records(self, start: bytes = b"") -> Iterator[Record]:
-        return self._below(self._meta.root, self._meta.depth, start, b"", None) if self._meta.depth else iter(())
+    def records(self, start: bytes = b"", wanted: Iterator[bool] | None = None) -> Iterator[Record]:
+        if not self._meta.depth:
+            return iter(())
+        return self._below(self._meta.root, self._meta.depth, start, b"", None, wanted)
 
     def index(self) -> np.ndarray:
         """Return the place of each record in the file: where its value begins, its sizes and its flags, in 32 bytes."""
@@ -184,16 +186,18 @@ class LMDB(Database):
 
     # -- the tree ----------------------------------------------------------------------------------------------------
 
-    def _below(self, page: int, height: int, start: bytes, low: bytes, high: bytes | None) -> Iterator[Record]:
+    def _below(
+        self, page: int, height: int, start: bytes, low: bytes, high: bytes | None, wanted: Iterator[bool] | None
+    ) -> Iterator[Record]:
         """Yield the records in and under a page from the key ``start`` on; all keys there must lie in [low, high)."""
         _, content, keys, places = self._nodes(page, height, low, high)
         if height > 1:
             for i in range(bisect_right(keys, start, 1) - 1, len(keys)):
                 bound = keys[i + 1] if i + 1 < len(keys) else high
-                yield from self._below(places[i][0], height - 1, start, keys[i], bound)
+                yield from self._below(places[i][0], height - 1, start, keys[i], bound, wanted)
         else:
             for i in range(bisect_left(keys, start), len(keys)):
-                yield keys[i], self._value(content, *places[i])
+                yield keys[i], self._value(content, *places[i]) if wanted is None or next(wanted) else b""
 
     def _leaves(self, page: int, height: int, low: bytes, high: bytes | None) -> Iterator[np.ndarray]:
         """Yield, for each leaf in and under a page, where its records are: rows (n, 4) for ``find``."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...logs.log import logger
+from ...ranks import WHOLE, Share
 from ..order import Order, Place
 from .database import Database, Record
 
@@ -21,8 +22,8 @@ class ShuffledDatabase(Database):
         self._index = database.index()
         self._order = Order(f"records in the database {database.path!r}", len(self._index), rng)
 
-    def records(self, start: bytes = b"") -> Iterator[Record]:
-        return self._database.records(start)
+    def records(self, start: bytes = b"", wanted: Iterator[bool] | None = None) -> Iterator[Record]:
+        return self._database.records(start, wanted)
 
     def close(self) -> None:
         self._database.close()
@@ -30,8 +31,8 @@ class ShuffledDatabase(Database):
     def peek(self) -> Record:
         return self._record(self._order.peek())
 
-    def read(self, count: int) -> list[Record]:
-        return [self._record(number) for number in self._order.take(count)]
+    def read(self, count: int, share: Share = WHOLE) -> list[Record]:
+        return [self._record(number) for number in self._order.take(count, share)]
 
     def place(self) -> Place:
         return {"order": self._order.place()}

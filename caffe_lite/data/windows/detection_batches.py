@@ -57,7 +57,7 @@ class DetectionBatches(ObjectBatches):
         ratio = p.template_ratio[self.rng.integers(len(p.template_ratio))] if p.template_ratio else 1.0
         images: np.ndarray | None = None
         truth, objects = [], []
-        for i, index in enumerate(self.order.take(p.batch_size)):
+        for i, index in enumerate(self.order.take(p.batch_size, self.share)):
             scene = self._resized(index, ratio)
             if images is None:
                 size = size_of_batch(p, scene.image.shape[:2], ratio)

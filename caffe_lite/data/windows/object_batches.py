@@ -142,7 +142,7 @@ class EvalBatches(ObjectBatches):
         return [(self.param.batch_size, CHANNELS, *size), (1, COLUMNS, 1, 1), (self.param.batch_size, 2, 1, 1)]
 
     def load(self) -> Batch:
-        chosen = self.order.take(self.param.batch_size)
+        chosen = self.order.take(self.param.batch_size, self.share)
         images, objects = zip(*map(self._resized, chosen), strict=True)
         sizes = np.array([image.shape[1:] for image in images], np.float32).reshape(-1, 2, 1, 1)
         return Batch((self.laid_out(np.stack(images)), object_rows(objects), sizes), self.state())

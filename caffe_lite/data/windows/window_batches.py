@@ -19,7 +19,10 @@ _CHANNELS = 3
 
 
 class WindowBatches(Batches):
-    """Windows drawn with replacement: first those of the background, then ``num_fg`` of the foreground."""
+    """Windows drawn with replacement: first those of the background, then ``num_fg`` of the foreground.
+
+    All shares draw the windows of all, each of them keeps its own: together they are those that one process would draw.
+    """
 
     def __init__(
         self,
@@ -31,7 +34,7 @@ class WindowBatches(Batches):
     ) -> None:
         self.windows = windows
         self.param = param
-        self.rng = rng
+        self.rng = self.draws = rng
         self.where = where
         self.crop_size = transformer.crop_size
         self.mirror = transformer.mirror
@@ -46,12 +49,8 @@ class WindowBatches(Batches):
 
     def load(self) -> Batch:
         num_bg = self.param.batch_size - self.num_fg
-        background, foreground = self.windows.background, self.windows.foreground
         chosen = np.concatenate(
-            [
-                background[self.rng.integers(len(background), size=num_bg)] if num_bg else background[:0],
-                foreground[self.rng.integers(len(foreground), size=self.num_fg)] if self.num_fg else foreground[:0],
-            ]
+            [self._drawn(self.windows.background, num_bg), self._drawn(self.windows.foreground, self.num_fg)]
         )
         flips = self.rng.integers(2 if self.mirror else 1, size=len(chosen))
         data, labels = (np.zeros(shape, np.float32) for shape in self.shapes())
@@ -60,8 +59,15 @@ class WindowBatches(Batches):
         labels[:] = chosen[:, LABEL]
         return Batch((lay_out(data, self.order), labels), self.state())
 
+    def _drawn(self, windows: np.ndarray, count: int) -> np.ndarray:
+        if not count:
+            return windows[:0]
+        drawn = self.draws.integers(len(windows), size=count * self.share.count).tolist()
+        return windows[list(self.share.of(drawn))]
+
     def place(self) -> Place:
-        return {"windows": [len(self.windows.background), len(self.windows.foreground)]}
+        windows = [len(self.windows.background), len(self.windows.foreground)]
+        return {"windows": windows, "before": self.draws.bit_generator.state}
 
     def seek(self, place: Place) -> None:
         if place["windows"] != self.place()["windows"]:
@@ -70,6 +76,8 @@ class WindowBatches(Batches):
                 "snapshot was made".format(*self.place()["windows"], *place["windows"]),
                 hint="Resume with the same window file and thresholds, or start anew",
             )
+        # Older snapshots, of one process, have one state for all random numbers.
+        self.draws.bit_generator.state = place["before"] if "before" in place else place["rng"]
 
     def _cut(self, window: np.ndarray, flip: bool, crop: np.ndarray) -> None:
         """Fill ``crop`` (C, H, W), which holds zeros, with the window's pixels; zeros stay outside of the image."""

@@ -18,8 +18,9 @@ from ...data.transform import check_transform, crop_shape, has_random_size
 from ...errors import CaffeError
 from ...layer import Kind, Layer
 from ...logs.log import logger
-from ...proto.caffe_pb2 import ResizeParameter
+from ...proto.caffe_pb2 import TRAIN, ResizeParameter
 from ...proto.schema import MOVED_TO_TRANSFORM
+from ...ranks import testing_share, training_share
 
 
 class BatchLayer(Layer, abc.ABC):
@@ -29,7 +30,7 @@ class BatchLayer(Layer, abc.ABC):
     parameters of their own, as in the original. A snapshot holds the place in the source and the random state, so that
     resumed training sees exactly the batches that it would have seen; the original starts over. Images are decoded once
     and kept if all decoded images of a source fit into 128 MB; otherwise they are decoded each time, by as many threads
-    as there are cores.
+    as there are cores. Workers that train together deal out the records of one order: of N in a row, each takes one.
     """
 
     kind = Kind.DATA
@@ -52,7 +53,9 @@ class BatchLayer(Layer, abc.ABC):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._check_prefetch()
+        share = training_share() if self.phase == TRAIN else testing_share()
         self.batches = self.open()
+        self.batches.deal(share)
         self.delivered = self.batches.state()
         self.shapes = self.batches.shapes()
         logger.info("output data size: %s", ",".join(map(str, self.shapes[0])))

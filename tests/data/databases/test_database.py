@@ -11,6 +11,7 @@ from caffe_lite.data.databases.opening import open_database
 from caffe_lite.data.databases.writing import new_database
 from caffe_lite.errors import DataError, Where
 from caffe_lite.proto import caffe_pb2
+from caffe_lite.ranks import Share
 from tests.data.database_files import write_lmdb
 
 LEVELDB, LMDB = caffe_pb2.DataParameter.LEVELDB, caffe_pb2.DataParameter.LMDB
@@ -32,6 +33,25 @@ def test_records_come_in_the_order_of_their_keys_and_around(folder: Path, caplog
     assert caplog.messages[1:] == ["Restarting data prefetching from start."]
     assert database.read(9) == (sorted(RECORDS) * 3)[:9]
     assert caplog.messages[1:] == ["Restarting data prefetching from start."] * 3
+
+
+@pytest.mark.parametrize("backend", ["lmdb", "leveldb"])
+@pytest.mark.parametrize("by_batch", [False, True])
+@pytest.mark.parametrize("shares", [1, 2, 3, 5])
+def test_shares_together_are_the_whole(tmp_path: Path, backend: str, by_batch: bool, shares: int) -> None:
+    with new_database(str(tmp_path / "db"), backend) as put:
+        for key, value in RECORDS:
+            put(key, value)
+    databases = [open_database(str(tmp_path / "db"), LMDB if backend == "lmdb" else LEVELDB) for _ in range(shares)]
+    read = []
+    for count in (1, 3, 2):
+        parts = [one.read(count, Share(rank, shares, by_batch)) for rank, one in enumerate(databases)]
+        assert all(len(part) == count for part in parts)
+        read += [record for row in (parts if by_batch else zip(*parts, strict=True)) for record in row]
+        assert {one.position for one in databases} == {sorted(RECORDS)[len(read) % 4][0]}
+    assert read == [sorted(RECORDS)[i % 4] for i in range(6 * shares)]
+    for database in databases:
+        database.close()
 
 
 def test_peeking_does_not_move(folder: Path) -> None:

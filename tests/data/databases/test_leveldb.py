@@ -17,6 +17,7 @@ from caffe_lite.data.databases.leveldb import LevelDB, import_plyvel
 from caffe_lite.data.databases.opening import open_database
 from caffe_lite.errors import DataError, MissingExtra
 from caffe_lite.proto import caffe_pb2
+from caffe_lite.ranks import Share
 from tests.data.database_files import Record, write_lmdb
 
 LEVELDB = caffe_pb2.DataParameter.LEVELDB
@@ -158,15 +159,16 @@ def test_without_links_files_are_copied(folder: Path, tmp_path: Path, monkeypatc
     assert read(folder) == RECORDS
 
 
-def test_a_process_ends_though_a_thread_reads(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [Share(), Share(1, 2)])
+def test_a_process_ends_though_a_thread_reads(folder: Path, tmp_path: Path, share: Share) -> None:
     script = (
         "from caffe_lite.data.databases.opening import open_database\nfrom caffe_lite.data.prefetch import Prefetcher\n"
-        f"database = open_database({str(folder)!r}, 0)\n"
-        "Prefetcher.kept = Prefetcher(lambda: database.read(5000), 3)\n"
+        f"from caffe_lite.ranks import Share\ndatabase = open_database({str(folder)!r}, 0)\n"
+        f"Prefetcher.kept = Prefetcher(lambda: database.read(5000, {share!r}), 3)\n"
         "print(len(Prefetcher.kept.get()))\n"
     )
     environment = os.environ | {name: str(tmp_path / "temporary") for name in ("TMPDIR", "TEMP", "TMP")}
-    for _ in range(5):
+    for _ in range(3):
         done = subprocess.run(
             [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
         )
@@ -221,6 +223,10 @@ def test_a_damaged_value_is_noticed(folder: Path) -> None:
     table(folder).write_bytes(content)
     with pytest.raises(DataError, match=r"cannot be read: Corruption: .*Copy it again"):
         read(folder)
+    database = LevelDB(str(folder))
+    database.position = b""
+    with pytest.raises(DataError, match=r"cannot be read: Corruption: .*Copy it again"):
+        database.read(1000, Share(0, 3))
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

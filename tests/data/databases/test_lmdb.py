@@ -20,6 +20,7 @@ from caffe_lite.data.databases.lmdb import LMDB
 from caffe_lite.data.databases.opening import open_database
 from caffe_lite.errors import DataError
 from caffe_lite.proto import caffe_pb2
+from caffe_lite.ranks import Share
 from tests.data.database_files import Record, write_lmdb
 
 lmdb = pytest.importorskip("lmdb")
@@ -455,6 +456,19 @@ def test_only_the_pages_on_the_way_to_a_key_are_read(tmp_path: Path) -> None:
     assert list(database.records(expected[500][0])) == expected[500:]
     with pytest.raises(DataError, match="another page"):
         next(database.records())
+
+
+def test_values_of_other_shares_are_not_read(tmp_path: Path) -> None:
+    records = [(b"%05d" % i, b"value %05d " % i * 2000) for i in range(60)]
+    path = write_lmdb(tmp_path / "db", records)
+    content = (path / "data.mdb").read_bytes()
+    for _, value in records[1::3]:
+        change(path, content.index(value) - 16, bytes(16))  # the header of its pages
+    databases = [open_database(str(path), caffe_pb2.DataParameter.LMDB) for _ in range(3)]
+    for rank in (0, 2):
+        assert databases[rank].read(25, Share(rank, 3)) == (records * 2)[rank:75:3]
+    with pytest.raises(DataError, match="another page"):
+        databases[1].read(25, Share(1, 3))
 
 
 def test_a_loop_is_noticed(tmp_path: Path) -> None:
