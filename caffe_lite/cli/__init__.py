@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Characters that the terminal's encoding lacks are shown escaped, as Python does on standard error.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = _run([word for word in words if word != "--traceback"], python_words)
+        status = _run([word for word in words if word != "--traceback"], python_words, traceback)
         sys.stdout.flush()
         return status
     except UsageError as error:
@@ -97,7 +97,7 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
     return words[:end], words[end:]
 
 
-def _run(words: list[str], python_words: list[str]) -> int:
+def _run(words: list[str], python_words: list[str], traceback: bool) -> int:
     if not words or words[0] in ("-h", "--help", "-help", "help"):
         print(_help())
         return 0 if words else 2
@@ -113,6 +113,8 @@ def _run(words: list[str], python_words: list[str]) -> int:
     parser = Parser(prog=f"caffe-lite {name}", description=command.__doc__)
     command.add_arguments(parser)
     arguments = parser.parse(spelled_with_dashes(words))
+    # For commands that start themselves in several processes.
+    arguments.words, arguments.traceback = [name, *words, *(["--traceback"] if traceback else [])], traceback
     if name == "run":
         arguments.arguments = python_words
     install_as_caffe()  # Python layers were written with `import caffe`, too

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import SolverError, Where
 from ..files.paths import path_field
@@ -12,8 +14,13 @@ from ..proto.caffe_pb2 import TEST, NetParameter, SolverParameter
 from ..proto.parsed import Parsed
 from ..proto.parser import parse_text
 from ..proto.prototxt import read_net, read_solver, read_text
-from .arguments import Parser, UsageError, add_engine, add_state, choose_engine
+from .arguments import Parser, UsageError, add_engine, add_state, add_switch, choose_engine
 from .settings import apply_setting
+from .workers import add_workers, member, restarted_since, to_launch
+
+if TYPE_CHECKING:
+    from ..solvers import Solver
+    from ..workers.group import Group
 
 # The fields of SolverParameter that have their own option, each with its default if the file is a net.
 SETTINGS = {
@@ -44,6 +51,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--plot", metavar="FILE", help="keep a picture of loss and accuracy current: .png, .svg, .pdf")
     add_state(parser)
     add_engine(parser)
+    add_workers(parser)
+    what = "divide each batch among the workers; otherwise the net's batch size is that of each worker"
+    add_switch(parser, "split-batch", what)
+    what = "normalise batches by mean and variance of all workers' batches, not of each one's"
+    add_switch(parser, "sync-batch-norm", what)
     for signal, effect in (("sigint", "stop"), ("sighup", "snapshot")):
         what = f"what {signal.upper()} does: stop, snapshot or none; default {effect}"
         choices = ("stop", "snapshot", "none")
@@ -63,35 +75,65 @@ def run(arguments: argparse.Namespace) -> int:
             "both --snapshot and --weights are given",
             hint="give a snapshot to resume, or weights to fine-tune, not both",
         )
+    if count := to_launch(arguments):
+        from ..workers.launching import launch
+
+        return launch(arguments.words, count)
+    with member(arguments) as group:
+        _train(arguments, group)
+    return 0
+
+
+def _train(arguments: argparse.Namespace, group: Group | None) -> None:
+    """Train in this process, alone or with the others of a group, of which the first one tells the user."""
     parsed = solver_parameter(arguments)
 
     from ..solvers import get_solver
     from ..solvers.signals import SignalHandler
+    from ..workers.logs import GroupLog
     from .live_plot import live_plot
     from .progress import progress_bar
     from .report import report
 
     log = start_logging()
+    group_log = GroupLog(log, group) if group else None
     choose_engine(arguments)
-    solver = get_solver(parsed, compile=arguments.compile)
+    solver = get_solver(parsed, compile=arguments.compile, split_batch=arguments.split_batch)
     try:
-        if arguments.snapshot is None:
+        snapshot = _snapshot_to_resume(arguments, solver, group)
+        if snapshot is None:
             solver.require_weights()
+        if group:
+            solver.join(group, sync_batch_norm=arguments.sync_batch_norm)
+        if group_log:
+            group_log.release()
+        first = group is None or group.rank == 0
         with (
             SignalHandler(arguments.sigint_effect, arguments.sighup_effect) as signals,
-            progress_bar(solver, log),
-            live_plot(solver, arguments.plot),
+            progress_bar(solver, log) if first else nullcontext(),
+            live_plot(solver, arguments.plot if first else None),
         ):
             solver.requested_action = signals.requested_action
-            if arguments.snapshot is not None:
-                logger.info("Resuming from %s", arguments.snapshot)
+            if snapshot is not None:
+                logger.info("Resuming from %s", snapshot)
             logger.info("Starting Optimization")
-            solver.solve(arguments.snapshot)
+            solver.solve(snapshot)
             logger.info("Optimization Done.")
-        print(report(solver))
+        if first:
+            print(report(solver))
     finally:
         solver.close()
-    return 0
+
+
+def _snapshot_to_resume(arguments: argparse.Namespace, solver: Solver, group: Group | None) -> str | None:
+    """Return the snapshot to go on from: after a restart by torchrun the last one of this run, if there is one."""
+    if group is None or (since := restarted_since()) is None:
+        snapshot: str | None = arguments.snapshot
+        return snapshot
+    from ..solvers.snapshot import newest_snapshot
+
+    newest = newest_snapshot(solver.param.snapshot_prefix, since) if group.rank == 0 else None
+    return group.shared(newest) or arguments.snapshot
 
 
 def solver_parameter(arguments: argparse.Namespace) -> Parsed[SolverParameter]:

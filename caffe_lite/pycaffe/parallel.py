@@ -55,7 +55,7 @@ class NCCL:
                 f"solver_rank is {rank}, and solver_count {count}", hint="call caffe.set_solver_count before NCCL"
             )
         address = "127.0.0.1" if name == socket.gethostname() else host
-        place = Place(rank, count, rank, count, address, port, "pycaffe")
+        place = Place(rank, count, 0, 1, address, port, "pycaffe", store_is_held=True)
         self.solver = solver
         self.group = Group(place, "cuda" if on_gpu() else "cpu")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,6 +108,28 @@ def _latest(folder: str, endings: tuple[str, ...], prefix: str = "") -> list[str
     files = [os.path.join(folder, name) for name in names]
     readable = [file for file in files if os.path.isfile(file) and os.access(file, os.R_OK)]
     return sorted(readable, key=os.path.getmtime, reverse=True)[:_MOST_READ]
+
+
+def newest_snapshot(prefix: str, since: float) -> str | None:
+    """Return the state of the highest iteration written since then that is whole: with the weights it was written with.
+
+    A run that was killed may have left a state whose weights an earlier run has written, or part of a file.
+    """
+    begin = os.path.abspath(system_path(f"{prefix}_iter_", SolverError))
+    form = re.compile(re.escape(os.path.basename(begin)) + r"(\d+)\.solverstate(\.h5)?")
+    folder = os.path.dirname(begin)
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    found = sorted(((int(match[1]), match[0]) for name in names if (match := form.fullmatch(name))), reverse=True)
+    for _, name in found:
+        state = os.path.join(folder, name)
+        try:
+            snapshot = read_state(state)
+            written = os.path.getmtime(state) >= since
+            if written and snapshot.extra.get("weights") == checksum(snapshot.learned_net):
+                return state
+        except (CaffeError, OSError):
+            continue
+    return None
 
 
 def _write_binary(path: StrPath, snapshot: Snapshot) -> None:

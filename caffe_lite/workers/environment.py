@@ -21,7 +21,10 @@ _FIRST_PORT, _PORTS = 12000, 20000
 
 @dataclass(frozen=True)
 class Place:
-    """A worker's place among all: ``rank`` of ``count``; on its machine, ``local_rank`` of ``local_count``."""
+    """A worker's place among all: ``rank`` of ``count``; on its machine, ``local_rank`` of ``local_count``.
+
+    ``store_is_held`` tells whether the launcher holds the store in which the workers meet; otherwise rank 0 does.
+    """
 
     rank: int
     count: int
@@ -30,6 +33,7 @@ class Place:
     address: str
     port: int
     launcher: str
+    store_is_held: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -70,7 +74,8 @@ def _of_torchrun(environment: Mapping[str, str]) -> Place:
     local_rank = _number(environment, "LOCAL_RANK", launcher, 0, local_count, default=0)
     address = _text(environment, "MASTER_ADDR", launcher)
     port = _number(environment, "MASTER_PORT", launcher, 1, 65536)
-    return Place(rank, count, local_rank, local_count, address, port, launcher)
+    held = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return Place(rank, count, local_rank, local_count, address, port, launcher, held)
 
 
 def _of_mpi(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib import import_module
+from multiprocessing.util import Finalize
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,9 @@ import numpy as np
 from ..errors import MissingExtra, WorkerError, WorkerLost, first_line
 from ..plugins import is_installed
 from .environment import Place
+from .failures import Failure, Failures
+from .last_words import words_of
+from .watching import Watch
 
 if TYPE_CHECKING:
     import torch
@@ -28,9 +32,9 @@ T = TypeVar("T")
 # Rank 0 may test for hours while the others wait for it. The watch (watching.py) finds workers that are gone.
 _PATIENCE = timedelta(days=7)
 _JOINING = timedelta(minutes=5)
+_HELD = timedelta(seconds=30)  # for a store that is there before the workers
 # How long to look for the message of a worker that has closed its connections, in seconds.
 _GRACE = 3.0
-_FAILURE = "caffe_lite/failure"
 
 
 class Group:
@@ -44,7 +48,7 @@ class Group:
         place: where the launcher has put this process.
     """
 
-    def __init__(self, place: Place, device: str = "cpu", store: Any = None) -> None:
+    def __init__(self, place: Place, device: str = "cpu") -> None:
         if not is_installed("torch"):
             raise MissingExtra("torch", "torch", "work in several processes")
         import torch
@@ -55,21 +59,24 @@ class Group:
         self.place = place
         self.rank, self.count = place.rank, place.count
         self._torch, self._distributed = torch, distributed
+        if place.one_machine and (loopback := _loopback()):
+            # The name of a machine may lead to an address that it does not have.
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
         backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
         try:
-            if store is None:
-                store = distributed.TCPStore(
-                    place.address,
-                    place.port,
-                    place.count,
-                    is_master=place.rank == 0 and "TORCHELASTIC_USE_AGENT_STORE" not in os.environ,
-                    timeout=_JOINING,
-                )
-            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-            self.store = distributed.PrefixStore(f"caffe_lite/{attempt}", store)
+            self._held = self._connect(is_master=place.rank == 0 and not place.store_is_held)
+            self.store = self._prefixed(self._held)
+            self._failures = Failures(place, self.store)
+            self._watch = Watch(place, self._prefixed(self._connect()))
+            self._meet()
+            self._watch.start()
+            # For scripts, which end without leaving; also those whose process multiprocessing has started.
+            Finalize(None, self._watch.part, exitpriority=0)
             distributed.init_process_group(
                 backend, store=self.store, rank=place.rank, world_size=place.count, timeout=_PATIENCE
             )
+        except WorkerError:
+            raise
         except (RuntimeError, ValueError) as error:
             raise WorkerError(
                 f"worker {place.rank} of {place.count} cannot join the others at {place.address}:{place.port}: "
@@ -77,14 +84,73 @@ class Group:
                 hint="start all workers, with one address that all of them can reach",
             ) from error
 
+    def _connect(self, is_master: bool = False) -> Any:
+        return self._distributed.TCPStore(
+            self.place.address,
+            self.place.port,
+            is_master=is_master,
+            wait_for_workers=False,
+            timeout=_HELD if self.place.store_is_held else _JOINING,
+        )
+
+    def _prefixed(self, store: Any) -> Any:
+        """Keep the keys of this attempt of the launcher apart from those of earlier ones."""
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        return self._distributed.PrefixStore(f"caffe_lite/{attempt}", store)
+
+    def _meet(self) -> None:
+        """Wait for all others, but not for one that has failed on its way."""
+        arrived, until, pause = self.store.add("arrived", 1), time.monotonic() + _JOINING.total_seconds(), 0.005
+        while arrived < self.count:
+            if failure := self._failures.first():
+                raise WorkerLost(failure.told())
+            if time.monotonic() > until:
+                raise WorkerError(
+                    f"only {arrived} of {self.count} workers have come to {self.place.address}:{self.place.port} "
+                    f"within {_JOINING.total_seconds() / 60:g} minutes",
+                    hint="start all of them; the logs of the others may say why they are not here",
+                )
+            time.sleep(pause)
+            pause = min(0.5, 1.5 * pause)
+            arrived = self.store.add("arrived", 0)
+
     def __enter__(self) -> Group:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Leave together: after an error with its message for the others, otherwise when all are done."""
+        if error is None:
+            try:
+                self._await_all()
+            except BaseException as late:
+                self._leave(late)
+                raise
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        if not self._watch.stop():
+            time.sleep(60)  # the watch has found a failure, and ends this process
         if error is None:
             self._distributed.destroy_process_group()
+        elif not isinstance(error, WorkerLost):
+            self.report(words_of(error))
+        self._failures.last_out()
+
+    def _await_all(self) -> None:
+        """Wait until all are done: rank 0 may still test, and a failure there is one of the group.
+
+        This is no exchange by torch.distributed, which would not end if one of the others has failed.
+        """
+        try:
+            done, pause = self.store.add("done", 1), 0.005
+            while done < self.count:
+                time.sleep(pause)
+                pause = min(0.5, 1.5 * pause)
+                done = self.store.add("done", 0)
+        except RuntimeError as error:
+            raise self.lost(error) from error
 
     # -- what all members call -----------------------------------------------------------------------------------------
 
@@ -136,31 +202,27 @@ class Group:
 
     def report(self, message: str) -> None:
         """Leave this worker's error for the others; only the first error of all workers is kept."""
-        text = json.dumps({"rank": self.rank, "host": socket.gethostname(), "message": message})
-        try:
-            self.store.compare_set(_FAILURE, "", text)
-        except RuntimeError:
-            return  # the store is gone with the worker or the launcher that held it
+        self._failures.report(message, about=self.rank)
 
-    def failure(self) -> dict[str, Any] | None:
-        """Return the first error that a worker has left: its rank, host and message."""
+    def failure(self) -> Failure | None:
+        """Return the first error that a worker has left."""
         try:
-            if not self.store.check([_FAILURE]):
-                return None
-            failure: dict[str, Any] = json.loads(self.store.get(_FAILURE))
+            return self._failures.first()
         except RuntimeError:
-            return None
-        return failure
+            return None  # the store is gone with the worker or the launcher that held it
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """Turn the end of a connection into the error of the worker at its other end."""
+        self._watch.waiting_since = time.monotonic()
         try:
             yield
         except RuntimeError as error:
             if isinstance(error, WorkerError):
                 raise
             raise self.lost(error) from error
+        finally:
+            self._watch.waiting_since = float("inf")
 
     def lost(self, error: BaseException) -> WorkerLost:
         """Make the error to raise after a connection has ended with this one."""
@@ -172,4 +234,10 @@ class Group:
                 f"worker {self.rank} has lost the others: {first_line(error)}",
                 hint="one of them was killed, or its machine cannot be reached; its own log may say why",
             )
-        return WorkerLost(f"worker {failure['rank']}, on {failure['host']}, has failed: {failure['message']}")
+        return WorkerLost(failure.told())
+
+
+def _loopback() -> str:
+    """Return the name of the interface by which the processes of one machine reach each other."""
+    names = [name for _, name in socket.if_nameindex()] if hasattr(socket, "if_nameindex") else []
+    return next((name for name in ("lo", "lo0") if name in names), "")

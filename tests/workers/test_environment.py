@@ -87,9 +87,9 @@ def test_no_launcher():
 
 
 def test_torchrun():
-    assert place_in(TORCHRUN) == Place(5, 8, 1, 4, "gpu-a", 29400, "torchrun")
+    assert place_in(TORCHRUN) == Place(5, 8, 1, 4, "gpu-a", 29400, "torchrun", store_is_held=True)
     one = TORCHRUN | {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
-    assert place_in(one) == Place(0, 1, 0, 1, "gpu-a", 29400, "torchrun")
+    assert place_in(one) == Place(0, 1, 0, 1, "gpu-a", 29400, "torchrun", store_is_held=True)
 
 
 def test_pods_of_kubernetes_have_no_local_ranks():
