@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import numpy as np
 
@@ -70,6 +70,15 @@ class Saved:
         self.__dict__.update(other.__dict__, shapes=self.shapes)
 
 
+class Everyone(Protocol):
+    """All workers that train together, each with a batch of its own. They call the same methods in the same order."""
+
+    count: int
+
+    def gathered(self, array: Array) -> Array:
+        """Return the arrays of all workers, which have one shape, along a new first axis, by their ranks."""
+
+
 class Layer:
     """One layer of a Net: ``Setup`` once, then ``Reshape``, ``Forward`` and ``Backward`` any number of times.
 
@@ -85,6 +94,8 @@ class Layer:
         repeatable: True if Forward does nothing but compute its tops, so that the Net may call it at any time.
         decides: True if it lists the best of its candidates, so that rounding may change its tops as a whole.
         has_weights: True if most of its work is products with weights that it learns.
+        normalizes_batch: True if it normalises by the statistics of the batch.
+        rows_vary: True if the values decide how many rows its tops have.
         reads_fork_fields: what it reads of fields that forks add to BVLC's messages: "PoolingParameter.ceil_mode".
         kind: its purpose.
         formula: the formula that it computes, in LaTeX, for its page of the documentation.
@@ -104,6 +115,8 @@ class Layer:
     repeatable: ClassVar[bool] = True
     decides: bool = False
     has_weights: ClassVar[bool] = False
+    normalizes_batch: ClassVar[bool] = False
+    rows_vary: ClassVar[bool] = False
     reads_fork_fields: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[Kind] = Kind.OTHER
     formula: ClassVar[str] = ""
@@ -198,6 +211,12 @@ class Layer:
     # How much of its training has passed, from 0 to 1; solvers set it before each iteration.
     progress: float = 0.0
 
+    # Those whose batches count as one batch with its own; None if its own counts alone. See ``Graph.spread``.
+    everyone: Everyone | None = None
+
+    # True if the sizes of its bottoms may differ between the workers, because a layer before it chooses rows.
+    uneven: bool = False
+
     # True if its tops hold the same values in every pass, with no data read for them: a graph has them as constants.
     is_constant: bool = False
 
@@ -227,6 +246,37 @@ class Layer:
 
     def close(self) -> None:
         """Stop threads and close files. The Net calls this once; the layer is not used afterwards."""
+
+    @property
+    def workers(self) -> int:
+        """The number of workers whose batches count as one batch."""
+        return 1 if self.everyone is None else self.everyone.count
+
+    @property
+    def mixes_samples(self) -> bool:
+        """True if what it makes of a sample depends on the others in the batch of this worker, for all it knows."""
+        return False
+
+    def total(self, x: Array) -> Array:
+        """Return the sum of the workers' arrays of this shape if their batches count as one; else ``x`` itself."""
+        if self.everyone is None:
+            return x
+        return self.ops.sum(self.gathered(x), 0)
+
+    def total_number(self, number: int) -> int:
+        """Return the sum of the workers' numbers if their batches count as one; else the number itself."""
+        return number if self.everyone is None else round(self.ops.number(self.total(self.ops.scalar(number))))
+
+    def total_size(self, size: int) -> int:
+        """Return the same of a number that follows from the shapes of the bottoms."""
+        return self.total_number(size) if self.uneven else size * self.workers
+
+    def gathered(self, x: Array) -> Array:
+        """Return the arrays of all workers whose batches count as one with its own, along a new first axis."""
+        assert self.everyone is not None
+        if self.ops.tracer is not None:
+            raise NotImplementedError("workers tell each other values in it")
+        return self.everyone.gathered(x)
 
     def error(self, what: str, hint: str = "") -> NoReturn:
         """Raise a LayerError that names this layer and its place in the prototxt."""

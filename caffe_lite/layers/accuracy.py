@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..blobs import Blob
 from ..layer import Kind, Layer, register_layer
-from .common.loss import VALID, Normalization, check_label_count, class_labels, ignored_label, normalizer
+from .common.loss import check_label_count, class_labels, ignored_label
 
 
 @register_layer("Accuracy")
@@ -64,7 +64,8 @@ class AccuracyLayer(Layer):
         if valid is not None:
             right = right & valid
         right = ops.astype(right)
-        divisor = self.denominator or normalizer(ops, Normalization(VALID), 1, labels.count, valid)
+        counted = max(1, labels.count) if valid is None else ops.at_least(ops.sum(ops.astype(valid)), 1.0)
+        divisor = self.denominator or counted
         top[0].data = ops.scalar(ops.sum(right) / divisor)
         if len(top) > 1:
             per_class = ops.one_hot(index, self.classes, axis)

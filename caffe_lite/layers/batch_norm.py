@@ -125,9 +125,9 @@ class BatchNormLayer(NormalizingLayer):
         share = self.ops.astype(weight != 0) / self.ops.where(weight == 0, self.ops.scalar(1), weight)
         return mean * share, variance * share
 
-    def remember(self, mean: Array, unbiased_variance: Array) -> None:
+    def remember(self, mean: Array, unbiased_variance: Array, correction: float | Array) -> None:
         if self.nvidia:
-            self._average(mean, unbiased_variance / self.correction)
+            self._average(mean, unbiased_variance / correction)
             return
         for blob, latest in zip(map(self.blob, STATISTICS), (mean, unbiased_variance, 1.0), strict=True):
             statistic = blob.data

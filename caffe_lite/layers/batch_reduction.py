@@ -63,6 +63,10 @@ class BatchReductionLayer(Layer):
             self.error(f"k is {p.reduction_param.k}, and there are {size} elements", f"use 1 to {size}")
         top[0].Reshape((*before, *([] if whole else [len(self.parts)]), *after))
 
+    @property
+    def mixes_samples(self) -> bool:
+        return self.along == 0
+
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops, x, at = self.ops, bottom[0].data, self.along
         if self.param.batch_reduction_param.pos:

@@ -21,6 +21,7 @@ class BatchReindexLayer(Layer):
     """
 
     kind = Kind.ARRANGEMENT
+    mixes_samples = True
     formula = r"y_n = x_{i_n}"
     bottoms = (2, 2)
     not_differentiable = (1,)

@@ -109,14 +109,18 @@ class BNLayer(NormalizingLayer):
         shape = self.blobs[0].shape
         return [a.reshape(shape) if a is not None and a.size == self.channels else a for a in arrays]
 
-    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> ChannelMap | Normalization:
+    @property
+    def mixes_samples(self) -> bool:
+        return super().mixes_samples and not self.inference
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> ChannelMap | Normalization | None:
         if self.inference:
             return ChannelMap(lambda: (self.per_channel("scale"), self.per_channel("shift")))
         return super().role(bottom, top)
 
-    def remember(self, mean: Array, unbiased_variance: Array) -> None:
+    def remember(self, mean: Array, unbiased_variance: Array, correction: float | Array) -> None:
         momentum = self.param.bn_param.momentum
-        for blob, latest in zip(self.blobs[2:], (mean, unbiased_variance / self.correction), strict=False):
+        for blob, latest in zip(self.blobs[2:], (mean, unbiased_variance / correction), strict=False):
             statistic = blob.data
             statistic *= momentum
             statistic += (1 - momentum) * self.ops.reshape(latest, blob.shape)
@@ -145,7 +149,7 @@ class BNLayer(NormalizingLayer):
             ops, y, dx = self.ops, self.saved.y, self.rows(bottom[0].diff)
             deviation = y / ops.along_channels(self.saved.inverse_std, y.ndim)
             for blob, slope in zip(top[1:], (1.0, 2.0 * deviation), strict=False):
-                share = ops.reshape(blob.diff, (self.channels,)) / max(1, self.elements)
+                share = self.total(ops.reshape(blob.diff, (self.channels,))) / self.saved.size
                 dx = dx + ops.along_channels(share, y.ndim) * slope
             bottom[0].diff = ops.reshape(dx, bottom[0].shape)
 

@@ -64,15 +64,16 @@ class CenterLossLayer(LossLayer):
         d = d - ops.take_rows(self.blobs[0].data, self.saved.label)
         self.saved.pull = ops.sign(d) if self.l1 else d
         losses = ops.abs(d) if self.l1 else d * d * 0.5
-        top[0].data = ops.scalar(ops.sum(losses) / max(1, self.samples))
+        self.saved.divisor = self.sized_divisor(self.samples)
+        top[0].data = ops.scalar(ops.sum(losses) / self.saved.divisor)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
         ops, pull, label = self.ops, self.saved.pull, self.saved.label
         if self.param_propagate_down[0]:
             ones = ops.full((self.samples, 1), 1.0)
-            numbers = ops.sum_rows(ones, label, self.classes) + 1.0
+            numbers = (self.total(ops.sum_rows(ones, label, self.classes)) + 1.0) * self.fixed_divisor(1)
             self.blobs[0].add_diff(-ops.sum_rows(pull, label, self.classes) / numbers)
         if propagate_down[0]:
-            dx = pull * (top[0].diff / max(1, self.samples))
+            dx = pull * (top[0].diff / self.saved.divisor)
             bottom[0].diff = ops.reshape(dx, bottom[0].shape)

@@ -64,8 +64,8 @@ class ChannelScaleLayer(Layer):
         x = bottom[0].data
         self.saved.x, self.saved.scale = x, self.ops.reshape(bottom[1].data, self.spread)
         if self.averages:
-            if self.phase == caffe_pb2.TRAIN and bottom[1].count:
-                self._follow(self.ops.sum(self.ops.abs(self.saved.scale)) / bottom[1].count)
+            if self.phase == caffe_pb2.TRAIN and (size := self.total_size(bottom[1].count)):
+                self._follow(self.total(self.ops.sum(self.ops.abs(self.saved.scale))) / size)
             x = x * self.blobs[0].data
         elif self.param.channel_scale_param.do_forward:
             x = x * self.saved.scale

@@ -41,7 +41,6 @@ class ContrastiveLossLayer(LossLayer):
                 "give one number for each pair: 1 for a similar one, else 0",
             )
         self.shape = (samples, bottom[0].count // max(1, samples))
-        self.samples = max(1, samples)
         top[0].Reshape(())
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -59,7 +58,8 @@ class ContrastiveLossLayer(LossLayer):
             gap = ops.at_least(self.margin - distance, 0.0)
             cost, pull = gap * gap, -gap / (distance + 1e-4)
         self.saved.pull = ops.reshape(ops.where(similar, ops.scalar(1), pull), (-1, 1))
-        top[0].data = ops.scalar(ops.sum(ops.where(similar, squares, cost)) / (2 * self.samples))
+        self.saved.divisor = self.sized_divisor(self.shape[0])
+        top[0].data = ops.scalar(ops.sum(ops.where(similar, squares, cost)) / (2 * self.saved.divisor))
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[2]:
@@ -67,7 +67,8 @@ class ContrastiveLossLayer(LossLayer):
                 "a gradient is asked for the similarities, and there is none",
                 "give the layer propagate_down: three times, true, true, and false for the similarities",
             )
-        for blob, wanted, divisor in zip(bottom, propagate_down, (self.samples, -self.samples), strict=False):
+        divisors = (self.saved.divisor, -self.saved.divisor)
+        for blob, wanted, divisor in zip(bottom, propagate_down, divisors, strict=False):
             if wanted:
                 dx = self.saved.difference * (self.saved.pull * (top[0].diff / divisor))
                 blob.diff = self.ops.reshape(dx, blob.shape)

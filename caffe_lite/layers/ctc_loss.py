@@ -95,7 +95,8 @@ class CTCLossLayer(LossLayer):
         frame = np.arange(steps)[:, None]
         counts = possible & (frame >= p.output_delay) & (frame < lengths)
         self.saved.gradient = prob * ops.asarray(counts[..., None]) - ops.asarray(expected)
-        top[0].data = ops.scalar(losses[possible].sum() / max(1, sequences))
+        self.saved.divisor = self.sized_divisor(sequences)
+        top[0].data = ops.scalar(losses[possible].sum() / self.saved.divisor)
 
     def _sequences(self, others: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the number of frames and the labels of each sequence."""
@@ -139,7 +140,7 @@ class CTCLossLayer(LossLayer):
         if any(propagate_down[1:]):
             self.error("a gradient is asked for labels, and there is none", "set propagate_down: true, then false")
         if propagate_down[0]:
-            dx = self.saved.gradient * (top[0].diff / max(1, self.shape[1]))
+            dx = self.saved.gradient * (top[0].diff / self.saved.divisor)
             bottom[0].diff = self.ops.reshape(dx, bottom[0].shape)
 
 

@@ -92,14 +92,14 @@ class DetectionGroupLossLayer(LossLayer):
         kept = self._sample(truth, ops.host_view(saved.prob)[:, 0])
         counts = kept & (classes != self.ignore)
         check_classes(self, classes, counts, p.cls_num)
-        weights = self._weights(kept, truth.labels > 0) * counts / max(1, int(counts.sum()))
+        weights = self._weights(kept, truth.labels > 0) * counts / self.counted_divisor(int(counts.sum()))
         saved.index = ops.indices(ops.asarray(np.where(counts, classes, 0)[:, None]))
         saved.weights = ops.asarray(weights[:, None])
         logs = ops.log(ops.at_least(ops.pick(saved.prob, saved.index, 1), SMALLEST))
         score_loss = 0.0 - ops.sum(logs * saved.weights)
 
         objects = kept & (truth.labels != 0) & (truth.labels != self.ignore)
-        saved.share = getattr(p, "lambda") / max(1, 4 * int(objects.sum()))
+        saved.share = getattr(p, "lambda") / self.counted_divisor(4 * int(objects.sum()))
         difference = self._limited(bottom[1].data) - ops.asarray(self._targets(truth))
         difference = ops.where(ops.asarray(objects[:, None]) > 0, difference, ops.scalar(0))
         saved.slope = difference
@@ -166,10 +166,11 @@ class DetectionGroupLossLayer(LossLayer):
         p = self.param.detection_group_loss_param
         if p.pos_neg_weighted:
             share = 1 / (1 + p.bg_multiple)
+            all_kept = self.total_number(int(kept.sum()))
             for kind, part in ((positive, share), (~positive, 1 - share)):
-                count = int((kept & kind).sum())
+                count = self.total_number(int((kept & kind).sum()))
                 if count:
-                    weights[kind] = part * int(kept.sum()) / count
+                    weights[kind] = part * all_kept / count
         return weights
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:

@@ -27,20 +27,22 @@ class EuclideanLossLayer(LossLayer):
         return bottom_index < 2
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.divisor = max(1, self.check_pairs(bottom))
+        self.count = self.check_pairs(bottom)
         if len(bottom) > 2:
             if bottom[2].shape != bottom[0].shape:
                 self.error(f"the weights' shape {bottom[2].shape} is not the first bottom's, {bottom[0].shape}")
-            self.divisor = max(1, bottom[0].count)
+            self.count = bottom[0].count
         top[0].Reshape(())
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.saved.difference = bottom[0].data - self.ops.reshape(bottom[1].data, bottom[0].shape)
         if len(bottom) > 2:
             self.saved.difference = self.saved.difference * bottom[2].data
-        top[0].data = self.ops.scalar(self.ops.sum_of_squares(self.saved.difference) / (2 * self.divisor))
+        self.saved.divisor = self.sized_divisor(self.count)
+        top[0].data = self.ops.scalar(self.ops.sum_of_squares(self.saved.difference) / (2 * self.saved.divisor))
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        for blob, wanted, divisor in zip(bottom, propagate_down, (self.divisor, -self.divisor), strict=False):
+        divisors = (self.saved.divisor, -self.saved.divisor)
+        for blob, wanted, divisor in zip(bottom, propagate_down, divisors, strict=False):
             if wanted:
                 blob.diff = self.ops.reshape(self.saved.difference * (top[0].diff / divisor), blob.shape)

@@ -26,6 +26,7 @@ class FilterLayer(Layer):
     """
 
     kind = Kind.ARRANGEMENT
+    rows_vary = True
     formula = r"y = [\, x_n : s_n \neq 0 ]"
     bottoms = (2, None)
     tops = (1, None)

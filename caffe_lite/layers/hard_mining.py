@@ -29,6 +29,7 @@ class HardMiningLayer(RowsLayer):
     """
 
     kind = Kind.ARRANGEMENT
+    mixes_samples = True
     formula = r"y = [\, x_r : L_r \text{ is among the } k \text{ largest of its image} \,]"
     bottoms = (2, None)
     tops = (1, None)

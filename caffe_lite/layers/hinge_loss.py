@@ -31,7 +31,6 @@ class HingeLossLayer(LossLayer):
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.shape = self.samples_and_classes(bottom)
-        self.samples = max(1, self.shape[0])
         top[0].Reshape(())
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -40,11 +39,12 @@ class HingeLossLayer(LossLayer):
         self.saved.sign = 1 - 2 * ops.one_hot(index, self.shape[1], 1)
         self.saved.h = ops.at_least(1 + self.saved.sign * ops.reshape(bottom[0].data, self.shape), 0.0)
         total = ops.sum_of_squares(self.saved.h) if self.squared else ops.sum(self.saved.h)
-        top[0].data = ops.scalar(total / self.samples)
+        self.saved.divisor = self.sized_divisor(self.shape[0])
+        top[0].data = ops.scalar(total / self.saved.divisor)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
         if propagate_down[0]:
             slope = 2 * self.saved.h if self.squared else self.ops.sign(self.saved.h)
-            dx = self.saved.sign * slope * (top[0].diff / self.samples)
+            dx = self.saved.sign * slope * (top[0].diff / self.saved.divisor)
             bottom[0].diff = self.ops.reshape(dx, bottom[0].shape)

@@ -86,7 +86,7 @@ class InfogainLossLayer(LossLayer):
         gains = ops.take_rows(rows, ops.reshape(index, (*shape[:axis], *shape[axis + 1 :])))
         self.saved.gains = ops.transpose(gains, (*range(axis), last, *range(axis, last)))
         self.saved.prob = ops.softmax(scores.data, axis)
-        self.saved.normalizer = normalizer(ops, self.normalization, self.samples, labels.count, self.saved.valid)
+        self.saved.normalizer = normalizer(self, self.normalization, self.samples, labels.count, self.saved.valid)
         costs = self.saved.gains * ops.log(ops.at_least(self.saved.prob, SMALLEST))
         if self.saved.valid is not None:
             costs = ops.where(self.saved.valid, costs, ops.scalar(0))

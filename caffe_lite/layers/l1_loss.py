@@ -60,7 +60,8 @@ class L1LossLayer(LossLayer):
         if self.flownet:
             losses = self._flownet(d)
         else:
-            losses, self.saved.slope, self.saved.divisor = ops.abs(d), ops.sign(d), max(1, prod(shape[:1]))
+            losses, self.saved.slope = ops.abs(d), ops.sign(d)
+            self.saved.divisor = self.sized_divisor(prod(shape[:1]))
         top[0].data = ops.scalar(ops.sum(losses) / self.saved.divisor)
 
     def _flownet(self, d: Array) -> Array:
@@ -68,9 +69,11 @@ class L1LossLayer(LossLayer):
         ops, p, (num, channels, *_) = self.ops, self.param.l1_loss_param, d.shape
         counts = d == d  # not NaN
         d = ops.where(counts, d, 0.0)
-        self.saved.divisor = max(1, num)
         if p.normalize_by_num_entries:
-            self.saved.divisor = ops.at_least(ops.sum(ops.astype(counts)), 1.0) / max(1, channels)
+            entries = ops.at_least(self.total(ops.sum(ops.astype(counts))), 1.0)
+            self.saved.divisor = entries / max(1, channels) / self.workers
+        else:
+            self.saved.divisor = self.sized_divisor(num)
         if p.l2_per_location:
             share = 1 / max(1, channels) if p.l2_prescale_by_channels else 1
             squares = ops.sum(d * d, 1, keepdims=True) * share

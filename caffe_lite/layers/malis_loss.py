@@ -74,9 +74,9 @@ class MalisLossLayer(LossLayer):
                 error = affinity[tree] - same
                 loss += float((error**2 * share).sum()) / 2
                 slope[n, place[tree]] += error * share / 2
-        samples = max(1, shape[0])
-        self.saved.slope = self.ops.asarray(slope.reshape(shape) / samples)
-        top[0].data = self.ops.scalar(loss / samples)
+        divisor = self.sized_divisor(shape[0])
+        self.saved.slope = self.ops.asarray(slope.reshape(shape) / divisor)
+        top[0].data = self.ops.scalar(loss / divisor)
         if len(top) > 1:
             top[1].data = bottom[0].data
 

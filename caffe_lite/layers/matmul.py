@@ -45,7 +45,12 @@ class MatMulLayer(Layer):
         other, columns = b[-2:][::-1] if p.transpose_b else b[-2:]
         if inner != other or not (self.shared or a[:-2] == b[:-2]):
             self.error(f"A is {a}, B is {b}", f"B needs {inner} rows for A's {inner} columns, and A's axes before them")
+        self.mixes = len(bottom) > 1 and len(b) == 2
         top[0].Reshape((*a[:-2], rows, columns))
+
+    @property
+    def mixes_samples(self) -> bool:
+        return self.mixes
 
     def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         inner = bottom[0].shape[-2 if self.param.matmul_param.transpose_a else -1]

@@ -144,8 +144,10 @@ class MultiBoxLossLayer(LossLayer):
             chosen = np.concatenate([boxes.rows(pairs), negatives])
             saved.chosen, labels = ops.indices(chosen), labels[chosen]
         saved.places = ops.indices(boxes.place_rows(pairs))
-        divided = len(pairs.image) if self.normalization.mode == VALID else self.samples * self.priors
-        saved.normalizer = normalizer(ops, self.normalization, self.samples, divided, None)
+        if self.normalization.mode == VALID:
+            saved.normalizer = self.counted_divisor(len(pairs.image))
+        else:
+            saved.normalizer = normalizer(self, self.normalization, self.samples, self.samples * self.priors, None)
         class_loss = self._class_loss(bottom[1], labels, boxes, pairs)
         place_loss = ops.sum(place_losses) * p.loc_weight
         total = sum(loss for loss, counts in zip((place_loss, class_loss), self.parts, strict=True) if counts)

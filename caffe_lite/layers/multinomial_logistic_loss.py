@@ -26,17 +26,18 @@ class MultinomialLogisticLossLayer(LossLayer):
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.shape = self.samples_and_classes(bottom)
-        self.samples = max(1, self.shape[0])
         top[0].Reshape(())
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops = self.ops
         self.saved.index, _ = class_labels(self, bottom[1], self.shape, 1, ignorable=False)
         self.saved.prob = ops.at_least(ops.pick(ops.reshape(bottom[0].data, self.shape), self.saved.index, 1), SMALLEST)
-        top[0].data = ops.scalar((0.0 - ops.sum(ops.log(self.saved.prob))) / self.samples)
+        self.saved.divisor = self.sized_divisor(self.shape[0])
+        top[0].data = ops.scalar((0.0 - ops.sum(ops.log(self.saved.prob))) / self.saved.divisor)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
         if propagate_down[0]:
-            dp = self.ops.one_hot(self.saved.index, self.shape[1], 1) * (top[0].diff / -self.samples / self.saved.prob)
+            scale = top[0].diff / -self.saved.divisor / self.saved.prob
+            dp = self.ops.one_hot(self.saved.index, self.shape[1], 1) * scale
             bottom[0].diff = self.ops.reshape(dp, bottom[0].shape)

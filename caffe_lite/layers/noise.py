@@ -60,7 +60,7 @@ class NoiseLayer(Layer):
             self.saved.factor = ops.drawn(lambda: self.rng.normal(p.mu, p.sigma, self.drawn)) if self.trains else 0.0
             top[0].data = x * self.saved.factor
         elif self.trains and p.HasField("gaussian_std"):
-            size = ops.sqrt(ops.sum_of_squares(x) / max(1, bottom[0].count))
+            size = ops.sqrt(self.total(ops.sum_of_squares(x)) / max(1, self.total_size(bottom[0].count)))
             top[0].data = x + ops.drawn(lambda: self.rng.normal(0, p.gaussian_std, self.drawn)) * size + p.bias
         elif self.trains:
             top[0].data = x + ops.drawn(lambda: p.bias + self.rng.uniform(-1, 1, self.drawn) * p.uniform_range)

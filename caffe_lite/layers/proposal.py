@@ -49,6 +49,7 @@ class ProposalLayer(Layer):
     """
 
     kind = Kind.DETECTION
+    rows_vary = True
     formula = r"y = \operatorname{nms}(\text{anchors} \oplus \text{deltas}, \text{scores})"
     bottoms = (3, 3)
     tops = (1, 2)

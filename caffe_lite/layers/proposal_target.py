@@ -50,6 +50,7 @@ class ProposalTargetLayer(RowsLayer):
     """
 
     kind = Kind.DETECTION
+    mixes_samples = True
     formula = r"y_r = c_g \text{ if } \operatorname{IoU}(r, g) \ge t, \text{ else } 0"
     bottoms = (2, 2)
     tops = (6, 7)

@@ -39,6 +39,7 @@ class PythonLayer(Layer):
     formula = r"y = f(x)"
     bottoms = (0, None)
     tops = (0, None)
+    rows_vary = True  # for all we know
     repeatable = False  # the user's code may do anything else, too
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -40,8 +40,14 @@ class ReductionLayer(Layer):
         p, shape = self.param.reduction_param, bottom[0].shape
         first = self.axis(p.axis, len(shape))
         self.reduced = tuple(range(first, len(shape)))
-        self.coeff = p.coeff / max(1, prod(shape[first:])) if self.operation == MEAN else p.coeff
+        # A loss that is the sum over the batch is the mean of the sums over its parts, times their number.
+        parts = 1 if first or not any(self.param.loss_weight) else self.workers
+        self.coeff = p.coeff / max(1, prod(shape[first:])) if self.operation == MEAN else p.coeff * parts
         top[0].Reshape(shape[:first])
+
+    @property
+    def mixes_samples(self) -> bool:
+        return 0 in self.reduced and not any(self.param.loss_weight)
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.saved.x = x = bottom[0].data

@@ -60,6 +60,7 @@ class RegionLossLayer(YoloLossLayer):
         self.anchors_per_place, self.classes = p.num, p.num_class
         self.anchors = anchors_of(self, p.biases, p.num)[: p.num]
         self.intel = is_rows(bottom[1].shape)
+        self.shows_mean = not self.intel
         fork, columns = ("Intel", 8) if self.intel else ("MobileNet-YOLO", 5)
         self.meaning = f"{fork}'s RegionLoss, because the true boxes are rows of {columns}"
         if p.softmax_tree or (p.class_map and self.intel):
@@ -96,7 +97,7 @@ class RegionLossLayer(YoloLossLayer):
         d[..., _OBJECTNESS][at] = p.object_scale * missing * slope[:, _OBJECTNESS]
         right = np.eye(self.classes, dtype=d.dtype)[truth.label]
         d[..., _SIGMOIDS:][at] = p.class_scale * (found[:, _SIGMOIDS:] - right)
-        return float(np.square(d).sum()) / (1 if self.intel else max(1, len(values)))
+        return float(np.square(d).sum())
 
     def _places(self, truth: Truth, anchors: np.ndarray, boxes: np.ndarray) -> At:
         """Return which prediction is to find each true box."""

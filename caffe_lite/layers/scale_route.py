@@ -32,6 +32,7 @@ class ScaleRouteLayer(RowsLayer):
     """
 
     kind = Kind.ARRANGEMENT
+    mixes_samples = True
     formula = r"y = [\, x_r : l \le \sqrt{w_r h_r} < h \,]"
     bottoms = (1, None)
     tops = (1, None)

@@ -60,11 +60,11 @@ class SigmoidCrossEntropyLossLayer(LossLayer):
         if len(bottom) > 2:
             self.saved.weights = ops.reshape(bottom[2].data, bottom[0].shape)
             losses = losses * self.saved.weights
-            total = ops.sum(self.saved.weights)
-            self.saved.normalizer = ops.where(total > 0, total, ops.scalar(1))
+            total = self.total(ops.sum(self.saved.weights))
+            self.saved.normalizer = self.fixed_divisor(1) * ops.where(total > 0, total, ops.scalar(1))
         else:
             count = bottom[1].count
-            self.saved.normalizer = normalizer(ops, self.normalization, self.samples, count, self.saved.valid)
+            self.saved.normalizer = normalizer(self, self.normalization, self.samples, count, self.saved.valid)
         top[0].data = ops.scalar(ops.sum(losses) / self.saved.normalizer)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:

@@ -59,7 +59,7 @@ class SmoothL1LossLayer(LossLayer):
 
     def divisor(self) -> float | Array:
         """Return Z."""
-        return max(1, self.planes[0])
+        return self.sized_divisor(self.planes[0])
 
     def Forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         ops = self.ops
@@ -71,7 +71,8 @@ class SmoothL1LossLayer(LossLayer):
         losses = smooth_l1(d, self.saved.slope, self.width)
         if len(bottom) > 3:
             losses = losses * self.saved.weights[1]
-        top[0].data = ops.scalar(ops.sum(losses) / self.divisor())
+        self.saved.divisor = self.divisor()
+        top[0].data = ops.scalar(ops.sum(losses) / self.saved.divisor)
         if len(top) > 1:
             top[1].data = ops.sum(ops.reshape(losses, self.planes), 1, keepdims=True)
 
@@ -82,7 +83,7 @@ class SmoothL1LossLayer(LossLayer):
                 blob.diff = ops.zeros(blob.shape)
         if not any(propagate_down):
             return
-        scale = top[0].diff / self.divisor()
+        scale = top[0].diff / self.saved.divisor
         dx = self.saved.slope
         for weight in self.saved.weights:
             dx = dx * weight

@@ -37,4 +37,4 @@ class SmoothL1LossOHEMLayer(SmoothL1LossLayer):
 
     def divisor(self) -> float | Array:
         num, _, *places = self.planes
-        return normalizer(self.ops, self.normalization, num, num * prod(places), None)
+        return normalizer(self, self.normalization, num, num * prod(places), None)

@@ -108,7 +108,7 @@ class SoftmaxWithLossLayer(LossLayer):
             self.saved.weights = weights if self.saved.weights is None else self.saved.weights * weights
         if self.saved.weights is not None:
             logs = logs * self.saved.weights
-        self.saved.normalizer = normalizer(ops, self.normalization, self.samples, labels.count, self.saved.valid)
+        self.saved.normalizer = normalizer(self, self.normalization, self.samples, labels.count, self.saved.valid)
         # Subtracted from 0.0, so that a perfect batch costs 0 instead of -0.
         top[0].data = ops.scalar((0.0 - ops.sum(logs)) / self.saved.normalizer)
         if len(top) > 1:

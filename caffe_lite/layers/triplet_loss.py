@@ -38,11 +38,12 @@ class TripletLossLayer(LossLayer):
         near, far = ops.sum(saved.ap * saved.ap, 1), ops.sum(saved.aq * saved.aq, 1)
         losses = ops.at_least(near - far + self.param.triplet_loss_param.margin, 0.0)
         saved.costs = ops.reshape(ops.sign(losses), (-1, 1))
-        top[0].data = ops.scalar(ops.sum(losses) / (2 * max(1, self.shape[0])))
+        saved.divisor = self.sized_divisor(self.shape[0])
+        top[0].data = ops.scalar(ops.sum(losses) / (2 * saved.divisor))
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         saved = self.saved
-        scale = saved.costs * (top[0].diff / max(1, self.shape[0]))
+        scale = saved.costs * (top[0].diff / saved.divisor)
         directions = (saved.ap - saved.aq, -saved.ap, saved.aq)
         for blob, wanted, direction in zip(bottom, propagate_down, directions, strict=True):
             if wanted:

@@ -45,14 +45,15 @@ class YoloSegLayer(LossLayer):
         scale = self.param.yolo_seg_param.object_scale
         d = (ops.sigmoid(bottom[0].data) - mask) * scale
         if len(bottom) > 2:
-            pixels = ops.sum(ops.reshape(bottom[2].data, (samples, classes)), 0)
-            others = samples * height * width - pixels
+            pixels = self.total(ops.sum(ops.reshape(bottom[2].data, (samples, classes)), 0))
+            others = self.total_size(samples) * height * width - pixels
             share = ops.where(others > 0, pixels / ops.at_least(others, 1.0), 0.0)
             d = ops.where(mask > 0.5, d * ops.along_channels(2 - share, 4), d)
         self.saved.d = d
-        top[0].data = ops.scalar(ops.sum(d * d) / max(1, samples))
+        self.saved.divisor = self.sized_divisor(samples)
+        top[0].data = ops.scalar(ops.sum(d * d) / self.saved.divisor)
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
         if propagate_down[0]:
-            bottom[0].diff = self.saved.d * (top[0].diff / max(1, bottom[0].shape[0]))
+            bottom[0].diff = self.saved.d * (top[0].diff / self.saved.divisor)

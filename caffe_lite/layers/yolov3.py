@@ -95,13 +95,16 @@ class Yolov3Layer(YoloLossLayer):
         d[(*at, objectness)] = factor * (predictions[:, objectness] - 1)
         self._compare_classes(d[..., objectness + 1 :], at, predictions[:, objectness + 1 :], truth.label[number])
         loss = float(np.square(d if self.squares else d[..., objectness:]).sum())
-        if not self.squares and len(number):
-            loss += p.iou_normalizer * float((1 - agreement(self.counted, boxes[at], own)).mean())
+        if not self.squares:
+            pairs = self.total_number(len(number))
+            if len(number):
+                mean = float((1 - agreement(self.counted, boxes[at], own)).mean())
+                loss += p.iou_normalizer * mean * (len(number) / pairs)
         if p.use_logic_gradient:
             slope = values * (1 - values)
             slope[..., self.sizes] = 1
             d *= slope
-        return loss / max(1, len(values))
+        return loss
 
     def _pairs(self, truth: Truth, anchors: np.ndarray, height: int, width: int) -> tuple[At, np.ndarray]:
         """Return which predictions are to find which true boxes, in the order of these."""

@@ -9,6 +9,8 @@ from typing import Any
 from ..blobs import Blob
 from ..blobs.lending import write_back
 from ..errors import CaffeError, EngineError
+from ..layer import Everyone
+from ..logs.log import logger
 from ..ops.array import Array
 from ..ops.base import LEAVE_OUT, Program
 from ..proto import caffe_pb2
@@ -202,6 +204,31 @@ class Graph(Structure):
         """True if somebody wants to see every layer run."""
         return self.debug_info or bool(self.callbacks)
 
+    # -- other workers -------------------------------------------------------------------------------------------------
+
+    def spread(self, everyone: Everyone, sync_batch_norm: bool = False, split_batch: bool = False) -> None:
+        """Let the layers see the batches of all workers as one, before the first pass.
+
+        With ``sync_batch_norm``, those that normalise by the statistics of the batch do. With ``split_batch``, all
+        others do, as far as they can: the mean of the workers' losses is then that of the whole batch.
+        """
+        if everyone.count == 1:
+            return
+        uneven = any(node.layer.rows_vary for node in self.nodes)
+        for node in self.nodes:
+            if sync_batch_norm if node.layer.normalizes_batch else split_batch:
+                node.layer.everyone, node.layer.uneven = everyone, uneven
+        self.fusion = Fusion(self.nodes, self.ops)
+        apart = [node for node in self.nodes if node.layer.mixes_samples or _sums(node)]
+        if split_batch and apart:
+            names = ", ".join(f"{node.name} ({node.layer.type})" for node in apart)
+            advice = "; --sync-batch-norm helps" if any(node.layer.normalizes_batch for node in apart) else ""
+            logger.warning(
+                "With --split-batch these layers see only one worker's part of the batch, so that training in one "
+                "process differs: %s%s",
+                *(names, advice),
+            )
+
     # -- parameters of others ------------------------------------------------------------------------------------------
 
     def copy_from(self, weights: str | os.PathLike[str]) -> LoadReport:
@@ -276,3 +303,9 @@ class Graph(Structure):
                 param.blob = new
         if self._program:
             self._program.parameters_are_others()
+
+
+def _sums(node: Node) -> bool:
+    """Return whether the sum over a batch is a loss; a loss layer takes the mean, or does what has the same effect."""
+    weighted = zip(node.top, node.loss_weights, strict=True)
+    return not node.layer.is_loss and any(weight and blob.num_axes for blob, weight in weighted)

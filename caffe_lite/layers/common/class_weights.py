@@ -25,12 +25,13 @@ class AdaptiveWeights:
         if not 0 <= least < most:
             layer.error(f"min_weight is {least:g}, max_weight {most:g}", "use 0 or more, and a larger max_weight")
         self.gamma, self.scale, self.limits = p.gamma, p.scale, (least, most)
-        self.ops = layer.ops
+        self.layer, self.ops = layer, layer.ops
         self.frequencies = Blob(layer.ops, (classes,))
 
     def updated(self, counts: Array) -> Array:
         """Take in how often each class occurs in a batch, and return the weight of each class."""
         ops, running = self.ops, self.frequencies.data
+        counts = self.layer.total(counts)
         latest = counts / ops.at_least(ops.sum(counts), 1.0)
         running = ops.where(running > 0, self.gamma * running + (1 - self.gamma) * latest, latest)
         self.frequencies.data = running

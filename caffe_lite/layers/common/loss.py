@@ -11,7 +11,6 @@ import numpy as np
 from ...blobs import Blob
 from ...layer import Kind, Layer
 from ...ops.array import Array
-from ...ops.base import Ops
 from ...proto.caffe_pb2 import AccuracyParameter, LossParameter
 from .indices import first_wrong
 
@@ -69,6 +68,20 @@ class LossLayer(Layer):
                 "give the layer propagate_down: true for its first bottom and propagate_down: false for its second",
             )
 
+    # What to divide this worker's sum by, so that the mean over the workers is the loss of the whole batch.
+
+    def counted_divisor(self, count: int) -> float:
+        """Return the divisor for a count that depends on values; that of the whole batch is 1 at least."""
+        return max(1, self.total_number(count)) / self.workers
+
+    def sized_divisor(self, count: int) -> float:
+        """Return the divisor for a count that follows from the shapes of the bottoms."""
+        return max(1, self.total_size(count)) / self.workers
+
+    def fixed_divisor(self, number: float) -> float:
+        """Return the divisor for a number that is the same for every batch."""
+        return number / self.workers
+
 
 def ignored_label(param: LossParameter | AccuracyParameter) -> int | None:
     """Return the label that does not count, or None if the prototxt gives none."""
@@ -92,18 +105,21 @@ def normalization(param: LossParameter, default: int = VALID) -> Normalization:
 
 
 def normalizer(
-    ops: Ops[Array], normalization: Normalization, samples: int, labels: int, valid: Array | None
+    layer: LossLayer, normalization: Normalization, samples: int, labels: int, valid: Array | None
 ) -> float | Array:
-    """Return the divisor of the sum over all labels, never less than 1.
+    """Return the divisor of the sum over all labels, never less than 1 for the whole batch.
 
     FULL: ``labels``, their number. VALID: the number of ``valid`` ones (None: all). BATCH_SIZE: ``samples``.
     PRE_FIXED: a number from the prototxt. NONE: 1.
     """
     mode, fixed = normalization
     if mode == VALID and valid is not None:
-        return ops.at_least(ops.sum(ops.astype(valid)), 1.0)
-    divisors: dict[int, float] = {FULL: labels, VALID: labels, BATCH_SIZE: samples, PRE_FIXED: fixed, NONE: 1}
-    return float(max(1, divisors[mode]))
+        count = layer.total(layer.ops.sum(layer.ops.astype(valid)))
+        least = layer.ops.at_least(count, 1.0)
+        return least if layer.everyone is None else least / layer.workers
+    if mode in (PRE_FIXED, NONE):
+        return layer.fixed_divisor(max(1, fixed) if mode == PRE_FIXED else 1)
+    return layer.sized_divisor(samples if mode == BATCH_SIZE else labels)
 
 
 class Labels(NamedTuple):

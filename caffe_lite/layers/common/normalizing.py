@@ -24,6 +24,7 @@ class NormalizingLayer(Layer):
     """
 
     kind = Kind.NORMALISATION
+    normalizes_batch = True
     channels: int
     eps: float
     use_global_stats: bool
@@ -68,14 +69,20 @@ class NormalizingLayer(Layer):
         """Return the stored mean and variance, (C)."""
         return self.per_channel("mean"), self.per_channel("variance")
 
-    def remember(self, mean: Array, unbiased_variance: Array) -> None:
-        """Update the stored statistics by those of a batch."""
+    @property
+    def mixes_samples(self) -> bool:
+        return not self.use_global_stats and self.everyone is None
 
-    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> ChannelMap | Normalization:
+    def remember(self, mean: Array, unbiased_variance: Array, correction: float | Array) -> None:
+        """Update the stored statistics by those of a batch; ``correction`` has made its variance the unbiased one."""
+
+    def role(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> ChannelMap | Normalization | None:
         if self.use_global_stats:
             return ChannelMap(self._factor_and_term)
+        if self.everyone is not None:
+            return None  # no kernel knows the other batches
         learned = tuple(self.order.index(name) for name in LEARNED if name in self.order)
-        return Normalization(self.eps, self.rows, self.remember, learned)
+        return Normalization(self.eps, self.rows, lambda m, v: self.remember(m, v, self.correction), learned)
 
     def _factor_and_term(self) -> tuple[Array, Array]:
         mean, variance = self.global_statistics()
@@ -94,13 +101,33 @@ class NormalizingLayer(Layer):
         ops = self.ops
         if self.use_global_stats:
             mean, variance = self.global_statistics()
+        elif self.everyone is not None:
+            mean, variance = self._common_moments(x)
         else:
             mean, variance = ops.moments(x)
+            self.saved.size = max(1, self.elements)
             if self.elements:
-                self.remember(mean, variance * self.correction)
+                self.remember(mean, variance * self.correction, self.correction)
         self.saved.inverse_std = 1.0 / ops.sqrt(variance + self.eps)
         self.saved.y = ops.normalize(x, mean, self.saved.inverse_std)
         return self.saved.y, mean, variance
+
+    def _common_moments(self, x: Array) -> tuple[Array, Array]:
+        """Return mean and variance of each channel over the batches of all workers; remember them."""
+        ops, channels = self.ops, self.channels
+        own = ops.concat([ops.full((1,), self.elements), *ops.moments(x)], 0)
+        of_each = self.gathered(own)  # (workers, 1 + 2 C)
+        sizes, means, variances = of_each[:, :1], of_each[:, 1 : 1 + channels], of_each[:, 1 + channels :]
+        size = ops.sum(sizes)
+        self.saved.size = ops.at_least(size, 1.0)
+        shares = sizes / self.saved.size
+        mean = ops.sum(shares * means, 0)
+        apart = means - mean
+        variance = ops.sum(shares * (variances + apart * apart), 0)
+        if self.elements or ops.number(size):
+            correction = ops.where(size > 1, size / ops.at_least(size - 1.0, 1.0), ops.scalar(1))
+            self.remember(mean, variance * correction, correction)
+        return mean, variance
 
     def scaled(self, y: Array) -> Array:
         """Multiply by the learned scale, add the learned shift."""
@@ -165,4 +192,16 @@ class NormalizingLayer(Layer):
         """Return the gradient of x, given that of the normalised x."""
         if self.use_global_stats:
             return dy * self.ops.along_channels(self.saved.inverse_std, dy.ndim)
-        return self.ops.normalize_backward(dy, self.saved.y, self.saved.inverse_std)
+        if self.everyone is None:
+            return self.ops.normalize_backward(dy, self.saved.y, self.saved.inverse_std)
+        return self._common_backward(dy)
+
+    def _common_backward(self, dy: Array) -> Array:
+        """Return the gradient of x for the sum of the workers' losses; all of these depend on the statistics."""
+        ops, y = self.ops, self.saved.y
+        axes = (0, *range(2, dy.ndim))
+        means = self.total(ops.concat([ops.sum(dy, axes), ops.sum(dy * y, axes)], 0)) / self.saved.size
+        mean_dy, mean_dy_y = (
+            ops.along_channels(part, dy.ndim) for part in (means[: self.channels], means[self.channels :])
+        )
+        return (dy - mean_dy - y * mean_dy_y) * ops.along_channels(self.saved.inverse_std, dy.ndim)

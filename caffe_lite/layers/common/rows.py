@@ -101,6 +101,7 @@ class RowsLayer(ListsLayer):
     """A layer that decides how many rows its tops have. Before the first pass they have one."""
 
     untraceable = "how many rows its tops have depends on the values it is given"
+    rows_vary = True
     rows: Any = 1
 
     def row_shapes(self, bottom: Sequence[Blob]) -> Sequence[tuple[int, ...]]:

@@ -19,12 +19,14 @@ At = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # image, anchor, row
 class YoloLossLayer(LossLayer):
     """A loss of maps that predict boxes, whose gradient is made of differences: it is not that of the loss it shows.
 
-    A subclass sets ``anchors_per_place``, ``coordinates`` and ``classes`` in Setup.
+    A subclass sets ``anchors_per_place``, ``coordinates`` and ``classes`` in Setup. The gradient is divided by the
+    number of images; ``shows_mean``: so is the loss.
     """
 
     anchors_per_place: int
     coordinates = 4
     classes: int
+    shows_mean = True
 
     def Reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.shape = check_maps(self, bottom[0], self.anchors_per_place, self.coordinates + 1 + self.classes)
@@ -39,12 +41,13 @@ class YoloLossLayer(LossLayer):
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             loss = self.compare(values, truth, d)
         self.saved.gradient = ops.asarray(np.moveaxis(d, 4, 2))
-        top[0].data = ops.scalar(loss)
+        self.saved.divisor = self.sized_divisor(self.shape[0])
+        top[0].data = ops.scalar(loss / (self.saved.divisor if self.shows_mean else self.fixed_divisor(1)))
 
     def Backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
         if propagate_down[0]:
-            dx = self.saved.gradient * (top[0].diff / max(1, self.shape[0]))
+            dx = self.saved.gradient * (top[0].diff / self.saved.divisor)
             bottom[0].diff = self.ops.reshape(dx, bottom[0].shape)
 
     def activate(self, maps: Array) -> np.ndarray:
@@ -52,7 +55,7 @@ class YoloLossLayer(LossLayer):
         raise NotImplementedError
 
     def compare(self, values: np.ndarray, truth: Truth, d: np.ndarray) -> float:
-        """Write the gradient of the batch's sum by the predictions into d, which is 0, and return the loss."""
+        """Write the gradient of the sum of losses by the predictions into d, which is 0, and return that sum."""
         raise NotImplementedError
 
 
