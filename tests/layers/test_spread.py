@@ -269,6 +269,7 @@ class Loss:
 MAPS = (real(3, 2, 2), whole(3, 2, 2))
 PAIR = (real(3, 2), real(3, 2))
 YOLO = "num: 1 num_class: 2 biases: 9 biases: 5 biases: 4 biases: 6 mask: 1"
+TWO = YOLO.replace("num: 1", "num: 2 mask: 0")
 GROUP = "cls_num: 3 bg_multiple: 100 field_w: 9 field_h: 8 stride: 4"
 CLASSES = (real(4), whole(4))
 LOSSES = [
@@ -305,7 +306,7 @@ LOSSES = [
     Loss('type: "MalisLoss"', (share(2, 3, 3), share(2, 3, 3), whole(3, 1, 3, 3))),
     Loss('type: "YoloSeg"', (real(2, 3, 3), lambda rng: rng.random((SAMPLES, 2, 3, 3)) < 0.5, share(2))),
     Loss(f'type: "Yolov3" yolov3_param {{ {YOLO} }}', (real(7, 3, 2), boxes)),
-    Loss(f'type: "Yolov3" yolov3_param {{ iou_loss: CIOU use_focal_loss: true {YOLO} }}', (real(7, 3, 2), boxes)),
+    Loss(f'type: "Yolov3" yolov3_param {{ iou_loss: CIOU use_focal_loss: true {TWO} }}', (real(14, 3, 2), boxes)),
     Loss(f'type: "GaussianYolov3" yolov3_param {{ {YOLO} }}', (real(11, 3, 2), boxes)),
     Loss(
         'type: "RegionLoss" region_loss_param { num: 1 num_class: 2 biases: 1 biases: 2 }',
