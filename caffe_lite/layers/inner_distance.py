@@ -113,7 +113,7 @@ class InnerDistanceLayer(Layer):
     def _own_centres(self) -> Array:
         """Return the centres of the blob, (num_output, K), divided by their lengths if so asked."""
         p = self.param.inner_distance_param
-        if p.normalize and self.rows[0]:
+        if p.normalize and self.total_size(self.rows[0]):
             centres = unit_vectors(self, self.blobs[0], 0 if p.transpose else 1, 1e-6)
         else:
             centres = self.blobs[0].data

@@ -85,7 +85,7 @@ class MarginInnerProductLayer(CountingLayer):
         factor = ops.at_least(p.base * (1.0 + p.gamma * self.counted()) ** -p.power, p.lambda_min)
         saved.share = 1.0 / (1.0 + factor)
         saved.x = ops.reshape(bottom[0].data, self.rows)
-        saved.weight = unit_vectors(self, self.blobs[0]) if self.rows[0] else self.blobs[0].data
+        saved.weight = unit_vectors(self, self.blobs[0]) if self.total_size(self.rows[0]) else self.blobs[0].data
         saved.index, _ = class_labels(self, bottom[1], self.scores, 1)
         y = ops.inner_product(saved.x, saved.weight, None)
         if p.type != MarginInnerProductParameter.SINGLE:

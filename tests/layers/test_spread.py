@@ -17,6 +17,8 @@ from caffe_lite.layer import layer_class, layer_type_list
 from caffe_lite.proto import caffe_pb2
 
 from .crew import Crew
+from .gradient import make_net
+from .test_table import TABLE
 
 Arrays = list[np.ndarray]
 
@@ -483,3 +485,18 @@ def test_running_scale_of_channel_scale(crew, engine) -> None:
     places = parts([6 // crew.count] * crew.count)
     for own in crew.run(run, [(task, [b[place] for b in bottoms], blobs, [dy[place]]) for place in places]):
         close(own.blobs[0], alone.blobs[0], task.dtype)
+
+
+@pytest.mark.parametrize("entry", [entry for entry in TABLE if entry.phase == TRAIN], ids=lambda entry: entry.name)
+def test_blobs_that_a_pass_changes_are_not_learned(entry) -> None:
+    """Each worker changes them by its own batch, unless the layer keeps learned vectors at the length 1."""
+    net = make_net(entry.text, entry.bottoms, entry.tops, engine="numpy", phase=TRAIN)
+    blobs = net.params.get("under_test", [])
+    before = [blob.data.copy() for blob in blobs]
+    net.forward()
+    net.backward()
+    changed = [i for i, (blob, old) in enumerate(zip(blobs, before, strict=True)) if (blob.data != old).any()]
+    if entry.type in ("InnerDistance", "MarginInnerProduct"):
+        return
+    learned = {param.index for param in net.learnable_params if param.lr_mult}
+    assert not learned.intersection(changed)
