@@ -20,6 +20,9 @@ logger.addHandler(logging.NullHandler())  # otherwise Python shows warnings befo
 _LEVELS = {"0": logging.INFO, "1": logging.WARNING, "2": logging.ERROR, "3": logging.CRITICAL}
 
 
+_is_quiet = False
+
+
 class GlogFormatter(logging.Formatter):
     """``I1121 19:15:16.395696  9459 solver.py:45] message``: level, month, day, time, thread and line of the call.
 
@@ -69,7 +72,16 @@ def muted() -> Iterator[None]:
 
 def _wanted(record: logging.LogRecord) -> bool:
     """Check GLOG_minloglevel now: scripts set it just before `import caffe`, when `caffe-lite run` already logs."""
-    return record.levelno >= _LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO)  # noqa: SIM112
+    least = _LEVELS.get(os.environ.get("GLOG_minloglevel", "0"), logging.INFO)  # noqa: SIM112
+    if _is_quiet and not hasattr(record, "of_script"):
+        least = max(least, logging.WARNING)
+    return record.levelno >= least
+
+
+def set_quiet(quiet: bool) -> None:
+    """Show only warnings, errors and what scripts ``log``, as the original does in all solvers but the first."""
+    global _is_quiet
+    _is_quiet = quiet
 
 
 def init_log(level: int = 0, stderr: bool = True) -> None:
@@ -101,4 +113,4 @@ def errors_only() -> Iterator[None]:
 
 def log(message: str) -> None:
     """Write a line into the log, as in pycaffe."""
-    logger.info("%s", message, stacklevel=2)
+    logger.info("%s", message, stacklevel=2, extra={"of_script": True})

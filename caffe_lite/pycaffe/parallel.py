@@ -7,13 +7,14 @@ import socket
 from importlib import import_module
 from typing import Any
 
+from .. import ranks
 from ..errors import MissingExtra, WorkerError
+from ..logs.log import set_quiet
 from ..ops import on_gpu
 from ..plugins import is_installed
 from ..ranks import multiprocess as multiprocess
 from ..ranks import set_multiprocess as set_multiprocess
 from ..ranks import set_solver_count as set_solver_count
-from ..ranks import set_solver_rank as set_solver_rank
 from ..ranks import solver_count as solver_count
 from ..ranks import solver_rank as solver_rank
 from ..workers.environment import Place
@@ -21,6 +22,15 @@ from ..workers.group import Group
 
 # Where the processes of a session meet: they live as long as the process that has made the session's uid.
 _stores: list[Any] = []
+
+
+def set_solver_rank(rank: int) -> None:
+    """Set the number of this process's solver, counted from 0, before it is made.
+
+    The first one tests, displays, takes the snapshots, and logs; of the others only warnings are shown.
+    """
+    ranks.set_solver_rank(rank)
+    set_quiet(rank > 0)
 
 
 def has_nccl() -> bool:

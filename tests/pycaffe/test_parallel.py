@@ -9,7 +9,7 @@ from caffe_lite.errors import WorkerError
 def alone():
     yield
     ranks.set_solver_count(1)
-    ranks.set_solver_rank(0)
+    caffe.set_solver_rank(0)
     ranks.set_multiprocess(False)
 
 
