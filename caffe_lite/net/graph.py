@@ -219,6 +219,8 @@ class Graph(Structure):
             if sync_batch_norm if node.layer.normalizes_batch else split_batch:
                 node.layer.everyone, node.layer.uneven = everyone, uneven
         self.fusion = Fusion(self.nodes, self.ops)
+        if sync_batch_norm and not any(node.layer.normalizes_batch for node in self.nodes):
+            logger.warning("--sync-batch-norm has no effect: no layer of the net normalises batches")
         apart = [node for node in self.nodes if node.layer.mixes_samples or _sums(node)]
         if split_batch and apart:
             names = ", ".join(f"{node.name} ({node.layer.type})" for node in apart)

@@ -443,6 +443,12 @@ def test_no_warning_if_statistics_are_common(crew) -> None:
     assert crew.run(warning, [(task, [X])] * crew.count) == [[]] * crew.count
 
 
+def test_common_statistics_of_no_layer(crew) -> None:
+    task = Task('type: "EuclideanLoss"', "numpy", sync_batch_norm=True)
+    wanted = ["--sync-batch-norm has no effect: no layer of the net normalises batches"]
+    assert crew.run(warning, [(task, [X, X])] * crew.count) == [wanted] * crew.count
+
+
 def refused(everyone: Any, task: Task, bottoms: Arrays) -> str:
     try:
         run(everyone, task, bottoms, [np.zeros(3), np.zeros(3), np.zeros(1)][: 3 * task.sync_batch_norm], [])
@@ -500,3 +506,29 @@ def test_blobs_that_a_pass_changes_are_not_learned(entry) -> None:
         return
     learned = {param.index for param in net.learnable_params if param.lr_mult}
     assert not learned.intersection(changed)
+
+
+# -- the exchange ------------------------------------------------------------------------------------------------------
+
+
+def exchanged(everyone: Any, arrays: Arrays) -> list[list[Any]]:
+    """Return what is gathered of arrays of NumPy and of tensors made of them; their axes are reversed in memory."""
+    import torch
+
+    found = []
+    for array in arrays:
+        of_torch = everyone.gathered(torch.from_numpy(np.array(array)).T)
+        found.append([everyone.gathered(np.asfortranarray(array)), of_torch.transpose(1, -1).numpy()])
+    return found
+
+
+def test_arrays_of_any_kind(crew) -> None:
+    rng = np.random.default_rng(5)
+    shapes = [((3, 2), np.float32), ((2, 3), np.float64), ((0, 2), np.float32), ((1, 1), np.int64)]
+    each = [[rng.normal(0, 9, shape).astype(kind) for shape, kind in shapes] for _ in range(crew.count)]
+    for found in crew.run(exchanged, [(arrays,) for arrays in each]):
+        for i, both in enumerate(found):
+            for got in both:
+                wanted = np.stack([arrays[i] for arrays in each])
+                assert got.dtype == wanted.dtype
+                np.testing.assert_array_equal(got, wanted)
