@@ -82,11 +82,12 @@ def _variables(rank: int, workers: int, port: int) -> dict[str, str]:
 def _attend(processes: Mapping[int, subprocess.Popen[bytes]], signals: _Signals) -> None:
     """Wait until all workers have ended, or one has failed and the others had a moment to, or a signal ends them."""
     until = float("inf")
-    while any(process.poll() is None for process in processes.values()) and not signals.ends:
-        if until == float("inf") and any(process.returncode for process in processes.values()):
-            until = time.monotonic() + _TOGETHER
-        if time.monotonic() > until:
+    while not signals.ends:
+        statuses = [process.poll() for process in processes.values()]
+        if None not in statuses or time.monotonic() > until:
             return
+        if any(statuses) and until == float("inf"):
+            until = time.monotonic() + _TOGETHER
         time.sleep(_LOOK)
 
 

@@ -1,0 +1,381 @@
+"""Workers as processes: whatever ends one of them ends all soon, and the last line tells why, once."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import NET, SOLVER, command, environment
+
+pytest.importorskip("torch")
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+
+# A layer that does as its param_str says in the worker of this rank, and passes its bottom on.
+LAYER = """
+import os
+import time
+
+import caffe
+
+WHAT, RANK, BEGIN = {what!r}, {rank!r}, {begin!r}
+
+
+class Trouble(caffe.Layer):
+    def setup(self, bottom, top):
+        self.passes = 0
+        if BEGIN < 0:
+            self.act()
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = bottom[0].data
+        if self.passes == BEGIN:
+            self.act()
+        self.passes += 1
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+
+    def act(self):
+        if os.environ.get("RANK", "0") == RANK:
+            exec(WHAT)
+"""
+LAYER_IN_NET = """
+layer { name: "trouble" type: "Python" bottom: "data" top: "same" %s
+  python_param { module: "trouble" layer: "Trouble" } }
+"""
+
+
+class Run:
+    """A run of caffe-lite train in a folder, and its workers."""
+
+    def __init__(
+        self, folder: Path, *words: str, workers: int = 2, launcher: tuple[str, ...] = (), **more: str
+    ) -> None:
+        self.err = folder / "stderr"
+        self.out = folder / "stdout"
+        start = (*launcher, "-m", "caffe_lite") if launcher else ()
+        line = [*start, *words] if launcher else command(*words, "--workers", str(workers))
+        with open(self.err, "wb") as err, open(self.out, "wb") as out:
+            self.process = subprocess.Popen(line, cwd=folder, env=environment() | more, stdout=out, stderr=err)
+        self.started: dict[int, int] = {}
+
+    def workers(self) -> dict[int, int]:
+        """Return the process ids of the workers that run, by rank."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                variables = (folder / "environ").read_bytes().split(b"\0")
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            mark = f"CAFFE_LITE_LAUNCHER={self.process.pid}".encode()
+            if mark in variables and b"caffe_lite" in words and state != "Z":
+                found.update({int(v[5:]): int(folder.name) for v in variables if v.startswith(b"RANK=")})
+        self.started |= found
+        return found
+
+    def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < end, self.said
+            time.sleep(0.02)
+
+    def until_logged(self, text: str) -> None:
+        self.until(lambda: text in self.said)
+
+    def until_started(self, count: int = 2) -> dict[int, int]:
+        self.until(lambda: len(self.workers()) == count)
+        return self.started
+
+    def end(self, seconds: float = 60) -> int:
+        status = self.process.wait(seconds)
+        assert not self.workers()
+        return status
+
+    @property
+    def said(self) -> str:
+        return self.err.read_text()
+
+    @property
+    def last(self) -> str:
+        """The last line; no other is an error for the user."""
+        lines = self.said.splitlines()
+        assert [line for line in lines if line.startswith("caffe-lite: ")] == lines[-1:], self.said
+        return lines[-1]
+
+
+@pytest.fixture
+def run(folder: Path) -> Iterator[Callable[..., Run]]:
+    """Return what starts a run in the folder; whatever is left of it is killed in the end."""
+    runs: list[Run] = []
+
+    def start(*words: str, **more) -> Run:
+        runs.append(Run(folder, *(words or ("train", "solver.prototxt")), **more))
+        return runs[-1]
+
+    yield start
+    for one in runs:
+        left = one.workers() if sys.platform == "linux" else {}
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+        for pid in left.values():
+            os.kill(pid, signal.SIGKILL)
+
+
+def trouble(folder: Path, what: str, rank: int = 1, begin: int = 5, phase: str = "TRAIN") -> None:
+    """Add a layer to the net that does something in one worker, in its pass number ``begin`` or in setup (-1)."""
+    (folder / "trouble.py").write_text(LAYER.format(what=what, rank=str(rank), begin=begin))
+    (folder / "net.prototxt").write_text(NET + LAYER_IN_NET % f"include {{ phase: {phase} }}")
+
+
+def long_training(folder: Path) -> None:
+    (folder / "solver.prototxt").write_text(SOLVER.replace("max_iter: 20", "max_iter: 1000000"))
+
+
+def test_a_run(run: Callable[..., Run], folder: Path) -> None:
+    one = run()
+    assert one.end() == 0, one.said
+    assert "Finished after 20 iterations." in one.out.read_text()
+    assert len(re.findall("Optimization Done", one.said)) == 2  # the solver's and the command's, of one worker
+    assert (folder / "stripes_iter_20.solverstate").exists()
+
+
+def test_the_same_error_of_all_is_told_once_without_a_number(run: Callable[..., Run], folder: Path) -> None:
+    (folder / "solver.prototxt").write_text(SOLVER + "base_rl: 1")
+    one = run()
+    assert one.end() == 1
+    assert one.last.startswith("caffe-lite: solver.prototxt:")
+    assert "base_rl" in one.last
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("begin", [-1, 0, 5])
+def test_an_exception_in_one_worker(run: Callable[..., Run], folder: Path, rank: int, begin: int) -> None:
+    trouble(folder, "raise ValueError('my own trouble')", rank, begin)
+    one = run()
+    assert one.end() == 1
+    assert one.last.startswith(f"caffe-lite: worker {rank}: ")
+    assert "my own trouble" in one.last
+    assert one.said.count("my own trouble") <= 2  # in the traceback, too
+
+
+# -- killed --------------------------------------------------------------------------------------------------------
+
+
+WAIT = "time.sleep(1000)"
+
+
+def check_killed(one: Run, rank: int, number: signal.Signals = signal.SIGKILL) -> None:
+    os.kill(one.started[rank], number)
+    then = time.monotonic()
+    assert one.end() == 1, one.said
+    assert time.monotonic() - then < 30
+    assert one.last.startswith(f"caffe-lite: worker {rank} was killed by {number.name}"), one.said
+    assert ("memory" in one.last) == (number == signal.SIGKILL)
+
+
+@on_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("delay", [0.0, 0.5, 1.5, 3.0])
+def test_killed_on_its_way(run: Callable[..., Run], folder: Path, rank: int, delay: float) -> None:
+    long_training(folder)
+    one = run()
+    one.until_started()
+    time.sleep(delay * random.random())
+    check_killed(one, rank)
+
+
+@on_linux
+@pytest.mark.parametrize(("rank", "number"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGSEGV)])
+def test_killed_while_training(run: Callable[..., Run], folder: Path, rank: int, number: signal.Signals) -> None:
+    long_training(folder)
+    one = run()
+    one.until_logged("Iteration 10,")
+    one.workers()
+    check_killed(one, rank, number)
+
+
+@on_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_killed_while_rank_0_tests(run: Callable[..., Run], folder: Path, rank: int) -> None:
+    trouble(folder, WAIT, rank=0, begin=0, phase="TEST")
+    one = run()
+    one.until_logged("Testing net (#0)")
+    one.workers()
+    check_killed(one, rank)
+
+
+@on_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_killed_while_snapshots_are_taken(run: Callable[..., Run], folder: Path, rank: int) -> None:
+    long_training(folder)
+    one = run("train", "solver.prototxt", "--set", "snapshot=1")
+    one.until_logged("Snapshotting")
+    time.sleep(random.random())
+    one.workers()
+    check_killed(one, rank)
+    parts = [path.name for path in folder.iterdir() if path.name.endswith(".tmp")]
+    assert len(parts) <= 1, parts  # what was being written; the next run removes it
+
+
+@on_linux
+def test_a_worker_that_ends_by_itself(run: Callable[..., Run], folder: Path) -> None:
+    trouble(folder, "os._exit(7)")
+    one = run()
+    assert one.end() == 1
+    assert one.last == "caffe-lite: worker 1 has ended with status 7 and without a message."
+
+
+@on_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_worker_that_is_stopped(run: Callable[..., Run], folder: Path, rank: int) -> None:
+    long_training(folder)
+    one = run()
+    one.until_logged("Iteration 10,")
+    os.kill(one.workers()[rank], signal.SIGSTOP)
+    then = time.monotonic()
+    assert one.end() == 1
+    assert 20 < time.monotonic() - then < 40
+    assert one.last.startswith(f"caffe-lite: worker {rank} has not been heard of for 25 seconds")
+
+
+@on_linux
+@pytest.mark.slow
+def test_the_launcher_killed(run: Callable[..., Run], folder: Path) -> None:
+    long_training(folder)
+    one = run()
+    one.until_logged("Iteration 10,")
+    pids = one.workers()
+    one.process.kill()
+    one.process.wait()
+    end = time.monotonic() + 30
+    while one.workers():
+        assert time.monotonic() < end, (pids, one.said)
+        time.sleep(0.1)
+
+
+@on_linux
+@pytest.mark.slow
+def test_more_workers(run: Callable[..., Run], folder: Path) -> None:
+    long_training(folder)
+    one = run(workers=4)
+    one.until_logged("Iteration 10,")
+    one.workers()
+    check_killed(one, 2)
+
+
+# -- signals -------------------------------------------------------------------------------------------------------
+
+
+@on_linux
+def test_ctrl_c_stops_with_a_snapshot(run: Callable[..., Run], folder: Path) -> None:
+    long_training(folder)
+    one = run()
+    one.until_logged("Iteration 10,")
+    one.process.send_signal(signal.SIGINT)
+    assert one.end() == 0, one.said
+    assert "Optimization stopped early." in one.said
+    assert "Stopped after" in one.out.read_text()
+    iteration = int(re.findall(r"Stopped after (\d+)", one.out.read_text())[0])
+    assert (folder / f"stripes_iter_{iteration}.solverstate").exists()
+
+
+@on_linux
+@pytest.mark.parametrize("begin", [-1, 5])
+def test_ctrl_c_twice_ends_what_does_not_answer(run: Callable[..., Run], folder: Path, begin: int) -> None:
+    trouble(
+        folder, "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\nopen('there', 'w')\n" + WAIT, begin=begin
+    )
+    one = run()
+    one.until((folder / "there").exists)
+    one.process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    one.process.send_signal(signal.SIGINT)
+    assert one.end(20) == 130
+    assert "caffe-lite: " not in one.said
+
+
+@on_linux
+def test_ctrl_c_before_training(run: Callable[..., Run], folder: Path) -> None:
+    trouble(folder, "open('there', 'w')\n" + WAIT, begin=-1)
+    one = run()
+    one.until((folder / "there").exists)
+    one.process.send_signal(signal.SIGINT)
+    assert one.end(20) == 130
+    assert "caffe-lite: " not in one.said
+
+
+@on_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_sigint_to_one_worker_stops_all(run: Callable[..., Run], folder: Path, rank: int) -> None:
+    long_training(folder)
+    one = run()
+    one.until_logged("Iteration 10,")
+    os.kill(one.workers()[rank], signal.SIGINT)
+    assert one.end() == 0, one.said
+    assert "Stopped after" in one.out.read_text()
+
+
+@on_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["launcher", 0, 1])
+def test_sighup_takes_one_snapshot(run: Callable[..., Run], folder: Path, to: str | int) -> None:
+    long_training(folder)
+    one = run("train", "solver.prototxt", "--set", "snapshot=0", "--sigint-effect", "stop")
+    one.until_logged("Iteration 10,")
+    os.kill(one.process.pid if to == "launcher" else one.workers()[int(to)], signal.SIGHUP)
+    one.until_logged("Snapshotting solver state")
+    then = len(one.said)
+    one.until(lambda: "Iteration" in one.said[then:])  # it goes on
+    one.process.send_signal(signal.SIGINT)
+    assert one.end() == 0, one.said
+    assert one.said.count("Snapshotting solver state") == 2
+
+
+@on_linux
+def test_sigterm_ends_all(run: Callable[..., Run], folder: Path) -> None:
+    long_training(folder)
+    one = run()
+    one.until_logged("Iteration 10,")
+    one.process.terminate()
+    assert one.end(20) == 143
+    assert "caffe-lite: " not in one.said
+
+
+@on_linux
+@pytest.mark.slow
+def test_ctrl_z_stops_all_for_as_long_as_one_likes(run: Callable[..., Run], folder: Path) -> None:
+    long_training(folder)
+    one = run()
+    one.until_logged("Iteration 10,")
+    one.process.send_signal(signal.SIGTSTP)
+    time.sleep(2)
+    before = one.said
+    time.sleep(35)
+    assert one.said == before
+    one.process.send_signal(signal.SIGCONT)
+    time.sleep(5)
+    assert one.said != before
+    one.process.send_signal(signal.SIGINT)
+    assert one.end() == 0, one.said
