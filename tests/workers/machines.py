@@ -1,0 +1,198 @@
+"""Two machines in one: network namespaces of Linux, joined by a cable that can be slow, lose packets, and be pulled."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+ADDRESSES = ("10.77.0.1", "10.77.0.2")
+INTERFACE = "cable0"
+# Of linux/if_tun.h: the call that makes a device of an open file, for IP packets without a header of its own.
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+MTU = 1500
+# Packets that are moved before the other direction gets its turn, and those that wait in the kernel meanwhile.
+BURST, QUEUE = 64, 10_000
+
+
+def obstacle() -> str | None:
+    """Return why there can be no such machines here, or None."""
+    if sys.platform != "linux":
+        return "network namespaces are Linux's"
+    if os.geteuid() != 0:
+        return "only root makes network namespaces"
+    for program in ("ip", "unshare", "nsenter"):
+        if shutil.which(program) is None:
+            return f"there is no program {program}"
+    if not Path("/dev/net/tun").exists():
+        return "there is no /dev/net/tun"
+    made = subprocess.run(["unshare", "--net", "--uts", "true"], capture_output=True, text=True)
+    return made.stderr.strip() if made.returncode else None
+
+
+class Machine:
+    """A network namespace with a loopback and the end of a cable, as long as the process that holds it runs."""
+
+    def __init__(self, name: str, address: str) -> None:
+        self.cable_end = -1
+        self.started: list[subprocess.Popen[str]] = []
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                ["unshare", "--net", "--uts", sys.executable, __file__, name, address, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C in a terminal is not for it
+            )
+        self.socket = ours
+        try:
+            ours.settimeout(30)
+            _, files, _, _ = socket.recv_fds(ours, 1, 1)
+            if not files:
+                raise RuntimeError(f"{name} has no end of a cable; status {self.process.wait()}")
+        except BaseException:
+            self.close()
+            raise
+        self.cable_end = files[0]
+
+    def start(self, words: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        """Start a program on the machine, as subprocess.Popen does."""
+        folder = f"/proc/{self.process.pid}/ns"
+        command = ["nsenter", f"--net={folder}/net", f"--uts={folder}/uts", "--", *words]
+        self.started.append(subprocess.Popen(command, text=True, **options))
+        return self.started[-1]
+
+    def close(self) -> None:
+        """End the machine and everything that runs on it."""
+        self.socket.close()  # the process that holds the machine waits for this
+        self.process.wait(timeout=30)
+        for process in self.started:
+            process.wait(timeout=30)
+        if self.cable_end >= 0:
+            os.close(self.cable_end)
+
+
+class Cable(Thread):
+    """Carries packets between two machines, each after ``delay`` seconds, without a share ``loss`` of them.
+
+    Attributes:
+        pulled: set this to lose all packets.
+        carried, lost: how many packets have come through, and how many have not.
+    """
+
+    def __init__(self, ends: tuple[int, int], delay: float, loss: float) -> None:
+        super().__init__(name="cable", daemon=True)
+        self.ends, self.delay, self.loss = ends, delay, loss
+        self.pulled = False
+        self.carried = self.lost = 0
+        self.random = random.Random(1)
+        self.waking, self.woken = os.pipe()
+
+    def run(self) -> None:
+        under_way: deque[tuple[float, int, bytes]] = deque()  # when each arrives, where, and the packet; in this order
+        while True:
+            patience = max(0.0, under_way[0][0] - time.monotonic()) if under_way else None
+            ready, _, _ = select.select([*self.ends, self.waking], [], [], patience)
+            if self.waking in ready:
+                return
+            for end in ready:
+                self._take(end, under_way)
+            now = time.monotonic()
+            while under_way and under_way[0][0] <= now:
+                _, to, packet = under_way.popleft()
+                self._deliver(to, packet)
+
+    def _take(self, end: int, under_way: deque[tuple[float, int, bytes]]) -> None:
+        to = self.ends[1 - self.ends.index(end)]
+        for _ in range(BURST):
+            try:
+                packet = os.read(end, MTU)
+            except BlockingIOError:
+                return
+            if self.pulled or (self.loss and self.random.random() < self.loss):
+                self.lost += 1
+            elif self.delay:
+                under_way.append((time.monotonic() + self.delay, to, packet))
+            else:
+                self._deliver(to, packet)
+
+    def _deliver(self, to: int, packet: bytes) -> None:
+        if self.pulled:
+            self.lost += 1
+            return
+        os.write(to, packet)
+        self.carried += 1
+
+    def close(self) -> None:
+        os.write(self.woken, b"!")
+        self.join(timeout=30)
+        os.close(self.waking)
+        os.close(self.woken)
+
+
+class TwoMachines:
+    """Two machines and the cable between them: ``machines[0]`` has the address ADDRESSES[0]."""
+
+    def __init__(self, delay: float = 0.0, loss: float = 0.0) -> None:
+        first = Machine("machine0", ADDRESSES[0])
+        try:
+            second = Machine("machine1", ADDRESSES[1])
+        except BaseException:
+            first.close()
+            raise
+        self.machines = (first, second)
+        self.cable = Cable((first.cable_end, second.cable_end), delay, loss)
+        self.cable.start()
+
+    def __enter__(self) -> TwoMachines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for machine in self.machines:
+            machine.close()
+        self.cable.close()
+
+
+def hold(name: str, address: str, file: int) -> None:
+    """Make this process's namespace a machine, hand over the end of its cable, and hold it until nobody needs it.
+
+    Then end whatever still runs on it: launchers start processes in sessions of their own.
+    """
+    import fcntl
+
+    with suppress(OSError):  # a kernel without IPv6; others would send packets of their own over the cable
+        Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+    end = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.ioctl(end, TUNSETIFF, struct.pack("16sH22x", INTERFACE.encode(), IFF_TUN | IFF_NO_PI))
+    for words in (
+        "link set lo up",
+        f"address add {address}/24 dev {INTERFACE}",
+        f"link set {INTERFACE} mtu {MTU} txqueuelen {QUEUE} up",
+    ):
+        subprocess.run(["ip", *words.split()], check=True)
+    socket.sethostname(name)
+    with socket.socket(fileno=file) as other:
+        socket.send_fds(other, [b"!"], [end])
+        os.close(end)
+        other.recv(1)  # ends when the other side closes its socket, or has been killed
+    here = os.readlink("/proc/self/ns/net")
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.readlink(process / "ns/net") == here and int(process.name) != os.getpid():
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    hold(sys.argv[1], sys.argv[2], int(sys.argv[3]))

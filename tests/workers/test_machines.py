@@ -1,0 +1,141 @@
+"""Training on two machines: over a cable, over one that is slow and loses packets, and until it is pulled out."""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from caffe_lite.net.weights import read_weights
+
+from tests.workers.machines import ADDRESSES, TwoMachines, obstacle
+
+ROOT = Path(__file__).resolve().parents[2]
+OBSTACLE = obstacle()
+# Of configs/lenet, without its test; each worker of two reads 32 images for an iteration.
+TRAIN = ["-m", "caffe_lite", "train", "configs/lenet/solver.prototxt", "--split-batch", "--engine", "torch"]
+
+pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
+
+ECHO = f"""
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as echo:
+    echo.bind(({ADDRESSES[0]!r}, 7000))
+    print("ready", socket.gethostname(), flush=True)
+    while True:
+        data, sender = echo.recvfrom(2000)
+        echo.sendto(data, sender)
+"""
+ASK = f"""
+import socket, sys, time
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    asking.settimeout(0.3)
+    for number in range(int(sys.argv[1])):
+        sent = time.perf_counter()
+        asking.sendto(bytes(1400), ({ADDRESSES[0]!r}, 7000))
+        try:
+            asking.recvfrom(2000)
+            print(time.perf_counter() - sent, flush=True)
+        except TimeoutError:
+            pass
+"""
+
+
+def echoes(two: TwoMachines, count: int) -> list[float]:
+    """Return the seconds that each echo of so many packets has taken; those that were lost are missing."""
+    asking = two.machines[1].start([sys.executable, "-c", ASK, str(count)], stdout=subprocess.PIPE)
+    return [float(line) for line in asking.communicate(timeout=60)[0].splitlines()]
+
+
+def test_cable():
+    with TwoMachines(delay=0.005, loss=0.1) as two:
+        echo = two.machines[0].start([sys.executable, "-c", ECHO], stdout=subprocess.PIPE)
+        assert echo.stdout is not None
+        with echo.stdout:
+            assert echo.stdout.readline().split() == ["ready", "machine0"]
+        took = echoes(two, 60)
+        assert min(took) >= 0.010 and statistics.median(took) < 0.1
+        assert len(took) == 60 - two.cable.lost < 60
+        two.cable.pulled = True
+        assert echoes(two, 2) == []
+        two.cable.pulled = False
+        two.cable.loss = 0.0
+        assert len(echoes(two, 5)) == 5
+    assert socket.gethostname() != "machine0"
+
+
+def test_machines_end_with_everything_on_them():
+    """Also what runs in a session of its own, as a launcher's workers do."""
+    detaching = "import subprocess as s; print(s.Popen(['sleep', '100'], start_new_session=True, stdout=-3).pid)"
+    with TwoMachines() as two:
+        starter = two.machines[0].start([sys.executable, "-c", detaching], stdout=subprocess.PIPE)
+        sleeping = Path("/proc", starter.communicate(timeout=30)[0].strip())
+        assert sleeping.exists()
+    deadline = time.monotonic() + 10
+    while sleeping.exists() and (sleeping / "stat").read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def words(prefix: Path, iterations: int, *more: str) -> list[str]:
+    settings = ("--set", "test_iter=", "--set", "test_interval=0")
+    return [*TRAIN, "--max-iter", str(iterations), "--snapshot-prefix", str(prefix), *settings, *more]
+
+
+def start(two: TwoMachines, prefix: Path, iterations: int, *more: str) -> list[subprocess.Popen[str]]:
+    """Start the training with one worker on each machine."""
+    launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    meeting = ["--master-addr", ADDRESSES[0], "--master-port", "29500"]
+    return [
+        machine.start(
+            [sys.executable, *launcher, "--node-rank", str(rank), *meeting, *words(prefix, iterations, *more)],
+            env=environment(),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for rank, machine in enumerate(two.machines)
+    ]
+
+
+def train(*words: str) -> None:
+    done = subprocess.run([sys.executable, *words], env=environment(), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def weights(prefix: Path, iterations: int) -> np.ndarray:
+    layers = read_weights(f"{prefix}_iter_{iterations}.caffemodel")
+    return np.concatenate([blob.ravel() for layer in layers for blob in layer.blobs if blob is not None])
+
+
+def outputs(processes: list[subprocess.Popen[str]], timeout: float) -> list[str]:
+    """Wait for all, and return what each has written."""
+    with ThreadPoolExecutor() as readers:
+        return list(readers.map(lambda process: process.communicate(timeout=timeout)[0], processes))
+
+
+@pytest.mark.slow
+def test_training(tmp_path):
+    iterations = 10
+    prefixes = [tmp_path / name for name in ("two", "one", "alone")]
+    with TwoMachines() as two:
+        processes = start(two, prefixes[0], iterations)
+        logs = outputs(processes, 100)
+        assert [process.returncode for process in processes] == [0, 0], "\n".join(logs)
+    train(*words(prefixes[1], iterations, "--workers", "2"))
+    train(*words(prefixes[2], iterations))
+    machines, workers, alone = (weights(prefix, iterations) for prefix in prefixes)
+    assert np.array_equal(machines, workers)
+    np.testing.assert_allclose(machines, alone, atol=1e-5 * np.ptp(alone), rtol=0)
