@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from ..errors import MissingExtra, WorkerError, WorkerLost, first_line
 from ..plugins import is_installed
 from .environment import Place
 from .failures import Failure, Failures
+from .interfaces import choose_interface
 from .last_words import words_of
 from .watching import Watch
 
@@ -59,9 +59,6 @@ class Group:
         self.place = place
         self.rank, self.count = place.rank, place.count
         self._torch, self._distributed = torch, distributed
-        if place.one_machine and (loopback := _loopback()):
-            # The name of a machine may lead to an address that it does not have.
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
         backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
         try:
             self._held = self._connect(is_master=place.rank == 0 and not place.store_is_held)
@@ -72,6 +69,7 @@ class Group:
             self._watch.start()
             # For scripts, which end without leaving; also those whose process multiprocessing has started.
             Finalize(None, self._watch.part, exitpriority=0)
+            choose_interface(place, self.store)
             distributed.init_process_group(
                 backend, store=self.store, rank=place.rank, world_size=place.count, timeout=_PATIENCE
             )
@@ -235,9 +233,3 @@ class Group:
                 hint="one of them was killed, or its machine cannot be reached; its own log may say why",
             )
         return WorkerLost(failure.told())
-
-
-def _loopback() -> str:
-    """Return the name of the interface by which the processes of one machine reach each other."""
-    names = [name for _, name in socket.if_nameindex()] if hasattr(socket, "if_nameindex") else []
-    return next((name for name in ("lo", "lo0") if name in names), "")

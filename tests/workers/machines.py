@@ -16,11 +16,15 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Thread
 from typing import Any
 
+NAMES = ("machine0", "machine1")
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 INTERFACE = "cable0"
+# Of a machine: its network, its name, and its mounts, for a hosts file.
+NAMESPACES = {"--net": "net", "--uts": "uts", "--mount": "mnt"}
 # Of linux/if_tun.h: the call that makes a device of an open file, for IP packets without a header of its own.
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 MTU = 1500
@@ -34,25 +38,25 @@ def obstacle() -> str | None:
         return "network namespaces are Linux's"
     if os.geteuid() != 0:
         return "only root makes network namespaces"
-    for program in ("ip", "unshare", "nsenter"):
+    for program in ("ip", "mount", "nsenter", "unshare"):
         if shutil.which(program) is None:
             return f"there is no program {program}"
     if not Path("/dev/net/tun").exists():
         return "there is no /dev/net/tun"
-    made = subprocess.run(["unshare", "--net", "--uts", "true"], capture_output=True, text=True)
+    made = subprocess.run(["unshare", *NAMESPACES, "true"], capture_output=True, text=True)
     return made.stderr.strip() if made.returncode else None
 
 
 class Machine:
     """A network namespace with a loopback and the end of a cable, as long as the process that holds it runs."""
 
-    def __init__(self, name: str, address: str) -> None:
+    def __init__(self, number: int) -> None:
         self.cable_end = -1
         self.started: list[subprocess.Popen[str]] = []
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                ["unshare", "--net", "--uts", sys.executable, __file__, name, address, str(theirs.fileno())],
+                ["unshare", *NAMESPACES, sys.executable, __file__, str(number), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C in a terminal is not for it
             )
@@ -61,16 +65,17 @@ class Machine:
             ours.settimeout(30)
             _, files, _, _ = socket.recv_fds(ours, 1, 1)
             if not files:
-                raise RuntimeError(f"{name} has no end of a cable; status {self.process.wait()}")
+                raise RuntimeError(f"{NAMES[number]} has no end of a cable; status {self.process.wait()}")
         except BaseException:
             self.close()
             raise
         self.cable_end = files[0]
 
-    def start(self, words: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+    def start(self, words: Sequence[str], cwd: Path = Path("/"), **options: Any) -> subprocess.Popen[str]:
         """Start a program on the machine, as subprocess.Popen does."""
         folder = f"/proc/{self.process.pid}/ns"
-        command = ["nsenter", f"--net={folder}/net", f"--uts={folder}/uts", "--", *words]
+        entering = [f"{option}={folder}/{name}" for option, name in NAMESPACES.items()]
+        command = ["nsenter", *entering, "--", "env", f"--chdir={cwd}", *words]
         self.started.append(subprocess.Popen(command, text=True, **options))
         return self.started[-1]
 
@@ -146,9 +151,9 @@ class TwoMachines:
     """Two machines and the cable between them: ``machines[0]`` has the address ADDRESSES[0]."""
 
     def __init__(self, delay: float = 0.0, loss: float = 0.0) -> None:
-        first = Machine("machine0", ADDRESSES[0])
+        first = Machine(0)
         try:
-            second = Machine("machine1", ADDRESSES[1])
+            second = Machine(1)
         except BaseException:
             first.close()
             raise
@@ -165,7 +170,7 @@ class TwoMachines:
         self.cable.close()
 
 
-def hold(name: str, address: str, file: int) -> None:
+def hold(number: int, file: int) -> None:
     """Make this process's namespace a machine, hand over the end of its cable, and hold it until nobody needs it.
 
     Then end whatever still runs on it: launchers start processes in sessions of their own.
@@ -178,11 +183,17 @@ def hold(name: str, address: str, file: int) -> None:
     fcntl.ioctl(end, TUNSETIFF, struct.pack("16sH22x", INTERFACE.encode(), IFF_TUN | IFF_NO_PI))
     for words in (
         "link set lo up",
-        f"address add {address}/24 dev {INTERFACE}",
+        f"address add {ADDRESSES[number]}/24 dev {INTERFACE}",
         f"link set {INTERFACE} mtu {MTU} txqueuelen {QUEUE} up",
     ):
         subprocess.run(["ip", *words.split()], check=True)
-    socket.sethostname(name)
+    socket.sethostname(NAMES[number])
+    # As Debian writes it: the machine's own name leads to an address that no other machine can reach.
+    hosts = ["127.0.0.1 localhost", f"127.0.1.1 {NAMES[number]}", f"{ADDRESSES[1 - number]} {NAMES[1 - number]}", ""]
+    with NamedTemporaryFile("w") as file_of_hosts:
+        file_of_hosts.write("\n".join(hosts))
+        file_of_hosts.flush()
+        subprocess.run(["mount", "--bind", file_of_hosts.name, "/etc/hosts"], check=True)
     with socket.socket(fileno=file) as other:
         socket.send_fds(other, [b"!"], [end])
         os.close(end)
@@ -195,4 +206,4 @@ def hold(name: str, address: str, file: int) -> None:
 
 
 if __name__ == "__main__":
-    hold(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    hold(int(sys.argv[1]), int(sys.argv[2]))

@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 
 from caffe_lite.net.weights import read_weights
-
-from tests.workers.machines import ADDRESSES, TwoMachines, obstacle
+from tests.workers.machines import ADDRESSES, NAMES, TwoMachines, obstacle
 
 ROOT = Path(__file__).resolve().parents[2]
 OBSTACLE = obstacle()
-# Of configs/lenet, without its test; each worker of two reads 32 images for an iteration.
+# Of configs/lenet, with a short test before the first iteration; each worker of two reads 32 images for an iteration.
 TRAIN = ["-m", "caffe_lite", "train", "configs/lenet/solver.prototxt", "--split-batch", "--engine", "torch"]
 
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
@@ -60,7 +59,7 @@ def test_cable():
         echo = two.machines[0].start([sys.executable, "-c", ECHO], stdout=subprocess.PIPE)
         assert echo.stdout is not None
         with echo.stdout:
-            assert echo.stdout.readline().split() == ["ready", "machine0"]
+            assert echo.stdout.readline().split() == ["ready", NAMES[0]]
         took = echoes(two, 60)
         assert min(took) >= 0.010 and statistics.median(took) < 0.1
         assert len(took) == 60 - two.cable.lost < 60
@@ -69,7 +68,7 @@ def test_cable():
         two.cable.pulled = False
         two.cable.loss = 0.0
         assert len(echoes(two, 5)) == 5
-    assert socket.gethostname() != "machine0"
+    assert socket.gethostname() != NAMES[0]
 
 
 def test_machines_end_with_everything_on_them():
@@ -90,14 +89,14 @@ def environment() -> dict[str, str]:
 
 
 def words(prefix: Path, iterations: int, *more: str) -> list[str]:
-    settings = ("--set", "test_iter=", "--set", "test_interval=0")
+    settings = ("--test-iter", "1", "--test-interval", "1000")
     return [*TRAIN, "--max-iter", str(iterations), "--snapshot-prefix", str(prefix), *settings, *more]
 
 
 def start(two: TwoMachines, prefix: Path, iterations: int, *more: str) -> list[subprocess.Popen[str]]:
     """Start the training with one worker on each machine."""
     launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    meeting = ["--master-addr", ADDRESSES[0], "--master-port", "29500"]
+    meeting = ["--master-addr", NAMES[0], "--master-port", "29500"]
     return [
         machine.start(
             [sys.executable, *launcher, "--node-rank", str(rank), *meeting, *words(prefix, iterations, *more)],
