@@ -165,9 +165,9 @@ class TwoMachines:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.cable.close()
         for machine in self.machines:
             machine.close()
-        self.cable.close()
 
 
 def hold(number: int, file: int) -> None:

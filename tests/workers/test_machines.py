@@ -138,3 +138,47 @@ def test_training(tmp_path):
     machines, workers, alone = (weights(prefix, iterations) for prefix in prefixes)
     assert np.array_equal(machines, workers)
     np.testing.assert_allclose(machines, alone, atol=1e-5 * np.ptp(alone), rtol=0)
+
+
+def await_iteration(process: subprocess.Popen[str], number: int) -> None:
+    assert process.stdout is not None
+    log = []
+    for line in process.stdout:
+        log.append(line)
+        if f"Iteration {number} " in line:
+            return
+    raise AssertionError("".join(log))
+
+
+@pytest.mark.slow
+def test_bad_cable(tmp_path):
+    """It is slow, loses packets, and is out for a while."""
+    iterations = 6
+    with TwoMachines(delay=0.01, loss=0.01) as two:
+        processes = start(two, tmp_path / "two", iterations, "--display", "1")
+        await_iteration(processes[0], 2)
+        two.cable.pulled = True
+        time.sleep(2)
+        two.cable.pulled = False
+        logs = outputs(processes, 100)
+        assert [process.returncode for process in processes] == [0, 0], "\n".join(logs)
+        assert two.cable.lost > 20
+    train(*words(tmp_path / "one", iterations, "--workers", "2"))
+    assert np.array_equal(weights(tmp_path / "two", iterations), weights(tmp_path / "one", iterations))
+
+
+@pytest.mark.slow
+def test_pulled_cable(tmp_path):
+    """Each side notices by itself, for neither can tell the other."""
+    with TwoMachines() as two:
+        processes = start(two, tmp_path / "two", 100_000, "--display", "1")
+        await_iteration(processes[0], 5)
+        two.cable.pulled = True
+        pulled = time.monotonic()
+        logs = outputs(processes, 60)
+        assert time.monotonic() - pulled < 45
+        assert [process.returncode for process in processes] == [1, 1]
+    messages = [[line for line in log.splitlines() if line.startswith("caffe-lite: ")] for log in logs]
+    assert [len(found) for found in messages] == [1, 1]
+    assert "worker 0: worker 1 has not been heard of for 25 seconds" in messages[0][0]
+    assert f"worker 1: what joins the workers at {NAMES[0]}:29500 has not answered for 25 seconds" in messages[1][0]
