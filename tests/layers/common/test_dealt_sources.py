@@ -352,6 +352,24 @@ def test_windows_are_those_that_one_would_draw(make_workers: MakeWorkers, tmp_pa
         assert [batch[i] for i in range(2 * workers) for batch in batches] == numbers(alone[0])
 
 
+def test_no_worker_draws_the_numbers_of_another_or_of_the_order(make_workers: MakeWorkers, tmp_path: Path) -> None:
+    text = _windows(tmp_path, 6).replace("SIZE", "4")
+
+    def check(nets: Sequence[Net]) -> None:
+        places = [net.state()["layers"][0][-1] for net in nets]
+        assert all(place["before"] == places[0]["before"] for place in places)
+        generators = [places[0]["before"], *(place["rng"] for place in places)]
+        assert len({json.dumps(generator) for generator in generators}) == 4
+
+    check(make_workers(text, 3))
+    (alone,) = make_workers(text, 1)
+    for state in (alone.state(), make_workers(text, 2)[0].state()):
+        nets = make_workers(text, 3, seeds=(5, 6, 7))
+        for rank, net in enumerate(nets):
+            net.restore_state(ranks.diverged(state, rank))
+        check(nets)
+
+
 def test_windows_go_on_from_a_snapshot_without_their_place(make_workers: MakeWorkers, tmp_path: Path) -> None:
     text = _windows(tmp_path, 6).replace("SIZE", "4")
     (net,) = make_workers(text, 1)
