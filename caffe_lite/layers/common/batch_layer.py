@@ -92,7 +92,7 @@ class BatchLayer(Layer, abc.ABC):
             self.error(
                 "the snapshot holds the place in a source of another kind", "Resume with the net it was made with"
             )
-        self.delivered = state
+        self.delivered = self.batches.state()
 
     def close(self) -> None:
         self._stop()
