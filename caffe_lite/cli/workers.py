@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .. import ranks
 from ..errors import CaffeError, EngineError, MissingExtra, WorkerError, WorkerLost
 from ..plugins import is_installed
-from ..workers.environment import Place, place_in
+from ..workers.environment import Place, place_in, quieten_torch
 from ..workers.last_words import LastWords, leave, words_of
 from .arguments import Parser, positive
 
@@ -55,6 +55,7 @@ def member(arguments: argparse.Namespace) -> Iterator[Group | None]:
     if place is None:
         yield None
         return
+    quieten_torch()
     try:
         _fit(arguments, place)
         from ..workers.group import Group
@@ -62,25 +63,30 @@ def member(arguments: argparse.Namespace) -> Iterator[Group | None]:
         with Group(place, "cpu" if arguments.gpu is None else "cuda") as group:
             ranks.set_solver_count(group.count)
             ranks.set_solver_rank(group.rank)
-            yield group
+            try:
+                yield group
+            except (Exception, KeyboardInterrupt) as error:
+                _tell(error, place, arguments.traceback)  # before the group waits until all have heard of it
+                raise
     except (Exception, KeyboardInterrupt) as error:
-        _fail(error, place, arguments.traceback)
+        _tell(error, place, arguments.traceback)
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                continue
+        os._exit(_status(error))
 
 
-def _fail(error: BaseException, place: Place, wants_traceback: bool) -> None:
-    """Leave the error for the launcher and the user, and end the process."""
-    foreign = not isinstance(error, (CaffeError, KeyboardInterrupt))
-    if foreign or wants_traceback:
-        traceback.print_exc()
-    status = 130 if isinstance(error, KeyboardInterrupt) else 1
-    words = LastWords(words_of(error), place.rank, isinstance(error, WorkerLost), status)
-    leave(words, place, traceback.format_exc() if foreign else "")
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            continue
-    os._exit(status)
+def _tell(error: BaseException, place: Place, wants_traceback: bool) -> None:
+    """Leave the error for the launcher and the user; only the first of this process is told."""
+    trace = "" if isinstance(error, (CaffeError, KeyboardInterrupt)) else traceback.format_exc()
+    shown = trace or (traceback.format_exc() if wants_traceback else "")
+    leave(LastWords(words_of(error), place.rank, isinstance(error, WorkerLost), _status(error)), place, trace, shown)
+
+
+def _status(error: BaseException) -> int:
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
 def _fit(arguments: argparse.Namespace, place: Place) -> None:

@@ -65,6 +65,14 @@ def place_in(environment: Mapping[str, str]) -> Place | None:
     return slurm
 
 
+def quieten_torch() -> None:
+    """Keep torch's warnings of closed connections, with traces of C++, out of the log, where ours should be the last.
+
+    This must be called before torch is imported. The user's own TORCH_CPP_LOG_LEVEL wins.
+    """
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+
 def _of_torchrun(environment: Mapping[str, str]) -> Place:
     launcher = OWN_LAUNCHER if OWN_LAUNCHER_VARIABLE in environment else "torchrun"
     count = _number(environment, "WORLD_SIZE", launcher, 1)

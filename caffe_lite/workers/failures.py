@@ -52,15 +52,18 @@ class Failures:
             return None
         return Failure(**json.loads(self.store.get(_FAILURE)))
 
-    def last_out(self) -> None:
+    def last_out(self, lost: bool = False) -> None:
         """Say that this worker goes; stay for the others if they need this process, or what ends with it.
 
-        Rank 0 may hold the store; and torchrun, which else holds it, ends when one of its workers does.
+        Rank 0 may hold the store; and torchrun, which else holds it, ends when one of its workers does. One that has
+        only lost another goes after that one, so that the launcher sees the cause first.
         """
         try:
             self.store.add(_GONE, 1)
             until = time.monotonic() + _STAY
             while not self.place.is_ours and self.store.add(_GONE, 0) < self.place.count and time.monotonic() < until:
                 time.sleep(0.05)
+            if lost and not self.place.is_ours:
+                time.sleep(0.5)
         except RuntimeError:
             return

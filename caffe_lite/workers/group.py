@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import MissingExtra, WorkerError, WorkerLost, first_line
 from ..plugins import is_installed
 from .environment import Place
-from .failures import Failure, Failures
+from .failures import Failures
 from .interfaces import choose_interface
 from .last_words import words_of
 from .watching import Watch
@@ -40,7 +40,7 @@ _GRACE = 3.0
 class Group:
     """This process and the others that work with it.
 
-    All members call the same methods in the same order, except ``report`` and ``failure``. A method that needs a worker
+    All members call the same methods in the same order, except ``report``. A method that needs a worker
     that has ended raises a WorkerLost with that worker's own error.
 
     Attributes:
@@ -134,7 +134,7 @@ class Group:
             self._distributed.destroy_process_group()
         elif not isinstance(error, WorkerLost):
             self.report(words_of(error))
-        self._failures.last_out()
+        self._failures.last_out(lost=isinstance(error, WorkerLost))
 
     def _await_all(self) -> None:
         """Wait until all are done: rank 0 may still test, and a failure there is one of the group.
@@ -202,13 +202,6 @@ class Group:
         """Leave this worker's error for the others; only the first error of all workers is kept."""
         self._failures.report(message, about=self.rank)
 
-    def failure(self) -> Failure | None:
-        """Return the first error that a worker has left."""
-        try:
-            return self._failures.first()
-        except RuntimeError:
-            return None  # the store is gone with the worker or the launcher that held it
-
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """Turn the end of a connection into the error of the worker at its other end."""
@@ -224,9 +217,12 @@ class Group:
 
     def lost(self, error: BaseException) -> WorkerLost:
         """Make the error to raise after a connection has ended with this one."""
-        until = time.monotonic() + _GRACE
-        while (failure := self.failure()) is None and time.monotonic() < until:
-            time.sleep(0.05)
+        until, failure = time.monotonic() + _GRACE, None
+        try:
+            while (failure := self._failures.first()) is None and time.monotonic() < until:
+                time.sleep(0.05)
+        except RuntimeError:
+            pass  # the store is gone with the worker or the launcher that held it
         if failure is None:
             return WorkerLost(
                 f"worker {self.rank} has lost the others: {first_line(error)}",

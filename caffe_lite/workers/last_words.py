@@ -39,30 +39,36 @@ class LastWords:
 
 
 def words_of(error: BaseException) -> str:
-    """Return what an error says; one that is not ours with its type."""
+    """Return what an error says; one that is not ours with its type, and with the place that a note tells."""
     if isinstance(error, KeyboardInterrupt):
         return "it was interrupted"
     if isinstance(error, CaffeError):
         return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    notes = "; ".join(note.rstrip(".") for note in getattr(error, "__notes__", ()))
+    return f"{text} ({notes})" if notes else text
 
 
-def leave(words: LastWords, place: Place, trace: str = "") -> None:
+def leave(words: LastWords, place: Place, trace: str = "", shown: str = "") -> None:
     """Write the words where the launcher looks for them, and for the user, unless the launcher does that.
 
+    ``trace`` tells the launcher where in the program it was; ``shown`` is printed before.
     Only the first words of a process count: its watch and its main thread may find the same cause.
     """
     if not _silence.acquire(blocking=False):
         return
     if path := os.environ.get(_FILE):
         _write(path, words, trace)
+    if shown:
+        print(shown, end="", file=sys.stderr, flush=True)
     if not place.is_ours:
         print(f"caffe-lite: worker {place.rank}: {words.message}", file=sys.stderr, flush=True)
 
 
 def _write(path: str, words: LastWords, trace: str) -> None:
     now = time.time()
-    more = {"timestamp": str(int(now))} | ({"py_callstack": trace} if trace else {})
+    # torchrun counts whole seconds, and takes the earliest for the cause of the others.
+    more = {"timestamp": str(int(now) + words.lost)} | ({"py_callstack": trace} if trace else {})
     text = json.dumps(
         {
             "message": {"message": str(words), "extraInfo": more},

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import MissingExtra, WorkerError
 from ..ops.cores import usable_cores
 from ..plugins import is_installed
-from .environment import OWN_LAUNCHER_VARIABLE
+from .environment import OWN_LAUNCHER_VARIABLE, quieten_torch
 from .last_words import left
 
 _LOOK = 0.05  # seconds between two looks at the workers
@@ -34,6 +34,7 @@ def launch(words: Sequence[str], workers: int) -> int:
     """
     if not is_installed("torch"):
         raise MissingExtra("torch", "torch", "work in several processes")
+    quieten_torch()
     distributed: Any = import_module("torch.distributed")
     if not distributed.is_available():
         raise WorkerError("this build of torch has no torch.distributed", hint="install another build of torch")

@@ -136,6 +136,6 @@ class Watch:
             self.failures.report(message, about=None)
         leave(LastWords(message, self.place.rank if lost else None, lost), self.place)
         if not unreachable:
-            self.failures.last_out()
+            self.failures.last_out(lost)
         sys.stdout.flush()
         os._exit(1)

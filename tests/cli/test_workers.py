@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from caffe_lite.proto.caffe_pb2 import NetParameter
 from tests.cli.conftest import NET, SOLVER, command, environment
 
 pytest.importorskip("torch")
@@ -49,9 +50,10 @@ class Trouble(caffe.Layer):
         pass
 
     def act(self):
-        if os.environ.get("RANK", "0") == RANK:
+        if caffe.solver_rank() == int(RANK):
             exec(WHAT)
 """
+MEETING = {"MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
 LAYER_IN_NET = """
 layer { name: "trouble" type: "Python" bottom: "data" top: "same" %s
   python_param { module: "trouble" layer: "Trouble" } }
@@ -62,12 +64,14 @@ class Run:
     """A run of caffe-lite train in a folder, and its workers."""
 
     def __init__(
-        self, folder: Path, *words: str, workers: int = 2, launcher: tuple[str, ...] = (), **more: str
+        self, folder: Path, *words: str, workers: int = 2, torchrun: tuple[str, ...] = (), **more: str
     ) -> None:
         self.err = folder / "stderr"
         self.out = folder / "stdout"
-        start = (*launcher, "-m", "caffe_lite") if launcher else ()
-        line = [*start, *words] if launcher else command(*words, "--workers", str(workers))
+        line = command(*words, "--workers", str(workers))
+        if torchrun:
+            start = [sys.executable, "-m", "torch.distributed.run", "--standalone", *torchrun]
+            line = [*start, "--nproc-per-node", str(workers), "-m", "caffe_lite", *words]
         with open(self.err, "wb") as err, open(self.out, "wb") as out:
             self.process = subprocess.Popen(line, cwd=folder, env=environment() | more, stdout=out, stderr=err)
         self.started: dict[int, int] = {}
@@ -379,3 +383,159 @@ def test_ctrl_z_stops_all_for_as_long_as_one_likes(run: Callable[..., Run], fold
     assert one.said != before
     one.process.send_signal(signal.SIGINT)
     assert one.end() == 0, one.said
+
+
+# -- other launchers ---------------------------------------------------------------------------------------------------
+
+PLAIN = ("--max-restarts", "0")
+
+
+def weights(path: Path) -> dict[str, list[float]]:
+    layers = NetParameter.FromString(path.read_bytes()).layer
+    return {layer.name: [value for blob in layer.blobs for value in blob.data] for layer in layers if layer.blobs}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_under_torchrun_the_cause_is_told_by_all(run: Callable[..., Run], folder: Path, rank: int) -> None:
+    trouble(folder, "raise ValueError('my own trouble')", rank)
+    one = run(torchrun=PLAIN)
+    assert one.end() == 1
+    told = [line for line in one.said.splitlines() if line.startswith("caffe-lite: ")]
+    assert len(told) == 2, one.said
+    assert told[0].startswith(f"caffe-lite: worker {rank}: ValueError: my own trouble (net.prototxt:")
+    assert re.match(rf"caffe-lite: worker {1 - rank}: worker {rank}, on .*, has failed: ValueError: my own tr", told[1])
+    cause = one.said.partition("Root Cause")[2]
+    assert f"rank      : {rank} " in cause and "ValueError: my own trouble" in cause
+
+
+@pytest.mark.slow
+def test_under_torchrun_one_worker_is_a_group(run: Callable[..., Run], folder: Path) -> None:
+    one = run(torchrun=PLAIN, workers=1)
+    assert one.end() == 0, one.said
+    assert "Finished after 20 iterations." in one.out.read_text()
+
+
+@pytest.mark.slow
+def test_restarted_by_torchrun_it_goes_on_from_its_last_snapshot(run: Callable[..., Run], folder: Path) -> None:
+    whole = run("train", "solver.prototxt", "--max-iter", "40", torchrun=PLAIN)
+    assert whole.end() == 0, whole.said
+    trained = weights(folder / "stripes_iter_40.caffemodel")
+    for file in folder.glob("stripes_iter_[124]0.*"):  # 30 stays: it is of another run
+        file.unlink()
+    end = "if os.environ['TORCHELASTIC_RESTART_COUNT'] == '0': raise ValueError('my own trouble')"
+    trouble(folder, end, begin=25)
+    one = run("train", "solver.prototxt", "--max-iter", "40", torchrun=("--max-restarts", "1"))
+    assert one.end() == 0, one.said
+    assert re.findall(r"Resuming from .*(stripes.*)", one.said) == ["stripes_iter_20.solverstate"]
+    assert weights(folder / "stripes_iter_40.caffemodel") == trained
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", [0, 1])
+def test_rank_0_may_hold_the_store(folder: Path, ends: int) -> None:
+    """Tasks of Slurm meet at rank 0, which must not go before the others have learned what has failed."""
+    if ends:
+        trouble(folder, "raise ValueError('my own trouble')", rank=0)
+    step = {
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_STEP_ID": "0",
+        "SLURM_NODEID": "0",
+        "SLURM_STEP_NUM_TASKS": "3",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_TASKS_PER_NODE": "3",
+    }
+    tasks = [
+        subprocess.Popen(
+            command("train", "solver.prototxt"),
+            cwd=folder,
+            env=environment() | step | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(3)
+    ]
+    try:
+        said = [task.communicate(timeout=100) for task in tasks]
+    finally:
+        for task in tasks:
+            task.kill()
+    assert [task.returncode for task in tasks] == [ends] * 3, said
+    if ends:
+        assert said[0][1].splitlines()[-1].startswith("caffe-lite: worker 0: ValueError: my own trouble")
+        for rank in (1, 2):
+            end = said[rank][1].splitlines()[-1]
+            assert re.match(rf"caffe-lite: worker {rank}: worker 0, on .*, has failed: ValueError: my own", end), end
+    else:
+        assert ["Finished" in out for out, _ in said] == [True, False, False]
+
+
+# -- logs and options --------------------------------------------------------------------------------------------------
+
+
+def test_warnings_are_told_once_and_others_with_the_number(run: Callable[..., Run], folder: Path) -> None:
+    warn = "import logging; logging.getLogger('caffe_lite').warning('%s')"
+    everywhere = warn % "of all" + ";"
+    layer = LAYER.format(what=warn % "of one", rank="1", begin=-1).replace(
+        "self.passes = 0", everywhere + "self.passes=0"
+    )
+    (folder / "trouble.py").write_text(layer)
+    (folder / "net.prototxt").write_text(NET + LAYER_IN_NET % "include { phase: TRAIN }")
+    one = run()
+    assert one.end() == 0, one.said
+    warnings = [line for line in one.said.splitlines() if line.startswith("W") and "] " in line]
+    assert [line for line in warnings if "of all" in line] == [w for w in warnings if w.endswith("] of all")]
+    assert len([line for line in warnings if "of all" in line]) == 1
+    assert [line.partition("] ")[2] for line in warnings if "of one" in line] == ["[worker 1] of one"]
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "message"),
+    [
+        (("--gpu", "0,0"), {}, r"names a GPU twice"),
+        (("--gpu", "0,1", "--workers", "3"), {}, r"--workers 3, but --gpu 0,1 names 2"),
+        (("--workers", "0"), {}, r"--workers.*'0' is not a whole number of at least 1"),
+        (("--workers", "2"), {"RANK": "0", "WORLD_SIZE": "3"}, r"MASTER_ADDR is not set"),
+        (
+            ("--workers", "2"),
+            {"RANK": "0", "WORLD_SIZE": "3", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"},
+            r"--workers 2, but torchrun has started 3",
+        ),
+        (
+            ("--gpu", "2"),
+            *({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", **MEETING},),
+            r"--gpu 2 is too little for the 2 workers on this machine",
+        ),
+    ],
+)
+def test_options_that_cannot_be(folder: Path, words: tuple[str, ...], variables: dict[str, str], message: str) -> None:
+    done = subprocess.run(
+        command("train", "solver.prototxt", *words),
+        cwd=folder,
+        env=environment() | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode in (1, 2)
+    assert re.search(message, done.stderr.splitlines()[-1]), done.stderr
+
+
+def test_a_full_disk(folder: Path) -> None:
+    resource = pytest.importorskip("resource")
+    done = subprocess.run(
+        command("train", "solver.prototxt", "--workers", "2"),
+        cwd=folder,
+        env=environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600)),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 1
+    told = [line for line in done.stderr.splitlines() if line.startswith("caffe-lite: ")]
+    assert told == done.stderr.splitlines()[-1:], done.stderr
+    assert told[0].startswith("caffe-lite: worker 0: stripes_iter_10."), told
+    assert "cannot write this file: File too large." in told[0]
+    assert not list(folder.glob(".*.tmp"))
