@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +168,25 @@ def test_the_table():
     for row in rows:
         compute, _, shown, total = map(float, row[1:5])
         assert total == pytest.approx(compute + shown, rel=2e-3)
+
+
+@pytest.mark.slow
+def test_the_tables_of_the_documentation():
+    page = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")
+    ethernet = page.index("--network 1.1 --network-latency 50`")
+    found = list(re.finditer(r"^\| (\w+), (\d+) \| ([\d.]+) \| ([\d.]+) ms \| (.*) \|$", page, re.MULTILINE))
+    assert len(found) == 12
+    for row in found:
+        name, batch, size, alone, efficiencies = row.groups()
+        words = [f"configs/{name}/net.prototxt", "--spread", "0.02"]
+        words += ["--input", f"{batch},3,32,32"] if name == "cifar10_quick" else []
+        words += ["--network", "1.1", "--network-latency", "50"] if row.start() > ethernet else []
+        done = run(*words)
+        first, *others = [line.split("|")[1:-1] for line in done.stdout.splitlines()[4:]]
+        head = re.search(r"batch (\d+), .*gradients ([\d.]+) MB", done.stdout)
+        assert head[1] == batch and f"{float(head[2]):.3g}" == size
+        assert f"{float(first[4]):.3g}" == alone
+        assert [cells[-1].strip() for cells in others] == efficiencies.split(" | "), name
 
 
 def test_reading_limits():
