@@ -253,8 +253,11 @@ class Solver:
         Args:
             sync_batch_norm: normalise batches by the statistics of all workers' batches.
         """
+        from ..workers.exchange import Exchange
+
         self.start_from_first(group)
         self._callbacks.append((lambda: None, self.exchange_gradients))
+        self._net._caffe_graph.spread(Exchange(group), sync_batch_norm, self.split_batch)
 
     def start_from_first(self, group: Group, states: Sequence[Any] = ()) -> None:
         """Take the parameters, the history and the place in the data that the first worker of the group has.
@@ -633,20 +636,24 @@ class Solver:
             self.refuse(
                 "snapshot", "snapshot is given but snapshot_prefix is not", 'set snapshot_prefix: "folder/name"'
             )
+        if solver_rank() == 0:
+            self._check_writable()
+        if p.snapshot_format == SolverParameter.HDF5:
+            import_h5py()
+        elif 4 * sum(param.blob.count for param in self._net.learnable_params) > PROTOBUF_LIMIT:
+            self.refuse(
+                "snapshot_format", "the weights take more than the 2 GB of a protobuf file", "set snapshot_format: HDF5"
+            )
+
+    def _check_writable(self) -> None:
         try:
             for file in self._snapshot_files():
                 Part(Path(os.path.realpath(file))).close()
         except OSError as error:
             self.refuse(
                 "snapshot_prefix",
-                f"Cannot write to snapshot prefix {p.snapshot_prefix!r}: {error.strerror}",
+                f"Cannot write to snapshot prefix {self.param.snapshot_prefix!r}: {error.strerror}",
                 "make sure that the folder exists and can be written to",
-            )
-        if p.snapshot_format == SolverParameter.HDF5:
-            import_h5py()
-        elif 4 * sum(param.blob.count for param in self._net.learnable_params) > PROTOBUF_LIMIT:
-            self.refuse(
-                "snapshot_format", "the weights take more than the 2 GB of a protobuf file", "set snapshot_format: HDF5"
             )
 
 
