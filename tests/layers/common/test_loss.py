@@ -13,12 +13,13 @@ from caffe_lite.layers.common.loss import (
     NONE,
     PRE_FIXED,
     VALID,
+    LossLayer,
     Normalization,
     normalization,
     normalizer,
 )
 from caffe_lite.ops import Ops
-from caffe_lite.proto.caffe_pb2 import LossParameter
+from caffe_lite.proto.caffe_pb2 import TRAIN, LayerParameter, LossParameter
 
 MakeNet = Callable[..., Net]
 
@@ -41,6 +42,10 @@ def refusal(net: Net, **values: object) -> LayerError:
     with pytest.raises(LayerError) as caught:
         net.forward()
     return caught.value
+
+
+def alone(ops: Ops) -> LossLayer:
+    return LossLayer(LayerParameter(), ops, TRAIN, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -66,16 +71,16 @@ def test_normalization_set_explicitly_wins_over_normalize(text: dict[str, object
 )
 def test_what_each_mode_divides_by(ops: Ops, mode: int, without_ignored: float, with_ignored: float) -> None:
     valid = ops.asarray(np.array([[1, 0], [1, 1], [0, 1]])) > 0
-    assert float(normalizer(ops, Normalization(mode, 2.5), 3, 6, None)) == without_ignored
-    assert float(normalizer(ops, Normalization(mode, 2.5), 3, 6, valid)) == with_ignored
+    assert float(normalizer(alone(ops), Normalization(mode, 2.5), 3, 6, None)) == without_ignored
+    assert float(normalizer(alone(ops), Normalization(mode, 2.5), 3, 6, valid)) == with_ignored
 
 
 @pytest.mark.parametrize("mode", [FULL, VALID, BATCH_SIZE, NONE])
 def test_never_divides_by_less_than_one(ops: Ops, mode: int) -> None:
-    assert float(normalizer(ops, Normalization(mode, 0.5), 0, 0, None)) == 1
-    assert float(normalizer(ops, Normalization(mode, 0.5), 0, 0, ops.zeros((0, 2)) > 0)) == 1
+    assert float(normalizer(alone(ops), Normalization(mode, 0.5), 0, 0, None)) == 1
+    assert float(normalizer(alone(ops), Normalization(mode, 0.5), 0, 0, ops.zeros((0, 2)) > 0)) == 1
     if mode == VALID:
-        assert float(normalizer(ops, Normalization(mode, 2.5), 3, 6, ops.zeros((3, 2)) > 0)) == 1
+        assert float(normalizer(alone(ops), Normalization(mode, 2.5), 3, 6, ops.zeros((3, 2)) > 0)) == 1
 
 
 @pytest.mark.parametrize("layer", READS_LABELS)

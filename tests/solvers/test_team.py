@@ -1,0 +1,170 @@
+"""Several workers train as one process with the whole batch does: on real data, to rounding or bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from caffe_lite.ops import get_ops
+from caffe_lite.proto.caffe_pb2 import Datum
+from caffe_lite.proto.prototxt import read_solver
+from caffe_lite.solvers import SGDSolver, get_solver
+from tests.workers.processes import ROOT, together
+
+lmdb = pytest.importorskip("lmdb")
+pytest.importorskip("torch")
+
+GOLDEN = ROOT / "tests" / "golden" / "trajectory"
+LENET = ROOT / "configs" / "lenet"
+CIFAR = ROOT / "configs" / "cifar10_quick"
+
+
+def solver_of(path: str, dtype: str = "float32", **options: Any) -> SGDSolver:
+    return get_solver(path, engine=get_ops("torch", dtype), **options)
+
+
+def trained(group: Any, path: str, dtype: str, iterations: int, split: bool, out: str) -> list[float]:
+    """Train in a group; write the parameters to a file for each rank, and return the losses."""
+    solver = solver_of(path, dtype, split_batch=split)
+    solver.join(group)
+    losses = []
+    for _ in range(iterations):
+        solver.step(1)
+        losses.append(solver.smoothed_loss)
+    save(solver, f"{out}{group.rank}.npz")
+    solver.close()
+    return losses
+
+
+def save(solver: SGDSolver, path: str) -> None:
+    np.savez(path, *[solver.ops.host_view(param.blob.data) for param in solver.net.learnable_params])
+
+
+def saved(path: Path | str) -> list[np.ndarray]:
+    with np.load(path) as file:
+        return [file[name] for name in file.files]
+
+
+def train_alone(group: Any, path: str, dtype: str, iterations: int, out: str) -> None:
+    solver = solver_of(path, dtype)
+    solver.step(iterations)
+    save(solver, out)
+    solver.close()
+
+
+def trained_alone(path: str, dtype: str, iterations: int) -> list[np.ndarray]:
+    """Train in one process, with one thread, as each of the workers has; return the parameters."""
+    out = str(Path(path).parent / "alone.npz")
+    together(1, train_alone, path, dtype, iterations, out, timeout=300)
+    return saved(out)
+
+
+def write_solver(folder: Path, config: Path, **settings: Any) -> str:
+    """Write the solver of a configuration without its tests, and its net with the databases of a folder."""
+    param = read_solver(config / "solver.prototxt").message
+    for field in ("test_iter", "test_interval", "snapshot", "max_iter"):
+        param.ClearField(field)
+    for field, value in {"random_seed": 7, "lr_policy": "fixed", "max_iter": 1000, "snapshot_after_train": False,
+                         **settings}.items():  # fmt: skip
+        setattr(param, field, value)
+    path = folder / "solver.prototxt"
+    path.write_text(str(param))
+    return str(path)
+
+
+def write_lmdb(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    with lmdb.open(str(path), map_size=1 << 28) as database, database.begin(write=True) as transaction:
+        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+            datum = Datum(data=image.tobytes(), label=int(label))
+            datum.channels, datum.height, datum.width = image.shape
+            transaction.put(b"%06d" % index, datum.SerializeToString())
+
+
+def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return images (N, 3, 32, 32) of 10 classes: noise over the pattern of their class, moved about."""
+    rng = np.random.default_rng(1)
+    patterns = 40 * rng.normal(size=(10, 3, 8, 8)).repeat(4, 2).repeat(4, 3)
+    labels = rng.integers(10, size=count)
+    moved = [np.roll(patterns[label], rng.integers(-4, 5, 2), (1, 2)) for label in labels]
+    return np.clip(128 + np.array(moved) + 40 * rng.normal(size=(count, 3, 32, 32)), 0, 255).astype(np.uint8), labels
+
+
+def lenet(folder: Path) -> str:
+    net = (LENET / "net.prototxt").read_text().replace("configs/lenet", str(LENET))
+    (folder / "net.prototxt").write_text(net)
+    return write_solver(folder, LENET, net=str(folder / "net.prototxt"))
+
+
+def cifar10_quick(folder: Path) -> str:
+    net = (CIFAR / "net.prototxt").read_text().replace("examples/cifar10", str(folder))
+    (folder / "net.prototxt").write_text(net.replace(f'mean_file: "{folder}/mean.binaryproto"', "mean_value: 128"))
+    write_lmdb(folder / "cifar10_train_lmdb", *pictures(1010))
+    return write_solver(folder, CIFAR, net=str(folder / "net.prototxt"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [lenet, cifar10_quick])
+def test_divided_batches_give_the_run_of_one_process(config: Any, tmp_path: Path) -> None:
+    # In float32, rounding decides a few of the maxima and signs in 200 iterations, as it does between two engines.
+    path = config(tmp_path)
+    together(2, trained, path, "float64", 200, True, str(tmp_path / "rank"), timeout=600)
+    alone = trained_alone(path, "float64", 200)
+    for mine, other, one in zip(saved(tmp_path / "rank0.npz"), saved(tmp_path / "rank1.npz"), alone, strict=True):
+        np.testing.assert_array_equal(mine, other)
+        assert np.abs(mine - one).max() < 1e-12 * np.ptp(one)
+
+
+@pytest.mark.slow
+def test_two_workers_are_one_process_with_twice_the_passes(tmp_path: Path) -> None:
+    """Both add up the same gradients of the same halves of each batch: equal bit for bit."""
+    images, labels = pictures(640)
+    images = images[:, :1, :28, :28]
+    net = (LENET / "net.prototxt").read_text()
+    folders = []
+    for name, order in {"dealt": np.arange(640), "in_halves": np.arange(640).reshape(-1, 32, 2).swapaxes(1, 2)}.items():
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        write_lmdb(folders[-1] / "train_lmdb", images[order.ravel()], labels[order.ravel()])
+        text = net.replace("configs/lenet/fashion_mnist_train_lmdb", str(folders[-1] / "train_lmdb"))
+        (folders[-1] / "net.prototxt").write_text(text.replace("batch_size: 64", "batch_size: 32"))
+    dealt, in_halves = (write_solver(f, LENET, net=str(f / "net.prototxt")) for f in folders)
+    losses, same_losses = together(2, trained, dealt, "float32", 200, False, str(tmp_path / "rank"), timeout=300)
+    assert losses == same_losses
+    parsed = read_solver(in_halves)
+    parsed.message.iter_size = 2
+    Path(in_halves).write_text(str(parsed.message))
+    for mine, one in zip(saved(tmp_path / "rank0.npz"), trained_alone(in_halves, "float32", 200), strict=True):
+        np.testing.assert_array_equal(mine, one)
+
+
+def golden(group: Any, engine: str) -> list[list[float]]:
+    """Follow the original's trajectory; return the losses, and the accuracies at its end on the first worker."""
+    import os
+
+    os.chdir(GOLDEN)
+    solver = get_solver("solver.prototxt", engine=engine, split_batch=True)
+    solver.net.copy_from("initial.caffemodel")
+    solver.join(group)
+    losses = []
+    for _ in range(200):
+        solver.step(1)
+        losses.append(solver.smoothed_loss)
+    (test_net,) = solver.test_nets
+    solver.share_weights(test_net)
+    accuracies = [float(test_net.forward()["accuracy"]) for _ in range(8)] if not group.rank else []
+    solver.close()
+    return [losses, accuracies]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_two_workers_go_the_way_of_the_original(engine: str) -> None:
+    (losses, accuracies), _ = together(2, golden, engine, timeout=300)
+    wanted = np.load(GOLDEN / "trajectory.npz")
+    gap = np.abs(losses - wanted["loss"])
+    assert gap[:20].max() < 5e-6
+    assert gap.mean() < 1.5e-2
+    assert np.mean(accuracies) == pytest.approx(wanted["test_accuracy"].mean(), abs=0.01)
