@@ -56,10 +56,13 @@ def spelled_with_dashes(words: Sequence[str]) -> list[str]:
     return [re.sub(r"^--?([A-Za-z][\w-]+)(?==|$)", ours, word) for word in words]
 
 
-def add_engine(parser: Parser) -> None:
+def add_engine(parser: Parser, several_gpus: bool = False) -> None:
     engines = ["auto", *available_engines()]
     parser.add_argument("--engine", metavar="NAME", help=f"what computes: {', '.join(engines)}; default auto")
-    parser.add_argument("--gpu", metavar="ID", help="compute on this GPU, counted from 0, with the torch engine")
+    gpu = "compute on this GPU, counted from 0, with the torch engine"
+    if several_gpus:
+        gpu += "; on 0,1 or all: one worker for each"
+    parser.add_argument("--gpu", metavar="ID", help=gpu)
     what = "compile whole passes with torch: a start of half a minute or so, then faster iterations"
     parser.add_argument("--compile", action="store_const", const=True, help=f"{what}; needs a C++ compiler")
 
@@ -112,7 +115,7 @@ def choose_engine(arguments: argparse.Namespace) -> None:
 def _only_gpu(text: str) -> int:
     if text == "all" or "," in text:
         raise EngineError(
-            f"--gpu {text}: training on several GPUs, one process for each, is not there yet",
+            f"--gpu {text}: only training takes several GPUs, with a worker for each",
             hint="choose one GPU: --gpu 0",
         )
     if not text.isdecimal():

@@ -50,7 +50,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--snapshot", metavar="FILE", help="resume from a .solverstate or .solverstate.h5")
     parser.add_argument("--plot", metavar="FILE", help="keep a picture of loss and accuracy current: .png, .svg, .pdf")
     add_state(parser)
-    add_engine(parser)
+    add_engine(parser, several_gpus=True)
     add_workers(parser)
     what = "divide each batch among the workers; otherwise the net's batch size is that of each worker"
     add_switch(parser, "split-batch", what)
@@ -96,33 +96,33 @@ def _train(arguments: argparse.Namespace, group: Group | None) -> None:
     from .report import report
 
     log = start_logging()
-    group_log = GroupLog(log, group) if group else None
-    choose_engine(arguments)
-    solver = get_solver(parsed, compile=arguments.compile, split_batch=arguments.split_batch)
-    try:
-        snapshot = _snapshot_to_resume(arguments, solver, group)
-        if snapshot is None:
-            solver.require_weights()
-        if group:
-            solver.join(group, sync_batch_norm=arguments.sync_batch_norm)
-        if group_log:
-            group_log.release()
-        first = group is None or group.rank == 0
-        with (
-            SignalHandler(arguments.sigint_effect, arguments.sighup_effect) as signals,
-            progress_bar(solver, log) if first else nullcontext(),
-            live_plot(solver, arguments.plot if first else None),
-        ):
-            solver.requested_action = signals.requested_action
-            if snapshot is not None:
-                logger.info("Resuming from %s", snapshot)
-            logger.info("Starting Optimization")
-            solver.solve(snapshot)
-            logger.info("Optimization Done.")
-        if first:
-            print(report(solver))
-    finally:
-        solver.close()
+    with GroupLog(log, group) if group else nullcontext() as group_log:
+        choose_engine(arguments)
+        solver = get_solver(parsed, compile=arguments.compile, split_batch=arguments.split_batch)
+        try:
+            snapshot = _snapshot_to_resume(arguments, solver, group)
+            if snapshot is None:
+                solver.require_weights()
+            if group:
+                solver.join(group, sync_batch_norm=arguments.sync_batch_norm)
+            if group_log:
+                group_log.release()
+            first = group is None or group.rank == 0
+            with (
+                SignalHandler(arguments.sigint_effect, arguments.sighup_effect) as signals,
+                progress_bar(solver, log) if first else nullcontext(),
+                live_plot(solver, arguments.plot if first else None),
+            ):
+                solver.requested_action = signals.requested_action
+                if snapshot is not None:
+                    logger.info("Resuming from %s", snapshot)
+                logger.info("Starting Optimization")
+                solver.solve(snapshot)
+                logger.info("Optimization Done.")
+            if first:
+                print(report(solver))
+        finally:
+            solver.close()
 
 
 def _snapshot_to_resume(arguments: argparse.Namespace, solver: Solver, group: Group | None) -> str | None:

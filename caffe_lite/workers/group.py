@@ -79,7 +79,7 @@ class Group:
             raise WorkerError(
                 f"worker {place.rank} of {place.count} cannot join the others at {place.address}:{place.port}: "
                 f"{first_line(error)}",
-                hint="start all workers, with one address that all of them can reach",
+                hint="start all workers, with one address that all of them can reach, and a MASTER_PORT that is free",
             ) from error
 
     def _connect(self, is_master: bool = False) -> Any:

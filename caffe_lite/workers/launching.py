@@ -177,16 +177,17 @@ def _told(statuses: Mapping[int, int | None], files: Mapping[int, str], signals:
         return 0
     words = sorted((said for rank in failed if (said := left(files[rank]))), key=lambda said: said.time)
     causes = [said for said in words if not said.lost]
+    # One that has ended without a word is what the others have lost.
     silent = [rank for rank in failed if left(files[rank]) is None]
+    first = causes[0].status if causes else failed[silent[0]] if silent else 0
+    if signals.interrupts and first in (_INTERRUPTED, -signal.SIGINT):
+        return _INTERRUPTED
     if causes:
         cause = causes[0]
-        if cause.status == _INTERRUPTED and signals.interrupts:
-            return _INTERRUPTED
         alike = len(causes) > 1 and all(said.message == cause.message for said in causes)
         print(f"caffe-lite: {cause.message if alike else cause}", file=sys.stderr)
         return cause.status
     if silent:
-        # One that has ended without a word is what the others have lost.
         error = _end_of(silent[0], failed[silent[0]])
         print(f"caffe-lite: {error}", file=sys.stderr)
         return 1

@@ -80,7 +80,7 @@ class Watch:
                 sign = self._sign_of_neighbour()
             except RuntimeError:
                 if not self._stopped.wait(_ALLOWED):
-                    self._end(f"{self._host()} is gone")
+                    self._end(f"{self._host()} is gone", untold=True)
                 return
             now = self._answered = time.monotonic()
             if failure:
@@ -119,7 +119,7 @@ class Watch:
                 self._answered = now
             last = now
             if now - self._answered > SILENCE:
-                self._end(f"{self._host()} has not answered for {SILENCE:g} seconds", unreachable=True)
+                self._end(f"{self._host()} has not answered for {SILENCE:g} seconds", untold=True)
                 return
 
     def _host(self) -> str:
@@ -128,14 +128,18 @@ class Watch:
             return "the caffe-lite that has started the workers"
         return f"what joins the workers at {self.place.address}:{self.place.port}"
 
-    def _end(self, message: str, lost: bool = True, unreachable: bool = False) -> None:
-        """End the process, whatever its other threads do, unless it has come to its own end meanwhile."""
+    def _end(self, message: str, lost: bool = True, untold: bool = False) -> None:
+        """End the process, whatever its other threads do, unless it has come to its own end meanwhile.
+
+        ``untold``: nobody can be told of it through the store, and our launcher may not be there to print it.
+        """
         if not self.stop():
             return
         if not lost:
             self.failures.report(message, about=None)
-        leave(LastWords(message, self.place.rank if lost else None, lost), self.place)
-        if not unreachable:
+        words = LastWords(message, self.place.rank if lost else None, lost)
+        leave(words, self.place, shown=f"caffe-lite: {words}\n" if untold and self.place.is_ours else "")
+        if not untold:
             self.failures.last_out(lost)
         sys.stdout.flush()
         os._exit(1)

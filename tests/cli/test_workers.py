@@ -276,6 +276,7 @@ def test_the_launcher_killed(run: Callable[..., Run], folder: Path) -> None:
     while one.workers():
         assert time.monotonic() < end, (pids, one.said)
         time.sleep(0.1)
+    assert "caffe-lite: worker 0: the caffe-lite that has started the workers is gone" in one.said
 
 
 @on_linux
@@ -488,6 +489,15 @@ def test_warnings_are_told_once_and_others_with_the_number(run: Callable[..., Ru
     assert [line for line in warnings if "of all" in line] == [w for w in warnings if w.endswith("] of all")]
     assert len([line for line in warnings if "of all" in line]) == 1
     assert [line.partition("] ")[2] for line in warnings if "of one" in line] == ["[worker 1] of one"]
+
+
+def test_warnings_before_an_error_are_not_lost(run: Callable[..., Run], folder: Path) -> None:
+    warn = "import logging; logging.getLogger('caffe_lite').warning('of one')"
+    trouble(folder, warn + "\nraise ValueError('my own trouble')", begin=-1)
+    one = run()
+    assert one.end() == 1
+    assert one.last.startswith("caffe-lite: worker 1: ValueError: my own trouble")
+    assert len(re.findall(r"\] \[worker 1\] of one$", one.said, re.MULTILINE)) == 1, one.said
 
 
 @pytest.mark.parametrize(

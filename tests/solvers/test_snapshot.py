@@ -17,7 +17,7 @@ import pytest
 from caffe_lite.errors import CaffeError, MissingExtra, SolverError, WeightsError
 from caffe_lite.proto.caffe_pb2 import BlobProto, BlobShape, LayerParameter, NetParameter, SolverState
 from caffe_lite.solvers import SGDSolver, get_solver
-from caffe_lite.solvers.snapshot import Snapshot, read_state, write_state
+from caffe_lite.solvers.snapshot import Snapshot, newest_snapshot, read_state, write_state
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 DATABASE = GOLDEN / "trajectory" / "train_lmdb"
@@ -508,3 +508,33 @@ def test_a_damaged_record_of_data_and_random_numbers_is_refused(extra: dict, sol
     write_state("s_iter_0.solverstate", state, hdf5=False)
     with pytest.raises(SolverError, match="or it is damaged"):
         solver.restore("s_iter_0.solverstate")
+
+
+@pytest.mark.parametrize("format_", ["BINARYPROTO", "HDF5"])
+def test_the_newest_whole_snapshot(solvers: list[SGDSolver], format_: str) -> None:
+    """A run that was killed may have left a state beside weights of an earlier run, or none."""
+    end = ".h5" if format_ == "HDF5" else ""
+    Path("runs").mkdir()
+    settings = (
+        'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" test_iter: 0 test_interval: 100 max_iter: 30 snapshot: 1'
+    )
+    Path("solver.prototxt").write_text(f'{settings} snapshot_prefix: "runs/a" snapshot_format: {format_}')
+    solvers.append(get_solver("solver.prototxt"))
+    solvers[-1].step(11)
+    state, weights = "runs/a_iter_{}.solverstate{}".format, "runs/a_iter_{}.caffemodel{}".format
+
+    def newest(since: float = 0) -> str | None:
+        found = newest_snapshot("runs/a", since)
+        return found and os.path.relpath(found).replace(os.sep, "/")
+
+    assert newest() == state(11, end)  # not 9, the last by name
+    os.remove(weights(11, end))
+    assert newest() == state(10, end)
+    shutil.copy(weights(8, end), weights(10, end))
+    assert newest() == state(9, end)
+    Path(state(9, end)).write_bytes(b"part")
+    assert newest() == state(8, end)
+    os.utime(state(8, end), (1000, 1000))
+    assert newest(since=2000) == state(7, end)
+    assert newest_snapshot("runs/b", 0) is None
+    assert newest_snapshot("nowhere/a", 0) is None
