@@ -100,14 +100,14 @@ def _train(arguments: argparse.Namespace, group: Group | None) -> None:
         choose_engine(arguments)
         solver = get_solver(parsed, compile=arguments.compile, split_batch=arguments.split_batch)
         try:
+            first = group is None or group.rank == 0
             snapshot = _snapshot_to_resume(arguments, solver, group)
-            if snapshot is None:
+            if snapshot is None and first:
                 solver.require_weights()
             if group:
                 solver.join(group, sync_batch_norm=arguments.sync_batch_norm)
             if group_log:
                 group_log.release()
-            first = group is None or group.rank == 0
             with (
                 SignalHandler(arguments.sigint_effect, arguments.sighup_effect) as signals,
                 progress_bar(solver, log) if first else nullcontext(),

@@ -92,24 +92,27 @@ def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(128 + np.array(moved) + 40 * rng.normal(size=(count, 3, 32, 32)), 0, 255).astype(np.uint8), labels
 
 
-def lenet(folder: Path) -> str:
+def lenet(folder: Path, **settings: Any) -> str:
     net = (LENET / "net.prototxt").read_text().replace("configs/lenet", str(LENET))
     (folder / "net.prototxt").write_text(net)
-    return write_solver(folder, LENET, net=str(folder / "net.prototxt"))
+    return write_solver(folder, LENET, net=str(folder / "net.prototxt"), **settings)
 
 
-def cifar10_quick(folder: Path) -> str:
+def cifar10_quick(folder: Path, **settings: Any) -> str:
     net = (CIFAR / "net.prototxt").read_text().replace("examples/cifar10", str(folder))
     (folder / "net.prototxt").write_text(net.replace(f'mean_file: "{folder}/mean.binaryproto"', "mean_value: 128"))
     write_lmdb(folder / "cifar10_train_lmdb", *pictures(1010))
-    return write_solver(folder, CIFAR, net=str(folder / "net.prototxt"))
+    return write_solver(folder, CIFAR, net=str(folder / "net.prototxt"), **settings)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [lenet, cifar10_quick])
-def test_divided_batches_give_the_run_of_one_process(config: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("config", "settings"),
+    [(lenet, {}), (lenet, {"iter_size": 2, "clip_gradients": 0.5}), (cifar10_quick, {})],
+)
+def test_divided_batches_give_the_run_of_one_process(config: Any, settings: dict[str, Any], tmp_path: Path) -> None:
     # In float32, rounding decides a few of the maxima and signs in 200 iterations, as it does between two engines.
-    path = config(tmp_path)
+    path = config(tmp_path, **settings)
     together(2, trained, path, "float64", 200, True, str(tmp_path / "rank"), timeout=600)
     alone = trained_alone(path, "float64", 200)
     for mine, other, one in zip(saved(tmp_path / "rank0.npz"), saved(tmp_path / "rank1.npz"), alone, strict=True):
