@@ -168,8 +168,8 @@ def test_the_same_error_of_all_is_told_once_without_a_number(run: Callable[..., 
     assert "base_rl" in one.last
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("begin", [-1, 0, 5])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.parametrize("begin", [*(pytest.param(when, marks=pytest.mark.slow) for when in (-1, 0)), 5])
 def test_an_exception_in_one_worker(run: Callable[..., Run], folder: Path, rank: int, begin: int) -> None:
     trouble(folder, "raise ValueError('my own trouble')", rank, begin)
     one = run()
@@ -180,7 +180,6 @@ def test_an_exception_in_one_worker(run: Callable[..., Run], folder: Path, rank:
 
 
 # -- killed --------------------------------------------------------------------------------------------------------
-
 
 WAIT = "time.sleep(1000)"
 
@@ -207,7 +206,14 @@ def test_killed_on_its_way(run: Callable[..., Run], folder: Path, rank: int, del
 
 
 @on_linux
-@pytest.mark.parametrize(("rank", "number"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGSEGV)])
+@pytest.mark.parametrize(
+    ("rank", "number"),
+    [
+        (1, signal.SIGKILL),
+        pytest.param(0, signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param(1, signal.SIGSEGV, marks=pytest.mark.slow),
+    ],
+)
 def test_killed_while_training(run: Callable[..., Run], folder: Path, rank: int, number: signal.Signals) -> None:
     long_training(folder)
     one = run()
@@ -241,6 +247,7 @@ def test_killed_while_snapshots_are_taken(run: Callable[..., Run], folder: Path,
     assert len(parts) <= 1, parts  # what was being written; the next run removes it
 
 
+@pytest.mark.slow
 @on_linux
 def test_a_worker_that_ends_by_itself(run: Callable[..., Run], folder: Path) -> None:
     trouble(folder, "os._exit(7)")
@@ -305,6 +312,7 @@ def test_ctrl_c_stops_with_a_snapshot(run: Callable[..., Run], folder: Path) -> 
     assert (folder / f"stripes_iter_{iteration}.solverstate").exists()
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize("begin", [-1, 5])
 def test_ctrl_c_twice_ends_what_does_not_answer(run: Callable[..., Run], folder: Path, begin: int) -> None:
@@ -320,6 +328,7 @@ def test_ctrl_c_twice_ends_what_does_not_answer(run: Callable[..., Run], folder:
     assert "caffe-lite: " not in one.said
 
 
+@pytest.mark.slow
 @on_linux
 def test_ctrl_c_before_training(run: Callable[..., Run], folder: Path) -> None:
     trouble(folder, "open('there', 'w')\n" + WAIT, begin=-1)
@@ -358,6 +367,7 @@ def test_sighup_takes_one_snapshot(run: Callable[..., Run], folder: Path, to: st
     assert one.said.count("Snapshotting solver state") == 2
 
 
+@pytest.mark.slow
 @on_linux
 def test_sigterm_ends_all(run: Callable[..., Run], folder: Path) -> None:
     long_training(folder)
@@ -491,6 +501,7 @@ def test_warnings_are_told_once_and_others_with_the_number(run: Callable[..., Ru
     assert [line.partition("] ")[2] for line in warnings if "of one" in line] == ["[worker 1] of one"]
 
 
+@pytest.mark.slow
 def test_warnings_before_an_error_are_not_lost(run: Callable[..., Run], folder: Path) -> None:
     warn = "import logging; logging.getLogger('caffe_lite').warning('of one')"
     trouble(folder, warn + "\nraise ValueError('my own trouble')", begin=-1)
