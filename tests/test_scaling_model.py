@@ -70,15 +70,28 @@ def test_shared_gradients_are_complete_when_their_owner_is(model):
 
 def test_buckets_fill_from_the_top(model, three):
     found = model.buckets(three, 3 * MIB)
-    assert found == [(2 * MIB, 0.5), (3 * MIB, 0.75), (2 * MIB + model.LOSS_BYTES, 1.0)]
-    assert sum(bucket.size for bucket in found) == three.gradient + model.LOSS_BYTES
-    assert model.buckets(model.Work(1, []), 3 * MIB) == [(model.LOSS_BYTES, 1.0)]
+    assert found == [(2 * MIB, 0.5), (3 * MIB, 0.75), (2 * MIB + model.LAST_BYTES, 1.0)]
+    assert sum(bucket.size for bucket in found) == three.gradient + model.LAST_BYTES
+    assert model.buckets(model.Work(1, []), 3 * MIB) == [(model.LAST_BYTES, 1.0)]
 
 
 def test_they_are_those_that_training_sends(model):
     pytest.importorskip("torch")
-    reducer = pytest.importorskip("caffe_lite.workers.reducer")
-    assert (model.FIRST_BUCKET, 25 * MIB) == (reducer._FIRST, reducer._LATER)
+    from bench import CASES, network
+
+    from caffe_lite import Net
+    from caffe_lite.proto.parsed import Parsed
+    from caffe_lite.workers.reducer import Reducer
+
+    param = network(CASES["googlenet"])
+    for layer in param.layer:  # only the shapes matter
+        layer.convolution_param.ClearField("weight_filler")
+        layer.inner_product_param.ClearField("weight_filler")
+    net = Net(param, param.state.phase, engine="torch")
+    *found, last = model.buckets(model.work_of(Parsed(param)), 25 * MIB)
+    *sent, end = Reducer(None, net._caffe_graph)._current()
+    assert [bucket.size for bucket in found] == [bucket.bytes for bucket in sent]
+    assert len(found) == 2 and last.size == end.bytes + model.LAST_BYTES
 
 
 def test_one_worker_exchanges_nothing(model, three):
@@ -102,7 +115,7 @@ def test_without_overlap_the_exchange_is_added(model, three):
     links = model.Links(8, 1e6, 0.0, 1.0, 0.0, "ring")
     filled = model.buckets(three, MIB)
     none, half, full = (model.predict(4, one, filled, links, overlap=share) for share in (0.0, 0.5, 1.0))
-    exchange = 2 * 3 / 4 * (three.gradient + model.LOSS_BYTES) / 1e6
+    exchange = 2 * 3 / 4 * (three.gradient + model.LAST_BYTES) / 1e6
     assert none.exchange == pytest.approx(exchange)
     assert none.total == pytest.approx(4.0 + exchange)
     assert full.total < half.total < none.total
@@ -112,7 +125,7 @@ def test_without_overlap_the_exchange_is_added(model, three):
 def test_the_backward_pass_hides_what_is_ready_early(model, three):
     one = model.alone(three, rate=2.0, memory=math.inf)  # backward takes 2 s
     filled = model.buckets(three, 3 * MIB)
-    assert filled[-1].size == 2 * MIB + 4
+    assert filled[-1].size == 2 * MIB + 12
     fast = model.Links(8, 10 * MIB, 0.0, 1.0, 0.0, "ring")
     assert model.predict(2, one, filled, fast).shown == pytest.approx(0.2, rel=1e-5), "only the last bucket's time"
     slow = model.Links(8, MIB, 0.0, 1.0, 0.0, "ring")

@@ -28,12 +28,12 @@ from caffe_lite.proto.prototxt import read_net
 WORKERS = "1,8,16,32,64,128,256,512,1024"
 # An update by SGD reads a parameter, its gradient and its history, and writes the parameter and the history.
 UPDATE_BYTES = 20
-# Gradients are copied into a bucket, and divided there by the number of workers: twice read and written.
-BUCKET_BYTES = 16
+# A gradient, divided by the number of workers, is written into its bucket.
+BUCKET_BYTES = 8
 # The first bucket is small, so that the exchange begins early.
 FIRST_BUCKET = 2**20
-# The last bucket carries the loss, too.
-LOSS_BYTES = 4
+# Behind the gradients, the last bucket carries the loss and whether a snapshot or a stop is asked for.
+LAST_BYTES = 12
 ALGORITHMS = ("best", "ring", "tree")
 
 
@@ -162,7 +162,7 @@ def buckets(work: Work, size: float) -> list[Bucket]:
             if held >= most:
                 filled.append(Bucket(held, done / whole))
                 held, most = 0, size
-    return [*filled, Bucket(held + LOSS_BYTES, 1.0)]
+    return [*filled, Bucket(held + LAST_BYTES, 1.0)]
 
 
 # -- the time ----------------------------------------------------------------------------------------------------------
