@@ -55,12 +55,11 @@ def launch(words: Sequence[str], workers: int) -> int:
         processes = {rank: handler.proc for rank, handler in context.subprocess_handlers.items()}
         try:
             signals.take(list(processes.values()))
-            _attend(processes, signals)
+            failed = _attend(processes, signals)
         finally:
-            statuses = {rank: process.poll() for rank, process in processes.items()}
             _end(list(processes.values()))
             context.close()
-        return _told(statuses, context.error_files, signals)
+        return _told(failed, context.error_files, signals)
 
 
 def _variables(rank: int, workers: int, port: int) -> dict[str, str]:
@@ -80,16 +79,22 @@ def _variables(rank: int, workers: int, port: int) -> dict[str, str]:
     return given
 
 
-def _attend(processes: Mapping[int, subprocess.Popen[bytes]], signals: _Signals) -> None:
-    """Wait until all workers have ended, or one has failed and the others had a moment to, or a signal ends them."""
+def _attend(processes: Mapping[int, subprocess.Popen[bytes]], signals: _Signals) -> dict[int, int]:
+    """Wait until all workers have ended, or one has failed and the others had a moment to, or a signal ends them.
+
+    Return the statuses of those that have failed, in the order in which they did.
+    """
+    failed: dict[int, int] = {}
     until = float("inf")
     while not signals.ends:
-        statuses = [process.poll() for process in processes.values()]
-        if None not in statuses or time.monotonic() > until:
-            return
-        if any(statuses) and until == float("inf"):
+        statuses = {rank: process.poll() for rank, process in processes.items()}
+        failed |= {rank: status for rank, status in statuses.items() if status and rank not in failed}
+        if None not in statuses.values() or time.monotonic() > until:
+            break
+        if failed and until == float("inf"):
             until = time.monotonic() + _TOGETHER
         time.sleep(_LOOK)
+    return failed
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -168,31 +173,29 @@ class _Signals:
         _send(self._processes, signal.SIGCONT)
 
 
-def _told(statuses: Mapping[int, int | None], files: Mapping[int, str], signals: _Signals) -> int:
+def _told(failed: Mapping[int, int], files: Mapping[int, str], signals: _Signals) -> int:
     """Print the error that has ended the workers, if they did not end well; return the exit status."""
     if signals.ends:
         return 128 + signals.ends
-    failed = {rank: status for rank, status in statuses.items() if status}
     if not failed:
         return 0
-    words = sorted((said for rank in failed if (said := left(files[rank]))), key=lambda said: said.time)
-    causes = [said for said in words if not said.lost]
+    said = {rank: left(files[rank]) for rank in failed}
+    words = sorted((one for one in said.values() if one), key=lambda one: one.time)
+    causes = [one for one in words if not one.lost]
     # One that has ended without a word is what the others have lost.
-    silent = [rank for rank in failed if left(files[rank]) is None]
-    first = causes[0].status if causes else failed[silent[0]] if silent else 0
+    silent = [rank for rank, one in said.items() if one is None]
+    first = causes[0].status if causes else failed[silent[0]] if silent else words[0].status
     if signals.interrupts and first in (_INTERRUPTED, -signal.SIGINT):
         return _INTERRUPTED
     if causes:
-        cause = causes[0]
-        alike = len(causes) > 1 and all(said.message == cause.message for said in causes)
-        print(f"caffe-lite: {cause.message if alike else cause}", file=sys.stderr)
-        return cause.status
-    if silent:
-        error = _end_of(silent[0], failed[silent[0]])
-        print(f"caffe-lite: {error}", file=sys.stderr)
-        return 1
-    print(f"caffe-lite: {words[0]}", file=sys.stderr)
-    return words[0].status
+        alike = len(causes) > 1 and all(one.message == causes[0].message for one in causes)
+        told: object = causes[0].message if alike else causes[0]
+    elif silent:
+        told, first = _end_of(silent[0], first), 1
+    else:
+        told = words[0]
+    print(f"caffe-lite: {told}", file=sys.stderr)
+    return first
 
 
 def _end_of(rank: int, status: int) -> WorkerError:
