@@ -28,6 +28,9 @@ class CaffeError(RuntimeError):
     error again.
     """
 
+    # Whether any of several workers would have failed in the same way, in the place of the one that did.
+    anyones = False
+
     def __init__(
         self,
         what: str,

@@ -21,6 +21,7 @@ from .ops.roles import Role
 from .plugins import load_plugins
 from .proto import caffe_pb2
 from .proto.forks import forks_with_layer
+from .ranks import testing_share
 from .text.spelling import nearest, nearest_few
 
 if TYPE_CHECKING:
@@ -240,6 +241,15 @@ class Layer:
             array = self.ops.asarray(np.array(state[place]))
             blob.Reshape(array.shape)
             blob.data = array
+
+    def goes_on(self, bottom: Sequence[Blob]) -> bool:
+        """Return whether the last Forward, of these bottoms, has used what earlier ones left in ``carried``."""
+        return bool(self.carried)
+
+    def check_undivided(self, why: str) -> None:
+        """Refuse to be part of a net whose batches are dealt out to several processes."""
+        if self.phase == caffe_pb2.TEST and (count := testing_share().count) > 1:
+            self.error(f"{why}, and {count} workers have a part of the batches each", "run this net without --workers")
 
     def forget(self) -> None:
         """Let the next pass begin as the first one did, if it would use what others have left."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import Parser, add_engine, choose_engine, positive
+from .arguments import Parser, add_engine, positive
+from .dealing import Crew, in_workers
+from .workers import add_workers
 
 if TYPE_CHECKING:
     import numpy as np
+
+_CROPS = 10  # of an image
 
 
 def add_arguments(parser: Parser) -> None:
@@ -33,20 +39,24 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--top", metavar="N", type=positive, default=5, help="how many labels to print; default 5")
     parser.add_argument("--output", metavar="FILE", help="write all probabilities, a row for each image: .npy or .csv")
     add_engine(parser)
+    add_workers(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    return in_workers(arguments, _classify)
+
+
+def _classify(arguments: argparse.Namespace, crew: Crew) -> None:
+    import numpy as np
+
     from ..classifier import Classifier
     from ..errors import CaffeError, Where
-    from ..logs.log import start_logging
-    from ..pycaffe.images import load_image
 
     output = arguments.output
     if output and Path(output).suffix not in (".npy", ".csv"):
         raise CaffeError("a file of what format?", where=Where(output), hint="End its name with .npy or .csv")
     labels = _labels(arguments.labels) if arguments.labels else []
-    start_logging()
-    choose_engine(arguments)
+    crew.start(arguments)
     net = Classifier(
         arguments.net,
         arguments.weights,
@@ -61,19 +71,23 @@ def run(arguments: argparse.Namespace) -> int:
             net.transformer.set_mean(name, _mean(arguments.mean, channels))
         if swap := arguments.channel_swap or ((2, 1, 0) if channels == 3 else None):
             net.transformer.set_channel_swap(name, swap)
-        images: dict[str, np.ndarray] = {}
-        for given in arguments.images:
-            if given.endswith(".npy"):
-                arrays = _load_npy(given)
-                if arrays.ndim != 4:
-                    raise _not_usable(given, f"an array of shape {arrays.shape}", "Images are N, H, W, C, from 0 to 1")
-                images |= {f"{given}[{index}]": image for index, image in enumerate(arrays)}
-            else:
-                images |= {file: load_image(file, color=channels != 1) for file in _files(given, arguments.ext)}
+        images = _images(arguments.images, arguments.ext, color=channels != 1)
         crops = bool(arguments.images_dim) and not arguments.center_only
-        predictions = net.predict(list(images.values()), crops).reshape(len(images), -1)
+        crew.join(net)
+        # As many images as fill whole batches: each is in the same batch, however many processes there are.
+        batch = max(1, net.blobs[name].shape[0])
+        together = batch // gcd(batch, _CROPS) if crops else batch
+
+        def work(first: int) -> Iterator[np.ndarray]:
+            some = [load() for load in list(images.values())[first : first + together]]
+            yield net.predict(some, crops).reshape(len(some), -1)
+
+        found = list(crew.in_turn(range(0, max(1, len(images)), together), work))
     finally:
         net.close()
+    if not crew.is_first:
+        return
+    predictions = np.concatenate(found)
     classes = predictions.shape[1]
     if labels and len(labels) != classes:
         raise CaffeError(
@@ -86,7 +100,22 @@ def run(arguments: argparse.Namespace) -> int:
             print(f'{scores[index]:.4f} - "{labels[index]}"')
     if output:
         _write(output, list(images), labels, predictions)
-    return 0
+
+
+def _images(paths: Sequence[str], ending: str, color: bool) -> dict[str, Callable[[], np.ndarray]]:
+    """Return the images by their names, each as what loads it."""
+    from ..pycaffe.images import load_image
+
+    images: dict[str, Callable[[], np.ndarray]] = {}
+    for given in paths:
+        if given.endswith(".npy"):
+            arrays = _load_npy(given)
+            if arrays.ndim != 4:
+                raise _not_usable(given, f"an array of shape {arrays.shape}", "Images are N, H, W, C, from 0 to 1")
+            images |= {f"{given}[{index}]": partial(arrays.__getitem__, index) for index in range(len(arrays))}
+        else:
+            images |= {file: partial(load_image, file, color=color) for file in _files(given, ending)}
+    return images
 
 
 def _write(path: str, images: Sequence[str], labels: Sequence[str], predictions: np.ndarray) -> None:

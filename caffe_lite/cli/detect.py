@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .arguments import Parser, add_engine, add_state, choose_engine
+from .arguments import Parser, add_engine, add_state
+from .dealing import Crew, in_workers
 from .image_arguments import Category, add_images, add_preparation, is_number, preparation, read_categories
+from .workers import add_workers
 
 if TYPE_CHECKING:
     from ..detection.finder import Finder, Found
@@ -31,12 +34,16 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--regions", metavar="FILE", help=what)
     add_state(parser)
     add_engine(parser)
+    add_workers(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    return in_workers(arguments, _detect)
+
+
+def _detect(arguments: argparse.Namespace, crew: Crew) -> None:
     from ..detection.finder import finder_of
     from ..detection.given_regions import GivenRegions
-    from ..logs.log import start_logging
     from ..media.files import media_of, out_files
     from ..pycaffe.net import TEST, Net
 
@@ -44,18 +51,22 @@ def run(arguments: argparse.Namespace) -> int:
     media = [medium for given in arguments.images for medium in media_of(given)]
     regions = GivenRegions(arguments.regions) if arguments.regions else None
     targets = out_files(media, arguments.out) if arguments.out else [""] * len(media)
-    start_logging()
-    choose_engine(arguments)
+    crew.start(arguments)
     net = Net(*(arguments.net, TEST, arguments.level, arguments.stage, arguments.weights), compile=arguments.compile)
     try:
         finder = finder_of(net, preparation(arguments), arguments.threshold, arguments.nms, regions)
+        crew.join(net)
         report = _JsonReport(categories) if arguments.json else _Report(categories)
-        for medium, target in zip(media, targets, strict=True):
-            _go_through(medium, target, finder, report)
-        report.end()
+
+        def work(task: tuple[Medium, str]) -> Iterator[tuple[str, list[Found]]]:
+            return _go_through(*task, finder, report)
+
+        for name, found in crew.in_turn(list(zip(media, targets, strict=True)), work):
+            report.add(name, found)
+        if crew.is_first:
+            report.end()
     finally:
         net.close()
-    return 0
 
 
 class _Report:
@@ -111,7 +122,8 @@ class _JsonReport(_Report):
         print("[" + ",".join(f"\n  {json.dumps(each)}" for each in self.objects) + "\n]")
 
 
-def _go_through(medium: Medium, target: str, finder: Finder, report: _Report) -> None:
+def _go_through(medium: Medium, target: str, finder: Finder, report: _Report) -> Iterator[tuple[str, list[Found]]]:
+    """Yield what is found in each image of a medium; with a target, write the image with its boxes there."""
     from contextlib import nullcontext
 
     from ..detection.marking import mark
@@ -119,6 +131,6 @@ def _go_through(medium: Medium, target: str, finder: Finder, report: _Report) ->
     with medium.like(target) if target else nullcontext() as put:
         for name, image in medium.frames():
             found = finder(name, image)
-            report.add(name, found)
+            yield name, found
             if put is not None:
                 put(mark(image, found, report.name))

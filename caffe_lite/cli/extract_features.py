@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ..text.foreign_bytes import from_bytes, to_bytes
 from ..text.spelling import nearest
-from .arguments import BACKENDS, Parser, UsageError, add_engine, add_state, choose_engine, positive
+from .arguments import BACKENDS, Parser, UsageError, add_engine, add_state, positive
+from .dealing import Crew, in_workers
+from .workers import add_workers
 
 if TYPE_CHECKING:
     from ..pycaffe.net import Net
@@ -25,15 +28,10 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("device", metavar="DEVICE_ID", nargs="?", default="0", help="the GPU; default 0")
     add_state(parser)
     add_engine(parser)
+    add_workers(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..data.databases.writing import new_database, refuse_existing
-    from ..logs.log import logger, start_logging
-    from ..proto.arrays import array_to_datum
-    from ..pycaffe.net import TEST, Net
-    from .progress import Progress
-
     blobs, outs = arguments.blobs, arguments.outs
     if len(blobs) != len(outs):
         raise UsageError(f"give as many databases as blobs: there are {len(blobs)} blobs and {len(outs)} databases")
@@ -41,32 +39,53 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("give each blob a database of its own")
     if arguments.mode == "GPU":
         arguments.gpu = arguments.gpu or arguments.device
-    log = start_logging()
-    choose_engine(arguments)
+    return in_workers(arguments, _extract)
+
+
+def _extract(arguments: argparse.Namespace, crew: Crew) -> None:
+    from ..data.databases.writing import new_database, refuse_existing
+    from ..logs.log import logger
+    from ..proto.arrays import array_to_datum
+    from ..pycaffe.net import TEST, Net
+    from .progress import Progress
+
+    blobs, outs = arguments.blobs, arguments.outs
+    log = crew.start(arguments)
     for out in outs:
         refuse_existing(out)
     net = Net(*(arguments.net, TEST, arguments.level, arguments.stage, arguments.weights), compile=arguments.compile)
     try:
         for name in blobs:
             _check(net, name)
+        crew.join(net)
+
+        def work(batch: int) -> Iterator[list[list[bytes]]]:
+            net.forward_pass(read=blobs)
+            records = []
+            for name in blobs:
+                blob = net.blobs[name]
+                rows = blob.data.reshape(blob.num, blob.channels, blob.height, blob.width)
+                records.append([array_to_datum(row.astype("float32", copy=False)).SerializeToString() for row in rows])
+            yield records
+
         counts = [0] * len(blobs)
         with ExitStack() as stack:
-            puts = [stack.enter_context(new_database(out, arguments.backend)) for out in outs]
+            made = outs if crew.is_first else []
+            puts = [stack.enter_context(new_database(out, arguments.backend)) for out in made]
             logger.info("Extracting Features")
-            for _ in Progress(log, "batch")(range(arguments.batches), arguments.batches):
-                net.forward_pass(read=blobs)
-                for i, (name, put) in enumerate(zip(blobs, puts, strict=True)):
-                    blob = net.blobs[name]
-                    shape = (blob.num, blob.channels, blob.height, blob.width)
-                    for features in blob.data.reshape(shape).astype("float32", copy=False):
-                        put(b"%010d" % counts[i], array_to_datum(features).SerializeToString())
+            batches = crew.in_turn(range(arguments.batches), work)
+            for records in Progress(log, "batch")(batches, arguments.batches) if crew.is_first else batches:
+                for i, (put, values) in enumerate(zip(puts, records, strict=True)):
+                    for value in values:
+                        put(b"%010d" % counts[i], value)
                         counts[i] += 1
+        if not crew.is_first:
+            return
         for name, count in zip(blobs, counts, strict=True):
             logger.info("Extracted features of %d query images for feature blob %s", count, name)
         logger.info("Successfully extracted the features!")
     finally:
         net.close()
-    return 0
 
 
 def _check(net: Net, name: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from .arguments import Parser, add_engine, add_state, choose_engine
+from .arguments import Parser, add_engine, add_state
+from .dealing import Crew, in_workers
 from .image_arguments import add_images, add_preparation, preparation, read_categories
+from .workers import add_workers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,11 +35,15 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--as-it-is", action="store_true", help="give the net each image in its own size")
     add_state(parser)
     add_engine(parser)
+    add_workers(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    return in_workers(arguments, _segment)
+
+
+def _segment(arguments: argparse.Namespace, crew: Crew) -> None:
     from ..errors import CaffeError, Where
-    from ..logs.log import start_logging
     from ..media.files import media_of, out_files
     from ..pycaffe.net import TEST, Net
     from ..segmentation.labelling import Labeller
@@ -51,17 +58,20 @@ def run(arguments: argparse.Namespace) -> int:
     if same := {*maps} & {*overlays} - {""}:
         where, hint = Where(min(same)), "give --out and --overlay folders of their own"
         raise CaffeError("two of the files would be the same one", where=where, hint=hint)
-    start_logging()
-    choose_engine(arguments)
+    crew.start(arguments)
     net = Net(*(arguments.net, TEST, arguments.level, arguments.stage, arguments.weights), compile=arguments.compile)
     look = _Look(names, palette, arguments.opacity)
     try:
         labeller = Labeller(net, preparation(arguments), arguments.blob, arguments.as_it_is)
-        for medium, map_file, overlay_file in zip(media, maps, overlays, strict=True):
-            _go_through(medium, map_file, overlay_file, labeller, look)
+        crew.join(net)
+
+        def work(task: tuple[Medium, str, str]) -> Iterator[str]:
+            return _go_through(*task, labeller, look)
+
+        for line in crew.in_turn(list(zip(media, maps, overlays, strict=True)), work):
+            print(line)
     finally:
         net.close()
-    return 0
 
 
 class _Look(NamedTuple):
@@ -94,7 +104,8 @@ class _Look(NamedTuple):
         return colors
 
 
-def _go_through(medium: Medium, map_file: str, overlay_file: str, labeller: Labeller, look: _Look) -> None:
+def _go_through(medium: Medium, map_file: str, overlay_file: str, labeller: Labeller, look: _Look) -> Iterator[str]:
+    """Yield a line about each image of a medium, and write its labels and its overlay into the files that are named."""
     from ..segmentation.palettes import overlay
 
     with ExitStack() as files:
@@ -102,7 +113,7 @@ def _go_through(medium: Medium, map_file: str, overlay_file: str, labeller: Labe
         put_overlay = files.enter_context(medium.like(overlay_file)) if overlay_file else None
         for name, image in medium.frames():
             labels = labeller(image)
-            print(f"{name}: {look.shares(labels)}")
+            yield f"{name}: {look.shares(labels)}"
             if not (map_file or overlay_file):
                 continue
             colors = look.colors(labels)

@@ -6,8 +6,11 @@ Of a net with DetectionEvaluate it logs the average precision of each class, and
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
-from .arguments import Parser, add_engine, add_state, choose_engine, positive
+from .arguments import Parser, add_engine, add_state, positive
+from .dealing import Crew, in_workers
+from .workers import add_workers
 
 
 def add_arguments(parser: Parser) -> None:
@@ -20,29 +23,42 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--ap-version", metavar="VERSION", type=_ap_version, default="Integral", help=what)
     add_state(parser)
     add_engine(parser)
+    add_workers(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..logs.log import logger, start_logging
+    return in_workers(arguments, _test)
+
+
+def _test(arguments: argparse.Namespace, crew: Crew) -> None:
+    import numpy as np
+
+    from ..logs.log import logger
     from ..net.scores import Scores
     from ..pycaffe.net import TEST, Net
     from ..solvers.detection import DetectionScores
 
-    start_logging()
-    choose_engine(arguments)
+    crew.start(arguments)
     net = Net(*(arguments.model, TEST, arguments.level, arguments.stage, arguments.weights), compile=arguments.compile)
     try:
+        crew.join(net)
         logger.info("Running for %d iterations.", arguments.iterations)
         loss = 0.0
         graph = net._caffe_graph
         scores: Scores | DetectionScores = Scores(graph)
         if any(node.layer.type == "DetectionEvaluate" for node in graph.nodes):
             scores = DetectionScores(graph, arguments.ap_version, show_per_class=True)
-        for batch in range(arguments.iterations):
-            loss += net.ops.number(net.forward_pass())
-            for name, values in scores.add().items():
+
+        def work(batch: int) -> Iterator[tuple[float, dict[str, np.ndarray]]]:
+            yield net.ops.number(net.forward_pass()), scores.outputs()
+
+        for batch, (each, outputs) in enumerate(crew.in_turn(range(arguments.iterations), work)):
+            loss += each
+            for name, values in scores.add(outputs).items():
                 for value in values:
                     logger.info("Batch %d, %s = %g", batch, name, value)
+        if not crew.is_first:
+            return
         logger.info("Loss: %g", loss / arguments.iterations)
         for name, means in scores.means().items():
             weight = net.blob_loss_weights[name]
@@ -51,7 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
                 logger.info("%s = %g%s", name, mean, share)
     finally:
         net.close()
-    return 0
 
 
 def _ap_version(text: str) -> str:

@@ -82,7 +82,8 @@ def _tell(error: BaseException, place: Place, wants_traceback: bool) -> None:
     """Leave the error for the launcher and the user; only the first of this process is told."""
     trace = "" if isinstance(error, (CaffeError, KeyboardInterrupt)) else traceback.format_exc()
     shown = trace or (traceback.format_exc() if wants_traceback else "")
-    leave(LastWords(words_of(error), place.rank, isinstance(error, WorkerLost), _status(error)), place, trace, shown)
+    rank = None if isinstance(error, CaffeError) and error.anyones else place.rank
+    leave(LastWords(words_of(error), rank, isinstance(error, WorkerLost), _status(error)), place, trace, shown)
 
 
 def _status(error: BaseException) -> int:

@@ -99,6 +99,9 @@ class CaffeLstmLayer(Layer):
         for blob, state in zip(self.carried, (h, c), strict=False):
             blob.data = state
 
+    def goes_on(self, bottom: Sequence[Blob]) -> bool:
+        return bool(self.carried) and bool(self.ops.host_view(bottom[1].data).ravel()[: self.streams].any())
+
     def forget(self) -> None:
         for blob in self.carried:
             blob.data = self.ops.zeros(blob.shape)

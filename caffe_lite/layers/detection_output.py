@@ -60,6 +60,8 @@ class DetectionOutputLayer(DetectionsLayer):
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._check(bottom)
         self.files = result_files(self, self.param.detection_output_param.save_output_param, self.labels)
+        if self.files:
+            self.check_undivided("it writes the detections of all batches into files")
         if self.param.detection_output_param.visualize:
             logger.info("visualize is set: nothing is drawn")
 

@@ -56,6 +56,8 @@ class FrcnnOutputLayer(RowsLayer):
         p = self.param.frcnn_output_param.save_output_param
         classes = bottom[0].shape[1] if bottom[0].num_axes > 1 else 1
         self.files = result_files(self, p, range(1, classes))
+        if self.files:
+            self.check_undivided("it writes the detections of all batches into files")
 
     def outline(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._check()

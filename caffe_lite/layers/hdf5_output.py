@@ -37,6 +37,7 @@ class HDF5OutputLayer(Layer):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._check_name()
+        self.check_undivided("it writes all batches into one file")
         folder = os.path.dirname(os.path.abspath(self.file))
         if not os.path.isdir(folder):
             self.error(f"there is no folder for file_name {self.file!r}", f"Make it first: mkdir -p {folder}")

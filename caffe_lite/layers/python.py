@@ -17,9 +17,12 @@ from ..blobs import Blob
 from ..blobs.unknown import Undetermined, UnknownSize
 from ..errors import CaffeError, LayerError, Where
 from ..layer import Layer, register_layer
+from ..logs.log import logger
 from ..onnx_graph import OnnxGraph, Value
+from ..proto.caffe_pb2 import TEST
 from ..pycaffe.blob import HostBlob, HostBlobs, shown_blob
 from ..pycaffe.layer import Phase, UserLayer, missing_method
+from ..ranks import testing_share
 from . import py_faster_rcnn
 
 
@@ -44,6 +47,7 @@ class PythonLayer(Layer):
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         cls = self._class()
+        self._check_division(bottom, cls)
         with self._noted("__init__"):
             self.user_layer = cls(self.param) if issubclass(cls, UserLayer) else cls()
         layer, self.user_blobs = self.user_layer, HostBlobs(self.blobs, self.ops)
@@ -109,6 +113,14 @@ class PythonLayer(Layer):
                 f"{module!r} is no module's name",
                 "write it from its outermost package on with single dots, as `import` has it: folder.module",
             )
+
+    def _check_division(self, bottom: Sequence[Blob], cls: Any) -> None:
+        """Refuse a source of batches that nobody can deal out, and warn of what the user's code may not expect."""
+        if not bottom:
+            self.check_undivided("its batches cannot be dealt out")
+        if self.phase == TEST and (count := testing_share().count) > 1 and not cls.__module__.startswith(__package__):
+            own = "each of %d workers has a %s of its own, which sees only a part of the batches"
+            logger.warning(f"%s: {own}", self.name, count, self._path)
 
     def _class(self) -> Any:
         p = self.param.python_param

@@ -232,6 +232,9 @@ class RecurrentLayer(Layer):
         """Return the gradients of the gates, and of the previous states except h."""
         raise NotImplementedError
 
+    def goes_on(self, bottom: Sequence[Blob]) -> bool:
+        return bool(self.carried) and bool(self.ops.host_view(bottom[1].data)[:1].any())
+
     def forget(self) -> None:
         for blob in self.carried:
             blob.data = self.ops.zeros(blob.shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..blobs import Blob
@@ -22,16 +24,21 @@ class Scores:
         self._sums = {name: np.zeros(()) for name in net.outputs}
         self._shapes: dict[str, tuple[int, ...]] = {}
 
-    def add(self) -> dict[str, np.ndarray]:
-        """Add the batch that the net has just run; return its outputs by name, flat."""
-        outputs = {name: flat_values(blob) for name, blob, _ in self.net.output_blobs}
-        for name, blob, _ in self.net.output_blobs:
-            if self._shapes.setdefault(name, blob.shape) != blob.shape:
-                raise self._changed(name, blob.shape)
+    def outputs(self) -> dict[str, np.ndarray]:
+        """Return the outputs of the batch that the net has just run, by name, in double precision."""
+        return {name: flat_values(blob).reshape(blob.shape) for name, blob, _ in self.net.output_blobs}
+
+    def add(self, outputs: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+        """Add a batch, that which the net has just run unless others are given; return its outputs by name, flat."""
+        outputs = self.outputs() if outputs is None else outputs
         for name, values in outputs.items():
+            if self._shapes.setdefault(name, values.shape) != values.shape:
+                raise self._changed(name, values.shape)
+        flat = {name: values.ravel() for name, values in outputs.items()}
+        for name, values in flat.items():
             self._sums[name] = self._sums[name] + values
         self.batches += 1
-        return outputs
+        return flat
 
     def means(self) -> dict[str, np.ndarray]:
         """Return the mean of each output by name, flat; the dict is empty if there were no batches."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -66,12 +66,22 @@ class DetectionScores:
         self.show_per_class = show_per_class
         self._rows: dict[str, list[np.ndarray]] = defaultdict(list)
 
-    def add(self) -> dict[str, np.ndarray]:
-        """Add the batch that the net has just run; the dict is empty, since a batch has no precision of its own."""
+    def outputs(self) -> dict[str, np.ndarray]:
+        """Return the rows of the batch that the net has just run, by the output's name."""
+        outputs = {}
         for name, blob, _ in self.net.output_blobs:
             if blob.shape[3:] != (_COLUMNS,) and blob.shape[1:] != (_COLUMNS, 1, 1):
                 raise self._no_rows(name, blob.shape)
-            self._rows[name].append(np.array(blob.ops.host_view(blob.data)).reshape(-1, _COLUMNS))
+            outputs[name] = np.array(blob.ops.host_view(blob.data)).reshape(-1, _COLUMNS)
+        return outputs
+
+    def add(self, outputs: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+        """Add a batch, that which the net has just run unless others are given.
+
+        The dict is empty, since a batch has no precision of its own.
+        """
+        for name, rows in (self.outputs() if outputs is None else outputs).items():
+            self._rows[name].append(rows)
         return {}
 
     def means(self) -> dict[str, np.ndarray]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from ..blobs import Blob
-from ..errors import WorkerError
 from ..net.graph import Graph
 from ..ops.array import Array
 from ..ranks import diverged
 from ..workers.group import Group
 from ..workers.reducer import Reducer
+from ..workers.starting import check_alike, parameters_of, take_first
 from .signals import SolverAction
 
 _ACTIONS = (SolverAction.SNAPSHOT, SolverAction.STOP)
@@ -34,15 +33,7 @@ class Team:
         self.graph = graph
         self.reducer = Reducer(group, graph)
         self.agreed: list[SolverAction] = []
-        mine = [*settings, *(f"{p.owner.name}[{p.index}] {p.blob.shape}" for p in graph.learnable_params)]
-        for rank, theirs in enumerate(group.gathered(mine)):
-            if theirs != mine:
-                pairs = zip_longest(theirs, mine, fillvalue="nothing more")
-                there, here = next((there, here) for there, here in pairs if there != here)
-                raise WorkerError(
-                    f"worker {rank} trains in another way than worker {group.rank}: there {there}, here {here}",
-                    hint="give all workers the same files and options",
-                )
+        check_alike(group, graph, settings)
 
     def exchange(self, loss: float, action: SolverAction) -> float:
         """Average the gradients; return the mean of the losses. ``agreed`` is set to what anybody was asked for."""
@@ -72,8 +63,8 @@ class Team:
         is what the weights file holds.
         """
         learned = {id(param.blob.source) for param in self.graph.learnable_params if self._is_learned(param.blob)}
-        blobs = [blob for blob in self._blobs() if id(blob) not in learned]
-        self._share([blob.data for blob in blobs])
+        blobs = [blob for blob in parameters_of(self.graph) if id(blob) not in learned]
+        take_first(self.group, self.graph.ops, [blob.data for blob in blobs])
         return self.group.gathered(self.graph.state())
 
     def _is_learned(self, blob: Blob) -> bool:
@@ -90,19 +81,7 @@ class Team:
         is another one, each solver goes on at the place of the first, and draws other numbers.
         """
         rank = self.group.rank
-        self._share([*(blob.data for blob in self._blobs()), *arrays])
+        take_first(self.group, self.graph.ops, [*(blob.data for blob in parameters_of(self.graph)), *arrays])
         states = self.group.shared(states if len(states) == self.group.count else [self.graph.state()])
         if rank:
             self.graph.restore_state(states[rank] if len(states) == self.group.count else diverged(states[0], rank))
-
-    def _blobs(self) -> list[Blob]:
-        """Return every parameter of the net once, learned or not."""
-        return list({id(blob.source): blob.source for node in self.graph.nodes for blob in node.layer.blobs}.values())
-
-    def _share(self, arrays: Sequence[Array]) -> None:
-        """Overwrite arrays by the first solver's."""
-        ops = self.graph.ops
-        first = self.group.shared_arrays([ops.host_view(array) for array in arrays])
-        if self.group.rank:
-            for mine, values in zip(arrays, first, strict=True):
-                mine[...] = ops.asarray(values)

@@ -185,6 +185,26 @@ class Group:
                 work.wait()
         return copies
 
+    def sending(self, data: bytes, number: int) -> Sending:
+        """Begin to send bytes to rank 0, which calls ``received`` with the same number: 0, then 1, and so on."""
+        flat = self._torch.from_numpy(np.frombuffer(data, np.uint8).copy())
+        size = self._torch.tensor([len(flat)])
+        with self.guarded():
+            works = [
+                self._distributed.isend(tensor, 0, tag=_tag(number, part)) for part, tensor in enumerate((size, flat))
+            ]
+        return Sending(self, works, (size, flat))
+
+    def received(self, rank: int, number: int) -> bytes:
+        """Return, at rank 0, the bytes that a worker sends with this number."""
+        size = self._torch.zeros(1, dtype=self._torch.int64)
+        with self.guarded():
+            self._distributed.recv(size, rank, tag=_tag(number, 0))
+            flat = self._torch.zeros(int(size), dtype=self._torch.uint8)
+            self._distributed.recv(flat, rank, tag=_tag(number, 1))
+        data: bytes = flat.numpy().tobytes()
+        return data
+
     def summing(self, tensor: torch.Tensor) -> distributed.Work:
         """Begin to replace a tensor by its sum over all workers; it must be left alone until the work is waited for."""
         return self._distributed.all_reduce(tensor, async_op=True)
@@ -229,3 +249,20 @@ class Group:
                 hint="one of them was killed, or its machine cannot be reached; its own log may say why",
             )
         return WorkerLost(failure.told())
+
+
+class Sending:
+    """Tensors on their way to rank 0."""
+
+    def __init__(self, group: Group, works: Sequence[distributed.Work], tensors: Sequence[torch.Tensor]) -> None:
+        self._group, self._works = group, works
+        self._tensors = tensors  # kept until they have arrived
+
+    def wait(self) -> None:
+        with self._group.guarded():
+            for work in self._works:
+                work.wait()
+
+
+def _tag(number: int, part: int) -> int:
+    return 2 * (number % 2**29) + part
