@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from .. import ranks
@@ -26,8 +28,8 @@ def in_workers(arguments: argparse.Namespace, command: Callable[[argparse.Namesp
         from ..workers.launching import launch
 
         return launch(arguments.words, count)
-    with member(arguments) as group:
-        command(arguments, Crew(group))
+    with member(arguments) as group, Crew(group) as crew:
+        command(arguments, crew)
     return 0
 
 
@@ -38,6 +40,7 @@ class Crew:
 
     Attributes:
         is_first: whether this process tells the user and writes what is common.
+        is_alone: whether there are no others.
     """
 
     def __init__(self, group: Group | None) -> None:
@@ -45,6 +48,16 @@ class Crew:
         self._log: GroupLog | None = None
         self._net: Net | None = None
         self.is_first = group is None or group.rank == 0
+        self.is_alone = group is None
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._exit.__exit__(kind, error, traceback)
 
     def start(self, arguments: argparse.Namespace) -> LogHandler:
         """Show the log, choose the engine, and let nets read this process's batches from now on."""
@@ -54,7 +67,7 @@ class Crew:
         if self._group is not None:
             from ..workers.logs import GroupLog
 
-            self._log = GroupLog(log, self._group)
+            self._log = self._exit.enter_context(GroupLog(log, self._group))
             ranks.deal_batches(self._group.rank, self._group.count)
         choose_engine(arguments)
         return log

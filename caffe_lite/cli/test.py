@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from .arguments import Parser, add_engine, add_state, positive
 from .dealing import Crew, in_workers
 from .workers import add_workers
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def add_arguments(parser: Parser) -> None:
@@ -31,8 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _test(arguments: argparse.Namespace, crew: Crew) -> None:
-    import numpy as np
-
     from ..logs.log import logger
     from ..net.scores import Scores
     from ..pycaffe.net import TEST, Net
@@ -46,14 +48,23 @@ def _test(arguments: argparse.Namespace, crew: Crew) -> None:
         loss = 0.0
         graph = net._caffe_graph
         scores: Scores | DetectionScores = Scores(graph)
-        if any(node.layer.type == "DetectionEvaluate" for node in graph.nodes):
+        judges: list[Any] = [node.layer for node in graph.nodes if node.layer.type == "DetectionEvaluate"]
+        if judges:
             scores = DetectionScores(graph, arguments.ap_version, show_per_class=True)
 
-        def work(batch: int) -> Iterator[tuple[float, dict[str, np.ndarray]]]:
-            yield net.ops.number(net.forward_pass()), scores.outputs()
+        def work(batch: int) -> Iterator[tuple[float, dict[str, np.ndarray], list[int]]]:
+            yield net.ops.number(net.forward_pass()), scores.outputs(), [judge.batch_images for judge in judges]
 
-        for batch, (each, outputs) in enumerate(crew.in_turn(range(arguments.iterations), work)):
+        sizes: list[int] = []
+        for batch, (each, outputs, images) in enumerate(crew.in_turn(range(arguments.iterations), work)):
             loss += each
+            sizes = sizes or images
+            if images != sizes and not crew.is_alone:
+                judges[0].error(
+                    f"in batch {batch} there are boxes of {max(images)} images, in those before of {max(sizes)}, so "
+                    "that it is unknown which images of name_size_file other workers have",
+                    "run this net without --workers",
+                )
             for name, values in scores.add(outputs).items():
                 for value in values:
                     logger.info("Batch %d, %s = %g", batch, name, value)

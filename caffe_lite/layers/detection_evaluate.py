@@ -11,6 +11,8 @@ from ..blobs import Blob
 from ..blobs.unknown import UnknownSize
 from ..data.boxes import overlaps
 from ..layer import Kind, register_layer
+from ..proto.caffe_pb2 import TEST
+from ..ranks import WHOLE, testing_share
 from .common.detection_files import in_pixels, read_name_sizes
 from .common.rows import ListsLayer
 
@@ -49,9 +51,12 @@ class DetectionEvaluateLayer(ListsLayer):
     untraceable = "how many detections it judges depends on the values it is given"
     repeatable = False
     position = 0  # in the list of test images
+    batch_images = 0  # in the last batch, as far as its rows tell
+    share = WHOLE
 
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._check(bottom)
+        self.share = testing_share() if self.phase == TEST else WHOLE
         file = self.param.detection_evaluate_param.name_size_file
         self.images = read_name_sizes(file, self.where, "detection_evaluate_param") if file else []
         if file and not self.images:
@@ -110,8 +115,12 @@ class DetectionEvaluateLayer(ListsLayer):
                 self.error(f"among the {what} is one of the background", f"no label may be {self.background}")
         sizes = self.on_host(bottom[2]).reshape(-1, 2) if self.cascade else None
         if self.images:
+            images = images if sizes is None else len(sizes)
+            if not self.batch_images:  # other workers have the batches before the first one
+                self.position = (self.position + self.share.rank * images) % len(self.images)
+            self.batch_images = images
             found, truth = self._in_pixels(found, sizes), self._in_pixels(truth, sizes)
-            self.position = (self.position + (images if sizes is None else len(sizes))) % len(self.images)
+            self.position = (self.position + self.share.count * images) % len(self.images)
         rows = np.concatenate([self._true_boxes(truth), *self._judged(found, truth)])
         self._shape(top[0], len(rows))
         top[0].data = ops.reshape(ops.asarray(rows), top[0].shape)
