@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def print_row(case: Case, times: list[list[list[float]]], gradients: int, sent: list[float]) -> None:
-    """Print the medians over the rounds; ``times`` holds, for each process, seconds alone and together per iteration."""
+    """Print the medians over the rounds; ``times`` has seconds per iteration of each process, alone and together."""
     alone, together = ([sum(1 / rank[half][at] for rank in times) for at in range(len(times[0][0]))] for half in (0, 1))
     shares = sorted(after / before for before, after in zip(alone, together, strict=True))
     count = len(times)
