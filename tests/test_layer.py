@@ -1,6 +1,9 @@
+import logging
+
 import numpy as np
 import pytest
 
+from caffe_lite import TEST, TRAIN, ranks
 from caffe_lite import layer as registry
 from caffe_lite.errors import LayerError, NetError, Where
 from caffe_lite.layer import Layer, create_layer, layer_class, layer_type_list, register_layer
@@ -104,3 +107,69 @@ def test_bottoms_that_a_gradient_reaches(monkeypatch, not_differentiable, reache
     layer = create("ReLU")
     monkeypatch.setattr(type(layer), "not_differentiable", not_differentiable)
     assert [i for i in range(3) if layer.gradient_reaches(i, 3)] == reached
+
+
+# -- passes dealt out to several processes -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def second_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process be one of several that have a part of the batches each."""
+    monkeypatch.setattr(ranks, "_tested", ranks.WHOLE)
+    ranks.deal_batches(1, 3)
+
+
+X = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }'
+SUM = """
+class Sum:
+    def setup(self, bottom, top):
+        pass
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = sum(blob.data.sum() for blob in bottom)
+"""
+PYTHON = 'layer { name: "sum" type: "Python" top: "sum" %s python_param { module: "summing" layer: "Sum" } }'
+
+
+def test_what_is_common_to_all_batches_is_refused_if_they_are_dealt(make_net, tmp_path, second_of_three) -> None:
+    (tmp_path / "summing.py").write_text(SUM)
+    output = f"""layer {{ name: "out" type: "HDF5Output" bottom: "x" bottom: "x"
+                  hdf5_output_param {{ file_name: "{(tmp_path / "out.h5").as_posix()}" }} }}"""
+    for text, what in ((X + output, "it writes all batches into one file"), (PYTHON % "", "its batches cannot be")):
+        with pytest.raises(LayerError, match=f"{what}.* and 3 workers have a part .* Run this net without --workers"):
+            make_net(text, TEST)
+        make_net(text, TRAIN)  # whose records are dealt out, but not its batches
+
+
+def test_layers_of_users_see_a_part_of_the_batches(make_net, tmp_path, second_of_three, caplog) -> None:
+    (tmp_path / "summing.py").write_text(SUM)
+    logger = logging.getLogger("caffe_lite")
+    logger.addHandler(caplog.handler)
+    try:
+        make_net(X + PYTHON % 'bottom: "x"', TEST)
+    finally:
+        logger.removeHandler(caplog.handler)
+    warning = "each of 3 workers has a summing.Sum of its own, which sees only a part of the batches"
+    assert f"sum: {warning}" in caplog.messages
+
+
+@pytest.mark.parametrize("type", ["LSTM", "RNN", "Lstm"])
+def test_sequences_go_on_from_the_last_pass_if_their_first_step_says_so(make_net, type: str) -> None:
+    param = "lstm_param { num_output: 2 batch_size: 2 }" if type == "Lstm" else "recurrent_param { num_output: 2 }"
+    net = make_net(
+        f"""layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: [3, 2, 4] }} }} }}
+            layer {{ name: "cont" type: "Input" top: "cont" input_param {{ shape {{ dim: [3, 2] }} }} }}
+            layer {{ name: "r" type: "{type}" bottom: "x" bottom: "cont" top: "y" {param} }}""".replace(
+            "dim: [3, 2, 4]", "dim: [6, 4]" if type == "Lstm" else "dim: [3, 2, 4]"
+        ),
+        TEST,
+    )
+    node = net.nodes[-1]
+    for first_step, goes_on in (((0, 0), False), ((0, 1), True), ((1, 0), True)):
+        net.blobs["cont"].data[...] = 1
+        net.blobs["cont"].data[0] = first_step
+        net.forward()
+        assert node.layer.goes_on(node.bottom) == goes_on

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -15,6 +13,7 @@ from ..errors import CaffeError
 from ..pycaffe.alias import install_as_caffe
 from ..text.spelling import nearest
 from .arguments import Parser, UsageError, spelled_with_dashes
+from .output import trouble_with, write_no_more
 
 COMMANDS = {
     "train": "train from a solver or a net, resume, or fine-tune",
@@ -71,21 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if traceback:
             raise
         return 130
-    except BrokenPipeError:
-        # Whatever read our output has ended (`caffe-lite summary net.prototxt | head`).
-        _write_no_more()
-        return 1
     except OSError as error:
-        if traceback or error.filename is not None or error.errno not in (errno.ENOSPC, errno.EFBIG):
+        said = trouble_with(error)
+        if said is None or (said and traceback):
             raise
-        _write_no_more()
-        print(f"caffe-lite: cannot write to standard output: {error.strerror}.", file=sys.stderr)
+        write_no_more()
+        if said:
+            print(f"caffe-lite: {said}", file=sys.stderr)
         return 1
-
-
-def _write_no_more() -> None:
-    """Drop what standard output still holds; otherwise Python would complain about it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -30,6 +31,7 @@ def in_workers(arguments: argparse.Namespace, command: Callable[[argparse.Namesp
         return launch(arguments.words, count)
     with member(arguments) as group, Crew(group) as crew:
         command(arguments, crew)
+        sys.stdout.flush()  # while an error can still be told
     return 0
 
 

@@ -17,6 +17,7 @@ from ..plugins import is_installed
 from ..workers.environment import Place, place_in, quieten_torch
 from ..workers.last_words import LastWords, leave, words_of
 from .arguments import Parser, positive
+from .output import trouble_with
 
 if TYPE_CHECKING:
     from ..workers.group import Group
@@ -80,10 +81,13 @@ def member(arguments: argparse.Namespace) -> Iterator[Group | None]:
 
 def _tell(error: BaseException, place: Place, wants_traceback: bool) -> None:
     """Leave the error for the launcher and the user; only the first of this process is told."""
-    trace = "" if isinstance(error, (CaffeError, KeyboardInterrupt)) else traceback.format_exc()
-    shown = trace or (traceback.format_exc() if wants_traceback else "")
-    rank = None if isinstance(error, CaffeError) and error.anyones else place.rank
-    leave(LastWords(words_of(error), rank, isinstance(error, WorkerLost), _status(error)), place, trace, shown)
+    output = trouble_with(error)
+    message = words_of(error) if output is None else output
+    is_ours = isinstance(error, (CaffeError, KeyboardInterrupt)) or output is not None
+    trace = "" if is_ours else traceback.format_exc()
+    shown = trace or (traceback.format_exc() if wants_traceback and message else "")
+    rank = None if output is not None or (isinstance(error, CaffeError) and error.anyones) else place.rank
+    leave(LastWords(message, rank, isinstance(error, WorkerLost), _status(error)), place, trace, shown)
 
 
 def _status(error: BaseException) -> int:

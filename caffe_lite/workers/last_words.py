@@ -52,8 +52,8 @@ def words_of(error: BaseException) -> str:
 def leave(words: LastWords, place: Place, trace: str = "", shown: str = "") -> None:
     """Write the words where the launcher looks for them, and for the user, unless the launcher does that.
 
-    ``trace`` tells the launcher where in the program it was; ``shown`` is printed before.
-    Only the first words of a process count: its watch and its main thread may find the same cause.
+    ``trace`` tells the launcher where in the program it was; ``shown`` is printed before. An empty message is not
+    printed. Only the first words of a process count: its watch and its main thread may find the same cause.
     """
     if not _silence.acquire(blocking=False):
         return
@@ -61,7 +61,7 @@ def leave(words: LastWords, place: Place, trace: str = "", shown: str = "") -> N
         _write(path, words, trace)
     if shown:
         print(shown, end="", file=sys.stderr, flush=True)
-    if not place.is_ours:
+    if not place.is_ours and words.message:
         print(f"caffe-lite: worker {place.rank}: {words.message}", file=sys.stderr, flush=True)
 
 

@@ -194,7 +194,8 @@ def _told(failed: Mapping[int, int], files: Mapping[int, str], signals: _Signals
         told, first = _end_of(silent[0], first), 1
     else:
         told = words[0]
-    print(f"caffe-lite: {told}", file=sys.stderr)
+    if str(told):  # there is nothing to say if what read the output has ended
+        print(f"caffe-lite: {told}", file=sys.stderr)
     return first
 
 

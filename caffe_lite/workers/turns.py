@@ -22,7 +22,7 @@ def in_turn(group: Group, items: Sequence[T], work: Callable[[T], Iterable[R]]) 
     """Yield the results of the work on each item, in the order of the items.
 
     Item i is the work of rank i % count. Rank 0 yields the results of all, the others yield none. A CaffeError comes
-    after the results of all items before, as it would in one process.
+    after the results of all items before, as it would in one process; the group can do nothing more then.
     """
     if group.rank:
         _send(group, items[group.rank :: group.count], work)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from caffe_lite import TEST, Net
 from caffe_lite.data.databases.opening import open_database
 from caffe_lite.proto.caffe_pb2 import DataParameter
-from tests.cli.conftest import NET, write_lmdb
+from tests.cli.conftest import NET, command, environment, write_lmdb
 from tests.cli.test_classify import DEPLOY
 from tests.cli.test_detect import SSD
 from tests.cli.test_segment import NET as SEGMENTER
@@ -226,6 +228,26 @@ def test_classes_of_pixels(caffe: Caffe, folder: Path, pictures: list[str]) -> N
     assert len(one.stdout.splitlines()) == 10
     assert files(folder / "maps_three") == files(folder / "maps_one")
     assert files(folder / "over_three") == files(folder / "over_one")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no /dev/full and no pipe that breaks")
+def test_output_that_takes_no_more(folder: Path, pictures: list[str]) -> None:
+    (folder / "seg.prototxt").write_text(SEGMENTER.format(transform=""))
+    save(folder / "seg.prototxt", folder / "seg.caffemodel")
+    words = command("segment", "seg.prototxt", "seg.caffemodel", *pictures, "--workers", "2")
+    for full in (True, False):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open("/dev/full", "wb") if full else os.fdopen(writer, "wb") as out:
+            done = subprocess.run(
+                words, cwd=folder, env=environment(), stdout=out, stderr=subprocess.PIPE, text=True, timeout=120
+            )
+        if full:
+            os.close(writer)
+        assert done.returncode == 1
+        said = [line for line in done.stderr.splitlines() if "caffe-lite: " in line or "Error" in line]
+        assert said == ["caffe-lite: cannot write to standard output: No space left on device."] * full
 
 
 @pytest.mark.slow

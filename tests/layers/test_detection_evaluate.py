@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe_lite import TEST
+from caffe_lite import TEST, ranks
 from caffe_lite.errors import CaffeError, LayerError
 from caffe_lite.inspection.check import check as check_file
 from tests.data.test_boxes import overlap_by_hand, random_boxes
@@ -193,3 +193,34 @@ def test_how_many_rows_there_are_is_not_known_beforehand(tmp_path) -> None:
                 detection_evaluate_param { num_classes: 21 name_size_file: "not there yet" } }
         layer { name: "some" type: "Reshape" bottom: "rows" top: "some" reshape_param { shape { dim: 7 dim: 5 } } }""")
     assert check_file(path).problems == []
+
+
+@pytest.mark.parametrize("axes", [2, 4])
+def test_dealt_batches_are_of_their_own_images(engine, tmp_path, monkeypatch, axes) -> None:
+    """Of batches of two images, this process has numbers 1, 4, 7, ..."""
+    monkeypatch.setattr(ranks, "_tested", ranks.WHOLE)
+    (tmp_path / "sizes").write_text("".join(f"{i} {2 + 9 * i} {60 - 9 * i}\n" for i in range(7)))
+    rng = np.random.default_rng(3)
+    found, truth = random_rows(rng, 400, 90, 2, 3)
+    truth[:, 0] = np.arange(90) % 2
+    bottoms = [found[None, None], truth[None, None]]
+    if axes == 2:
+        found[:, 3:7] *= 60
+        truth[:, 3:7] *= 60
+        shown = np.array([[50, 80], [70, 60]])
+        bottoms = [np.column_stack([found[:, 0], found[:, 3:7], found[:, 1:3]])]
+        bottoms += [np.column_stack([truth[:, 0], truth[:, 3:7], truth[:, 1:3], truth[:, 7]]), shown]
+
+    def judged(passes: int) -> list[np.ndarray]:
+        net = net_of(engine, f'num_classes: 3 name_size_file: "{tmp_path}/sizes"', *bottoms)
+        batches = [np.copy(net.blobs["y0"].data)]
+        for _ in range(passes - 1):
+            net.forward()
+            batches.append(np.copy(net.blobs["y0"].data))
+        return batches
+
+    whole = judged(11)
+    assert len({rows.tobytes() for rows in whole[:7]}) > 3
+    ranks.deal_batches(1, 3)
+    for mine, same in zip(judged(4), whole[1::3], strict=True):
+        np.testing.assert_array_equal(mine, same)
