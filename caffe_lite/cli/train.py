@@ -16,7 +16,7 @@ from ..proto.parser import parse_text
 from ..proto.prototxt import read_net, read_solver, read_text
 from .arguments import Parser, UsageError, add_engine, add_state, add_switch, choose_engine
 from .settings import apply_setting
-from .workers import add_workers, member, restarted_since, to_launch
+from .workers import add_workers, member, to_launch
 
 if TYPE_CHECKING:
     from ..solvers import Solver
@@ -127,13 +127,14 @@ def _train(arguments: argparse.Namespace, group: Group | None) -> None:
 
 def _snapshot_to_resume(arguments: argparse.Namespace, solver: Solver, group: Group | None) -> str | None:
     """Return the snapshot to go on from: after a restart by torchrun the last one of this run, if there is one."""
-    if group is None or (since := restarted_since()) is None:
-        snapshot: str | None = arguments.snapshot
+    snapshot: str | None = arguments.snapshot
+    if group is None:
         return snapshot
     from ..solvers.snapshot import newest_snapshot
 
-    newest = newest_snapshot(solver.param.snapshot_prefix, since) if group.rank == 0 else None
-    return group.shared(newest) or arguments.snapshot
+    since = group.restarted_since
+    newest = None if since is None else newest_snapshot(solver.param.snapshot_prefix, since)
+    return group.shared(newest) or snapshot
 
 
 def solver_parameter(arguments: argparse.Namespace) -> Parsed[SolverParameter]:

@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import ranks
@@ -114,18 +113,6 @@ def _fit(arguments: argparse.Namespace, place: Place) -> None:
             f"{'torch sees' if arguments.gpu == 'all' else 'these are'} {len(gpus)}",
             hint="start one worker for each GPU",
         )
-
-
-def restarted_since() -> float | None:
-    """Return when torchrun has started these workers for the first time, if not now; 0 if that is not known."""
-    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
-        return None
-    # It keeps a folder for each attempt: attempt_1/RANK/error.json.
-    attempts = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "")).parent.parent.parent
-    try:
-        return (attempts / "attempt_0").stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def gpus_of(text: str | None) -> Sequence[int]:

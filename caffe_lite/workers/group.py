@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 
 from ..errors import MissingExtra, WorkerError, WorkerLost, first_line
 from ..plugins import is_installed
+from .attempts import Attempt
 from .environment import Place
 from .failures import Failures
 from .interfaces import choose_interface
@@ -46,6 +46,7 @@ class Group:
     Attributes:
         rank, count: this process's number, and how many there are.
         place: where the launcher has put this process.
+        restarted_since: on rank 0, when the launcher has started the workers for the first time, if not now.
     """
 
     def __init__(self, place: Place, device: str = "cpu") -> None:
@@ -62,10 +63,17 @@ class Group:
         backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
         try:
             self._held = self._connect(is_master=place.rank == 0 and not place.store_is_held)
-            self.store = self._prefixed(self._held)
+            attempt = Attempt(place.rank, distributed.PrefixStore("caffe_lite", self._held))
+            self.restarted_since = attempt.restarted_since
+            for _ in self._patiently("worker 0 has not come"):
+                attempt.find()
+                if attempt.number is not None:
+                    break
+            prefix = f"caffe_lite/{attempt.number}"
+            self.store = distributed.PrefixStore(prefix, self._held)
             self._failures = Failures(place, self.store)
-            self._watch = Watch(place, self._prefixed(self._connect()))
-            self._meet()
+            self._watch = Watch(place, distributed.PrefixStore(prefix, self._connect()))
+            self._meet(attempt)
             self._watch.start()
             # For scripts, which end without leaving; also those whose process multiprocessing has started.
             Finalize(None, self._watch.part, exitpriority=0)
@@ -91,26 +99,28 @@ class Group:
             timeout=_HELD if self.place.store_is_held else _JOINING,
         )
 
-    def _prefixed(self, store: Any) -> Any:
-        """Keep the keys of this attempt of the launcher apart from those of earlier ones."""
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        return self._distributed.PrefixStore(f"caffe_lite/{attempt}", store)
-
-    def _meet(self) -> None:
+    def _meet(self, attempt: Attempt) -> None:
         """Wait for all others, but not for one that has failed on its way."""
-        arrived, until, pause = self.store.add("arrived", 1), time.monotonic() + _JOINING.total_seconds(), 0.005
-        while arrived < self.count:
+        arrived = self.store.add("arrived", 1)
+        for _ in self._patiently(f"not all of the {self.count} workers have come"):
+            attempt.find()
+            if arrived == self.count:
+                return
             if failure := self._failures.first():
                 raise WorkerLost(failure.told())
-            if time.monotonic() > until:
-                raise WorkerError(
-                    f"only {arrived} of {self.count} workers have come to {self.place.address}:{self.place.port} "
-                    f"within {_JOINING.total_seconds() / 60:g} minutes",
-                    hint="start all of them; the logs of the others may say why they are not here",
-                )
+            arrived = self.store.add("arrived", 0)
+
+    def _patiently(self, what: str) -> Iterator[None]:
+        """Yield again and again, until it takes too long."""
+        until, pause = time.monotonic() + _JOINING.total_seconds(), 0.005
+        while time.monotonic() < until:
+            yield
             time.sleep(pause)
             pause = min(0.5, 1.5 * pause)
-            arrived = self.store.add("arrived", 0)
+        raise WorkerError(
+            f"{what} to {self.place.address}:{self.place.port} within {_JOINING.total_seconds() / 60:g} minutes",
+            hint="start all of them; the logs of the others may say why they are not here",
+        )
 
     def __enter__(self) -> Group:
         return self

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -78,6 +78,13 @@ class Machine:
         command = ["nsenter", *entering, "--", "env", f"--chdir={cwd}", *words]
         self.started.append(subprocess.Popen(command, text=True, **options))
         return self.started[-1]
+
+    def worker(self) -> int:
+        """Return the process that a launcher has started here as a worker."""
+        for process in processes_with(Path(f"/proc/{self.process.pid}/ns/net")):
+            if b"\0RANK=" in Path(f"/proc/{process}/environ").read_bytes():
+                return process
+        raise LookupError("no worker runs here")
 
     def close(self) -> None:
         """End the machine and everything that runs on it."""
@@ -170,6 +177,15 @@ class TwoMachines:
             machine.close()
 
 
+def processes_with(network: Path) -> Iterator[int]:
+    """Yield the processes in this network namespace."""
+    sought = os.readlink(network)
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            if os.readlink(process / "ns/net") == sought:
+                yield int(process.name)
+
+
 def hold(number: int, file: int) -> None:
     """Make this process's namespace a machine, hand over the end of its cable, and hold it until nobody needs it.
 
@@ -198,11 +214,10 @@ def hold(number: int, file: int) -> None:
         socket.send_fds(other, [b"!"], [end])
         os.close(end)
         other.recv(1)  # ends when the other side closes its socket, or has been killed
-    here = os.readlink("/proc/self/ns/net")
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if os.readlink(process / "ns/net") == here and int(process.name) != os.getpid():
-                os.kill(int(process.name), signal.SIGKILL)
+    for process in processes_with(Path("/proc/self/ns/net")):
+        if process != os.getpid():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
 
 if __name__ == "__main__":

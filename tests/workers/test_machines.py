@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 OBSTACLE = obstacle()
 # Of configs/lenet, with a short test before the first iteration; each worker of two reads 32 images for an iteration.
 TRAIN = ["-m", "caffe_lite", "train", "configs/lenet/solver.prototxt", "--split-batch", "--engine", "torch"]
+# The two ways of torchrun: one machine is the first, or all meet there and are given their ranks.
+STATIC = ("--master-addr", NAMES[0], "--master-port", "29500")
+ELASTIC = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"{NAMES[0]}:29400", "--max-restarts", "2")
+
+Processes = list[subprocess.Popen[str]]
 
 pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
 
@@ -93,13 +101,12 @@ def words(prefix: Path, iterations: int, *more: str) -> list[str]:
     return [*TRAIN, "--max-iter", str(iterations), "--snapshot-prefix", str(prefix), *settings, *more]
 
 
-def start(two: TwoMachines, prefix: Path, iterations: int, *more: str) -> list[subprocess.Popen[str]]:
+def start(two: TwoMachines, prefix: Path, iterations: int, *more: str, torchrun: Sequence[str] = STATIC) -> Processes:
     """Start the training with one worker on each machine."""
-    launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    meeting = ["--master-addr", NAMES[0], "--master-port", "29500"]
+    launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *torchrun]
     return [
         machine.start(
-            [sys.executable, *launcher, "--node-rank", str(rank), *meeting, *words(prefix, iterations, *more)],
+            [sys.executable, *launcher, "--node-rank", str(rank), *words(prefix, iterations, *more)],
             env=environment(),
             cwd=ROOT,
             stdout=subprocess.PIPE,
@@ -119,7 +126,7 @@ def weights(prefix: Path, iterations: int) -> np.ndarray:
     return np.concatenate([blob.ravel() for layer in layers for blob in layer.blobs if blob is not None])
 
 
-def outputs(processes: list[subprocess.Popen[str]], timeout: float) -> list[str]:
+def outputs(processes: Processes, timeout: float) -> list[str]:
     """Wait for all, and return what each has written."""
     with ThreadPoolExecutor() as readers:
         return list(readers.map(lambda process: process.communicate(timeout=timeout)[0], processes))
@@ -182,3 +189,19 @@ def test_pulled_cable(tmp_path):
     assert [len(found) for found in messages] == [1, 1]
     assert "worker 0: worker 1 has not been heard of for 25 seconds" in messages[0][0]
     assert f"worker 1: what joins the workers at {NAMES[0]}:29500 has not answered for 25 seconds" in messages[1][0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("torchrun", [(*STATIC, "--max-restarts", "2"), ELASTIC], ids=["static", "elastic"])
+def test_restart(tmp_path: Path, torchrun: Sequence[str]) -> None:
+    """Each machine counts restarts by itself, and an elastic torchrun only those for a failure of its own."""
+    with TwoMachines() as two:
+        more = ("--display", "1", "--set", "snapshot=5")
+        processes = start(two, tmp_path / "two", 60, *more, torchrun=torchrun)
+        await_iteration(processes[0], 12)
+        os.kill(two.machines[1].worker(), signal.SIGKILL)
+        began = time.monotonic()
+        logs = outputs(processes, 100)
+        assert [process.returncode for process in processes] == [0, 0], "\n".join(logs)
+        assert time.monotonic() - began < 60
+        assert re.search(r"Resuming from .*two_iter_(?!5\.)\d+\.solverstate", "".join(logs))
