@@ -96,6 +96,9 @@ def _train(arguments: argparse.Namespace, group: Group | None) -> None:
     from .report import report
 
     log = start_logging()
+    for option in ("split_batch", "sync_batch_norm"):
+        if group is None and getattr(arguments, option):
+            logger.warning("--%s has no effect: this process trains alone", option.replace("_", "-"))
     with GroupLog(log, group) if group else nullcontext() as group_log:
         choose_engine(arguments)
         solver = get_solver(parsed, compile=arguments.compile, split_batch=arguments.split_batch)

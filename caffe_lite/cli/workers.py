@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .. import ranks
 from ..errors import CaffeError, EngineError, MissingExtra, WorkerError, WorkerLost
+from ..ops import check_gpu
 from ..plugins import is_installed
 from ..workers.environment import Place, place_in, quieten_torch
 from ..workers.last_words import LastWords, leave, words_of
@@ -39,6 +40,8 @@ def to_launch(arguments: argparse.Namespace) -> int:
             hint="leave --workers out, or name as many GPUs",
         )
     if workers > 1:
+        for gpu in gpus:
+            check_gpu(gpu)
         return workers
     if gpus:
         arguments.gpu = str(gpus[0])
@@ -113,6 +116,7 @@ def _fit(arguments: argparse.Namespace, place: Place) -> None:
             f"{'torch sees' if arguments.gpu == 'all' else 'these are'} {len(gpus)}",
             hint="start one worker for each GPU",
         )
+    check_gpu(int(arguments.gpu))
 
 
 def gpus_of(text: str | None) -> Sequence[int]:

@@ -14,6 +14,8 @@ from ..files.hdf5_rows import GrowingHDF5
 from ..files.paths import system_path
 from ..layer import Kind, Layer, register_layer
 from ..logs.log import logger
+from ..proto.caffe_pb2 import TRAIN
+from ..ranks import training_share
 
 
 @register_layer("HDF5Output")
@@ -38,6 +40,8 @@ class HDF5OutputLayer(Layer):
     def Setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._check_name()
         self.check_undivided("it writes all batches into one file")
+        if self.phase == TRAIN and training_share().count > 1:
+            self.error("several workers train, and would write into one file", "Give it include { phase: TEST }")
         folder = os.path.dirname(os.path.abspath(self.file))
         if not os.path.isdir(folder):
             self.error(f"there is no folder for file_name {self.file!r}", f"Make it first: mkdir -p {folder}")

@@ -19,6 +19,7 @@ __all__ = [
     "Array",
     "Ops",
     "available_engines",
+    "check_gpu",
     "get_ops",
     "on_gpu",
     "register_engine",
@@ -109,7 +110,7 @@ def set_mode_gpu() -> None:
     global _on_gpu
     if _stay_on_cpu():
         return
-    _check_gpu(_gpu)
+    check_gpu(_gpu)
     _on_gpu = True
 
 
@@ -121,7 +122,7 @@ def set_device(index: int) -> None:
     global _gpu
     if _stay_on_cpu():
         return
-    _check_gpu(index)
+    check_gpu(index)
     _gpu = index
 
 
@@ -161,7 +162,7 @@ def _device(device: str | int | None) -> str:
         device = f"cuda:{device}"
     kind, _, index = device.partition(":")
     if kind == "cuda" and (index.isdecimal() or not index):
-        _check_gpu(int(index or 0))
+        check_gpu(int(index or 0))
         return f"cuda:{int(index or 0)}"
     if device != "cpu":
         raise EngineError(f"unknown device {device!r}", hint='give "cpu", "cuda:0", or the number of a GPU')
@@ -182,7 +183,8 @@ def _warn_of_cpu() -> None:
     warnings.warn(what, stacklevel=4)
 
 
-def _check_gpu(index: int) -> None:
+def check_gpu(index: int) -> None:
+    """Raise an EngineError if torch can use no GPU with this number."""
     if not is_installed("torch"):
         raise MissingExtra("torch", "torch", "compute on a GPU")
     import torch

@@ -515,6 +515,7 @@ def test_warnings_before_an_error_are_not_lost(run: Callable[..., Run], folder: 
     ("words", "variables", "message"),
     [
         (("--gpu", "0,0"), {}, r"names a GPU twice"),
+        (("--gpu", "0,99"), {}, r"there is no GPU"),
         (("--gpu", "0,1", "--workers", "3"), {}, r"--workers 3, but --gpu 0,1 names 2"),
         (("--workers", "0"), {}, r"--workers.*'0' is not a whole number of at least 1"),
         (("--workers", "2"), {"RANK": "0", "WORLD_SIZE": "3"}, r"MASTER_ADDR is not set"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_lite import TEST, TRAIN, Net
+from caffe_lite import TEST, TRAIN, Net, ranks
 from caffe_lite.errors import CaffeError, LayerError
 from tests.data.hdf5_files import hdf5_list
 
@@ -150,6 +150,16 @@ def test_errors_name_the_layer(make_net: MakeNet, tmp_path: Path, change: tuple[
     with pytest.raises(LayerError) as caught:
         make_net(output_net(**values))
     assert f'net.prototxt:2:1, layer "out" (HDF5Output): {message}' in str(caught.value)
+
+
+def test_several_workers_would_write_one_file(make_net: MakeNet, tmp_path: Path) -> None:
+    ranks.set_solver_count(2)
+    try:
+        with pytest.raises(LayerError, match="several workers train"):
+            make_net(output_net(tmp_path / "out.h5"), TRAIN)
+        make_net(output_net(tmp_path / "out.h5"), TEST)
+    finally:
+        ranks.set_solver_count(1)
 
 
 def test_no_file_name(make_net: MakeNet, tmp_path: Path) -> None:
