@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, dataclass
 
 from ..errors import CaffeError
-from .environment import Place
+from .environment import OWN_LAUNCHER_VARIABLE, Place
 
 # Launchers that use torch's starter of processes name the file here.
 _FILE = "TORCHELASTIC_ERROR_FILE"
@@ -49,11 +49,12 @@ def words_of(error: BaseException) -> str:
     return f"{text} ({notes})" if notes else text
 
 
-def leave(words: LastWords, place: Place, trace: str = "", shown: str = "") -> None:
+def leave(words: LastWords, place: Place, trace: str = "", shown: str = "", untold: bool = False) -> None:
     """Write the words where the launcher looks for them, and for the user, unless the launcher does that.
 
     ``trace`` tells the launcher where in the program it was; ``shown`` is printed before. An empty message is not
-    printed. Only the first words of a process count: its watch and its main thread may find the same cause.
+    printed. ``untold``: the launcher may not be able to print anything. Only the first words of a process count: its
+    watch and its main thread may find the same cause.
     """
     if not _silence.acquire(blocking=False):
         return
@@ -61,8 +62,13 @@ def leave(words: LastWords, place: Place, trace: str = "", shown: str = "") -> N
         _write(path, words, trace)
     if shown:
         print(shown, end="", file=sys.stderr, flush=True)
-    if not place.is_ours and words.message:
+    if words.message and (untold or not _launcher_tells(place)):
         print(f"caffe-lite: worker {place.rank}: {words.message}", file=sys.stderr, flush=True)
+
+
+def _launcher_tells(place: Place) -> bool:
+    """Return whether the launcher prints what ends its workers: whether it is ours, and still there."""
+    return place.is_ours and (sys.platform == "win32" or str(os.getppid()) == os.environ[OWN_LAUNCHER_VARIABLE])
 
 
 def _write(path: str, words: LastWords, trace: str) -> None:

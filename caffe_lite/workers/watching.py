@@ -137,8 +137,7 @@ class Watch:
             return
         if not lost:
             self.failures.report(message, about=None)
-        words = LastWords(message, self.place.rank if lost else None, lost)
-        leave(words, self.place, shown=f"caffe-lite: {words}\n" if untold and self.place.is_ours else "")
+        leave(LastWords(message, self.place.rank if lost else None, lost), self.place, untold=untold)
         if not untold:
             self.failures.last_out(lost)
         sys.stdout.flush()

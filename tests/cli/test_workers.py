@@ -283,7 +283,10 @@ def test_the_launcher_killed(run: Callable[..., Run], folder: Path) -> None:
     while one.workers():
         assert time.monotonic() < end, (pids, one.said)
         time.sleep(0.1)
-    assert "caffe-lite: worker 0: the caffe-lite that has started the workers is gone" in one.said
+    # One of them finds that the store has gone with it, and the other perhaps that this one has.
+    assert re.search(
+        r"^caffe-lite: worker \d: the caffe-lite that has started the workers is gone", one.said, re.MULTILINE
+    )
 
 
 @on_linux
