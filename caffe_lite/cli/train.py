@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     if count := to_launch(arguments):
         from ..workers.launching import launch
 
+        solver_parameter(arguments)  # a mistake in it is told now, and once
         return launch(arguments.words, count)
     with member(arguments) as group:
         _train(arguments, group)

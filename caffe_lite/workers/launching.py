@@ -21,7 +21,7 @@ from .last_words import left
 
 _LOOK = 0.05  # seconds between two looks at the workers
 # Seconds that the others get to fail by themselves after a first failure: several may have the same to say.
-_TOGETHER = 2.0
+_TOGETHER = 4.0
 _TERMINATING = 3.0  # seconds until workers that SIGTERM does not end are killed
 _INTERRUPTED = 130
 

@@ -6,18 +6,22 @@ import os
 import sys
 import threading
 import time
+from math import inf
 from typing import Any
 
+from ..errors import WorkerError
 from .environment import Place
 from .failures import Failures
 from .last_words import LastWords, leave
 
-PULSE = 2.0  # seconds between two signs of life
-SILENCE = 25.0  # seconds without one after which a worker counts as gone
+SILENCE = "CAFFE_LITE_SILENCE"
+_SILENCE = 25.0  # seconds without a sign of life after which a worker counts as gone, unless the variable says others
+# Between two signs of life, as a share of that.
+_PULSE = 0.08
+# If a thread was not run for such a share, the process was stopped; what it has not heard meanwhile proves nothing.
+_GAP = 0.2
 # Seconds that the main thread gets to end with an error of its own after another worker has failed.
 _ALLOWED = 1.0
-# If a thread was not run for so long, the whole process was stopped; what it has not heard meanwhile proves nothing.
-_GAP = 5.0
 _PARTED = "parted"
 
 
@@ -33,6 +37,7 @@ class Watch:
         """Take a store that nobody else uses: one connection serves one request at a time."""
         self.place = place
         self.store = store
+        self.silence = _silence()
         self.failures = Failures(place, store)
         self.neighbour = (place.rank + 1) % place.count
         self._stopped = threading.Event()
@@ -87,18 +92,18 @@ class Watch:
                 self._stopped.wait(_ALLOWED)
                 self._end(failure.told())
                 return
-            if sign != self._heard[0] or now - last > _GAP:
+            if sign != self._heard[0] or now - last > _GAP * self.silence:
                 self._heard = (sign, now)
-            if now - self._heard[1] > SILENCE and self.neighbour != self.place.rank:
-                what = f"worker {self.neighbour} has not been heard of for {SILENCE:g} seconds"
+            if now - self._heard[1] > self.silence and self.neighbour != self.place.rank:
+                what = f"worker {self.neighbour} has not been heard of for {self.silence:g} seconds"
                 self._end(f"{what}: it was stopped, or its machine cannot be reached", lost=False)
                 return
-            if self.parted and now - self.waiting_since > SILENCE:
+            if self.parted and now - self.waiting_since > self.silence:
                 parted = ", ".join(map(str, self.parted))
                 self._end(f"worker {self.place.rank} waits for others, but worker {parted} has ended")
                 return
             last = now
-            self._stopped.wait(PULSE)
+            self._stopped.wait(_PULSE * self.silence)
 
     def _sign_of_neighbour(self) -> bytes:
         """Return the last sign of life of the next worker that has not parted."""
@@ -113,13 +118,13 @@ class Watch:
 
     def _watch_the_store(self) -> None:
         last = time.monotonic()
-        while not self._stopped.wait(PULSE / 4):
+        while not self._stopped.wait(_PULSE * self.silence / 4):
             now = time.monotonic()
-            if now - last > _GAP:
+            if now - last > _GAP * self.silence:
                 self._answered = now
             last = now
-            if now - self._answered > SILENCE:
-                self._end(f"{self._host()} has not answered for {SILENCE:g} seconds", untold=True)
+            if now - self._answered > self.silence:
+                self._end(f"{self._host()} has not answered for {self.silence:g} seconds", untold=True)
                 return
 
     def _host(self) -> str:
@@ -142,3 +147,16 @@ class Watch:
             self.failures.last_out(lost)
         sys.stdout.flush()
         os._exit(1)
+
+
+def _silence() -> float:
+    text = os.environ.get(SILENCE, str(_SILENCE))
+    try:
+        seconds = float(text)
+        if not 1 <= seconds < inf:
+            raise ValueError
+    except ValueError:
+        raise WorkerError(
+            f"{SILENCE} is {text!r}", hint="give the seconds without a sign of life after which a worker is gone: 60"
+        ) from None
+    return seconds

@@ -64,32 +64,27 @@ def check_alike(caffe: Caffe, *words: str, workers: int = 3) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("iterations", "workers"), [(7, 3), (1, 2)])
-def test_scores(caffe: Caffe, weights: str, iterations: int, workers: int) -> None:
-    words = ("test", "--model", "net.prototxt", "--weights", weights, "--iterations", str(iterations))
-    one, several = caffe(*words), caffe(*words, "--workers", str(workers))
+def test_scores(caffe: Caffe, weights: str) -> None:
+    words = ("test", "--model", "net.prototxt", "--weights", weights, "--iterations", "7")
+    one, several = caffe(*words), caffe(*words, "--workers", "3")
     assert several.returncode == 0, several.stderr
     lines = scored(one.stderr)
     assert scored(several.stderr) == lines
-    assert len(lines) == 1 + 2 * iterations + 3
+    assert len(lines) == 1 + 2 * 7 + 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["lmdb", "leveldb"])
-def test_features(caffe: Caffe, folder: Path, weights: str, backend: str) -> None:
-    if backend == "leveldb":
-        pytest.importorskip("plyvel")
-
+def test_features(caffe: Caffe, folder: Path, weights: str) -> None:
     def records(suffix: str) -> list[list[tuple[bytes, bytes]]]:
         found = []
         for name in ("data", "ip2"):
-            database = open_database(str(folder / f"{name}_{suffix}"), DataParameter.DB.Value(backend.upper()))
+            database = open_database(str(folder / f"{name}_{suffix}"), DataParameter.LMDB)
             found.append(list(database.records()))
             database.close()
         return found
 
     for suffix, more in (("one", ()), ("three", ("--workers", "3"))):
-        words = (weights, "net.prototxt", "data,ip2", f"data_{suffix},ip2_{suffix}", "5", backend, *more)
+        words = (weights, "net.prototxt", "data,ip2", f"data_{suffix},ip2_{suffix}", "5", "lmdb", *more)
         result = caffe("extract-features", *words)
         assert result.returncode == 0, result.stderr
         assert result.stderr.count("Extracted features of 50 query images") == 2
@@ -251,8 +246,7 @@ def test_output_that_takes_no_more(folder: Path, pictures: list[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("crops", [(), ("--images-dim", "6,6")])
-def test_labels_of_images(caffe: Caffe, folder: Path, crops: tuple[str, ...]) -> None:
+def test_labels_of_images(caffe: Caffe, folder: Path) -> None:
     """Images are in the batches in which one process has them, so that the probabilities are equal bit by bit."""
     deploy = DEPLOY.format(channels=3).replace("dim: 2", "dim: 4")
     (folder / "deploy.prototxt").write_text(
@@ -260,7 +254,7 @@ def test_labels_of_images(caffe: Caffe, folder: Path, crops: tuple[str, ...]) ->
     )
     save(folder / "deploy.prototxt", folder / "deploy.caffemodel")
     np.save(folder / "images.npy", np.random.default_rng(0).random((11, 9, 7, 3), np.float32))
-    words = ("classify", "deploy.prototxt", "deploy.caffemodel", "images.npy", *crops, "--output")
+    words = ("classify", "deploy.prototxt", "deploy.caffemodel", "images.npy", "--images-dim", "6,6", "--output")
     one, several = caffe(*words, "one.npy"), caffe(*words, "two.npy", "--workers", "2")
     assert several.returncode == 0, several.stderr
     assert several.stdout == one.stdout

@@ -161,15 +161,14 @@ def test_a_run(run: Callable[..., Run], folder: Path) -> None:
 
 
 def test_the_same_error_of_all_is_told_once_without_a_number(run: Callable[..., Run], folder: Path) -> None:
-    (folder / "solver.prototxt").write_text(SOLVER + "base_rl: 1")
+    (folder / "net.prototxt").write_text(NET.replace('"ReLU"', '"RuLU"'))
     one = run()
     assert one.end() == 1
-    assert one.last.startswith("caffe-lite: solver.prototxt:")
-    assert "base_rl" in one.last
+    assert one.last.startswith("caffe-lite: net.prototxt:")
+    assert "RuLU" in one.last
 
 
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
-@pytest.mark.parametrize("begin", [*(pytest.param(when, marks=pytest.mark.slow) for when in (-1, 0)), 5])
+@pytest.mark.parametrize(("rank", "begin"), [pytest.param(0, -1, marks=pytest.mark.slow), (1, 5)])
 def test_an_exception_in_one_worker(run: Callable[..., Run], folder: Path, rank: int, begin: int) -> None:
     trouble(folder, "raise ValueError('my own trouble')", rank, begin)
     one = run()
@@ -195,8 +194,7 @@ def check_killed(one: Run, rank: int, number: signal.Signals = signal.SIGKILL) -
 
 @on_linux
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("delay", [0.0, 0.5, 1.5, 3.0])
+@pytest.mark.parametrize(("rank", "delay"), [(1, 0.0), (0, 1.5), (1, 3.0)])
 def test_killed_on_its_way(run: Callable[..., Run], folder: Path, rank: int, delay: float) -> None:
     long_training(folder)
     one = run()
@@ -224,25 +222,23 @@ def test_killed_while_training(run: Callable[..., Run], folder: Path, rank: int,
 
 @on_linux
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-def test_killed_while_rank_0_tests(run: Callable[..., Run], folder: Path, rank: int) -> None:
+def test_killed_while_rank_0_tests(run: Callable[..., Run], folder: Path) -> None:
     trouble(folder, WAIT, rank=0, begin=0, phase="TEST")
     one = run()
     one.until_logged("Testing net (#0)")
     one.workers()
-    check_killed(one, rank)
+    check_killed(one, 1)
 
 
 @on_linux
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-def test_killed_while_snapshots_are_taken(run: Callable[..., Run], folder: Path, rank: int) -> None:
+def test_killed_while_snapshots_are_taken(run: Callable[..., Run], folder: Path) -> None:
     long_training(folder)
     one = run("train", "solver.prototxt", "--set", "snapshot=1")
     one.until_logged("Snapshotting")
     time.sleep(random.random())
     one.workers()
-    check_killed(one, rank)
+    check_killed(one, 0)
     parts = [path.name for path in folder.iterdir() if path.name.endswith(".tmp")]
     assert len(parts) <= 1, parts  # what was being written; the next run removes it
 
@@ -258,16 +254,15 @@ def test_a_worker_that_ends_by_itself(run: Callable[..., Run], folder: Path) -> 
 
 @on_linux
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_worker_that_is_stopped(run: Callable[..., Run], folder: Path, rank: int) -> None:
+def test_a_worker_that_is_stopped(run: Callable[..., Run], folder: Path) -> None:
     long_training(folder)
-    one = run()
+    one = run(CAFFE_LITE_SILENCE="8")
     one.until_logged("Iteration 10,")
-    os.kill(one.workers()[rank], signal.SIGSTOP)
+    os.kill(one.workers()[0], signal.SIGSTOP)
     then = time.monotonic()
     assert one.end() == 1
-    assert 20 < time.monotonic() - then < 40
-    assert one.last.startswith(f"caffe-lite: worker {rank} has not been heard of for 25 seconds")
+    assert 6 < time.monotonic() - then < 20
+    assert one.last.startswith("caffe-lite: worker 0 has not been heard of for 8 seconds")
 
 
 @on_linux
@@ -317,11 +312,8 @@ def test_ctrl_c_stops_with_a_snapshot(run: Callable[..., Run], folder: Path) -> 
 
 @pytest.mark.slow
 @on_linux
-@pytest.mark.parametrize("begin", [-1, 5])
-def test_ctrl_c_twice_ends_what_does_not_answer(run: Callable[..., Run], folder: Path, begin: int) -> None:
-    trouble(
-        folder, "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\nopen('there', 'w')\n" + WAIT, begin=begin
-    )
+def test_ctrl_c_twice_ends_what_does_not_answer(run: Callable[..., Run], folder: Path) -> None:
+    trouble(folder, "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\nopen('there', 'w')\n" + WAIT, begin=5)
     one = run()
     one.until((folder / "there").exists)
     one.process.send_signal(signal.SIGINT)
@@ -344,19 +336,18 @@ def test_ctrl_c_before_training(run: Callable[..., Run], folder: Path) -> None:
 
 @on_linux
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-def test_sigint_to_one_worker_stops_all(run: Callable[..., Run], folder: Path, rank: int) -> None:
+def test_sigint_to_one_worker_stops_all(run: Callable[..., Run], folder: Path) -> None:
     long_training(folder)
     one = run()
     one.until_logged("Iteration 10,")
-    os.kill(one.workers()[rank], signal.SIGINT)
+    os.kill(one.workers()[1], signal.SIGINT)
     assert one.end() == 0, one.said
     assert "Stopped after" in one.out.read_text()
 
 
 @on_linux
 @pytest.mark.slow
-@pytest.mark.parametrize("to", ["launcher", 0, 1])
+@pytest.mark.parametrize("to", ["launcher", 1])
 def test_sighup_takes_one_snapshot(run: Callable[..., Run], folder: Path, to: str | int) -> None:
     long_training(folder)
     one = run("train", "solver.prototxt", "--set", "snapshot=0", "--sigint-effect", "stop")
@@ -385,15 +376,15 @@ def test_sigterm_ends_all(run: Callable[..., Run], folder: Path) -> None:
 @pytest.mark.slow
 def test_ctrl_z_stops_all_for_as_long_as_one_likes(run: Callable[..., Run], folder: Path) -> None:
     long_training(folder)
-    one = run()
+    one = run(CAFFE_LITE_SILENCE="5")
     one.until_logged("Iteration 10,")
     one.process.send_signal(signal.SIGTSTP)
-    time.sleep(2)
+    time.sleep(1)
     before = one.said
-    time.sleep(35)
+    time.sleep(9)
     assert one.said == before
     one.process.send_signal(signal.SIGCONT)
-    time.sleep(5)
+    time.sleep(4)
     assert one.said != before
     one.process.send_signal(signal.SIGINT)
     assert one.end() == 0, one.said
@@ -410,17 +401,16 @@ def weights(path: Path) -> dict[str, list[float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-def test_under_torchrun_the_cause_is_told_by_all(run: Callable[..., Run], folder: Path, rank: int) -> None:
-    trouble(folder, "raise ValueError('my own trouble')", rank)
+def test_under_torchrun_the_cause_is_told_by_all(run: Callable[..., Run], folder: Path) -> None:
+    trouble(folder, "raise ValueError('my own trouble')", 1)
     one = run(torchrun=PLAIN)
     assert one.end() == 1
     told = [line for line in one.said.splitlines() if line.startswith("caffe-lite: ")]
     assert len(told) == 2, one.said
-    assert told[0].startswith(f"caffe-lite: worker {rank}: ValueError: my own trouble (net.prototxt:")
-    assert re.match(rf"caffe-lite: worker {1 - rank}: worker {rank}, on .*, has failed: ValueError: my own tr", told[1])
+    assert told[0].startswith("caffe-lite: worker 1: ValueError: my own trouble (net.prototxt:")
+    assert re.match(r"caffe-lite: worker 0: worker 1, on .*, has failed: ValueError: my own tr", told[1])
     cause = one.said.partition("Root Cause")[2]
-    assert f"rank      : {rank} " in cause and "ValueError: my own trouble" in cause
+    assert "rank      : 1 " in cause and "ValueError: my own trouble" in cause
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,8 @@ def one_pass(group: Any, engine: str, dtype: str, compile: bool, lacking: int) -
         early = reducer._launched
         numbers = reducer.finish([float(loss), group.rank])
     gradients = [param.blob.ops.host_view(param.blob.diff) for param in net.learnable_params]
-    return [numbers, [[float(g.sum()), float(np.abs(g).sum())] for g in gradients], early, reducer.sent]
+    digest = hashlib.sha256(b"".join(gradient.tobytes() for gradient in gradients)).hexdigest()
+    return [numbers, [[float(g.sum()), float(np.abs(g).sum())] for g in gradients], early, reducer.sent, digest]
 
 
 CASES: dict[int, list[list[Any]]] = {
@@ -95,7 +97,7 @@ def test_gradients_are_means_over_all(count: int) -> None:
         wanted = [param.blob.ops.host_view(param.blob.diff) for param in net.learnable_params]
         rounding = {"rel": 1e-5, "abs": 1e-6} if dtype == "float32" else {"rel": 1e-12, "abs": 1e-13}
         learned = [param for param in net.learnable_params if param.lr_mult]
-        numbers, gradients, early, sent = results[0][case]
+        numbers, gradients, early, sent, digest = results[0][case]
         assert numbers == [pytest.approx(loss, rel=1e-5), pytest.approx((count - 1) / 2)]
         sums = [[float(g.sum()), float(np.abs(g).sum())] for g in wanted]
         if lacking >= 0:  # the last gradient of that worker counts as zeros
@@ -104,4 +106,4 @@ def test_gradients_are_means_over_all(count: int) -> None:
         assert gradients == [[pytest.approx(each, **rounding) for each in pair] for pair in sums]
         assert early == (0 if compile else 1)
         assert sent == sum(param.blob.count for param in learned) * np.dtype(dtype).itemsize
-    assert all(rank == results[0] for rank in results[1:])
+        assert all(rank[case][-1] == digest for rank in results)

@@ -22,11 +22,9 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import os, sys, time
-import caffe_lite.workers.watching as watching
 from caffe_lite.errors import WorkerError
 from caffe_lite.workers.environment import place_in
 from caffe_lite.workers.group import Group
-watching.SILENCE, watching.PULSE, watching._GAP = 4.0, 0.5, 2.0
 group = Group(place_in(os.environ))
 print("joined", flush=True)
 rank = group.rank
@@ -47,6 +45,7 @@ class Workers:
             port = probe.getsockname()[1]
         common = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_PORT": str(port)}
         common |= {"MASTER_ADDR": "127.0.0.1", "PYTHONPATH": str(ROOT), "TORCH_CPP_LOG_LEVEL": "ERROR"}
+        common |= {"CAFFE_LITE_SILENCE": "5"}
         self.processes = [
             subprocess.Popen(
                 [sys.executable, "-c", SCRIPT, code],
@@ -87,7 +86,7 @@ def start(started: list[Workers], code: str, count: int = 2) -> Workers:
 def test_a_stopped_worker_ends_the_others_whatever_they_do(started: list[Workers]) -> None:
     workers = start(started, "time.sleep(60) if rank != 2 else group.mean([1])", 3)
     workers.send(1, signal.SIGSTOP)
-    said = "worker 1 has not been heard of for 4 seconds: it was stopped, or its machine cannot be reached"
+    said = "worker 1 has not been heard of for 5 seconds: it was stopped, or its machine cannot be reached"
     assert workers.end(0, 25) == (1, f"caffe-lite: worker 0: {said}")
     assert workers.end(2, 25) == (1, f"caffe-lite: worker 2: {said}")
 
@@ -115,7 +114,7 @@ def test_a_store_that_does_not_answer(started: list[Workers], rank: int) -> None
     workers.send(0, signal.SIGSTOP)
     status, said = workers.end(rank, 25)
     assert status == 1
-    assert said.endswith(" has not answered for 4 seconds")
+    assert said.endswith(" has not answered for 5 seconds")
 
 
 def test_a_script_that_has_ended_leaves_the_others_alone(started: list[Workers]) -> None:
