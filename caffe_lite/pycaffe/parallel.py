@@ -22,6 +22,8 @@ from ..workers.group import Group
 
 # Where the processes of a session meet: they live as long as the process that has made the session's uid.
 _stores: list[Any] = []
+# The one that this process is in.
+_sessions: list[Group] = []
 
 
 def set_solver_rank(rank: int) -> None:
@@ -67,7 +69,10 @@ class NCCL:
         address = "127.0.0.1" if name == socket.gethostname() else host
         place = Place(rank, count, 0, 1, address, port, "pycaffe", store_is_held=True)
         self.solver = solver
+        while _sessions:  # a process can be in one only
+            _sessions.pop().part()
         self.group = Group(place, "cuda" if on_gpu() else "cpu")
+        _sessions.append(self.group)
 
     @staticmethod
     def new_uid() -> bytes:
@@ -92,4 +97,4 @@ class NCCL:
 
     def on_gradients_ready(self) -> None:
         """Average the gradients over the solvers."""
-        self.solver.exchange_gradients()
+        self.solver.exchange_gradients(self.group)

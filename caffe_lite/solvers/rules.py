@@ -118,6 +118,8 @@ class SGDSolver(Solver):
             self.iter += 1
             return
         rates = self.adjusted(rates)
+        if self._team and p.clip_weights >= 0:
+            self._team.take_statistics()  # they are part of the norm
         params = self.net.learnable_params
         gradients, weights = [q.blob.diff for q in params], [q.blob.data for q in params]
         history = [*self.history, *self.correlations]

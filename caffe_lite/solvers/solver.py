@@ -50,8 +50,13 @@ _NOT_NEGATIVE = (
     *("base_lr", "gamma", "delta", "max_iter", "min_lr"),
     *("warmup_iter", "warmup_start_lr", "rampup_interval", "rampup_lr"),
 )
-# Decide when solvers that train together wait for each other.
-_ALIKE = ("iter_size", "display", "snapshot", "test_interval", "test_initialization", "max_iter")
+# What solvers that train together need not have in common. All else decides about updates, or when they wait.
+_OWN = {
+    *("net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param", "train_state", "test_state"),
+    *("test_iter", "test_compute_loss", "eval_type", "ap_version", "show_per_class_result", "debug_info", "weights"),
+    *("snapshot_prefix", "snapshot_diff", "snapshot_format", "random_seed", "type", "solver_type"),
+    *("solver_mode", "device_id", "device", "engine", "layer_wise_reduce"),
+}
 _STATUS = {"multistep": "MultiStep", "plateau": "Plateau", "stepearly": "StepEarly"}
 
 
@@ -115,6 +120,7 @@ class Solver:
         self._stopping = False
         self._snapshot_wanted = False
         self._team: Team | None = None
+        self._states: Sequence[Any] = ()  # of all solvers' nets, read from a snapshot
         self._loss = 0.0
         self._losses = SmoothedLoss(self.param.average_loss)
         self._keep_losses = False
@@ -238,7 +244,9 @@ class Solver:
         """
         if isinstance(on_start, NCCL):
             self._team_of(on_start.group)
-            self._callbacks.append((on_start.on_start, on_start.on_gradients_ready))
+            callbacks = (on_start.on_start, on_start.on_gradients_ready)
+            if callbacks not in self._callbacks:
+                self._callbacks.append(callbacks)
         else:
             self._callbacks.append((on_start, on_gradient))
 
@@ -255,35 +263,34 @@ class Solver:
         """
         from ..workers.exchange import Exchange
 
+        self._team_of(group, f"sync_batch_norm: {sync_batch_norm}")
         self.start_from_first(group)
-        self._callbacks.append((lambda: None, self.exchange_gradients))
+        self._callbacks.append((lambda: None, lambda: self.exchange_gradients(group)))
         self._net._caffe_graph.spread(Exchange(group), sync_batch_norm, self.split_batch)
 
-    def start_from_first(self, group: Group, states: Sequence[Any] = ()) -> None:
-        """Take the parameters, the history and the place in the data that the first worker of the group has.
-
-        ``states`` are those of all workers' nets, which the first one has read from a snapshot.
-        """
+    def start_from_first(self, group: Group) -> None:
+        """Take the parameters, the history and the place in the data that the first worker of the group has."""
         team = self._team_of(group)
         self.iter, self.current_step, self.progress, self._losses, self._keep_losses = group.shared(
             (self.iter, self.current_step, self.progress, self._losses, self._keep_losses)
         )
-        team.start_from_first(states, [*self.history, *self.correlations])
+        team.start_from_first(self._states, [*self.history, *self.correlations])
         if group.rank:
             self._without_weights = None
 
-    def exchange_gradients(self) -> None:
-        """Replace the gradients and the loss by their means over the workers."""
-        assert self._team is not None
-        self._loss = self._team.exchange(self._loss, self.requested_action())
+    def exchange_gradients(self, group: Group) -> None:
+        """Replace the gradients and the loss by their means over the workers, if the group is the one to train in."""
+        if self._team is not None and self._team.group is group:
+            self._loss = self._team.exchange(self._loss, self.requested_action())
 
-    def _team_of(self, group: Group) -> Team:
-        if self._team is None:
+    def _team_of(self, group: Group, *settings: str) -> Team:
+        if self._team is None or self._team.group is not group:
             from .team import Team
 
-            p = self.param
-            settings = [f"{field}: {getattr(p, field)}" for field in _ALIKE]
-            self._team = Team(group, self._net._caffe_graph, [f"type: {self.type}", *settings])
+            fields = [field.name for field in self.param.DESCRIPTOR.fields if field.name not in _OWN]
+            settings = (f"type: {self.type}", f"split_batch: {self.split_batch}", *settings)
+            values = [f"{field}: {getattr(self.param, field)}" for field in fields]
+            self._team = Team(group, self._net._caffe_graph, [*settings, *values])
         return self._team
 
     def solve(self, resume: str | os.PathLike[str] | None = None) -> None:
@@ -306,14 +313,15 @@ class Solver:
             loss = self.ops.number(self.net.forward_pass())
             self._losses.add(self._team.mean(loss) if self._team else loss)
             logger.info("Iteration %d, loss = %g", self.iter, self.smoothed_loss)
-        if self._due(p.test_interval, p.test_offset) and solver_rank() == 0:
-            self.test_all()
+        if self._due(p.test_interval, p.test_offset):
+            self._test_due()
         logger.info("Optimization Done.")
 
     def step(self, iters: int) -> None:
         """Train for this many iterations, with the tests and snapshots that fall due."""
         p = self.param
         self._stopping = False
+        self._states = ()
         if not self._keep_losses:
             self._losses = SmoothedLoss(p.average_loss)
         self._keep_losses = False
@@ -337,13 +345,14 @@ class Solver:
                 raise divergence(self.net._caffe_graph, self.iter, self._loss)
             for _, on_gradient in self._callbacks:
                 on_gradient()
+            agreed = self._team.agreed() if self._team else None
             self._losses.add(self._loss)
             if display:
                 self._display()
             self.apply_update()
             for after in self.on_iteration:
                 after(self)
-            asked = self._team.agreed if self._team else [self.requested_action()]
+            asked = [self.requested_action()] if agreed is None else agreed
             if self._due(p.snapshot) or SolverAction.SNAPSHOT in asked:
                 self._snapshot_of_all()
             if SolverAction.STOP in asked:
@@ -536,11 +545,10 @@ class Solver:
         Solvers that train together go on from the file that the first one reads. If as many took the snapshot, each
         goes on exactly; otherwise all go on at the first one's place in the data, which they divide anew.
         """
-        if self._team is None:
-            self._restore(path)
-            return
-        states = self._restore(path) if solver_rank() == 0 else []
-        self.start_from_first(self._team.group, states)
+        if self._team is None or solver_rank() == 0:
+            self._states = self._restore(path)
+        if self._team is not None:
+            self.start_from_first(self._team.group)
 
     def _restore(self, path: str | os.PathLike[str]) -> Sequence[Any]:
         """Go on from a snapshot; return the states of all the nets that took part in it."""

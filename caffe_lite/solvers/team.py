@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..blobs import Blob
+from ..errors import WorkerError
 from ..net.graph import Graph
 from ..ops.array import Array
 from ..ranks import diverged
 from ..workers.group import Group
 from ..workers.reducer import Reducer
-from ..workers.starting import check_alike, parameters_of, take_first
+from ..workers.starting import check_alike, check_same, parameters_of, take_first
 from .signals import SolverAction
 
 _ACTIONS = (SolverAction.SNAPSHOT, SolverAction.STOP)
@@ -24,7 +25,6 @@ class Team:
 
     Attributes:
         reducer: averages the gradients.
-        agreed: what any of the solvers was asked to do, as of the last ``exchange``.
     """
 
     def __init__(self, group: Group, graph: Graph, settings: Sequence[str]) -> None:
@@ -32,14 +32,29 @@ class Team:
         self.group = group
         self.graph = graph
         self.reducer = Reducer(group, graph)
-        self.agreed: list[SolverAction] = []
+        self._asked: list[SolverAction] | None = None  # None until there was an exchange
+        self._began = False
         check_alike(group, graph, settings)
 
     def exchange(self, loss: float, action: SolverAction) -> float:
-        """Average the gradients; return the mean of the losses. ``agreed`` is set to what anybody was asked for."""
-        loss, *asked = self.reducer.finish([loss, *(float(action is one) for one in _ACTIONS)])
-        self.agreed = [one for one, share in zip(_ACTIONS, asked, strict=True) if share]
+        """Average the gradients; return the mean of the losses. ``agreed`` then tells what anybody was asked for."""
+        if not self._began:
+            check_same(self.group, self.graph)
+            self._began = True
+        loss, *shares = self.reducer.finish([loss, *(float(action is one) for one in _ACTIONS)])
+        asked = [one for one, share in zip(_ACTIONS, shares, strict=True) if share]
+        self._asked = [*(self._asked or ()), *asked]
         return loss
+
+    def agreed(self) -> list[SolverAction]:
+        """Return what any of the solvers was asked to do in this iteration; raise an error if they did not exchange."""
+        if self._asked is None:
+            raise WorkerError(
+                "the solvers are to train together, but their gradients are not averaged",
+                hint="call solver.add_callback(nccl) before training",
+            )
+        asked, self._asked = self._asked, None
+        return asked
 
     def mean(self, number: float) -> float:
         return self.group.mean([number])[0]
@@ -57,15 +72,15 @@ class Team:
     # -- the state of all ----------------------------------------------------------------------------------------------
 
     def states(self) -> list[Any]:
-        """Return the state of every solver's net, for a snapshot.
+        """Return the state of every solver's net for a snapshot, whose weights file has the first one's statistics."""
+        self.take_statistics()
+        return self.group.gathered(self.graph.state())
 
-        What changes in a net without being learned (running statistics) becomes the first solver's in all of them: it
-        is what the weights file holds.
-        """
+    def take_statistics(self) -> None:
+        """Let what changes in a net without being learned (running statistics) be the first solver's in all of them."""
         learned = {id(param.blob.source) for param in self.graph.learnable_params if self._is_learned(param.blob)}
         blobs = [blob for blob in parameters_of(self.graph) if id(blob) not in learned]
         take_first(self.group, self.graph.ops, [blob.data for blob in blobs])
-        return self.group.gathered(self.graph.state())
 
     def _is_learned(self, blob: Blob) -> bool:
         return any(

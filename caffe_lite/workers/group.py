@@ -57,6 +57,11 @@ class Group:
         distributed: Any = import_module("torch.distributed")
         if not distributed.is_available():
             raise WorkerError("this build of torch has no torch.distributed", hint="install another build of torch")
+        if distributed.is_initialized():
+            raise WorkerError(
+                "this process is in a group of torch.distributed, and can be in one only",
+                hint="train in a process of its own, or call torch.distributed.destroy_process_group() before",
+            )
         self.place = place
         self.rank, self.count = place.rank, place.count
         self._torch, self._distributed = torch, distributed
@@ -122,6 +127,12 @@ class Group:
             hint="start all of them; the logs of the others may say why they are not here",
         )
 
+    def part(self) -> None:
+        """End the group for this process, which has no more to do with the others; they may go on without it."""
+        self._watch.part()
+        if self._distributed.is_initialized():
+            self._distributed.destroy_process_group()
+
     def __enter__(self) -> Group:
         return self
 
@@ -140,6 +151,7 @@ class Group:
     def _leave(self, error: BaseException | None) -> None:
         if not self._watch.stop():
             time.sleep(60)  # the watch has found a failure, and ends this process
+        self._watch.rest()
         if error is None:
             self._distributed.destroy_process_group()
         elif not isinstance(error, WorkerLost):

@@ -35,7 +35,7 @@ class Reducer:
         self._index = {id(node): index for index, node in enumerate(net.nodes)}
         self._buckets: list[_Bucket] = []
         self._launched = 0
-        self._learned: list[int] = []
+        self._learned: list[int] | None = None
 
     def after_step(self, number: int, step: Step) -> None:
         """Send the buckets whose gradients are complete now that a step has run backward."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from itertools import zip_longest
 
 from ..blobs import Blob
 from ..errors import WorkerError
 from ..net.graph import Graph
+from ..net.wiring import Param
 from ..ops.array import Array
 from ..ops.base import Ops
 from .group import Group
@@ -15,7 +17,7 @@ from .group import Group
 
 def check_alike(group: Group, graph: Graph, settings: Sequence[str]) -> None:
     """Raise a WorkerError if the workers differ in their settings, or in the learnable parameters of their nets."""
-    mine = [*settings, *(f"{p.owner.name}[{p.index}] {p.blob.shape}" for p in graph.learnable_params)]
+    mine = [*settings, *map(_described, graph.learnable_params)]
     for rank, theirs in enumerate(group.gathered(mine)):
         if theirs != mine:
             pairs = zip_longest(theirs, mine, fillvalue="nothing more")
@@ -24,6 +26,26 @@ def check_alike(group: Group, graph: Graph, settings: Sequence[str]) -> None:
                 f"worker {rank} works in another way than worker {group.rank}: there {there}, here {here}",
                 hint="give all workers the same files and options",
             )
+
+
+def _described(learned: Param) -> str:
+    name, shape = f"{learned.owner.name}[{learned.index}]", learned.blob.shape
+    return f"{name} {shape}, lr_mult {learned.lr_mult:g}, decay_mult {learned.decay_mult:g}"
+
+
+def check_same(group: Group, graph: Graph) -> None:
+    """Raise a WorkerError if the learned parameters differ, of which only the gradients are exchanged."""
+    learned = [param for param in graph.learnable_params if param.lr_mult]
+    sums = [zlib.crc32(graph.ops.host_view(param.blob.data).tobytes()) for param in learned]
+    for rank, theirs in enumerate(group.gathered(sums)):
+        for param, one, other in zip(learned, theirs, sums, strict=True):
+            if one != other:
+                raise WorkerError(
+                    f"worker {rank} begins with other parameters than worker {group.rank}",
+                    layer=param.owner.name,
+                    layer_type=param.owner.layer.type,
+                    hint="call nccl.bcast() before training, or load the same weights into all of them",
+                )
 
 
 def parameters_of(graph: Graph) -> list[Blob]:

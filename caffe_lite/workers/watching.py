@@ -42,6 +42,7 @@ class Watch:
         self.neighbour = (place.rank + 1) % place.count
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
+        self._threads: list[threading.Thread] = []
         self._answered = time.monotonic()
         self._beats = 0
         self.parted: list[int] = []
@@ -54,7 +55,8 @@ class Watch:
         self._answered = time.monotonic()
         self._heard = (b"", time.monotonic())
         for target in (self._watch, self._watch_the_store):
-            threading.Thread(target=target, name="caffe_lite watch", daemon=True).start()
+            self._threads.append(threading.Thread(target=target, name="caffe_lite watch", daemon=True))
+            self._threads[-1].start()
 
     def stop(self) -> bool:
         """Watch no longer; return whether it was not already stopped: if not, it is about to end this process."""
@@ -64,13 +66,23 @@ class Watch:
             self._stopped.set()
             return True
 
+    def rest(self) -> None:
+        """Wait for the threads of a stopped watch, but not for a store that does not answer.
+
+        A thread that came back from torch's store while Python ends would abort the process.
+        """
+        for thread in self._threads:
+            thread.join(_GAP)
+
     def _beat(self) -> None:
         self._beats += 1
         self.store.set(f"alive/{self.place.rank}", str(self._beats))
 
     def part(self) -> None:
         """Say that this worker has ended without the others, who may go on if they do not need it."""
-        if self.stop():
+        is_first = self.stop()
+        self.rest()
+        if is_first:
             try:
                 self.store.set(f"alive/{self.place.rank}", _PARTED)
             except RuntimeError:

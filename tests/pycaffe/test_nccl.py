@@ -90,3 +90,66 @@ def test_a_script_trains_in_several_processes(folder: Path, method: str) -> None
     run(folder, method, snapshot="stripes_iter_10.solverstate")
     for mine, theirs in zip(first, weights(folder, 0), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+SESSIONS = """
+import sys
+from multiprocessing import get_context
+
+import caffe
+
+
+def work(uids, rank):
+    caffe.set_solver_count(2)
+    caffe.set_solver_rank(rank)
+    solver = caffe.SGDSolver("solver.prototxt")
+    solver.net.params["ip1"][0].data[...] += rank
+    nccl = caffe.NCCL(solver, uids[0])
+    solver.add_callback(nccl)
+    told("begins with other parameters", solver)
+    nccl.bcast()
+    solver.add_callback(nccl)
+    solver.step(3)
+
+    solver = caffe.SGDSolver("solver.prototxt")
+    nccl = caffe.NCCL(solver, uids[1])
+    nccl.bcast()
+    told("call solver.add_callback(nccl)", solver)
+    solver.add_callback(nccl)
+    solver.step(3)
+
+    nccl = caffe.NCCL(solver, uids[2])
+    nccl.bcast()
+    solver.add_callback(nccl)
+    solver.step(3)
+    with open("loss_%d" % rank, "w") as file:
+        file.write(repr(solver.smoothed_loss))
+
+
+def told(text, solver):
+    try:
+        solver.step(1)
+    except caffe.CaffeError as error:
+        assert text in str(error).replace("Call", "call"), error
+    else:
+        raise AssertionError("not told: " + text)
+
+
+if __name__ == "__main__":
+    uids = [caffe.NCCL.new_uid() for _ in range(3)]
+    processes = [get_context("spawn").Process(target=work, args=(uids, rank), daemon=True) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    sys.exit(any(process.exitcode for process in processes))
+"""
+
+
+@pytest.mark.slow
+def test_sessions_one_after_the_other_and_what_is_forgotten_in_them(folder: Path) -> None:
+    (folder / "sessions.py").write_text(SESSIONS)
+    words = command("run", "sessions.py")
+    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "loss_0").read_text() == (folder / "loss_1").read_text()

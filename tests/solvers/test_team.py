@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from caffe_lite.errors import WorkerError
 from caffe_lite.ops import get_ops
-from caffe_lite.proto.caffe_pb2 import Datum
+from caffe_lite.proto.caffe_pb2 import Datum, NetParameter, SolverParameter
+from caffe_lite.proto.parser import parse_text
 from caffe_lite.proto.prototxt import read_solver
-from caffe_lite.solvers import SGDSolver, get_solver
+from caffe_lite.solvers import SGDSolver, SolverAction, get_solver
 from tests.workers.processes import ROOT, together
 
 lmdb = pytest.importorskip("lmdb")
@@ -172,3 +174,57 @@ def test_two_workers_go_the_way_of_the_original() -> None:
         assert gap[:20].max() < 5e-6
         assert gap.mean() < 1.5e-2
         assert np.mean(accuracies) == pytest.approx(wanted["test_accuracy"].mean(), abs=0.01)
+
+
+NOISE = """
+layer { name: "data" type: "DummyData" top: "x" top: "y" dummy_data_param {
+  shape { dim: 4 dim: 6 } data_filler { type: "gaussian" } data_filler { type: "gaussian" } } }
+"""
+LEARNED = """
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "z"
+  inner_product_param { num_output: 6 weight_filler { type: "xavier" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "z" top: "z" }
+layer { name: "scale" type: "Scale" bottom: "z" top: "z" }
+"""
+LOSS = 'layer { name: "loss" type: "EuclideanLoss" bottom: "%s" bottom: "y" top: "loss" }'
+
+
+def new_solver(net: str, **settings: Any) -> SGDSolver:
+    param = SolverParameter(base_lr=0.1, lr_policy="fixed", max_iter=3, snapshot_after_train=False, **settings)
+    param.net_param.CopyFrom(parse_text(net, NetParameter).message)
+    return get_solver(param, engine="numpy")
+
+
+def odd(group: Any, prefix: str) -> list[Any]:
+    """Train what is easily forgotten; return what the workers must have in common."""
+    nothing_learned = new_solver(NOISE + LOSS % "x")
+    nothing_learned.join(group)
+    nothing_learned.step(3)
+
+    # Running statistics, which differ between workers, are part of the norm.
+    clipped = new_solver(NOISE + LEARNED + LOSS % "z", clip_weights=0.5)
+    clipped.join(group)
+    clipped.step(3)
+    weights = [param.blob.data.tolist() for param in clipped.net.learnable_params if param.lr_mult]
+
+    # The first worker is asked for a snapshot while it tests at the very end.
+    asked = new_solver(NOISE + LEARNED + LOSS % "z", test_iter=[1], test_interval=3, snapshot_prefix=prefix)
+    asked.join(group)
+    wishes = [SolverAction.SNAPSHOT, SolverAction.NONE]
+    if group.rank == 0:
+        asked.requested_action = lambda: wishes.pop(0) if asked.iter == 3 and wishes else SolverAction.NONE
+    asked.solve()
+
+    differing = new_solver(NOISE + LEARNED + LOSS % "z", momentum=0.75 - group.rank / 2)
+    with pytest.raises(WorkerError) as caught:
+        differing.join(group)
+    return [nothing_learned.smoothed_loss, weights, caught.value.what]
+
+
+@pytest.mark.slow
+def test_what_is_easily_forgotten(tmp_path: Path) -> None:
+    prefix = str(tmp_path / "at")
+    (*first, told), (*second, _) = together(2, odd, prefix)
+    assert first == second
+    assert told == "worker 1 works in another way than worker 0: there momentum: 0.25, here momentum: 0.75"
+    assert (tmp_path / "at_iter_3.solverstate").exists()

@@ -57,12 +57,16 @@ def write_solver(folder: Path, snapshot: int, form: str = "BINARYPROTO") -> str:
     return str(path)
 
 
-def digests(group: Any, path: str, engine: str, resume: str, iterations: int) -> list[list[str]]:
+def digests(
+    group: Any, path: str, engine: str, resume: str, iterations: int, resume_first: bool = False
+) -> list[list[str]]:
     """Train; return after each iteration a digest of parameters, history, loss and data."""
     solver = get_solver(path, engine=engine)
+    if resume_first:  # as scripts for pycaffe do
+        solver.restore(resume)
     if group.count > 1:
         solver.join(group)
-    if resume:
+    if resume and not resume_first:
         solver.restore(resume)
     seen: list[list[str]] = []
     learned = [param.blob for param in solver.net.learnable_params if param.lr_mult]
@@ -90,7 +94,7 @@ def test_as_many_workers_go_on_bit_for_bit(folder: Path, engine: str, form: str)
     assert unbroken[0] != unbroken[1]  # they see other data
     assert [[row[:3] for row in rank] for rank in unbroken[1:]] == [[row[:3] for row in unbroken[0]]] * 2
     end = ".h5" if form == "HDF5" else ""
-    resumed = together(3, digests, path, engine, f"{folder}/at_iter_4.solverstate{end}", 8)
+    resumed = together(3, digests, path, engine, f"{folder}/at_iter_4.solverstate{end}", 8, engine == "torch")
     assert resumed == [rank[4:] for rank in unbroken]
 
 

@@ -145,3 +145,22 @@ def test_all_wait_for_the_last_one_and_hear_of_its_error(started: list[Workers])
 def test_a_clean_end(started: list[Workers]) -> None:
     workers = start(started, "with group:\n    time.sleep(rank)\n", 4)
     assert [workers.end(rank) for rank in range(4)] == [(0, "done")] * 4
+
+
+# The watch is inside a store for a second from its start on; Python's end takes three.
+INSIDE = """
+import builtins, datetime
+store = group._connect()
+store.set_timeout(datetime.timedelta(seconds=1))
+group._watch.failures.first = lambda: store.get("never")
+time.sleep(0.7)
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(3)
+builtins.slow = Slow()
+"""
+
+
+def test_an_end_while_the_watch_is_inside_the_store(started: list[Workers]) -> None:
+    workers = start(started, INSIDE)
+    assert [workers.end(rank) for rank in range(2)] == [(0, "done")] * 2
