@@ -151,8 +151,8 @@ class Group:
     def _leave(self, error: BaseException | None) -> None:
         if not self._watch.stop():
             time.sleep(60)  # the watch has found a failure, and ends this process
-        self._watch.rest()
         if error is None:
+            self._watch.rest()
             self._distributed.destroy_process_group()
         elif not isinstance(error, WorkerLost):
             self.report(words_of(error))

@@ -53,13 +53,15 @@ def launch(words: Sequence[str], workers: int) -> int:
         except starter.SignalException as error:
             return 128 + int(error.sigval)
         processes = {rank: handler.proc for rank, handler in context.subprocess_handlers.items()}
+        left_early: list[int] = []
         try:
             signals.take(list(processes.values()))
             failed = _attend(processes, signals)
+            left_early = [rank for rank, process in processes.items() if process.poll() == 0]
         finally:
             _end(list(processes.values()))
             context.close()
-        return _told(failed, context.error_files, signals)
+        return _told(failed, left_early, context.error_files, signals)
 
 
 def _variables(rank: int, workers: int, port: int) -> dict[str, str]:
@@ -173,7 +175,7 @@ class _Signals:
         _send(self._processes, signal.SIGCONT)
 
 
-def _told(failed: Mapping[int, int], files: Mapping[int, str], signals: _Signals) -> int:
+def _told(failed: Mapping[int, int], left_early: Sequence[int], files: Mapping[int, str], signals: _Signals) -> int:
     """Print the error that has ended the workers, if they did not end well; return the exit status."""
     if signals.ends:
         return 128 + signals.ends
@@ -182,9 +184,9 @@ def _told(failed: Mapping[int, int], files: Mapping[int, str], signals: _Signals
     said = {rank: left(files[rank]) for rank in failed}
     words = sorted((one for one in said.values() if one), key=lambda one: one.time)
     causes = [one for one in words if not one.lost]
-    # One that has ended without a word is what the others have lost.
-    silent = [rank for rank, one in said.items() if one is None]
-    first = causes[0].status if causes else failed[silent[0]] if silent else words[0].status
+    # One that has ended without a word is what the others have lost, even if its status tells of no failure.
+    silent = [rank for rank, one in said.items() if one is None] or left_early
+    first = causes[0].status if causes else failed.get(silent[0], 0) if silent else words[0].status
     if signals.interrupts and first in (_INTERRUPTED, -signal.SIGINT):
         return _INTERRUPTED
     if causes:

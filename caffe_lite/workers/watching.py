@@ -72,7 +72,7 @@ class Watch:
         A thread that came back from torch's store while Python ends would abort the process.
         """
         for thread in self._threads:
-            thread.join(_GAP)
+            thread.join(self.silence)
 
     def _beat(self) -> None:
         self._beats += 1

@@ -245,11 +245,12 @@ def test_killed_while_snapshots_are_taken(run: Callable[..., Run], folder: Path)
 
 @pytest.mark.slow
 @on_linux
-def test_a_worker_that_ends_by_itself(run: Callable[..., Run], folder: Path) -> None:
-    trouble(folder, "os._exit(7)")
+@pytest.mark.parametrize("status", [7, 0])
+def test_a_worker_that_ends_by_itself(run: Callable[..., Run], folder: Path, status: int) -> None:
+    trouble(folder, f"os._exit({status})")
     one = run()
     assert one.end() == 1
-    assert one.last == "caffe-lite: worker 1 has ended with status 7 and without a message."
+    assert one.last == f"caffe-lite: worker 1 has ended with status {status} and without a message."
 
 
 @on_linux
