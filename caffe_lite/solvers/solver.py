@@ -271,12 +271,15 @@ class Solver:
     def start_from_first(self, group: Group) -> None:
         """Take the parameters, the history and the place in the data that the first worker of the group has."""
         team = self._team_of(group)
-        self.iter, self.current_step, self.progress, self._losses, self._keep_losses = group.shared(
-            (self.iter, self.current_step, self.progress, self._losses, self._keep_losses)
-        )
+        self._take(group, "iter", "current_step", "progress", "_losses", "_keep_losses")
         team.start_from_first(self._states, [*self.history, *self.correlations])
         if group.rank:
             self._without_weights = None
+
+    def _take(self, group: Group, *names: str) -> None:
+        """Set these attributes to what they are in the first worker's solver."""
+        for name, value in zip(names, group.shared([getattr(self, name) for name in names]), strict=True):
+            setattr(self, name, value)
 
     def exchange_gradients(self, group: Group) -> None:
         """Replace the gradients and the loss by their means over the workers, if the group is the one to train in."""
@@ -364,13 +367,8 @@ class Solver:
         if solver_rank() == 0:
             self.test_all()
         if self._team:
-            self._stopping, self._snapshot_wanted, self.current_step, self.progress, self.tested, self.test_scores = (
-                self._team.group.shared(
-                    (
-                        *(self._stopping, self._snapshot_wanted, self.current_step, self.progress),
-                        *(self.tested, self.test_scores),
-                    )
-                )
+            self._take(
+                self._team.group, "_stopping", "_snapshot_wanted", "current_step", "progress", "tested", "test_scores"
             )
         if self._snapshot_wanted:
             self._snapshot_wanted = False
