@@ -70,7 +70,7 @@ def test_shared_gradients_are_complete_when_their_owner_is(model):
 
 def test_buckets_fill_from_the_top(model, three):
     found = model.buckets(three, 3 * MIB)
-    assert found == [(2 * MIB, 0.5), (3 * MIB, 0.75), (2 * MIB + model.LAST_BYTES, 1.0)]
+    assert found == [(5 * MIB, 0.75), (MIB, 0.75), (MIB + model.LAST_BYTES, 1.0)]
     assert sum(bucket.size for bucket in found) == three.gradient + model.LAST_BYTES
     assert model.buckets(model.Work(1, []), 3 * MIB) == [(model.LAST_BYTES, 1.0)]
 
@@ -88,10 +88,10 @@ def test_they_are_those_that_training_sends(model):
         layer.convolution_param.ClearField("weight_filler")
         layer.inner_product_param.ClearField("weight_filler")
     net = Net(param, param.state.phase, engine="torch")
-    *found, last = model.buckets(model.work_of(Parsed(param)), 25 * MIB)
+    *found, last = model.buckets(model.work_of(Parsed(param)), 10 * MIB)
     *sent, end = Reducer(None, net._caffe_graph)._current()
     assert [bucket.size for bucket in found] == [bucket.bytes for bucket in sent]
-    assert len(found) == 2 and last.size == end.bytes + model.LAST_BYTES
+    assert len(found) == 6 and last.size == end.bytes + model.LAST_BYTES
 
 
 def test_one_worker_exchanges_nothing(model, three):
@@ -125,12 +125,14 @@ def test_without_overlap_the_exchange_is_added(model, three):
 def test_the_backward_pass_hides_what_is_ready_early(model, three):
     one = model.alone(three, rate=2.0, memory=math.inf)  # backward takes 2 s
     filled = model.buckets(three, 3 * MIB)
-    assert filled[-1].size == 2 * MIB + 12
-    fast = model.Links(8, 10 * MIB, 0.0, 1.0, 0.0, "ring")
-    assert model.predict(2, one, filled, fast).shown == pytest.approx(0.2, rel=1e-5), "only the last bucket's time"
+    assert filled[-1].size == MIB + 12
+    fast = model.Links(8, 20 * MIB, 0.0, 1.0, 0.0, "ring")
+    assert model.predict(2, one, filled, fast).shown == pytest.approx(0.05, rel=1e-4), "only the last bucket's time"
     slow = model.Links(8, MIB, 0.0, 1.0, 0.0, "ring")
     found = model.predict(2, one, filled, slow)
-    assert found.shown == pytest.approx(1.0 + found.exchange - 2.0), "the first begins after 1 s, then without a pause"
+    assert found.shown == pytest.approx(1.5 + found.exchange - 2.0), (
+        "the first begins after 1.5 s, then without a pause"
+    )
 
 
 def test_all_reduce(model):

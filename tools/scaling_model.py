@@ -30,8 +30,8 @@ WORKERS = "1,8,16,32,64,128,256,512,1024"
 UPDATE_BYTES = 20
 # A gradient, divided by the number of workers, is written into its bucket.
 BUCKET_BYTES = 8
-# The first bucket is small, so that the exchange begins early.
-FIRST_BUCKET = 2**20
+# A bucket takes half of what is left, but no less than this, so that the last one, which nothing hides, is small.
+SMALLEST_BUCKET = 2**20
 # Behind the gradients, the last bucket carries the loss and whether a snapshot or a stop is asked for.
 LAST_BYTES = 12
 ALGORITHMS = ("best", "ring", "tree")
@@ -150,18 +150,18 @@ def _known(count: object) -> int:
 def buckets(work: Work, size: float) -> list[Bucket]:
     """Fill buckets with the gradients, in the order in which the backward pass completes them.
 
-    One is full when it holds this many bytes or more. What is left goes into the last one, at the end.
+    One is full when it holds half of what is left, or this many bytes. The rest goes into the last one, at the end.
     """
     whole = sum(step.backward for step in work.steps) or 1.0
     filled: list[Bucket] = []
-    held, most, done = 0, min(size, FIRST_BUCKET), 0.0
+    held, left, done = 0, work.gradient, 0.0
     for step in reversed(work.steps):
         done += step.backward
         for gradient in step.gradients:
             held += gradient
-            if held >= most:
+            if left > held >= min(size, max(SMALLEST_BUCKET, left / 2)):
                 filled.append(Bucket(held, done / whole))
-                held, most = 0, size
+                held, left = 0, left - held
     return [*filled, Bucket(held + LAST_BYTES, 1.0)]
 
 
@@ -318,7 +318,7 @@ def arguments() -> argparse.Namespace:
     add("--network", type=positive_number, default=45, help="GB/s from a machine to the others (%(default)s)")
     add("--network-latency", type=number_from_0, default=15, metavar="US", help="microseconds there (%(default)s)")
     add("--algorithm", choices=ALGORITHMS, default="best", help="of the all-reduce: Gloo's is ring (%(default)s)")
-    add("--bucket", type=positive_number, default=25, help="MiB of gradients that are averaged at once (%(default)s)")
+    add("--bucket", type=positive_number, default=10, help="MiB of gradients that are averaged at once (%(default)s)")
     add("--overlap", type=share, default=1, help="1: the exchange takes no time from the arithmetic; 0: all of it")
     add("--spread", type=share, default=0, help="standard deviation of computing, as a part of it (%(default)s)")
     add("--reading", type=positive_number, default=math.inf, help="images a second that one worker can read")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -15,8 +18,10 @@ from ..net.passes import Step
 from ..net.structure import Structure
 from .group import Group
 
-# In bytes. The first bucket is small, so that the exchange begins early.
-_FIRST, _LATER = 2**20, 25 * 2**20
+# In bytes. A bucket takes half of what is left, so that the last one, which nothing hides, is small.
+_LARGEST, _SMALLEST = 10 * 2**20, 2**20
+# Seconds to wait for the others awake. To be woken takes longer than a small exchange.
+_AWAKE = 0.01
 
 
 class Reducer:
@@ -35,6 +40,7 @@ class Reducer:
         self._index = {id(node): index for index, node in enumerate(net.nodes)}
         self._buckets: list[_Bucket] = []
         self._launched = 0
+        self._began = False
         self._learned: list[int] | None = None
 
     def after_step(self, number: int, step: Step) -> None:
@@ -54,9 +60,11 @@ class Reducer:
             self._launch()
         self._launch(numbers)
         self._launched = 0
+        self._began = False
+        until = time.perf_counter() + _AWAKE
         with self.group.guarded():
             for bucket in buckets:
-                bucket.finish()
+                bucket.finish(until)
         return buckets[-1].numbers()
 
     @property
@@ -69,11 +77,13 @@ class Reducer:
         self._launched += 1
 
     def _current(self) -> list[_Bucket]:
-        """Return the buckets, made anew if the net now learns other blobs, before the first is sent."""
-        learned = [id(param.blob) for param in self.net.learnable_params]
-        if not self._launched and learned != self._learned:
-            self._learned = learned
-            self._buckets = list(self._new_buckets())
+        """Return the buckets of this pass: made anew, when it begins, if the net now learns other blobs."""
+        if not self._began:
+            self._began = True
+            learned = [id(param.blob) for param in self.net.learnable_params]
+            if learned != self._learned:
+                self._learned = learned
+                self._buckets = list(self._new_buckets())
         return self._buckets
 
     def _new_buckets(self) -> Iterator[_Bucket]:
@@ -85,14 +95,15 @@ class Reducer:
                     complete[id(blob.source)] = index
         params = [param.blob for param in self.net.learnable_params if id(param.blob.source) in complete]
         params.sort(key=lambda blob: -complete[id(blob.source)])
+        left = sum(blob.count * blob.ops.itemsize for blob in params)
         bucket: list[Blob] = []
-        size, most = 0, _FIRST
+        size = 0
         for blob in params:
             bucket.append(blob)
             size += blob.count * blob.ops.itemsize
-            if size >= most:
+            if left > size >= min(_LARGEST, max(_SMALLEST, left / 2)):
                 yield _Bucket(self.group, bucket, complete[id(blob.source)])
-                bucket, size, most = [], 0, _LATER
+                bucket, size, left = [], 0, left - size
         yield _Bucket(self.group, bucket, 0)
 
 
@@ -127,8 +138,10 @@ class _Bucket:
             self._flat[self.size :] = torch.tensor(numbers) / self.group.count
         self._work = self.group.summing(self._flat)
 
-    def finish(self) -> None:
-        """Wait for the means; bind them."""
+    def finish(self, until: float) -> None:
+        """Wait for the means, awake up to a time; bind them."""
+        while not self._flat.is_cuda and not self._work.is_completed() and time.perf_counter() < until:
+            time.sleep(0) if sys.platform == "win32" else os.sched_yield()
         self._work.wait()
         for blob, slot in zip(self.blobs, self._slots, strict=True):
             blob.diff = slot if isinstance(blob.diff, torch.Tensor) else blob.ops.asarray(slot.numpy())

@@ -61,12 +61,16 @@ def one_pass(group: Any, engine: str, dtype: str, compile: bool, lacking: int) -
     reducer = Reducer(group, net._caffe_graph)
     early = 0
     numbers: list[float] = []
+
+    def after_step(number: int, step: Any) -> None:
+        if group.rank == lacking:
+            net.learnable_params[-1].blob.clear_diff()
+        reducer.after_step(number, step)
+
     for _ in range(2):  # the buckets of the first pass serve the second
         net.clear_param_diffs()
         net.blobs["x"].data[...], net.blobs["y"].data[...] = x, y
-        loss = net._caffe_graph.forward_backward_pass(reducer.after_step)
-        if group.rank == lacking:
-            net.learnable_params[-1].blob.clear_diff()
+        loss = net._caffe_graph.forward_backward_pass(after_step)
         early = reducer._launched
         numbers = reducer.finish([float(loss), group.rank])
     gradients = [param.blob.ops.host_view(param.blob.diff) for param in net.learnable_params]
