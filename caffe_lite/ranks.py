@@ -38,7 +38,6 @@ WHOLE = Share()
 
 _solver = WHOLE
 _tested = WHOLE
-_multiprocess = False
 
 
 def solver_count() -> int:
@@ -65,17 +64,6 @@ def set_solver_rank(rank: int) -> None:
     if int(rank) < 0:
         raise ValueError(f"solver_rank is {rank}; it must be at least 0")
     _solver = replace(_solver, rank=int(rank))
-
-
-def multiprocess() -> bool:
-    """Return what ``set_multiprocess`` has set."""
-    return _multiprocess
-
-
-def set_multiprocess(value: bool) -> None:
-    """Say that each solver has a process of its own. Here that is always so, and nothing depends on it."""
-    global _multiprocess
-    _multiprocess = bool(value)
 
 
 def training_share() -> Share:

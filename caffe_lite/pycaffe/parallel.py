@@ -12,8 +12,6 @@ from ..errors import MissingExtra, WorkerError
 from ..logs.log import set_quiet
 from ..ops import on_gpu
 from ..plugins import is_installed
-from ..ranks import multiprocess as multiprocess
-from ..ranks import set_multiprocess as set_multiprocess
 from ..ranks import set_solver_count as set_solver_count
 from ..ranks import solver_count as solver_count
 from ..ranks import solver_rank as solver_rank
@@ -33,6 +31,10 @@ def set_solver_rank(rank: int) -> None:
     """
     ranks.set_solver_rank(rank)
     set_quiet(rank > 0)
+
+
+def set_multiprocess(value: bool) -> None:
+    """Say that each solver has a process of its own. Here that is always so, and nothing depends on it."""
 
 
 def has_nccl() -> bool:

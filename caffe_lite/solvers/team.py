@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..blobs import Blob
 from ..errors import WorkerError
 from ..net.graph import Graph
 from ..ops.array import Array
 from ..ranks import diverged
 from ..workers.group import Group
-from ..workers.reducer import Reducer
+from ..workers.reducer import Reducer, complete_at
 from ..workers.starting import check_alike, check_same, parameters_of, take_first
 from .signals import SolverAction
 
@@ -78,16 +77,9 @@ class Team:
 
     def take_statistics(self) -> None:
         """Let what changes in a net without being learned (running statistics) be the first solver's in all of them."""
-        learned = {id(param.blob.source) for param in self.graph.learnable_params if self._is_learned(param.blob)}
+        learned = complete_at(self.graph)
         blobs = [blob for blob in parameters_of(self.graph) if id(blob) not in learned]
         take_first(self.group, self.graph.ops, [blob.data for blob in blobs])
-
-    def _is_learned(self, blob: Blob) -> bool:
-        return any(
-            needed and other.source is blob.source
-            for node in self.graph.nodes
-            for other, needed in zip(node.layer.blobs, node.layer.param_propagate_down, strict=False)
-        )
 
     def start_from_first(self, states: Sequence[Any], arrays: Sequence[Array]) -> None:
         """Take the first solver's parameters and arrays, and its place in the data.

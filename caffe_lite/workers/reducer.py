@@ -29,9 +29,6 @@ class Reducer:
 
     ``after_step`` is to be called after each step of the backward pass that completes the gradients, ``finish`` at its
     end. All workers' nets have the same parameters. A parameter that got no gradient in a worker counts as zeros there.
-
-    Attributes:
-        sent: bytes of gradients that each iteration exchanges.
     """
 
     def __init__(self, group: Group, net: Structure) -> None:
@@ -67,10 +64,6 @@ class Reducer:
                 bucket.finish(until)
         return buckets[-1].numbers()
 
-    @property
-    def sent(self) -> int:
-        return sum(bucket.bytes for bucket in self._current())
-
     def _launch(self, numbers: Sequence[float] = ()) -> None:
         with self.group.guarded():
             self._buckets[self._launched].launch(numbers)
@@ -88,11 +81,7 @@ class Reducer:
 
     def _new_buckets(self) -> Iterator[_Bucket]:
         """Yield buckets of parameters, in the order in which their gradients are complete."""
-        complete: dict[int, int] = {}
-        for index, node in reversed(list(enumerate(self.net.nodes))):
-            for blob, needed in zip(node.layer.blobs, node.layer.param_propagate_down, strict=False):
-                if needed:
-                    complete[id(blob.source)] = index
+        complete = complete_at(self.net)
         params = [param.blob for param in self.net.learnable_params if id(param.blob.source) in complete]
         params.sort(key=lambda blob: -complete[id(blob.source)])
         left = sum(blob.count * blob.ops.itemsize for blob in params)
@@ -105,6 +94,16 @@ class Reducer:
                 yield _Bucket(self.group, bucket, complete[id(blob.source)])
                 bucket, size, left = [], 0, left - size
         yield _Bucket(self.group, bucket, 0)
+
+
+def complete_at(net: Structure) -> dict[int, int]:
+    """Return after which node of the backward pass a gradient is complete: the node's index, by the learned blob's id."""
+    found: dict[int, int] = {}
+    for index, node in reversed(list(enumerate(net.nodes))):
+        for blob, needed in zip(node.layer.blobs, node.layer.param_propagate_down, strict=False):
+            if needed:
+                found[id(blob.source)] = index
+    return found
 
 
 class _Bucket:

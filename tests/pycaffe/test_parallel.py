@@ -10,7 +10,6 @@ def alone():
     yield
     ranks.set_solver_count(1)
     caffe.set_solver_rank(0)
-    ranks.set_multiprocess(False)
 
 
 def test_count_and_rank_are_what_was_set():

@@ -75,7 +75,8 @@ def one_pass(group: Any, engine: str, dtype: str, compile: bool, lacking: int) -
         numbers = reducer.finish([float(loss), group.rank])
     gradients = [param.blob.ops.host_view(param.blob.diff) for param in net.learnable_params]
     digest = hashlib.sha256(b"".join(gradient.tobytes() for gradient in gradients)).hexdigest()
-    return [numbers, [[float(g.sum()), float(np.abs(g).sum())] for g in gradients], early, reducer.sent, digest]
+    sent = sum(bucket.bytes for bucket in reducer._buckets)
+    return [numbers, [[float(g.sum()), float(np.abs(g).sum())] for g in gradients], early, sent, digest]
 
 
 CASES: dict[int, list[list[Any]]] = {
