@@ -97,7 +97,7 @@ class Reducer:
 
 
 def complete_at(net: Structure) -> dict[int, int]:
-    """Return after which node of the backward pass a gradient is complete: the node's index, by the learned blob's id."""
+    """Return the index of the node whose backward completes a gradient, by the id of the learned blob."""
     found: dict[int, int] = {}
     for index, node in reversed(list(enumerate(net.nodes))):
         for blob, needed in zip(node.layer.blobs, node.layer.param_propagate_down, strict=False):
